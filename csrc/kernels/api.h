@@ -1,0 +1,126 @@
+// The kernels' one public face: plain C++, no torch, no Python.
+//
+// Every operator is a Job: a fixed list of independent tasks and a final step that combines what the tasks
+// left behind. The caller decides which thread runs which task; a job's results do not depend on it, since
+// tasks share nothing and `finish` adds their partial sums in task order.
+//
+// All tensors are dense and row-major unless strides are given. Half types are computed in float32.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lite_rtse {
+
+enum class DType { f64, f32, f16, bf16 };
+
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual int64_t tasks() const = 0;
+  virtual void run(int64_t task) = 0;
+  virtual void finish() {}
+};
+
+// y = bias + causal depthwise convolution of x; `bias` may be null.
+// x, y: (batch, channels, frames, bins); weight: (channels, 1, taps_t, taps_f), both odd; bias: (channels).
+struct CausalDwconv2d {
+  DType dtype;
+  int64_t batch, channels, frames, bins, taps_t, taps_f;
+  const void *x, *weight, *bias;
+  void* y;
+};
+
+// Gradients of the above for a given dy; dbias may be null.
+struct CausalDwconv2dBackward {
+  CausalDwconv2d forward;  // y unused
+  const void* dy;
+  void *dx, *dweight, *dbias;
+};
+
+// y = out(dw(in(x))) * skip(x), with 1x1 `in`, `out`, `skip` and a causal depthwise 3x3 `dw`.
+// weight and bias in the order in, dw, out, skip.
+struct ConvBlock {
+  static constexpr int kIn = 0, kDw = 1, kOut = 2, kSkip = 3, kParams = 4;
+  DType dtype;
+  int64_t batch, in_channels, channels, frames, bins;
+  const void* x;
+  const void *weight[kParams], *bias[kParams];
+  void* y;
+};
+
+struct ConvBlockBackward {
+  ConvBlock forward;  // y unused
+  const void* dy;
+  void* dx;
+  void *dweight[ConvBlock::kParams], *dbias[ConvBlock::kParams];
+};
+
+// The Multi-Order block. weight and bias in the order in, dw_0 … dw_{n-2}, pw_0 … pw_{n-2}, out.
+struct MultiOrderConv {
+  DType dtype;
+  int64_t batch, in_channels, channels, out_channels, order, frames, bins, taps;
+  const void* x;
+  std::vector<const void*> weight, bias;
+  void* y;
+  int64_t threads;  // a hint: how finely long utterances are cut; the result does not depend on it
+
+  int64_t stages() const { return order - 1; }
+  int64_t gate(int64_t k) const { return channels >> (order - 1 - k); }
+  int64_t in_index() const { return 0; }
+  int64_t dw_index(int64_t k) const { return 1 + k; }
+  int64_t pw_index(int64_t k) const { return order + k; }
+  int64_t out_index() const { return 2 * order - 1; }
+};
+
+struct MultiOrderConvBackward {
+  MultiOrderConv forward;  // y unused
+  const void* dy;
+  void* dx;
+  std::vector<void*> dweight, dbias;
+};
+
+// A (batch, bins, frames, 2) spectrogram in any memory order; strides in elements.
+struct Spectrogram {
+  const void* data;
+  int64_t batch_stride, bin_stride, frame_stride, part_stride;
+};
+
+// S = (R_mag (1 - M) + M) · R/|R| · X with M = sigmoid(logit), R = R_re + i R_im.
+// logit, res_*: (batch, frames, bins).
+struct MaskResidual {
+  DType dtype;
+  int64_t batch, frames, bins;
+  Spectrogram x, y;  // y.data is written
+  const void *logit, *res_mag, *res_real, *res_imag;
+};
+
+struct MaskResidualBackward {
+  MaskResidual forward;  // y unused
+  Spectrogram dy, dx;    // dx.data is written
+  void *dlogit, *dres_mag, *dres_real, *dres_imag;
+};
+
+// One build of all kernels for one instruction set.
+struct Kernels {
+  const char* isa;
+  std::unique_ptr<Job> (*causal_dwconv2d)(const CausalDwconv2d&);
+  std::unique_ptr<Job> (*causal_dwconv2d_backward)(const CausalDwconv2dBackward&);
+  std::unique_ptr<Job> (*conv_block)(const ConvBlock&);
+  std::unique_ptr<Job> (*conv_block_backward)(const ConvBlockBackward&);
+  std::unique_ptr<Job> (*multi_order_conv)(const MultiOrderConv&);
+  std::unique_ptr<Job> (*multi_order_conv_backward)(const MultiOrderConvBackward&);
+  std::unique_ptr<Job> (*mask_residual)(const MaskResidual&);
+  std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackward&);
+};
+
+// The best build this machine can run, or the one named by the environment variable LITE_RTSE_ISA.
+// Throws std::runtime_error where that names an unknown build or one this machine cannot run.
+const Kernels& kernels();
+
+// Names of the builds this machine can run, best first.
+std::vector<std::string> runnable_isas();
+
+}  // namespace lite_rtse

@@ -1,0 +1,63 @@
+// All kernels, compiled for one instruction set. Included once by each isa_*.cpp, which names the build, sets the
+// compiler's target and says how wide a vector is. Everything but the table has internal linkage, so that no function
+// compiled for one instruction set can stand in for another's.
+
+#define LITE_RTSE_INLINE inline __attribute__((always_inline))
+
+namespace lite_rtse {
+namespace LITE_RTSE_BUILD {
+namespace {
+
+constexpr int kVectorBytes = LITE_RTSE_VECTOR_BYTES;
+constexpr int kTile = 8;                   // bins of a depthwise register tile
+constexpr int kPoints = LITE_RTSE_POINTS;  // points of a 1x1 register tile two vectors wide
+constexpr int64_t kChunk = 16;             // frames between two steps of a march over time
+
+// clang-format off: each file uses those before it
+#include "simd.inl"
+#include "rows.inl"
+#include "segments.inl"
+#include "depthwise.inl"
+#include "pointwise.inl"
+#include "packing.inl"
+#include "causal_dwconv2d.inl"
+#include "conv_block.inl"
+#include "conv_block_backward.inl"
+#include "multi_order_plan.inl"
+#include "gate_chain.inl"
+#include "multi_order_conv.inl"
+#include "multi_order_conv_backward.inl"
+#include "mask_residual.inl"
+// clang-format on
+
+template <template <class> class J, class Args>
+std::unique_ptr<Job> make(const Args& args, DType dtype) {
+  if (dtype == DType::f64) return std::make_unique<J<double>>(args);
+  return std::make_unique<J<float>>(args);
+}
+template <template <class> class J, class Args>
+std::unique_ptr<Job> forward(const Args& args) {
+  return make<J>(args, args.dtype);
+}
+template <template <class> class J, class Args>
+std::unique_ptr<Job> backward(const Args& args) {
+  return make<J>(args, args.forward.dtype);
+}
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {
+    LITE_RTSE_BUILD_NAME,
+    forward<CausalDwconv2dJob, CausalDwconv2d>,
+    backward<CausalDwconv2dBackwardJob, CausalDwconv2dBackward>,
+    forward<ConvBlockJob, ConvBlock>,
+    backward<ConvBlockBackwardJob, ConvBlockBackward>,
+    forward<MultiOrderConvJob, MultiOrderConv>,
+    backward<MultiOrderConvBackwardJob, MultiOrderConvBackward>,
+    forward<MaskResidualJob, MaskResidual>,
+    backward<MaskResidualBackwardJob, MaskResidualBackward>,
+};
+
+}  // namespace LITE_RTSE_BUILD
+}  // namespace lite_rtse

@@ -1,0 +1,154 @@
+// Causal depthwise convolution: one task an utterance and lane block.
+
+template <class T>
+class CausalDwconv2dJob final : public Job {
+ public:
+  explicit CausalDwconv2dJob(const CausalDwconv2d& a)
+      : a_(a), kernel_{a.taps_t, a.taps_f}, blocks_(lane_blocks<T>(a.channels)),
+        weight_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>), bias_(int64_t(blocks_.size()) * kLanes<T>) {
+    const Buffer<T> w = read_parameter<T>(a.weight, a.dtype, a.channels * kernel_.taps());
+    const Buffer<T> b = read_parameter<T>(a.bias, a.dtype, a.channels);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      pack_depthwise(w.data(), kernel_.taps(), blocks_[i], weight_.data() + i * kernel_.taps() * kLanes<T>);
+      pack_vector(b.data(), blocks_[i], bias_.data() + i * kLanes<T>);
+    }
+  }
+
+  int64_t tasks() const override { return a_.batch * int64_t(blocks_.size()); }
+
+  void run(int64_t task) override {
+    const int64_t b = task / int64_t(blocks_.size()), i = task % int64_t(blocks_.size());
+    const LaneBlock block = blocks_[i];
+    const Feature<T> x(a_.x, a_.dtype, a_.channels, a_.frames, a_.bins),
+        y(a_.y, a_.dtype, a_.channels, a_.frames, a_.bins);
+    const int64_t history = kernel_.rows - 1, pad = kernel_.columns / 2, row_size = (a_.bins + 2 * pad + 1) * kLanes<T>;
+
+    Ring<T> ring;
+    T *zeros = nullptr, *out = nullptr, *narrow = nullptr;
+    const auto layout = [&](Arena arena) {
+      ring = Ring<T>(arena, kChunk + history, a_.frames, a_.bins, pad);
+      zeros = arena.take<T>(row_size);
+      out = arena.take<T>(kChunk * a_.bins * kLanes<T>);
+      narrow = arena.take<T>(x.scratch(kLanes<T>));
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    std::fill_n(zeros, row_size, T(0));
+    ring.clear_padding();
+
+    const T* rows[kLanes<T>] = {};
+    std::vector<const T*> in(kChunk + history);
+    T* result[kChunk];
+    for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * a_.bins * kLanes<T>;
+    for (int64_t t = 0; t < a_.frames; t += kChunk) {
+      const int64_t n = std::min(kChunk, a_.frames - t);
+      for (int64_t r = 0; r < n; ++r) {
+        x.read(b, t + r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, a_.bins, ring.row(t + r));
+      }
+      for (int64_t r = 0; r < n + history; ++r) in[r] = ring.padded(t - history + r, zeros);
+      kernel_.convolve(result, in.data(), n, a_.bins, weight_.data() + i * kernel_.taps() * kLanes<T>,
+                       bias_.data() + i * kLanes<T>);
+      for (int64_t r = 0; r < n; ++r) write_lanes(y, b, t + r, block.first, block.count, result[r], narrow);
+    }
+  }
+
+ private:
+  const CausalDwconv2d a_;
+  const Depthwise<T> kernel_;
+  const std::vector<LaneBlock> blocks_;
+  Buffer<T> weight_, bias_;
+};
+
+// dx[t] = Σ_i w[kh-1-i] dy[t + i] needs the frames up to t + kh - 1, so the input gradient follows the march over time
+// by kh - 1 frames; dy beyond the end is zero. dw needs x[t - kh + 1 … t] and dy[t], both at the front.
+template <class T>
+class CausalDwconv2dBackwardJob final : public Job {
+ public:
+  explicit CausalDwconv2dBackwardJob(const CausalDwconv2dBackward& a)
+      : a_(a), kernel_{f_.taps_t, f_.taps_f}, blocks_(lane_blocks<T>(f_.channels)),
+        flipped_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>), gradients_(tasks() * gradient_size()) {
+    const Buffer<T> w = read_parameter<T>(f_.weight, f_.dtype, f_.channels * kernel_.taps());
+    Buffer<T> packed(kernel_.taps() * kLanes<T>);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      pack_depthwise(w.data(), kernel_.taps(), blocks_[i], packed.data());
+      flip_taps(packed.data(), kernel_.taps(), flipped_.data() + i * kernel_.taps() * kLanes<T>);
+    }
+  }
+
+  int64_t tasks() const override { return f_.batch * int64_t(blocks_.size()); }
+
+  void run(int64_t task) override {
+    const int64_t b = task / int64_t(blocks_.size()), i = task % int64_t(blocks_.size());
+    const LaneBlock block = blocks_[i];
+    const Feature<T> x(f_.x, f_.dtype, f_.channels, f_.frames, f_.bins),
+        dy(a_.dy, f_.dtype, f_.channels, f_.frames, f_.bins), dx(a_.dx, f_.dtype, f_.channels, f_.frames, f_.bins);
+    const int64_t lag = kernel_.rows - 1, pad = kernel_.columns / 2, row_size = (f_.bins + 2 * pad + 1) * kLanes<T>;
+
+    Ring<T> xs, gs;
+    T *zeros = nullptr, *out = nullptr, *narrow = nullptr;
+    const auto layout = [&](Arena arena) {
+      xs = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
+      gs = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
+      zeros = arena.take<T>(row_size);
+      out = arena.take<T>(kChunk * f_.bins * kLanes<T>);
+      narrow = arena.take<T>(x.scratch(kLanes<T>));
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    std::fill_n(zeros, row_size, T(0));
+    xs.clear_padding();
+    gs.clear_padding();
+
+    T* dw = gradients_.data() + task * gradient_size();
+    T* db = dw + kernel_.taps() * kLanes<T>;
+    const T* rows[kLanes<T>] = {};
+    const T* front[kChunk] = {};
+    T* result[kChunk];
+    for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * f_.bins * kLanes<T>;
+    std::vector<const T*> in(kChunk + lag);
+    for (int64_t t = 0; t < f_.frames + lag; t += kChunk) {
+      const int64_t n = std::max<int64_t>(0, std::min(kChunk, f_.frames - t));
+      for (int64_t r = 0; r < n; ++r) {
+        x.read(b, t + r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, f_.bins, xs.row(t + r));
+        dy.read(b, t + r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, f_.bins, gs.row(t + r));
+        front[r] = gs.row(t + r);
+      }
+      for (int64_t r = 0; r < n + lag; ++r) in[r] = xs.padded(t - lag + r, zeros);
+      if (n > 0) kernel_.weight_gradient(front, in.data(), n, f_.bins, dw, db);
+
+      const int64_t first = std::max<int64_t>(0, t - lag), last = std::min(f_.frames, t - lag + kChunk);
+      if (first >= last) continue;
+      for (int64_t r = 0; r < last - first + lag; ++r) in[r] = gs.padded(first + r, zeros);
+      kernel_.convolve(result, in.data(), last - first, f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>,
+                       zeros);
+      for (int64_t r = 0; r < last - first; ++r)
+        write_lanes(dx, b, first + r, block.first, block.count, result[r], narrow);
+    }
+  }
+
+  void finish() override {
+    const int64_t blocks = int64_t(blocks_.size());
+    Buffer<T> dw(f_.channels * kernel_.taps()), db(f_.channels);
+    for (int64_t i = 0; i < blocks; ++i) {
+      Buffer<T> sum(gradient_size());
+      for (int64_t b = 0; b < f_.batch; ++b)
+        accumulate(gradients_.data() + (b * blocks + i) * gradient_size(), gradient_size(), sum.data());
+      unpack_depthwise(sum.data(), kernel_.taps(), blocks_[i], dw.data());
+      unpack_vector(sum.data() + kernel_.taps() * kLanes<T>, blocks_[i], db.data());
+    }
+    write_parameter(a_.dweight, f_.dtype, dw);
+    write_parameter(a_.dbias, f_.dtype, db);
+  }
+
+ private:
+  int64_t gradient_size() const { return (kernel_.taps() + 1) * kLanes<T>; }
+
+  const CausalDwconv2dBackward a_;
+  const CausalDwconv2d& f_ = a_.forward;
+  const Depthwise<T> kernel_;
+  const std::vector<LaneBlock> blocks_;
+  Buffer<T> flipped_, gradients_;
+};

@@ -1,0 +1,167 @@
+// Depthwise convolution of lane rows: the three micro-kernels that all depthwise stages are made of.
+//
+//   y[r][f]  = bias + Σ_ij w[i][j] x[r + i][f + j]           forward; with flipped weights, the input gradient
+//   dw[i][j] += Σ_rf g[r][f] x[r + i][f + j],  db += Σ g     weight gradient
+//
+// Every product is elementwise over lanes (one lane, one channel). x[r] points at the first padding column of a row.
+//
+// Register tile: kTile outputs (forward) or kTile gradients (weight gradient) stay in registers with the kw weights or
+// weight sums of one tap row. Each x is then loaded once for up to kw multiply-adds:
+// (kTile + kw - 1) + kw loads for kTile·kw multiply-adds, 21 for 56 at kTile = 8, kw = 7. The tile walks down the
+// frames before it moves along the bins, so that kh - 1 of its kh input rows are still in the first-level cache.
+
+// Taps of a kernel whose size is known when compiled (Taps) or only when run (AnyTaps).
+template <int K>
+struct Taps {
+  static constexpr int rows = K, columns = K, kColumns = K;
+};
+struct AnyTaps {
+  static constexpr int kColumns = 0;
+  int64_t rows, columns;
+};
+
+template <class T, int N, class Shape>
+LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t at, const T* w, Vec<T> bias) {
+  constexpr int64_t L = kLanes<T>;
+  constexpr int K = Shape::kColumns;
+  Vec<T> sum[N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) sum[n] = bias;
+  for (int64_t i = 0; i < taps.rows; ++i) {
+    const T* xi = x[i] + at;
+    if constexpr (K > 0) {
+      Vec<T> wi[K];
+#pragma GCC unroll 16
+      for (int j = 0; j < K; ++j) wi[j] = load(w + (i * K + j) * L);
+#pragma GCC unroll 32
+      for (int m = 0; m < N + K - 1; ++m) {
+        const Vec<T> xm = load(xi + m * L);
+#pragma GCC unroll 16
+        for (int j = 0; j < K; ++j)
+          if (m - j >= 0 && m - j < N) sum[m - j] += xm * wi[j];
+      }
+    } else {
+      for (int64_t j = 0; j < taps.columns; ++j) {
+        const Vec<T> wij = load(w + (i * taps.columns + j) * L);
+#pragma GCC unroll 16
+        for (int n = 0; n < N; ++n) sum[n] += load(xi + (n + j) * L) * wij;
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) store(y + at + n * L, sum[n]);
+}
+
+// One column of R frames: R independent sums where a tile of one bin would wait for its own.
+template <class T, int R, class Shape>
+LITE_RTSE_INLINE void convolve_column(Shape taps, T* const* y, const T* const* x, int64_t at, const T* w, Vec<T> bias) {
+  constexpr int64_t L = kLanes<T>;
+  Vec<T> sum[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) sum[r] = bias;
+  for (int64_t i = 0; i < taps.rows; ++i)
+    for (int64_t j = 0; j < taps.columns; ++j) {
+      const Vec<T> wij = load(w + (i * taps.columns + j) * L);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sum[r] += load(x[r + i] + at + j * L) * wij;
+    }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) store(y[r] + at, sum[r]);
+}
+
+// y: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; w: (taps, lanes); bias: (lanes).
+template <class T, class Shape>
+void convolve_rows(Shape taps, T* const* y, const T* const* x, int64_t rows, int64_t bins, const T* w, const T* bias) {
+  constexpr int64_t L = kLanes<T>;
+  const Vec<T> b = load(bias);
+  int64_t f = 0;
+  for (; f + kTile <= bins; f += kTile)
+    for (int64_t r = 0; r < rows; ++r) convolve_tile<T, kTile>(taps, y[r], x + r, f * L, w, b);
+  if (f + kTile / 2 <= bins) {
+    for (int64_t r = 0; r < rows; ++r) convolve_tile<T, kTile / 2>(taps, y[r], x + r, f * L, w, b);
+    f += kTile / 2;
+  }
+  for (; f < bins; ++f) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) convolve_column<T, 4>(taps, y + r, x + r, f * L, w, b);
+    for (; r < rows; ++r) convolve_column<T, 1>(taps, y + r, x + r, f * L, w, b);
+  }
+}
+
+// Adds to the sums of one row of taps what N bins of one frame give.
+template <class T, int N, int K>
+LITE_RTSE_INLINE void weight_gradient_tile(const T* g, const T* x, Vec<T>* sum) {
+  constexpr int64_t L = kLanes<T>;
+  Vec<T> gn[N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) gn[n] = load(g + n * L);
+#pragma GCC unroll 32
+  for (int m = 0; m < N + K - 1; ++m) {
+    const Vec<T> xm = load(x + m * L);
+#pragma GCC unroll 16
+    for (int j = 0; j < K; ++j)
+      if (m - j >= 0 && m - j < N) sum[j] += xm * gn[m - j];
+  }
+}
+
+// All tap rows for N bins from `at` on. The sums of a tile start at zero and are added to dw once, so that the terms
+// added up one after another stay few and the rounding error does not grow with the length of the utterance.
+template <class T, int N, int K>
+LITE_RTSE_INLINE void weight_gradient_bins(Taps<K>, const T* const* g, const T* const* x, int64_t rows, int64_t at,
+                                           T* dw) {
+  constexpr int64_t L = kLanes<T>;
+  for (int64_t i = 0; i < K; ++i) {
+    Vec<T> sum[K];
+#pragma GCC unroll 16
+    for (int j = 0; j < K; ++j) sum[j] = Vec<T>{};
+    for (int64_t r = 0; r < rows; ++r) weight_gradient_tile<T, N, K>(g[r] + at, x[r + i] + at, sum);
+#pragma GCC unroll 16
+    for (int j = 0; j < K; ++j) add_to(dw + (i * K + j) * L, sum[j]);
+  }
+}
+template <class T, int N>
+LITE_RTSE_INLINE void weight_gradient_bins(AnyTaps taps, const T* const* g, const T* const* x, int64_t rows, int64_t at,
+                                           T* dw) {
+  constexpr int64_t L = kLanes<T>;
+  for (int64_t i = 0; i < taps.rows; ++i)
+    for (int64_t j = 0; j < taps.columns; ++j) {
+      Vec<T> sum{};
+      for (int64_t r = 0; r < rows; ++r)
+        for (int n = 0; n < N; ++n) sum += load(g[r] + at + n * L) * load(x[r + i] + at + (n + j) * L);
+      add_to(dw + (i * taps.columns + j) * L, sum);
+    }
+}
+
+// g: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; dw: (taps, lanes), db: (lanes), both added to.
+template <class T, class Shape>
+void weight_gradient_rows(Shape taps, const T* const* g, const T* const* x, int64_t rows, int64_t bins, T* dw, T* db) {
+  constexpr int64_t L = kLanes<T>;
+  int64_t f = 0;
+  for (; f + kTile <= bins; f += kTile) weight_gradient_bins<T, kTile>(taps, g, x, rows, f * L, dw);
+  for (; f < bins; ++f) weight_gradient_bins<T, 1>(taps, g, x, rows, f * L, dw);
+  for (int64_t r = 0; r < rows; ++r) add_row_sum(g[r], bins, db);
+}
+
+// w[i][j] -> w[kh - 1 - i][kw - 1 - j] for (taps, lanes) weights: the input gradient of a convolution is a convolution
+// with these, over the rows from t to t + kh - 1 instead of t - kh + 1 to t.
+template <class T>
+void flip_taps(const T* w, int64_t taps, T* flipped) {
+  for (int64_t i = 0; i < taps; ++i) store(flipped + i * kLanes<T>, load(w + (taps - 1 - i) * kLanes<T>));
+}
+
+// The specialised sizes are the network's; any other runs the general loops.
+template <class T>
+struct Depthwise {
+  int64_t rows, columns;
+  int64_t taps() const { return rows * columns; }
+  void convolve(T* const* y, const T* const* x, int64_t n, int64_t bins, const T* w, const T* bias) const {
+    if (rows == 7 && columns == 7) return convolve_rows<T>(Taps<7>(), y, x, n, bins, w, bias);
+    if (rows == 3 && columns == 3) return convolve_rows<T>(Taps<3>(), y, x, n, bins, w, bias);
+    convolve_rows<T>(AnyTaps{rows, columns}, y, x, n, bins, w, bias);
+  }
+  void weight_gradient(const T* const* g, const T* const* x, int64_t n, int64_t bins, T* dw, T* db) const {
+    if (rows == 7 && columns == 7) return weight_gradient_rows<T>(Taps<7>(), g, x, n, bins, dw, db);
+    if (rows == 3 && columns == 3) return weight_gradient_rows<T>(Taps<3>(), g, x, n, bins, dw, db);
+    weight_gradient_rows<T>(AnyTaps{rows, columns}, g, x, n, bins, dw, db);
+  }
+};

@@ -1,0 +1,63 @@
+// Aligned memory for packed weights, partial sums and scratch. Compiled once, for no particular instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace lite_rtse {
+
+inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+
+struct AlignedFree {
+  void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
+};
+using AlignedBytes = std::unique_ptr<unsigned char, AlignedFree>;
+
+inline AlignedBytes aligned_bytes(std::size_t n) {
+  return AlignedBytes(static_cast<unsigned char*>(::operator new(n, std::align_val_t(kAlignment))));
+}
+
+// This thread's scratch memory, at least n bytes, contents unspecified. It is kept from call to call, because fresh
+// pages cost a fault each, and grows only. Valid until the same thread asks again.
+void* thread_scratch(std::size_t n);
+
+// Hands out consecutive aligned pieces of one allocation. With a null base it only adds up sizes, so that one layout
+// function serves both to measure and to place.
+class Arena {
+ public:
+  explicit Arena(void* base = nullptr) : base_(static_cast<unsigned char*>(base)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    T* p = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+    used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    return p;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  unsigned char* base_;
+  std::size_t used_ = 0;
+};
+
+// An owned, zeroed array of T whose length is fixed at construction.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(int64_t count) : bytes_(aligned_bytes(sizeof(T) * count)), count_(count) { zero(); }
+  T* data() const { return reinterpret_cast<T*>(bytes_.get()); }
+  T& operator[](int64_t i) const { return data()[i]; }
+  int64_t size() const { return count_; }
+  void zero() { std::memset(static_cast<void*>(bytes_.get()), 0, sizeof(T) * count_); }
+
+ private:
+  AlignedBytes bytes_;
+  int64_t count_ = 0;
+};
+
+}  // namespace lite_rtse

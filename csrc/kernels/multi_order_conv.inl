@@ -1,0 +1,193 @@
+// The Multi-Order block, forward: one task a run of frames.
+//
+// A task marches over time in chunks. For each chunk, h = in(x) is computed for two lane blocks at a time and goes at
+// once through their whole cascade of depthwise stages while it is in the second-level cache: blocks do not mix before
+// the gate chain. Rings keep the k - 1 frames of look-back that each stage needs of the one before.
+
+template <class T>
+class Cascade {
+ public:
+  Cascade(const MultiOrderPlan<T>& plan, int64_t frames, int64_t bins)
+      : plan_(plan), frames_(frames), bins_(bins), stage_(plan.blocks.size()) {}
+
+  // extra(block, stage): frames that the ring keeps beyond what the forward march needs.
+  template <class Extra>
+  void layout(Arena& arena, Extra extra) {
+    for (size_t b = 0; b < stage_.size(); ++b) {
+      const int64_t depth = plan_.blocks[b].depth;
+      stage_[b].resize(depth + 1);
+      for (int64_t s = 0; s <= depth; ++s) {
+        const bool last = s == depth;  // no convolution reads the last stage
+        stage_[b][s] = Ring<T>(arena, kChunk + (last ? 0 : plan_.look_back) + extra(int64_t(b), s), frames_, bins_,
+                               last ? 0 : plan_.look_back / 2);
+      }
+    }
+    zeros_ = arena.take<T>(zeros_size());
+  }
+
+  void clear() {
+    std::fill_n(zeros_, zeros_size(), T(0));
+    for (std::vector<Ring<T>>& rings : stage_)
+      for (Ring<T>& ring : rings) ring.clear_padding();
+  }
+
+  // All stages of all blocks for the frames of `chunk`, of which stage s of a block of depth d is computed from frame
+  // first - (d - s)(k - 1) on: what the frames from `first` on depend on.
+  void run(const ChunkSources<T>& x, Range chunk, int64_t first) {
+    for (int64_t b = 0; b < int64_t(stage_.size()); b += 2) {
+      const int64_t pair = std::min<int64_t>(2, int64_t(stage_.size()) - b);
+      for (int64_t t = chunk.first; t < chunk.last; ++t) {
+        T* h[2] = {stage_[b][0].row(t), pair == 2 ? stage_[b + 1][0].row(t) : nullptr};
+        plan_.in.forward(plan_.w_in.data(), x[t - chunk.first], bins_, b, pair, h);
+      }
+      for (int64_t i = b; i < b + pair; ++i) convolve(i, chunk, first);
+    }
+  }
+
+  const Ring<T>& ring(int64_t block, int64_t stage) const { return stage_[block][stage]; }
+  const Ring<T>& last(int64_t block) const { return stage_[block].back(); }
+  const T* zeros() const { return zeros_; }
+
+ private:
+  void convolve(int64_t block, Range chunk, int64_t first) {
+    const int64_t depth = plan_.blocks[block].depth;
+    std::vector<const T*> in(kChunk + plan_.look_back);
+    T* out[kChunk];
+    for (int64_t s = 0; s < depth; ++s) {
+      const Range rows = chunk.clip(first - (depth - s - 1) * plan_.look_back, chunk.last);
+      padded_rows(stage_[block][s], rows.first - plan_.look_back, rows.size() + plan_.look_back, zeros_, in.data());
+      for (int64_t r = 0; r < rows.size(); ++r) out[r] = stage_[block][s + 1].row(rows.first + r);
+      const T* w = plan_.stage_weights(block, s);
+      plan_.kernel.convolve(out, in.data(), rows.size(), bins_, w, w + plan_.taps * kLanes<T>);
+    }
+  }
+  int64_t zeros_size() const { return (bins_ + plan_.look_back + 1) * kLanes<T>; }
+
+  const MultiOrderPlan<T>& plan_;
+  const int64_t frames_, bins_;
+  std::vector<std::vector<Ring<T>>> stage_;
+  T* zeros_ = nullptr;
+};
+
+// y = W_out q + b_out on a tile. One output channel is a dot product over all lanes; more are a matrix product.
+template <class T>
+class OutputProjection {
+ public:
+  OutputProjection(const MultiOrderPlan<T>& plan, int64_t out_channels)
+      : targets_(lane_blocks<T>(out_channels)), shape_{plan.channels, int64_t(targets_.size())},
+        packed_(out_channels == 1 ? plan.final_blocks * kLanes<T> : shape_.size()), single_(out_channels == 1),
+        bias_(plan.b_out.size() > 0 ? plan.b_out[0] : T(0)) {
+    if (single_)
+      for (int64_t i = 0; i < plan.final_blocks; ++i)
+        pack_vector(plan.w_out.data(), plan.lanes[i], packed_.data() + i * kLanes<T>);
+    else
+      pack_pointwise(plan.w_out.data(), plan.b_out.data(), plan.channels, targets_, packed_.data());
+  }
+
+  int64_t blocks() const { return shape_.blocks; }
+
+  // y[o]: `points` elements of output channel o. lanes: a tile's rows for the matrix product.
+  void run(GateChain<T>& chain, int64_t points, const std::vector<T*>& lanes, T* const* y) const {
+    if (single_) return dot(chain.q(), points, y[0]);
+    shape_.forward(packed_.data(), chain.source(chain.q(), shape_.channels), points, 0, shape_.blocks, lanes.data());
+    for (int64_t i = 0; i < shape_.blocks; ++i) from_lanes(lanes[i], targets_[i].count, points, y + targets_[i].first);
+  }
+
+ private:
+  void dot(const std::vector<T*>& q, int64_t points, T* y) const {
+    for (int64_t p = 0; p < points; ++p) {
+      Vec<T> sum{};
+      for (size_t i = 0; i < q.size(); ++i) sum += load(q[i] + p * kLanes<T>) * load(packed_.data() + i * kLanes<T>);
+      y[p] = lane_sum<T>(sum) + bias_;
+    }
+  }
+
+  const std::vector<LaneBlock> targets_;
+  const Pointwise<T> shape_;
+  Buffer<T> packed_;
+  const bool single_;
+  const T bias_;
+};
+
+template <class T>
+class MultiOrderConvJob final : public Job {
+ public:
+  explicit MultiOrderConvJob(const MultiOrderConv& a)
+      : a_(a), plan_(a), output_(plan_, a.out_channels), segments_(a.batch, a.frames, segment_frames(a)) {}
+
+  int64_t tasks() const override { return segments_.count(); }
+
+  void run(int64_t task) override {
+    const Segment s = segments_[task];
+    Task k(*this, s);
+    for (int64_t t = std::max<int64_t>(0, s.first - plan_.stages * plan_.look_back); t < s.last; t += kChunk)
+      k.step(Range{t, t + kChunk}.clip(0, s.last));
+  }
+
+ private:
+  // Enough segments for every thread to have one, but none shorter than what recomputing look-back is worth. Each
+  // frame's value is the same however it is cut.
+  static int64_t segment_frames(const MultiOrderConv& a) {
+    const int64_t cuts = ceil_div(std::max<int64_t>(1, a.threads), std::max<int64_t>(1, a.batch));
+    return std::max<int64_t>(kMultiOrderSegment / 2, ceil_div(a.frames, cuts));
+  }
+
+  // One segment's march over time.
+  struct Task {
+    const MultiOrderConvJob& job;
+    const Segment s;
+    const Feature<T> y;
+    ChunkSources<T> sources;
+    Cascade<T> cascade;
+    GateChain<T> chain;
+    std::vector<T*> lanes, y_row, y_tile;
+    std::vector<const T*> u;
+    T* narrow = nullptr;
+
+    Task(const MultiOrderConvJob& j, Segment segment)
+        : job(j), s(segment), y(j.a_.y, j.a_.dtype, j.a_.out_channels, j.a_.frames, j.a_.bins),
+          sources(Feature<T>(j.a_.x, j.a_.dtype, j.a_.in_channels, j.a_.frames, j.a_.bins), kChunk),
+          cascade(j.plan_, j.a_.frames, j.a_.bins), chain(j.plan_), y_row(j.a_.out_channels), y_tile(j.a_.out_channels),
+          u(j.plan_.blocks.size()) {
+      const auto layout = [&](Arena arena) {
+        sources.layout(arena);
+        cascade.layout(arena, [](int64_t, int64_t) { return int64_t(0); });
+        chain.layout(arena);
+        lanes = GateChain<T>::take_rows(arena, j.output_.blocks());
+        narrow = arena.take<T>(y.scratch(j.a_.out_channels));
+        return arena.used();
+      };
+      layout(Arena(thread_scratch(layout(Arena()))));
+      cascade.clear();
+    }
+
+    void step(Range chunk) {
+      sources.read(s.utterance, chunk);
+      cascade.run(sources, chunk, s.first);
+      const Range own = chunk.clip(s.first, s.last);
+      for (int64_t t = own.first; t < own.last; ++t) finish_frame(t);
+    }
+
+    void finish_frame(int64_t t) {
+      const bool direct = stored_as<T>(y.dtype);
+      for (int64_t c = 0; c < y.channels; ++c)
+        y_row[c] = direct ? static_cast<T*>(y.data) + y.offset(s.utterance, c, t) : narrow + c * y.bins;
+      const PointTiles tiles{y.bins};
+      for (int64_t i = 0; i < tiles.count(); ++i) {
+        const Range tile = tiles[i];
+        for (size_t b = 0; b < u.size(); ++b) u[b] = cascade.last(int64_t(b)).row(t) + tile.first * kLanes<T>;
+        for (int64_t c = 0; c < y.channels; ++c) y_tile[c] = y_row[c] + tile.first;
+        chain.run(u.data(), tile.size());
+        job.output_.run(chain, tile.size(), lanes, y_tile.data());
+      }
+      if (direct) return;
+      for (int64_t c = 0; c < y.channels; ++c)
+        write_elements(y.data, y.dtype, y.offset(s.utterance, c, t), y_row[c], y.bins);
+    }
+  };
+
+  const MultiOrderConv a_;
+  const MultiOrderPlan<T> plan_;
+  const OutputProjection<T> output_;
+  const Segments segments_;
+};

@@ -1,0 +1,173 @@
+// How features move between the tensors' layout and the kernels'.
+//
+// Tensors are (batch, channels, frames, bins). Inside, kLanes channels stand side by side in one vector: a *lane row*
+// is one frame of one block of channels, (bins, lanes), so that a depthwise tap is one multiply-add of two aligned
+// vectors, any number of bins fits without waste, and a 1x1 convolution is a small matrix product.
+
+// A stored (batch, channels, frames, bins) tensor that is read or written frame by frame.
+template <class T>
+struct Feature {
+  void* data;
+  DType dtype;
+  int64_t channels, frames, bins;
+
+  Feature(const void* data_, DType dtype_, int64_t channels_, int64_t frames_, int64_t bins_)
+      : data(const_cast<void*>(data_)), dtype(dtype_), channels(channels_), frames(frames_), bins(bins_) {}
+
+  int64_t offset(int64_t b, int64_t c, int64_t t) const { return ((b * channels + c) * frames + t) * bins; }
+  // Scratch elements that `read` and `write_lanes` need for `count` channels: none where no conversion is due.
+  int64_t scratch(int64_t count) const { return stored_as<T>(dtype) ? 0 : count * bins; }
+
+  // row[i] = frame t of channel first + i, as T; in place where it is stored as T.
+  void read(int64_t b, int64_t t, int64_t first, int64_t count, const T** row, T* scratch) const {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t at = offset(b, first + i, t);
+      if (stored_as<T>(dtype)) {
+        row[i] = static_cast<const T*>(data) + at;
+      } else {
+        read_elements(data, dtype, at, scratch + i * bins, bins);
+        row[i] = scratch + i * bins;
+      }
+    }
+  }
+};
+
+template <class T, int First, std::size_t... I>
+LITE_RTSE_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
+  return __builtin_shufflevector(a, b, int(First + I / 2 + (I % 2) * sizeof...(I))...);
+}
+// a0 b0 a1 b1 … from the lower halves, and from the upper halves.
+template <class T>
+LITE_RTSE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
+  return interleave<T, 0>(a, b, std::make_index_sequence<kLanes<T>>());
+}
+template <class T>
+LITE_RTSE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
+  return interleave<T, int(kLanes<T> / 2)>(a, b, std::make_index_sequence<kLanes<T>>());
+}
+
+// In-register transpose of a kLanes × kLanes tile by log2(kLanes) rounds, each of which interleaves vectors i and
+// i + kLanes/2: after round r the index bits of row and lane have rotated by r places, and after all of them swapped.
+template <class T>
+LITE_RTSE_INLINE void transpose(Vec<T>* v) {
+  constexpr int L = int(kLanes<T>);
+#pragma GCC unroll 8
+  for (int round = 1; round < L; round *= 2) {
+    Vec<T> next[L];
+#pragma GCC unroll 16
+    for (int i = 0; i < L / 2; ++i) {
+      next[2 * i] = interleave_low<T>(v[i], v[i + L / 2]);
+      next[2 * i + 1] = interleave_high<T>(v[i], v[i + L / 2]);
+    }
+#pragma GCC unroll 32
+    for (int i = 0; i < L; ++i) v[i] = next[i];
+  }
+}
+
+// lane_row[f][l] = row[l][f] for l < count; the other lanes are zero.
+template <class T>
+void to_lanes(const T* const* row, int64_t count, int64_t bins, T* lane_row) {
+  constexpr int64_t L = kLanes<T>;
+  int64_t f = 0;
+  for (; f + L <= bins; f += L) {
+    Vec<T> v[L];
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < L; ++l) v[l] = l < count ? load_unaligned(row[l] + f) : Vec<T>{};
+    transpose<T>(v);
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < L; ++l) store(lane_row + (f + l) * L, v[l]);
+  }
+  for (; f < bins; ++f)
+    for (int64_t l = 0; l < L; ++l) lane_row[f * L + l] = l < count ? row[l][f] : T(0);
+}
+
+// row[l][f] = lane_row[f][l] for l < count.
+template <class T>
+void from_lanes(const T* lane_row, int64_t count, int64_t bins, T* const* row) {
+  constexpr int64_t L = kLanes<T>;
+  int64_t f = 0;
+  for (; f + L <= bins; f += L) {
+    Vec<T> v[L];
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < L; ++l) v[l] = load(lane_row + (f + l) * L);
+    transpose<T>(v);
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < L; ++l)
+      if (l < count) store_unaligned(row[l] + f, v[l]);
+  }
+  for (; f < bins; ++f)
+    for (int64_t l = 0; l < count; ++l) row[l][f] = lane_row[f * L + l];
+}
+
+// Writes the first `count` lanes of a lane row to channels first … of frame t; scratch as Feature::scratch(count).
+template <class T>
+void write_lanes(const Feature<T>& y, int64_t b, int64_t t, int64_t first, int64_t count, const T* lane_row,
+                 T* scratch) {
+  T* row[kLanes<T>] = {};
+  const bool direct = stored_as<T>(y.dtype);
+  for (int64_t l = 0; l < count; ++l)
+    row[l] = direct ? static_cast<T*>(y.data) + y.offset(b, first + l, t) : scratch + l * y.bins;
+  from_lanes(lane_row, count, y.bins, row);
+  if (direct) return;
+  for (int64_t l = 0; l < count; ++l) write_elements(y.data, y.dtype, y.offset(b, first + l, t), row[l], y.bins);
+}
+
+// out = a * b for lane rows; out may be one of them.
+template <class T>
+void multiply(const T* a, const T* b, int64_t points, T* out) {
+  for (int64_t i = 0; i < points * kLanes<T>; i += kLanes<T>) store(out + i, load(a + i) * load(b + i));
+}
+
+// sum += Σ_p row[p], over all points of a lane row.
+template <class T>
+void add_row_sum(const T* lane_row, int64_t points, T* sum) {
+  constexpr int64_t L = kLanes<T>;
+  Vec<T> s[4] = {};
+  int64_t p = 0;
+  for (; p + 4 <= points; p += 4)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) s[k] += load(lane_row + (p + k) * L);
+  for (; p < points; ++p) s[0] += load(lane_row + p * L);
+  add_to(sum, (s[0] + s[1]) + (s[2] + s[3]));
+}
+
+// Lane rows of consecutive frames in a circular store: frame t stands where frame t - capacity stood. `pad` zero
+// columns stand on either side of the bins, and frames outside [0, frames) read as one shared row of zeros.
+template <class T>
+class Ring {
+ public:
+  Ring() = default;
+  Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad)
+      : capacity_(capacity), frames_(frames), bins_(bins), pad_(pad), stride_((bins + 2 * pad) * kLanes<T>) {
+    base_ = arena.take<T>(capacity * stride_);
+  }
+
+  // Clears the padding once; rows written later touch only the bins.
+  void clear_padding() {
+    for (int64_t i = 0; i < capacity_; ++i) {
+      T* row = base_ + i * stride_;
+      std::fill_n(row, pad_ * kLanes<T>, T(0));
+      std::fill_n(row + (pad_ + bins_) * kLanes<T>, pad_ * kLanes<T>, T(0));
+    }
+  }
+
+  // Column 0 of frame t, to write.
+  T* row(int64_t t) const { return base_ + (t % capacity_) * stride_ + pad_ * kLanes<T>; }
+  // The first padding column of frame t, to read; `zeros` where t is outside the utterance.
+  const T* padded(int64_t t, const T* zeros) const {
+    return t < 0 || t >= frames_ ? zeros : base_ + (t % capacity_) * stride_;
+  }
+  int64_t stride() const { return stride_; }
+
+ private:
+  T* base_ = nullptr;
+  int64_t capacity_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
+};
+
+// `count` lane rows of `size` elements, one after another from `base`.
+template <class T>
+std::vector<T*> row_table(T* base, int64_t count, int64_t size) {
+  std::vector<T*> rows(count);
+  for (int64_t i = 0; i < count; ++i) rows[i] = base + i * size;
+  return rows;
+}

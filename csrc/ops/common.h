@@ -1,0 +1,120 @@
+// What every operator needs between the dispatcher and the kernels: argument checks, dtypes, threads.
+//
+// The checks raise Python's RuntimeError (STD_TORCH_CHECK), always naming the argument, what it was and what it must
+// be.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <exception>
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../kernels/api.h"
+
+namespace lite_rtse::ops {
+
+using torch::stable::Tensor;
+
+inline std::string shape_text(const Tensor& t) {
+  std::string text = "(";
+  for (int64_t i = 0; i < t.dim(); ++i) text += (i ? ", " : "") + std::to_string(t.size(i));
+  return text + ")";
+}
+
+// A wildcard for check_shape.
+inline constexpr int64_t kAny = -1;
+
+inline void check_shape(const char* name, const Tensor& t, std::initializer_list<int64_t> expected,
+                        const char* meaning) {
+  STD_TORCH_CHECK(t.defined(), name, " is None, must be a tensor");
+  bool same = t.dim() == int64_t(expected.size());
+  int64_t i = 0;
+  for (int64_t n : expected) {
+    if (same && n != kAny && t.size(i) != n) same = false;
+    ++i;
+  }
+  std::string text;
+  for (int64_t n : expected) text += (text.empty() ? "" : ", ") + (n == kAny ? std::string("*") : std::to_string(n));
+  STD_TORCH_CHECK(same, name, " has shape ", shape_text(t), ", must be (", text, "): ", meaning);
+}
+
+inline DType dtype_of(const char* name, const Tensor& t) {
+  using torch::headeronly::ScalarType;
+  STD_TORCH_CHECK(t.defined(), name, " is None, must be a tensor");
+  switch (t.scalar_type()) {
+    case ScalarType::Double: return DType::f64;
+    case ScalarType::Float: return DType::f32;
+    case ScalarType::Half: return DType::f16;
+    case ScalarType::BFloat16: return DType::bf16;
+    default: break;
+  }
+  STD_TORCH_CHECK(false, name, " has dtype ", torch::headeronly::toString(t.scalar_type()),
+                  ", must be Double, Float, Half or BFloat16");
+  return DType::f32;
+}
+
+// `t` must live where `first` lives and have its dtype.
+inline void check_like(const char* name, const Tensor& t, const char* first_name, const Tensor& first) {
+  STD_TORCH_CHECK(t.defined(), name, " is None, must be a tensor");
+  STD_TORCH_CHECK(t.is_cpu() == first.is_cpu() && t.get_device_index() == first.get_device_index(), name,
+                  " is on another device than ", first_name, "; both must be on the same one");
+  STD_TORCH_CHECK(t.scalar_type() == first.scalar_type(), name, " has dtype ",
+                  torch::headeronly::toString(t.scalar_type()), ", must be that of ", first_name, ", ",
+                  torch::headeronly::toString(first.scalar_type()));
+}
+
+inline void check_count(const char* name, const std::vector<Tensor>& list, size_t expected) {
+  STD_TORCH_CHECK(list.size() == expected, name, " has ", list.size(), " tensors, must have ", expected);
+}
+
+// A tensor in dense row-major order; a copy only where it is not so already.
+inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
+
+inline std::vector<Tensor> dense(const std::vector<Tensor>& list) {
+  std::vector<Tensor> result;
+  for (const Tensor& t : list) result.push_back(dense(t));
+  return result;
+}
+
+inline Tensor new_dense(const Tensor& like, const std::vector<int64_t>& shape) {
+  return torch::stable::new_empty(like, shape);
+}
+inline Tensor new_dense_like(const Tensor& t) {
+  return new_dense(t, std::vector<int64_t>(t.sizes().begin(), t.sizes().end()));
+}
+
+inline std::vector<const void*> data_of(const std::vector<Tensor>& list) {
+  std::vector<const void*> result;
+  for (const Tensor& t : list) result.push_back(t.const_data_ptr());
+  return result;
+}
+inline std::vector<void*> mutable_data_of(const std::vector<Tensor>& list) {
+  std::vector<void*> result;
+  for (const Tensor& t : list) result.push_back(t.mutable_data_ptr());
+  return result;
+}
+
+// Runs a job's tasks on PyTorch's threads. An exception in a task must not cross the thread pool's C boundary: the
+// first is kept and thrown again here.
+inline void run(Job& job) {
+  std::mutex mutex;
+  std::exception_ptr failure;
+  torch::stable::parallel_for(0, job.tasks(), 1, [&](int64_t begin, int64_t end) {
+    try {
+      for (int64_t task = begin; task < end; ++task) job.run(task);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  job.finish();
+}
+
+}  // namespace lite_rtse::ops

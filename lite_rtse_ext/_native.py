@@ -1,0 +1,79 @@
+"""Loads the compiled operators.
+
+Importing the package works without them; the first use of an operator then says what is missing and how to get it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import torch
+
+_HOW_TO_BUILD = "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+
+
+def _find() -> Path | None:
+    """The compiled library beside this file, whatever suffix the build gave it."""
+    return next((p for p in sorted(Path(__file__).parent.glob("_C*.so"))), None)
+
+
+def _text(library: ctypes.CDLL, function: str) -> str:
+    entry = getattr(library, function)
+    entry.restype = ctypes.c_char_p
+    return str(entry().decode())
+
+
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    """The library and "", or None and why there is none."""
+    path = _find()
+    if path is None:
+        return None, f"its compiled library _C is missing: {_HOW_TO_BUILD}"
+    try:
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
+    except OSError as error:
+        return None, f"its compiled library {path.name} cannot be loaded with torch {torch.__version__} ({error}): {_HOW_TO_BUILD}"
+    return ctypes.CDLL(str(path)), ""
+
+
+_library, _reason = _load()
+if _library is not None and _text(_library, "lite_rtse_isa").startswith("error: "):
+    raise ImportError(_text(_library, "lite_rtse_isa").removeprefix("error: "))
+
+
+def available() -> bool:
+    """Whether the compiled operators are there."""
+    return _library is not None
+
+
+def path() -> Path | None:
+    """The compiled library's file, or None."""
+    return _find()
+
+
+def require() -> None:
+    """Raises RuntimeError, with what to do, where the compiled operators are missing."""
+    if _library is None:
+        raise RuntimeError(f"lite_rtse_ext cannot run its fused operators: {_reason}")
+
+
+def isa() -> str:
+    """The instruction set whose kernels are in use: "avx512", "avx2", "baseline" (SSE2) or "neon".
+
+    Chosen when the library is loaded, by what the processor can do; the environment variable LITE_RTSE_ISA overrides it.
+    """
+    require()
+    assert _library is not None
+    return _text(_library, "lite_rtse_isa")
+
+
+def isas() -> list[str]:
+    """The instruction sets this machine can run, best first."""
+    require()
+    assert _library is not None
+    return _text(_library, "lite_rtse_runnable_isas").split(",")
+
+
+def has_cuda() -> bool:
+    """Whether this build holds CUDA kernels."""
+    return available() and torch._C._dispatch_has_kernel_for_dispatch_key("lite_rtse::causal_dwconv2d", "CUDA")
