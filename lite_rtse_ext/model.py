@@ -1,0 +1,105 @@
+"""Lite-RTSE on the fused operators: from spectrogram to spectrogram, from waveform to waveform, and its checkpoints."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from lite_rtse_ext import checkpoint, nn, reference
+from lite_rtse_ext.audio.stft import BINS, SAMPLE_RATE_HZ, istft, stft
+from lite_rtse_ext.checkpoint import CheckpointError
+
+__all__ = ["LiteRTSE"]
+
+
+class LiteRTSE(reference.LiteRTSE):
+    """The network of :class:`lite_rtse_ext.reference.LiteRTSE`, its blocks fused: same arguments, same parameters.
+
+    ::
+
+        model = LiteRTSE.from_checkpoint("lite_rtse.safetensors")
+        enhanced = model.enhance(noisy)                    # waveform, 16 kHz
+        spectrogram = model(noisy_spectrogram)             # (B, 257, T, 2) or complex (B, 257, T)
+    """
+
+    conv_block = nn.ConvBlock
+    multi_order_conv = nn.MultiOrderConv
+    reconstruction = nn.MaskResidual
+
+    @torch.no_grad()
+    def enhance(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:
+        """Enhance speech.
+
+        The network runs in its own dtype on its own device, without gradients. Nothing in it depends on ``train()`` or
+        ``eval()``, so the mode is left alone.
+
+        Args:
+            waveform: (..., samples), full scale 1, any floating dtype; each leading index is an utterance of its own.
+            sample_rate: of the waveform, in Hz. Only 16000; resample others first.
+
+        Returns:
+            The enhanced waveform: shape, dtype and device of ``waveform``.
+
+        Raises:
+            TypeError: the waveform is not of a floating dtype.
+            ValueError: another sample rate, a waveform without dimensions, or a network not of 257 bins.
+        """
+        if sample_rate != SAMPLE_RATE_HZ:
+            raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
+        if self.bins != BINS:
+            raise ValueError(f"enhance needs a network of {BINS} bins, but this one has {self.bins}")
+        if not waveform.is_floating_point():
+            raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
+        if waveform.dim() == 0:
+            raise ValueError("waveform must be (..., samples), but has no dimension")
+        if waveform.numel() == 0:
+            return waveform.clone()
+        parameter = self.fc1.weight
+        wide = torch.promote_types(waveform.dtype, torch.float32)  # the transform knows no half type
+        batch = waveform.to(parameter.device, wide).reshape(-1, waveform.shape[-1])
+        spectrogram = torch.view_as_real(stft(batch)).to(parameter.dtype)
+        enhanced = torch.view_as_complex(self(spectrogram).to(wide).contiguous())
+        return istft(enhanced, waveform.shape[-1]).reshape(waveform.shape).to(waveform)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
+        """Build a network from a checkpoint, whose shapes tell its configuration. On the CPU, in the default dtype.
+
+        Raises:
+            OSError: no such file, or it can't be read.
+            CheckpointError: not a checkpoint of this network; the message says why.
+        """
+        state = checkpoint.read_state_dict(path)
+        try:
+            model = cls(**checkpoint.infer_config(state))
+            checkpoint.load_into(model, state)
+        except ValueError as error:  # CheckpointError, or a configuration that the constructor refuses
+            raise CheckpointError(f"{path}: {error}") from error
+        return model
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Load parameters of this configuration, strictly: every name and shape must fit, or nothing is changed.
+
+        Reads safetensors and PyTorch files, see :func:`lite_rtse_ext.checkpoint.read_state_dict`. Values are converted
+        to the network's dtype and device.
+
+        Raises:
+            OSError: no such file, or it can't be read.
+            CheckpointError: not a checkpoint, or one of another network; the message says why.
+        """
+        state = checkpoint.read_state_dict(path)
+        try:
+            checkpoint.load_into(self, state)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Save the parameters as safetensors; ``path`` is replaced only once the new file is complete.
+
+        Raises:
+            OSError: the folder doesn't exist or can't be written to.
+        """
+        checkpoint.write_state_dict(path, self.state_dict())

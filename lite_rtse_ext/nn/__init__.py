@@ -1,0 +1,13 @@
+"""Drop-in modules on the fused operators.
+
+Constructors, initialisation and state-dict keys are those of :mod:`lite_rtse_ext.reference`. The convolutions are
+ordinary children that hold the parameters. The operator reads those; the children's own forwards, and hooks on them,
+don't run. Errors are the operators': a wrong shape, dtype or device is named.
+"""
+
+from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d
+from lite_rtse_ext.nn.conv_block import ConvBlock
+from lite_rtse_ext.nn.mask_residual import MaskResidual
+from lite_rtse_ext.nn.multi_order_conv import MultiOrderConv
+
+__all__ = ["CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]

@@ -1,0 +1,17 @@
+"""Module of the fused operator ``causal_dwconv2d``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lite_rtse_ext import ops, reference
+
+
+class CausalDepthwiseConv2d(reference.CausalDepthwiseConv2d):
+    """Causal depthwise convolution, fused; see :class:`lite_rtse_ext.reference.CausalDepthwiseConv2d`.
+
+    Keys: ``weight`` (C, 1, kt, kf), ``bias`` (C,).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.causal_dwconv2d(x, self.weight, self.bias)

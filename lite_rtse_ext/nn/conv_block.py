@@ -1,0 +1,22 @@
+"""Module of the fused operator ``conv_block``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lite_rtse_ext import ops, reference
+
+
+class ConvBlock(reference.ConvBlock):
+    """Conv-Block, fused; see :class:`lite_rtse_ext.reference.ConvBlock`.
+
+    With ``depthwise=False`` it runs PyTorch's own convolutions: a full 3×3 has no fused operator, nor need of one, for
+    unlike a depthwise one it is a matrix product that oneDNN and cuDNN do well.
+
+    Keys: ``conv.0.*``, ``conv.2.*``, ``conv.3.*``, ``skip.*``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.depthwise:
+            return super().forward(x)
+        return ops.conv_block(x, *self.operands())

@@ -1,0 +1,19 @@
+"""Module of the fused operator ``mask_residual``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lite_rtse_ext import ops, reference
+
+
+class MaskResidual(reference.MaskResidual):
+    """Reconstruction, fused and finite on digital silence; see :class:`lite_rtse_ext.reference.MaskResidual`.
+
+    Keys: none.
+    """
+
+    def forward(
+        self, spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+    ) -> Tensor:
+        return ops.mask_residual(spectrogram, mask_logit, res_mag, res_real, res_imag)

@@ -1,0 +1,56 @@
+"""Fixtures and options shared by all tests: the devices, the hypothesis profiles, ``--slow``, the thread count."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from lite_rtse_ext import ops
+
+# The same examples on every run unless HYPOTHESIS_PROFILE=explore asks for new ones. No deadline: the first call in a
+# process is slow, and the machines that run this are shared.
+settings.register_profile("repeat", derandomize=True, database=None, deadline=None, max_examples=20)
+settings.register_profile(
+    "explore", deadline=None, max_examples=400, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow (minutes, gigabytes)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cuda: needs a GPU and a build with CUDA kernels")
+    config.addinivalue_line("markers", "slow: minutes or gigabytes; run with --slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="takes minutes or gigabytes; run with --slow"))
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each device that has kernels. Skips, saying why, on those that this machine or this build lacks."""
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU on this machine")
+        if not ops.has_cuda():
+            pytest.skip("the native library was built without CUDA kernels")
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def thread_count() -> Iterator[None]:
+    """Restores the number of threads that torch uses after a test that changes it."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
