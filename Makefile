@@ -35,7 +35,7 @@ $(LIBRARY): $(CSRC) setup.py | $(STAMP)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
-demo: build ## train eager and fused for about a minute, enhance a clip, draw it: demo-output/
+demo: build ## train eager and fused for about a minute, enhance a clip, draw it: demo-out/
 	$(BIN)/python examples/demo.py
 
 test: build ## the test suite
@@ -59,5 +59,5 @@ wheel: build ## dist/*.whl, for any Python >= 3.10 and torch >= 2.10
 	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
 
 clean: ## what was built
-	rm -rf build dist $(LIBRARY) *.egg-info demo-output
+	rm -rf build dist $(LIBRARY) *.egg-info demo-out
 	$(MAKE) -C tests/native clean

@@ -60,6 +60,7 @@ setup(
             sources(),
             extra_compile_args=[
                 "-O3",
+                "-g0",
                 "-std=c++20",
                 f"-DTORCH_TARGET_VERSION={STABLE_ABI}",
                 "-fvisibility=hidden",
@@ -68,7 +69,6 @@ setup(
                 "-Wno-psabi",
                 "-Wno-ignored-attributes",
             ],
-            extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],
             py_limited_api=True,
         )
     ],

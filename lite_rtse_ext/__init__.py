@@ -1,12 +1,21 @@
 """Lite-RTSE speech enhancement with fused kernels.
 
-Three ways in: `LiteRTSE`, the network on fused operators; `fuse(model)`, which swaps them into a model of your own; and the
-operators themselves.
+Three ways in: `LiteRTSE`, the network on fused operators; `fuse(model)`, which swaps them into a model of your own; and
+the operators themselves.
 """
 
-from lite_rtse_ext.fuse import fuse, unfuse
-from lite_rtse_ext.model import LiteRTSE
-from lite_rtse_ext.ops import causal_dwconv2d, conv_block, mask_residual, multi_order_conv
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.model import LiteRTSE
+    from lite_rtse_ext.ops.causal_dwconv2d import causal_dwconv2d
+    from lite_rtse_ext.ops.conv_block import conv_block
+    from lite_rtse_ext.ops.mask_residual import mask_residual
+    from lite_rtse_ext.ops.multi_order_conv import multi_order_conv
+    from lite_rtse_ext.swap import fuse, unfuse
 
 __version__ = "0.1.0"
 
@@ -19,3 +28,18 @@ __all__ = [
     "multi_order_conv",
     "unfuse",
 ]
+
+# Loaded at first use: torch takes seconds to import, which `lite-rtse --help` need not.
+_HOME = {"LiteRTSE": "model"} | dict.fromkeys(("fuse", "unfuse"), "swap")
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'ops')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
-_HOW_TO_BUILD = "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+_HOW_TO_BUILD = (
+    "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+)
 
 
 def _find() -> Path | None:
@@ -32,7 +34,11 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     try:
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError as error:
-        return None, f"its compiled library {path.name} cannot be loaded with torch {torch.__version__} ({error}): {_HOW_TO_BUILD}"
+        return (
+            None,
+            f"its compiled library {path.name} cannot be loaded with torch {torch.__version__} ({error}): "
+            f"{_HOW_TO_BUILD}",
+        )
     return ctypes.CDLL(str(path)), ""
 
 
@@ -60,7 +66,8 @@ def require() -> None:
 def isa() -> str:
     """The instruction set whose kernels are in use: "avx512", "avx2", "baseline" (SSE2) or "neon".
 
-    Chosen when the library is loaded, by what the processor can do; the environment variable LITE_RTSE_ISA overrides it.
+    Chosen when the library is loaded, by what the processor can do; the environment variable LITE_RTSE_ISA overrides
+    it.
     """
     require()
     assert _library is not None
@@ -72,6 +79,24 @@ def isas() -> list[str]:
     require()
     assert _library is not None
     return _text(_library, "lite_rtse_runnable_isas").split(",")
+
+
+def _measure(function: str, seconds: float) -> float:
+    require()
+    assert _library is not None
+    entry = getattr(_library, function)
+    entry.restype, entry.argtypes = ctypes.c_double, [ctypes.c_double]
+    return float(entry(seconds))
+
+
+def fma_peak_gflops(seconds: float = 0.2) -> float:
+    """float32 GFLOP/s (a multiply-add is two) that one thread reaches in registers: the best of `seconds` of trying."""
+    return _measure("lite_rtse_fma_peak", seconds) * 1e-9
+
+
+def copy_gbps(seconds: float = 0.5) -> float:
+    """GB/s, read and written together, at which one thread copies blocks larger than any cache."""
+    return _measure("lite_rtse_copy_bandwidth", seconds) * 1e-9
 
 
 def has_cuda() -> bool:

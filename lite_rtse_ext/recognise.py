@@ -2,7 +2,7 @@
 
 Names, nesting and the order of registration are the author's business and tell nothing. What tells is how many causal
 and pointwise convolutions a module holds and how many channels they have. What its forward does with them can't be seen
-from outside: :mod:`lite_rtse_ext.fuse` runs it to find out.
+from outside: :mod:`lite_rtse_ext.swap` runs it to find out.
 """
 
 from __future__ import annotations

@@ -114,6 +114,9 @@ struct Kernels {
   std::unique_ptr<Job> (*multi_order_conv_backward)(const MultiOrderConvBackward&);
   std::unique_ptr<Job> (*mask_residual)(const MaskResidual&);
   std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackward&);
+  // float32 multiply-adds, in FLOP/s, that one thread reaches in registers alone: what the kernels are measured
+  // against.
+  double (*fma_peak)(double seconds);
 };
 
 // The best build this machine can run, or the one named by the environment variable LITE_RTSE_ISA.

@@ -11,7 +11,7 @@ namespace {
 constexpr int kVectorBytes = LITE_RTSE_VECTOR_BYTES;
 constexpr int kTile = 8;                   // bins of a depthwise register tile
 constexpr int kPoints = LITE_RTSE_POINTS;  // points of a 1x1 register tile two vectors wide
-constexpr int64_t kChunk = 16;             // frames between two steps of a march over time
+constexpr int64_t kChunk = 8;              // frames between two steps of a march over time
 
 // clang-format off: each file uses those before it
 #include "simd.inl"
@@ -28,6 +28,7 @@ constexpr int64_t kChunk = 16;             // frames between two steps of a marc
 #include "multi_order_conv.inl"
 #include "multi_order_conv_backward.inl"
 #include "mask_residual.inl"
+#include "fma_peak.inl"
 // clang-format on
 
 template <template <class> class J, class Args>
@@ -57,6 +58,7 @@ const Kernels table = {
     backward<MultiOrderConvBackwardJob, MultiOrderConvBackward>,
     forward<MaskResidualJob, MaskResidual>,
     backward<MaskResidualBackwardJob, MaskResidualBackward>,
+    fma_peak,
 };
 
 }  // namespace LITE_RTSE_BUILD

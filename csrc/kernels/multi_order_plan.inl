@@ -1,10 +1,10 @@
 // The Multi-Order block's geometry and packed weights.
 //
 // The 2C channels of h = in(x) fall into groups by what becomes of them. Every stage splits off its last channels as a
-// gate, so in channel order there are `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages), gate_{n-3}
-// (one stage less), …, gate_0 (one stage) and p_0 (none). Each group starts a new lane block, so that every block has one
-// depth, and gates, p_k and their products are whole vectors that line up. Idle lanes (g_k < kLanes) cost 3 % at C = 64,
-// n = 5 and 16 lanes.
+// gate, so in channel order there are `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages),
+// gate_{n-3} (one stage less), …, gate_0 (one stage) and p_0 (none). Each group starts a new lane block, so that every
+// block has one depth, and gates, p_k and their products are whole vectors that line up. Idle lanes (g_k < kLanes) cost
+// 3 % at C = 64, n = 5 and 16 lanes.
 
 constexpr int64_t kMultiOrderSegment =
     256;  // frames a gradient task; each recomputes (n - 1)(k - 1) = 24 on either side

@@ -1,6 +1,11 @@
-// What was built and what is in use: asked for from Python with ctypes, so that it needs neither tensors nor a schema.
+// What was built, what is in use, and what this machine can do: asked for from Python with ctypes, so that it needs
+// neither tensors nor a schema.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "../kernels/api.h"
 
@@ -26,4 +31,24 @@ LITE_RTSE_EXPORT const char* lite_rtse_runnable_isas() {
     return list;
   }();
   return answer.c_str();
+}
+
+// float32 FLOP/s of one thread in registers, with the instruction set in use.
+LITE_RTSE_EXPORT double lite_rtse_fma_peak(double seconds) { return lite_rtse::kernels().fma_peak(seconds); }
+
+// Bytes a second, read and written, of one thread copying blocks larger than any cache.
+LITE_RTSE_EXPORT double lite_rtse_copy_bandwidth(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  constexpr size_t kBytes = size_t(1) << 27;
+  std::vector<char> from(kBytes, 1), to(kBytes, 2);
+  double best = 0, total = 0;
+  while (total < seconds) {
+    const Clock::time_point start = Clock::now();
+    std::memcpy(to.data(), from.data(), kBytes);
+    const double took = std::chrono::duration<double>(Clock::now() - start).count();
+    from[size_t(to[total > 0])] = 1;  // the copy is used
+    best = std::max(best, 2.0 * kBytes / took);
+    total += took;
+  }
+  return best;
 }

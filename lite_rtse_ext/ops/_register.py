@@ -21,8 +21,8 @@ def second_order(
     """Gradients of a backward operator with respect to dy and the inputs, through the reference.
 
     The backward operator is linear in dy and computes g_i = Σ dy · ∂y/∂input_i. For incoming gradients `grads` of the
-    g_i this differentiates Σ_i grads_i · g_i once more, in plain PyTorch: exact, and as slow as the reference. Where a graph
-    is asked for, the result has one, so that all higher derivatives follow.
+    g_i this differentiates Σ_i grads_i · g_i once more, in plain PyTorch: exact, and as slow as the reference. Where a
+    graph is asked for, the result has one, so that all higher derivatives follow.
     """
     higher = torch.is_grad_enabled()
 
@@ -76,20 +76,22 @@ def _loop(operator: Rule, size: int, dims: Any, args: Any) -> Any:
 
 
 def vmap(name: str, batched: int | None = None) -> None:
-    """Rule for torch.vmap. The first `batched` arguments (None: as many as are tensors) have a batch dimension of their own
-    into which vmap's is folded, where no other argument is mapped; otherwise the samples are run one after another.
+    """Rule for torch.vmap.
+
+    The first `batched` arguments (None: all) have a batch dimension of their own, into which vmap's is folded where no
+    other argument is mapped; otherwise the samples are run one after another.
     """
     operator = getattr(torch.ops.lite_rtse, name).default
 
     def rule(info: Any, dims: tuple[Any, ...], *args: Any) -> Any:
         size = info.batch_size
         mapped_parameter = any(d is not None for d in pytree.tree_leaves(dims[batched:], is_leaf=_is_leaf_dim))
-        if batched == 0 or mapped_parameter and batched is not None:
+        if batched == 0 or (mapped_parameter and batched is not None):
             return _loop(operator, size, dims, args)
         count = len(args) if batched is None else batched
         folded = [fold(v, d, size) for v, d in zip(args[:count], dims[:count], strict=True)]
         out = operator(*folded, *args[count:])
-        return pytree.tree_map(lambda y: (y.unflatten(0, (size, -1))), out), pytree.tree_map(lambda _: 0, out)
+        return pytree.tree_map(lambda y: y.unflatten(0, (size, -1)), out), pytree.tree_map(lambda _: 0, out)
 
     def fold(value: Tensor, dim: int | None, size: int) -> Tensor:
         value = value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)

@@ -12,7 +12,9 @@ from lite_rtse_ext.ops import _check, _register
 
 
 def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Depthwise convolution that never looks ahead: kt − 1 zero frames before the first, (kf − 1)/2 zero bins on either side.
+    """Depthwise convolution that never looks ahead.
+
+    kt − 1 frames of zeros stand before the first, (kf − 1)/2 bins of zeros on either side.
 
     Args:
         x: (batch, channels, frames, bins), float64, float32, float16 or bfloat16.
@@ -23,7 +25,8 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
         (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
 
     Raises:
-        RuntimeError: naming the argument whose shape, dtype or device does not fit; or the compiled operators are missing.
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
     """
     _native.require()
     _check.tensor("x", x)
@@ -36,7 +39,9 @@ def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     _check.like("weight", weight, "x", x)
     _check.shape("weight", weight, (x.shape[1], 1, None, None), "(channels of x, 1, taps over frames, taps over bins)")
     if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
-        raise RuntimeError(f"weight has kernel size {weight.shape[2]} x {weight.shape[3]}, must be odd in both directions")
+        raise RuntimeError(
+            f"weight has kernel size {weight.shape[2]} x {weight.shape[3]}, must be odd in both directions"
+        )
     if bias is not None:
         _check.like("bias", bias, "x", x)
         _check.shape("bias", bias, (x.shape[1],), "(channels of x)")

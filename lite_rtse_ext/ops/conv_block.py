@@ -24,7 +24,8 @@ def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
         (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
 
     Raises:
-        RuntimeError: naming the argument whose shape, dtype or device does not fit; or the compiled operators are missing.
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
     """
     _native.require()
     _check.tensor("x", x)
@@ -41,7 +42,9 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
     channels = weights[0].shape[0]
     _check.shape("weights[1]", weights[1], (channels, 1, 3, 3), "depthwise, (channels, 1, 3, 3)")
     _check.shape("weights[2]", weights[2], (channels, channels, 1, 1), "1x1 out, (channels, channels, 1, 1)")
-    _check.shape("weights[3]", weights[3], (channels, in_channels, 1, 1), "1x1 skip, (channels, in channels of x, 1, 1)")
+    _check.shape(
+        "weights[3]", weights[3], (channels, in_channels, 1, 1), "1x1 skip, (channels, in channels of x, 1, 1)"
+    )
     _check.parameters(x, weights, biases)
     return x.new_empty(batch, channels, frames, bins)
 

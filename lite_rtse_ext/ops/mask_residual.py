@@ -11,15 +11,17 @@ from lite_rtse_ext import _native
 from lite_rtse_ext.ops import _check, _register
 
 
-def mask_residual(spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor) -> Tensor:
+def mask_residual(
+    spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+) -> Tensor:
     """Masked magnitude plus residual magnitude, with the residual's phase added to the input's.
 
     With m = |X|, M = sigmoid(mask_logit) and R = res_real + i·res_imag:
 
         magnitude = res_mag · (m − m M) + m M,   phase = arg X + arg R
 
-    computed as one complex gain, S = (res_mag (1 − M) + M) · R/|R| · X: no angle, no |X|, and finite gradients on digital silence.
-    Where R = 0, its phase is 0 with derivative 0.
+    computed as one complex gain, S = (res_mag (1 − M) + M) · R/|R| · X: no angle, no |X|, and finite gradients on
+    digital silence. Where R = 0, its phase is 0 with derivative 0.
 
     Args:
         spectrogram: X, (batch, bins, frames, 2) real and imaginary part, or complex (batch, bins, frames); any strides.
@@ -30,7 +32,8 @@ def mask_residual(spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_
         The enhanced spectrogram, in the layout, dtype and memory order of the one given.
 
     Raises:
-        RuntimeError: naming the argument whose shape, dtype or device does not fit; or the compiled operators are missing.
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
     """
     _native.require()
     _check.tensor("spectrogram", spectrogram)
@@ -42,7 +45,9 @@ def mask_residual(spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_
     return result
 
 
-def complex_gain(spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor) -> Tensor:
+def complex_gain(
+    spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+) -> Tensor:
     """The operator's formula in plain PyTorch on a (batch, bins, frames, 2) spectrogram, for second derivatives.
 
     Unlike the magnitude-and-phase form of the reference it can be differentiated on digital silence.

@@ -1,4 +1,4 @@
-"""The Multi-Order block: a cascade of causal depthwise convolutions that gate one another (recursive gated convolution)."""
+"""The Multi-Order block: a cascade of causal depthwise convolutions whose outputs gate one another."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
 
     Args:
         x: (batch, in_channels, frames, bins), float64, float32, float16 or bfloat16.
-        weights: in (2C, in_channels, 1, 1); n − 1 depthwise dw_k (D_k, 1, k, k) with D_0 = 2C − g_0, D_{k+1} = D_k − g_k and
-            k odd (7×7 and 3×3 are specialised); n − 1 pointwise pw_k (2 g_k, g_k, 1, 1); out (out_channels, C, 1, 1).
-            C must be a multiple of 2^(n−1), and n at least 2.
+        weights: in (2C, in_channels, 1, 1); n − 1 depthwise dw_k (D_k, 1, k, k) with D_0 = 2C − g_0, D_{k+1} =
+            D_k − g_k and k odd (7×7 and 3×3 are specialised); n − 1 pointwise pw_k (2 g_k, g_k, 1, 1); out
+            (out_channels, C, 1, 1). C must be a multiple of 2^(n−1), and n at least 2.
         biases: one for each weight, as long as it has output channels.
 
     Returns:
         (batch, out_channels, frames, bins), of x's dtype. Half types are accumulated in float32.
 
     Raises:
-        RuntimeError: naming the argument whose shape, dtype or device does not fit; or the compiled operators are missing.
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
     """
     _native.require()
     _check.tensor("x", x)
@@ -43,7 +44,8 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
     batch, in_channels, frames, bins = x.shape
     if len(weights) < 4 or len(weights) % 2:
         raise RuntimeError(
-            f"weights has {len(weights)} tensors, must have 2 n for order n >= 2: in, n - 1 depthwise, n - 1 pointwise, out"
+            f"weights has {len(weights)} tensors, must have 2 n for order n >= 2: "
+            "in, n - 1 depthwise, n - 1 pointwise, out"
         )
     _check.count("biases", biases, len(weights))
     order = len(weights) // 2
@@ -57,14 +59,20 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
     channels = doubled // 2
     gates = [channels >> (order - 1 - k) for k in range(order - 1)]
     if weights[1].dim() != 4 or weights[1].shape[2] % 2 == 0:
-        raise RuntimeError(f"weights[1] has shape {tuple(weights[1].shape)}, must be 4-dimensional with odd kernel size")
+        raise RuntimeError(
+            f"weights[1] has shape {tuple(weights[1].shape)}, must be 4-dimensional with odd kernel size"
+        )
     taps, split = weights[1].shape[2], doubled - gates[0]
     for k, gate in enumerate(gates):
         depthwise, pointwise = 1 + k, order + k
         _check.shape(f"weights[{depthwise}]", weights[depthwise], (split, 1, taps, taps), "depthwise")
-        _check.shape(f"weights[{pointwise}]", weights[pointwise], (2 * gate, gate, 1, 1), "1x1 from gate to gate, (2 g, g, 1, 1)")
+        _check.shape(
+            f"weights[{pointwise}]", weights[pointwise], (2 * gate, gate, 1, 1), "1x1 from gate to gate, (2 g, g, 1, 1)"
+        )
         split -= gate
-    _check.shape(f"weights[{2 * order - 1}]", weights[-1], (None, channels, 1, 1), "1x1 out, (out channels, channels, 1, 1)")
+    _check.shape(
+        f"weights[{2 * order - 1}]", weights[-1], (None, channels, 1, 1), "1x1 out, (out channels, channels, 1, 1)"
+    )
     _check.parameters(x, weights, biases)
     return x.new_empty(batch, weights[-1].shape[0], frames, bins)
 

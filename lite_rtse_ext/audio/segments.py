@@ -1,0 +1,100 @@
+"""Waveforms of any length in bounded memory: the network, one segment of frames after another, exactly.
+
+The network is causal, so what it knows of the past is finite: the states of its two LSTMs, and for the convolutions,
+which see 28 frames in all (:func:`look_back_frames`), those frames again. Handing both from segment to segment gives
+what one pass over the whole waveform gives, up to rounding, with the memory of a single segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext.audio.stft import BINS, FFT_SAMPLES, HOP_SAMPLES, frames_of, sqrt_hann
+from lite_rtse_ext.reference import LiteRTSE, magnitude
+
+SEGMENT_FRAMES = 1024
+"""16.4 s: 3 % of the convolutions' work goes into the frames that two segments share."""
+
+_State = tuple[Tensor, Tensor] | None
+
+
+def look_back_frames(model: LiteRTSE) -> int:
+    """How many earlier frames the convolutions see: kt - 1 for each convolution on the way, 28 in the usual network."""
+    return sum(conv.kernel_size[0] - 1 for conv in model.msmo_conv.modules() if isinstance(conv, nn.Conv2d))
+
+
+def enhance_segments(
+    model: LiteRTSE,
+    waveform: Tensor,
+    segment_frames: int = SEGMENT_FRAMES,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Enhance a waveform segment by segment; no gradient is recorded.
+
+    Args:
+        model: the network, fused or the reference, for 257 bins; its device and dtype are used.
+        waveform: ``(samples,)``, 16 kHz; stays on its device and may be longer than would fit the model's.
+        segment_frames: frames a segment, 16 ms each.
+        progress: called after each segment with the number of samples it finished.
+
+    Returns:
+        ``(samples,)``, with the dtype and device of ``waveform``.
+
+    Raises:
+        ValueError: the waveform has another shape, the network isn't for 257 bins, or ``segment_frames`` is not
+            positive.
+    """
+    if model.bins != BINS:
+        raise ValueError(f"model must be a network of {BINS} bins, got {model.bins}")
+    if waveform.dim() != 1:
+        raise ValueError(f"waveform must have shape (samples,), got {tuple(waveform.shape)}")
+    if segment_frames < 1:
+        raise ValueError(f"segment_frames must be positive, got {segment_frames}")
+    if not len(waveform):
+        return waveform.clone()
+    weight = model.fc1.weight
+    look_back, frames = look_back_frames(model), frames_of(len(waveform))
+    wide = torch.promote_types(weight.dtype, torch.float32)  # the transform knows no half type
+    window = sqrt_hann(wide, weight.device)
+    enhanced = waveform.new_zeros(frames + 1, HOP_SAMPLES)  # one row a hop; a frame covers two
+    states: tuple[_State, _State] = (None, None)
+    for start in range(0, frames, segment_frames):
+        stop, before = min(start + segment_frames, frames), min(start, look_back)
+        windowed = _frames(waveform, start - before, stop).to(window) * window
+        spectrogram = torch.view_as_real(torch.fft.rfft(windowed).T.unsqueeze(0)).to(weight.dtype)
+        spectrogram, states = _segment(model, spectrogram, before, states)
+        spectrogram = torch.view_as_complex(spectrogram.to(wide).contiguous())
+        windowed = (torch.fft.irfft(spectrogram[0].T) * window).to(enhanced)
+        enhanced[start:stop] += windowed[:, :HOP_SAMPLES]
+        enhanced[start + 1 : stop + 1] += windowed[:, HOP_SAMPLES:]
+        if progress:
+            progress(min(stop * HOP_SAMPLES, len(waveform)) - min(start * HOP_SAMPLES, len(waveform)))
+    return enhanced.flatten()[HOP_SAMPLES : HOP_SAMPLES + len(waveform)]
+
+
+def _frames(waveform: Tensor, start: int, stop: int) -> Tensor:
+    """Frames start ... stop - 1 of the waveform as :func:`~lite_rtse_ext.audio.stft` cuts them, (frames, 512)."""
+    first, last = (start - 1) * HOP_SAMPLES, stop * HOP_SAMPLES
+    inside = waveform[max(first, 0) : last]
+    before = max(-first, 0)
+    padded = nn.functional.pad(inside, (before, last - first - before - len(inside)))
+    return padded.unfold(0, FFT_SAMPLES, HOP_SAMPLES)
+
+
+@torch.no_grad()
+def _segment(
+    model: LiteRTSE, spectrogram: Tensor, before: int, states: tuple[_State, _State]
+) -> tuple[Tensor, tuple[_State, _State]]:
+    """The forward of the network for the frames from ``before`` on, given the LSTMs' states at that point."""
+    mag = magnitude(spectrogram)
+    features = model.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
+    spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
+    hidden, mask_state = model.lstm1(mag, states[0])
+    mask_logit = model.fc1(hidden)
+    masked = mag * torch.sigmoid(mask_logit)
+    z, fusion_state = model.lstm2(model.fc2(torch.cat([mag, masked, features], dim=-1)), states[1])
+    enhanced = model.mask_residual(spectrogram, mask_logit, model.to_mag(z), model.to_real(z), model.to_imag(z))
+    return enhanced, (mask_state, fusion_state)

@@ -1,0 +1,26 @@
+"""The command ``lite-rtse``. Torch is imported where a command needs it, not before: ``--help`` is instant."""
+
+from __future__ import annotations
+
+import click
+
+from lite_rtse_ext import __version__
+from lite_rtse_ext.cli.bench import bench
+from lite_rtse_ext.cli.enhance import enhance
+from lite_rtse_ext.cli.info import info
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lite-rtse")
+def main() -> None:
+    """Lite-RTSE speech enhancement on fused operators.
+
+    \b
+    lite-rtse enhance noisy.wav clean.wav --checkpoint model.safetensors
+    lite-rtse bench
+    lite-rtse info
+    """
+
+
+for command in (enhance, bench, info):
+    main.add_command(command)

@@ -1,0 +1,28 @@
+"""What a user sees of an error: one line on stderr that names the file and says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+def describe(error: Exception) -> str:
+    """An exception as one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turns what bad input and a lack of means raise (a file, a value, a device, memory, a library) into one line,
+    exit code 1.
+
+    Other exceptions are faults of this program and keep their traceback.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
+        raise click.ClickException(describe(error)) from error

@@ -1,0 +1,40 @@
+"""``lite-rtse info``."""
+
+from __future__ import annotations
+
+import click
+
+from lite_rtse_ext.cli.errors import one_line
+
+
+@click.command()
+def info() -> None:
+    """Show versions, instruction set, CUDA and threads: what to put into a bug report.
+
+    The instruction set is chosen when the library loads; LITE_RTSE_ISA picks another of the available ones.
+    """
+    with one_line():
+        for name, value in _facts():
+            click.echo(f"{name + ':':<22}{value}")
+
+
+def _facts() -> list[tuple[str, str]]:
+    import platform
+
+    import torch
+
+    from lite_rtse_ext import __version__, _native, ops
+
+    native = ops.available()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no usable GPU"
+    return [
+        ("lite-rtse-ext", __version__),
+        ("Python", f"{platform.python_version()}, {platform.platform()}"),
+        ("PyTorch", torch.__version__),
+        ("native library", str(_native.path()) if native else "not built"),
+        ("instruction set", ops.isa() if native else "none"),
+        ("available", ", ".join(ops.isas()) if native else "none"),
+        ("CUDA kernels", "compiled in" if native and ops.has_cuda() else "not compiled in"),
+        ("CUDA in PyTorch", f"{torch.version.cuda or 'none'}, {gpu}"),
+        ("threads", str(torch.get_num_threads())),
+    ]

@@ -1,0 +1,116 @@
+"""The command as a program: help, start-up, ``bench``, ``info``, and true processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import lite_rtse_ext
+from lite_rtse_ext import ops
+from lite_rtse_ext.audio import read_format
+
+from .conftest import Run, assert_one_line, sound
+
+COMMAND = [sys.executable, "-m", "lite_rtse_ext.cli"]
+
+
+@pytest.mark.parametrize("command", [[], ["enhance"], ["bench"], ["info"]])
+def test_help_shows_what_to_type(run: Run, command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+    if command != ["info"]:
+        assert f"\n  {' '.join(['lite-rtse', *(command or ['enhance'])])}" in result.stdout
+
+
+def test_help_does_not_import_torch() -> None:
+    script = "import sys; from lite_rtse_ext.cli import main; main(['enhance', '--help'], standalone_mode=False)"
+    script += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def test_version_is_the_package_version(run: Run) -> None:
+    assert run("--version").stdout.split()[-1] == lite_rtse_ext.__version__
+
+
+def test_info_names_what_a_bug_report_needs(run: Run) -> None:
+    result = run("info")
+    assert result.exit_code == 0, result.output
+    facts = dict(line.split(":", 1) for line in result.stdout.splitlines())
+    facts = {name: value.strip() for name, value in facts.items()}
+    assert facts["PyTorch"] == torch.__version__
+    assert facts["instruction set"] == ops.isa()
+    assert facts["available"] == ", ".join(ops.isas())
+    assert facts["threads"] == str(torch.get_num_threads())
+    assert facts["CUDA kernels"] == ("compiled in" if ops.has_cuda() else "not compiled in")
+    assert Path(facts["native library"]).is_file()
+
+
+def test_bench_times_every_operator_and_the_network(tmp_path: Path, run: Run) -> None:
+    result = run("bench", "--batch", 1, "--frames", 6, "--rounds", 2, "--json", tmp_path / "bench.json")
+    assert result.exit_code == 0, result.output
+    data = json.loads((tmp_path / "bench.json").read_text())
+    assert [(timing["name"], timing["what"]) for timing in data["timings"]] == [
+        (name, what)
+        for name in ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual", "LiteRTSE")
+        for what in ("forward", "forward + backward")
+    ]
+    assert all(timing["ratio"]["p50"] > 0 and timing["difference"] < 1e-4 for timing in data["timings"])
+    assert data["environment"]["torch"] == torch.__version__
+    assert data["environment"]["isa"] == ops.isa()
+    assert data["environment"]["threads"] == 1
+    assert sum(line.count("×") for line in result.stdout.splitlines()[4:]) == 10
+
+
+def test_bench_refuses_to_time_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lite_rtse_ext import nn
+
+    exact = nn.CausalDepthwiseConv2d.forward
+    monkeypatch.setattr(nn.CausalDepthwiseConv2d, "forward", lambda self, x: exact(self, x) * 1.001)
+    result = run("bench", "--batch", 1, "--frames", 4, "--rounds", 1)
+    assert_one_line(result, "causal_dwconv2d, forward: fused and eager differ by 1.0e-03, not timed")
+
+
+def test_bench_finds_an_unwritable_file_before_the_work(tmp_path: Path, run: Run) -> None:
+    result = run("bench", "--json", tmp_path / "nowhere" / "bench.json")
+    assert_one_line(result, "nowhere", "No such file")
+    assert result.stdout == ""
+
+
+def test_a_true_process(tmp_path: Path, checkpoint: Path) -> None:
+    source = sound(tmp_path / "in.flac", 0.4, rate=22_050)
+    command = [*COMMAND, "enhance", str(source), str(tmp_path / "out.flac"), "--checkpoint", str(checkpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_format(tmp_path / "out.flac") == read_format(source)
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert again.stderr == (
+        f"Error: {tmp_path / 'out.flac'}: exists already; --force replaces outputs, --skip-existing leaves them\n"
+    )
+
+
+def test_a_process_interrupted_leaves_no_part_of_a_file(tmp_path: Path, checkpoint: Path) -> None:
+    for number in range(40):
+        sound(tmp_path / "in" / f"{number:02}.wav", 20.0)
+    target = tmp_path / "out"
+    command = [*COMMAND, "enhance", str(tmp_path / "in"), str(target), "--checkpoint", str(checkpoint)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(target.glob("*.wav")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.strip() == "Aborted!"
+    finished = os.listdir(target)
+    assert 0 < len(finished) < 40
+    assert all(read_format(target / name).seconds == 20.0 for name in finished)

@@ -1,0 +1,196 @@
+"""``lite-rtse enhance``: what it writes, what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from lite_rtse_ext.audio import enhance_file, read, read_format
+from lite_rtse_ext.model import LiteRTSE
+
+from .conftest import Run, assert_one_line, sound
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file(tmp_path: Path, enhance: Run, checkpoint: Path) -> None:
+    source = sound(tmp_path / "in.wav", 0.5, rate=44_100, channels=2)
+    result = enhance(source, tmp_path / "out.wav")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(r"1 file, 0\.5 s of audio in \d+\.\d s, RTF \d+\.\d{3}\n", result.stdout)
+    assert result.stderr == ""
+    assert read_format(tmp_path / "out.wav") == read_format(source)
+    enhance_file(LiteRTSE.from_checkpoint(checkpoint), source, tmp_path / "expected.wav")
+    np.testing.assert_array_equal(read(tmp_path / "out.wav")[0], read(tmp_path / "expected.wav")[0])
+
+
+def test_a_file_into_a_folder(tmp_path: Path, enhance: Run) -> None:
+    sound(tmp_path / "in.wav")
+    (tmp_path / "out").mkdir()
+    assert enhance(tmp_path / "in.wav", tmp_path / "out").exit_code == 0
+    assert names(tmp_path / "out") == ["in.wav"]
+
+
+def test_a_folder_is_mirrored(tmp_path: Path, enhance: Run) -> None:
+    source = tmp_path / "in"
+    for name in ("a.wav", "deep/er/b.FLAC", "deep/c.ogg", "d.mp3"):
+        sound(source / name)
+    (source / "notes.txt").write_text("not audio, and not meant to be")
+    result = enhance(source, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("4 files, 0.8 s of audio in ")
+    assert names(tmp_path / "out") == ["a.wav", "d.mp3", "deep/c.ogg", "deep/er/b.FLAC"]
+    for name in names(tmp_path / "out"):
+        assert read_format(tmp_path / "out" / name) == read_format(source / name)
+
+
+def test_outputs_inside_the_input_folder_are_no_inputs(tmp_path: Path, enhance: Run) -> None:
+    sound(tmp_path / "a.wav")
+    assert enhance(tmp_path, tmp_path / "out").exit_code == 0
+    assert enhance(tmp_path, tmp_path / "out", "--force").exit_code == 0
+    assert names(tmp_path) == ["a.wav", "out/a.wav"]
+
+
+def test_a_failing_file_does_not_stop_the_others(tmp_path: Path, enhance: Run) -> None:
+    source = tmp_path / "in"
+    for name in ("a.wav", "z.wav"):
+        sound(source / name)
+    (source / "broken.wav").write_text("This is no sound.")
+    result = enhance(source, tmp_path / "out")
+    assert_one_line(result, "broken.wav", "not an audio file")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("2 files, 0.4 s of audio in ")
+    assert names(tmp_path / "out") == ["a.wav", "z.wav"]
+
+
+def test_an_interrupted_run_is_resumed(tmp_path: Path, enhance: Run) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    for name in ("a.wav", "b.wav"):
+        sound(source / name)
+    sound(target / "a.wav", seconds=0.1)  # done before, with something to tell it by
+    result = enhance(source, target, "--skip-existing")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 skipped, as the output exists\n1 file, 0.2 s")
+    assert read_format(target / "a.wav").seconds == 0.1
+    again = enhance(source, target, "--skip-existing")
+    assert (again.exit_code, again.stdout) == (0, "2 skipped, as the output exists\n")
+
+
+def test_existing_outputs_need_force(tmp_path: Path, enhance: Run) -> None:
+    source, target = sound(tmp_path / "in.wav"), tmp_path / "out.wav"
+    target.write_text("precious")
+    assert_one_line(enhance(source, target), str(target), "exists already", "--force")
+    assert target.read_text() == "precious"
+    assert enhance(source, target, "--force").exit_code == 0
+    assert read_format(target).seconds == 0.2
+
+
+def test_existing_outputs_of_a_folder_are_found_before_any_work(tmp_path: Path, enhance: Run) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        sound(tmp_path / "in" / name)
+    for name in ("b.wav", "c.wav"):
+        sound(tmp_path / "out" / name)
+    assert_one_line(enhance(tmp_path / "in", tmp_path / "out"), "b.wav and 1 more exist already", "--skip-existing")
+    assert names(tmp_path / "out") == ["b.wav", "c.wav"]
+
+
+@pytest.mark.parametrize("link", ["same", "symbolic", "hard"])
+def test_the_input_is_never_overwritten(tmp_path: Path, enhance: Run, link: str) -> None:
+    source, target = sound(tmp_path / "in.wav"), tmp_path / "out.wav"
+    before = source.read_bytes()
+    if link == "same":
+        target = source
+    elif link == "symbolic":
+        target.symlink_to(source)
+    else:
+        os.link(source, target)
+    assert_one_line(enhance(source, target, "--force"), str(target), "is the input", "never overwritten")
+    assert source.read_bytes() == before
+
+
+def test_no_input_of_a_folder_is_overwritten(tmp_path: Path, enhance: Run) -> None:
+    sound(tmp_path / "in" / "a.wav")
+    sound(tmp_path / "in" / "b.wav")
+    assert_one_line(enhance(tmp_path / "in", tmp_path / "in", "--force"), "is the input folder itself")
+    (tmp_path / "out").mkdir()
+    os.link(tmp_path / "in" / "a.wav", tmp_path / "out" / "b.wav")  # an input, though not this one's
+    assert_one_line(enhance(tmp_path / "in", tmp_path / "out", "--force"), "b.wav", "is the input", "a.wav")
+
+
+def test_bad_inputs_are_one_line(tmp_path: Path, enhance: Run) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("Not a sound.")
+    (tmp_path / "folder").mkdir()
+    sf.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    for name, words in [
+        ("missing.wav", "no such file or folder"),
+        ("empty.wav", "the file is empty"),
+        ("text.wav", "not an audio file"),
+        ("nan.wav", "sample 1 of channel 0 is nan"),
+        ("folder", "no audio files in this folder"),
+    ]:
+        assert_one_line(enhance(tmp_path / name, tmp_path / "out.wav"), name, words)
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_bad_outputs_are_one_line(tmp_path: Path, enhance: Run) -> None:
+    source = sound(tmp_path / "in" / "a.wav")
+    (tmp_path / "file").write_text("")
+    assert_one_line(enhance(source, tmp_path / "file" / "out.wav"), "file: not a folder")
+    assert_one_line(enhance(source, tmp_path / "file" / "deep" / "out.wav"), "file", "Not a directory")
+    assert_one_line(enhance(tmp_path / "in", tmp_path / "file"), "file: must be a folder")
+    assert_one_line(enhance(source, tmp_path / "out.xyz"), "out.xyz", "unknown kind of audio file")
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path: Path, enhance: Run) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    if os.geteuid() == 0:  # root may write there too; in /proc nobody may
+        locked = Path("/proc")
+    result = enhance(sound(tmp_path / "in.wav"), locked / "out.wav")
+    assert_one_line(result, f"{locked}: can't be written to")
+
+
+def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run) -> None:
+    source = sound(tmp_path / "in.wav")
+    (tmp_path / "text.pt").write_text("Not a checkpoint.")
+    torch.save({"state_dict": {"other.weight": torch.zeros(2)}}, tmp_path / "other.pt")
+    assert_one_line(run("enhance", source, tmp_path / "out.wav"), "give --checkpoint PATH")
+    for name, words in [("missing.pt", "No such file"), ("text.pt", "not a checkpoint"), ("other.pt", "is missing")]:
+        result = run("enhance", source, tmp_path / "out.wav", "--checkpoint", tmp_path / name)
+        assert_one_line(result, name, words)
+
+
+def test_bad_devices_are_one_line(tmp_path: Path, enhance: Run) -> None:
+    source = sound(tmp_path / "in.wav")
+    assert_one_line(enhance(source, tmp_path / "out.wav", "--device", "abacus"), "abacus")
+    if not torch.cuda.is_available():
+        assert_one_line(enhance(source, tmp_path / "out.wav", "--device", "cuda"), "no usable CUDA GPU")
+
+
+def test_the_checkpoint_may_come_from_the_environment(
+    tmp_path: Path, run: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITE_RTSE_CHECKPOINT", str(checkpoint))
+    assert run("enhance", sound(tmp_path / "in.wav"), tmp_path / "out.wav").exit_code == 0
+
+
+def test_threads_are_set_and_do_not_matter(tmp_path: Path, enhance: Run) -> None:
+    source = sound(tmp_path / "in.wav", 1.0)
+    for count in (1, 2):
+        assert enhance(source, tmp_path / f"{count}.wav", "--threads", count).exit_code == 0
+        assert torch.get_num_threads() == count
+    np.testing.assert_allclose(read(tmp_path / "1.wav")[0], read(tmp_path / "2.wav")[0], atol=2**-14)
+
+
+def test_force_and_skip_existing_exclude_each_other(tmp_path: Path, enhance: Run) -> None:
+    source = sound(tmp_path / "in.wav")
+    assert_one_line(enhance(source, tmp_path / "out.wav", "--force", "--skip-existing"), "exclude each other")

@@ -1,0 +1,28 @@
+"""Fixtures of the operator tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from lite_rtse_ext import ops
+
+from .operators import CONVOLUTIONS, OPERATORS, Operator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def native_library() -> None:
+    """Fails each operator test, rather than skipping it, where the native library isn't built."""
+    if not ops.available():
+        pytest.fail("the native library isn't built: run `make build`", pytrace=False)
+
+
+@pytest.fixture(params=OPERATORS, ids=str)
+def operator(request: pytest.FixtureRequest) -> Operator:
+    """Each of the four operators."""
+    return request.param
+
+
+@pytest.fixture(params=CONVOLUTIONS, ids=str)
+def convolution(request: pytest.FixtureRequest) -> Operator:
+    """Each operator with weights, which autocast runs in a lower precision."""
+    return request.param
