@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,25 +21,28 @@ except ImportError:
 
 # One build serves every later torch: the operators use the LibTorch stable ABI as of torch 2.10 and nothing else.
 STABLE_ABI = "0x020a000000000000"
+ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
-
-
-def compiler() -> str:
-    return os.environ.get("CXX", "c++").split()[-1]
 
 
 def require_compiler() -> None:
     """Stops with plain words where there is no compiler, or one too old."""
-    found = shutil.which(compiler())
-    if found is None:
+    command = shlex.split(os.environ.get("CXX") or "c++")
+    if shutil.which(command[0]) is None:
         sys.exit(
-            f"lite-rtse-ext: no C++ compiler: '{compiler()}' was not found.\n"
+            f"lite-rtse-ext: no C++ compiler: '{command[0]}' was not found.\n"
             f"Install GCC >= {MINIMUM_GCC} or Clang >= 14 (Debian, Ubuntu: `apt install g++`), or set CXX to yours."
         )
-    macros = subprocess.run([found, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, text=True).stdout
+    macros = subprocess.run([*command, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, text=True).stdout
     defined = dict(line.split(" ", 2)[1:] for line in macros.splitlines() if line.count(" ") >= 2)
+    if int(defined.get("__clang_major__", 14)) < 14:
+        sys.exit(
+            f"lite-rtse-ext: {command[0]} is Clang {defined['__clang_major__']}; GCC >= 12 or Clang >= 14 is needed."
+        )
     if "__clang__" not in defined and int(defined.get("__GNUC__", MINIMUM_GCC)) < MINIMUM_GCC:
-        sys.exit(f"lite-rtse-ext: {found} is GCC {defined['__GNUC__']}; GCC >= {MINIMUM_GCC} or Clang >= 14 is needed.")
+        sys.exit(
+            f"lite-rtse-ext: {command[0]} is GCC {defined['__GNUC__']}; GCC >= {MINIMUM_GCC} or Clang >= 14 is needed."
+        )
 
 
 class Build(BuildExtension):
@@ -64,6 +68,7 @@ setup(
                 "-std=c++20",
                 f"-DTORCH_TARGET_VERSION={STABLE_ABI}",
                 "-fvisibility=hidden",
+                f"-ffile-prefix-map={ROOT}/=",  # error messages name sources, not the folder they were built in
                 "-fno-math-errno",
                 "-ffp-contract=fast",
                 "-Wno-psabi",

@@ -31,9 +31,12 @@ __all__ = [
 
 # Loaded at first use: torch takes seconds to import, which `lite-rtse --help` need not.
 _HOME = {"LiteRTSE": "model"} | dict.fromkeys(("fuse", "unfuse"), "swap")
+_MODULES = ("audio", "nn", "ops", "reference")
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'ops')}"), name)
@@ -42,4 +45,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

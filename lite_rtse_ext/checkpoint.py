@@ -16,6 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.files import replacing
+
 __all__ = ["CheckpointError", "Config", "infer_config", "load_into", "read_state_dict", "write_state_dict"]
 
 _PYTORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")  # a zip archive since torch 1.6, a pickle before
@@ -88,21 +90,15 @@ def write_state_dict(path: str | os.PathLike[str], state: Mapping[str, Tensor]) 
     """Write parameters as safetensors. The file appears complete or not at all: it is written beside and then renamed.
 
     Raises:
-        OSError: the folder doesn't exist or can't be written to.
+        OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = safetensors.torch.save(
         {key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata={"format": "pt"}
     )
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def infer_config(state: Mapping[str, Tensor]) -> Config:

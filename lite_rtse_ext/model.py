@@ -100,6 +100,6 @@ class LiteRTSE(reference.LiteRTSE):
         """Save the parameters as safetensors; ``path`` is replaced only once the new file is complete.
 
         Raises:
-            OSError: the folder doesn't exist or can't be written to.
+            OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
         """
         checkpoint.write_state_dict(path, self.state_dict())

@@ -2,7 +2,7 @@
 
 Names, nesting and the order of registration are the author's business and tell nothing. What tells is how many causal
 and pointwise convolutions a module holds and how many channels they have. What its forward does with them can't be seen
-from outside: :mod:`lite_rtse_ext.swap` runs it to find out.
+from outside: :mod:`lite_rtse_ext.swap` runs it to find out. The reconstruction holds none and is told by its class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from lite_rtse_ext.reference import causal_padding, gate_channels
+from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 
 __all__ = ["Candidate", "recognise"]
 
@@ -56,6 +56,8 @@ def recognise(module: nn.Module) -> Candidate | None:
     """The block that a module may be, or None if it isn't like any."""
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
+    if type(module) is MaskResidual:  # without parameters, only its class tells it
+        return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, is_conv=False)))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))

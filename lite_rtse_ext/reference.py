@@ -27,6 +27,7 @@ __all__ = [
     "LiteRTSE",
     "MaskResidual",
     "MultiOrderConv",
+    "States",
     "causal_dwconv2d",
     "causal_padding",
     "conv_block",
@@ -35,6 +36,10 @@ __all__ = [
     "mask_residual",
     "multi_order_conv",
 ]
+
+_LSTMState = tuple[Tensor, Tensor] | None
+States = tuple[_LSTMState, _LSTMState]
+"""States of the network's two LSTMs between two stretches of frames; none before the first."""
 
 
 def causal_padding(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
@@ -135,9 +140,13 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
     return functional.conv2d(d * p, weights[-1], biases[-1])
 
 
+def _parts(spectrogram: Tensor) -> Tensor:
+    """(B, F, T, 2) of either layout."""
+    return torch.view_as_real(spectrogram.resolve_conj()) if spectrogram.is_complex() else spectrogram
+
+
 def _real_imag(spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-    parts = torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
-    real, imag = parts.transpose(1, 2).unbind(-1)
+    real, imag = _parts(spectrogram).transpose(1, 2).unbind(-1)
     return real, imag
 
 
@@ -176,8 +185,7 @@ def magnitude(spectrogram: Tensor) -> Tensor:
 
     A norm, not a square root of squares: its derivative where X = 0 is 0, not NaN, so that one can train on silence.
     """
-    parts = torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
-    norm: Tensor = torch.linalg.vector_norm(parts, dim=-1)
+    norm: Tensor = torch.linalg.vector_norm(_parts(spectrogram), dim=-1)
     return norm.transpose(1, 2).contiguous()
 
 
@@ -349,17 +357,37 @@ class LiteRTSE(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Enhance a noisy spectrogram (B, F, T, 2) or complex (B, F, T); the result has the same layout.
 
+        Of no frames (T = 0) it is empty, and no gradient leads from it to the parameters.
+
         Raises:
             ValueError: a spectrogram of another shape, or not of ``bins`` frequency bins.
         """
         self._check(spectrogram)
+        if spectrogram.shape[2] == 0:  # an LSTM takes no empty sequence
+            return spectrogram.clone()
+        return self.advance(spectrogram)[0]
+
+    def advance(self, spectrogram: Tensor, before: int = 0, states: States = (None, None)) -> tuple[Tensor, States]:
+        """The forward for the frames from ``before`` on, and what the LSTMs know after them.
+
+        Args:
+            spectrogram: as in ``forward``, with at least one frame from ``before`` on.
+            before: how many of its first frames are there for the convolutions to look back at, and nothing else.
+            states: of the two LSTMs at frame ``before``, as the call for the frames up to there returned them; none at
+                the beginning.
+
+        Returns:
+            The enhanced spectrogram without the first ``before`` frames, and the states after its last frame.
+        """
         mag = magnitude(spectrogram)
-        mask_logit = self.fc1(self.lstm1(mag)[0])
+        features = self.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
+        spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
+        hidden, mask_state = self.lstm1(mag, states[0])
+        mask_logit = self.fc1(hidden)
         masked = mag * torch.sigmoid(mask_logit)
-        features = self.msmo_conv(mag.unsqueeze(1)).squeeze(1)
-        z = self.lstm2(self.fc2(torch.cat([mag, masked, features], dim=-1)))[0]
-        enhanced: Tensor = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
-        return enhanced
+        z, fusion_state = self.lstm2(self.fc2(torch.cat([mag, masked, features], dim=-1)), states[1])
+        enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
+        return enhanced, (mask_state, fusion_state)
 
     def _check(self, spectrogram: Tensor) -> None:
         shape = tuple(spectrogram.shape)

@@ -24,7 +24,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext import _native, ops
+from lite_rtse_ext import _native, ops, reference
 from lite_rtse_ext import nn as fused_nn
 from lite_rtse_ext.recognise import Candidate, recognise
 
@@ -78,8 +78,9 @@ def fuse(model: nn.Module) -> FuseReport:
     parametrizations are checked. Then a copy of the block and the operator run on small random inputs with random
     parameters in float64; only if output and all gradients are the same is the block fused. All else is left as it is.
 
-    A missing bias counts as zeros. A reconstruction inside someone's forward is no module and can't be found: call
-    :func:`lite_rtse_ext.mask_residual` there. Hooks added later to a convolution inside a fused block don't run.
+    A missing bias counts as zeros. A reconstruction is found where it is :class:`lite_rtse_ext.reference.MaskResidual`;
+    inside someone's forward it is no module and can't be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks
+    added later to a convolution inside a fused block don't run.
 
     Args:
         model: any module, in any mode, on CPU or CUDA. Features in it must be (B, C, T, F).
@@ -139,7 +140,9 @@ _CLASSES: dict[type[nn.Module], type[_Fused]] = {}
 
 def _fused_class(base: type[nn.Module]) -> type[_Fused]:
     if base not in _CLASSES:
-        members = {"__module__": base.__module__, "__doc__": base.__doc__}
+        members: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__}
+        if base is reference.MaskResidual:
+            members["forward"] = fused_nn.MaskResidual.forward
         _CLASSES[base] = type(f"Fused{base.__name__}", (_Fused, base), members)
     return _CLASSES[base]
 
@@ -153,7 +156,9 @@ def _convs(block: nn.Module, paths: Iterable[str]) -> list[nn.Conv2d]:
     return [cast("nn.Conv2d", block.get_submodule(path)) for path in paths]
 
 
-def _run(operator: str, convs: list[nn.Conv2d], x: Tensor) -> Tensor:
+def _run(operator: str, convs: list[nn.Conv2d], x: Tensor, *more: Tensor) -> Tensor:
+    if operator == "mask_residual":
+        return ops.mask_residual(x, *more)
     if operator == "causal_dwconv2d":
         return ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
@@ -242,7 +247,7 @@ def _worth_telling(report: FuseReport) -> Iterator[Finding]:
 
 def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, ...] | None, str]:
     """The order of convolutions in which the operator computes what the block does, or none and the reason."""
-    device = next(block.parameters()).device
+    device = next((parameter.device for parameter in block.parameters()), torch.device("cpu"))
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         try:
             probe = _Probe(block, candidate, device)
@@ -267,7 +272,7 @@ class _Probe:
     that is only active in training. At two scales, for an activation that is linear in between.
     """
 
-    # training, scale of x, utterances, frames and bins beyond the kernel's
+    # training, scale of the first input, utterances, frames and bins beyond the kernel's
     CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
 
     def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
@@ -279,27 +284,26 @@ class _Probe:
                 fan_in = max(1, parameter[0].numel())
                 parameter.copy_(self._random(parameter.shape) / fan_in**0.5)
         convs = _convs(self.block, candidate.roles[0])
-        kt, kf = max(conv.kernel_size for conv in convs)
         self.cases = []
-        for training, scale, utterances, more_frames, more_bins in self.CASES:
-            size = torch.Size((utterances, convs[0].in_channels, kt + more_frames, kf + more_bins))
-            x = (scale * self._random(size)).to(device).requires_grad_(True)
+        for training, scale, *extent in self.CASES:
+            x, *more = (self._random(size).to(device) for size in _input_sizes(candidate.operator, convs, *extent))
+            inputs = [tensor.requires_grad_(True) for tensor in (scale * x, *more)]
             self.block.train(training)
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                y = self.block.forward(x)
+                y = self.block.forward(*inputs)
             if not isinstance(y, Tensor):
                 raise TypeError(f"it returned {type(y).__name__}, not a tensor")
             weight = self._random(y.shape).to(y.device)
-            self.cases.append((x, weight, self._with_gradients(x, y, weight)))
+            self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
 
     def difference(self, operator: str, roles: tuple[str, ...]) -> float:
         """The largest relative L2 difference from the operator, over outputs and gradients; infinite for NaN."""
         worst = 0.0
-        for x, weight, expected in self.cases:
-            y = _run(operator, _convs(self.block, roles), x)
+        for inputs, weight, expected in self.cases:
+            y = _run(operator, _convs(self.block, roles), *inputs)
             if y.shape != weight.shape:
                 return math.inf
-            for ours, theirs in zip(self._with_gradients(x, y, weight), expected, strict=True):
+            for ours, theirs in zip(self._with_gradients(inputs, y, weight), expected, strict=True):
                 error = float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))
                 worst = max(worst, math.inf if math.isnan(error) else error)
         return worst
@@ -307,6 +311,16 @@ class _Probe:
     def _random(self, size: torch.Size) -> Tensor:
         return torch.randn(size, generator=self.generator, dtype=torch.float64, device="cpu")
 
-    def _with_gradients(self, x: Tensor, y: Tensor, weight: Tensor) -> list[Tensor]:
-        inputs = [x, *self.parameters]
-        return [y.detach(), *torch.autograd.grad((y * weight).sum(), inputs, materialize_grads=True)]
+    def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
+        leaves = [*inputs, *self.parameters]
+        return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
+
+
+def _input_sizes(
+    operator: str, convs: list[nn.Conv2d], utterances: int, more_frames: int, more_bins: int
+) -> list[torch.Size]:
+    if operator == "mask_residual":
+        frames, bins = 1 + more_frames, 1 + more_bins
+        return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
+    kt, kf = max(conv.kernel_size for conv in convs)
+    return [torch.Size((utterances, convs[0].in_channels, kt + more_frames, kf + more_bins))]

@@ -178,3 +178,14 @@ def test_failed_save_leaves_the_old_file(model: LiteRTSE, tmp_path: Path, monkey
         LiteRTSE(**SMALL).save_checkpoint(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_what_cannot_be_written_is_named(model: LiteRTSE, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as folder:
+        model.save_checkpoint(tmp_path)
+    assert (folder.value.filename, folder.value.strerror) == (str(tmp_path), "is a folder, not a file to write")
+    nowhere = tmp_path / "nowhere" / "model.safetensors"
+    with pytest.raises(FileNotFoundError) as missing:
+        model.save_checkpoint(nowhere)
+    assert missing.value.filename == str(nowhere)
+    assert list(tmp_path.iterdir()) == []

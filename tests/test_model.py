@@ -239,3 +239,7 @@ def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
         network.enhance(torch.tensor(1.0))
     with pytest.raises(ValueError, match="257 bins, but this one has 9"):
         LiteRTSE(**SMALL).enhance(torch.zeros(1000))
+
+
+def test_no_frames_give_no_frames() -> None:
+    assert small()(random(2, 9, 0, 2)).shape == (2, 9, 0, 2)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,42 @@ def test_no_compiler(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_old_compiler(tmp_path: Path) -> None:
-    old = tmp_path / "old-g++"
-    old.write_text("#!/bin/sh\necho '#define __GNUC__ 9'\n")
+@pytest.mark.parametrize(
+    ("defines", "message"),
+    [
+        ("#define __GNUC__ 9", "is GCC 9; GCC >= 12"),
+        (
+            "#define __clang__ 1\n#define __clang_major__ 10\n#define __GNUC__ 4",
+            "is Clang 10; GCC >= 12 or Clang >= 14",
+        ),
+    ],
+    ids=["gcc", "clang"],
+)
+@pytest.mark.parametrize("flags", ["", " -m64"])
+def test_old_compiler(tmp_path: Path, defines: str, message: str, flags: str) -> None:
+    old = tmp_path / "old-c++"
+    old.write_text(f"#!/bin/sh\ncat <<'END'\n{defines}\nEND\n")
     old.chmod(0o755)
-    result = build(tmp_path, str(old))
+    result = build(tmp_path, str(old) + flags)
     assert result.returncode != 0
-    assert "is GCC 9; GCC >= 12" in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_source_distribution_has_every_source(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv*", "build", "*.so", "*.egg-info", "demo-out", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", tmp_path, "--formats", "gztar"]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=120)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        packed = {name.split("/", 1)[-1] for name in tar.getnames()}
+    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*") if path.is_file()}
+    assert wanted
+    assert wanted <= packed
 
 
 def test_without_the_library_import_works_and_use_says_what_to_do(tmp_path: Path) -> None:

@@ -195,3 +195,28 @@ def test_wrong_arguments_are_named() -> None:
         reference.MultiOrderConv(12, 4)
     with pytest.raises(ValueError, match="kernel_size must be odd"):
         reference.MultiOrderConv(8, 2, kernel_size=6)
+
+
+def test_conjugate_views_are_their_values() -> None:
+    model = reference.LiteRTSE(bins=9, channels=8, order=3).double()
+    x = torch.view_as_complex(random(2, 9, 5, 2))
+    assert x.conj().is_conj()
+    assert torch.equal(model(x.conj()), model(x.conj().resolve_conj()))
+
+
+@pytest.mark.parametrize("frames", [(5, 4), (1, 8), (8, 1)])
+def test_advance_goes_on_where_it_stopped(frames: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = reference.LiteRTSE(bins=9, channels=8, order=3).double()
+    x = random(2, 9, sum(frames), 2)
+    first, states = model.advance(x[:, :, : frames[0]])
+    second, _ = model.advance(x, frames[0], states)
+    assert_agrees(torch.cat([first, second], dim=2), model(x), EXACT)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_no_frames_give_no_frames(dtype: torch.dtype) -> None:
+    model = reference.LiteRTSE(bins=9, channels=8, order=3).double()
+    x = torch.zeros((2, 9, 0) if dtype.is_complex else (2, 9, 0, 2), dtype=dtype)
+    y = model(x)
+    assert (y.shape, y.dtype) == (x.shape, x.dtype)

@@ -240,6 +240,33 @@ def test_our_own_modules_are_named_as_fused() -> None:
     assert fuse(fused_nn.CausalDepthwiseConv2d(2, 3)).already == [""]
 
 
+def test_the_reference_network_is_fused_whole() -> None:
+    torch.manual_seed(0)
+    model, x = reference.LiteRTSE(bins=9, channels=8, order=3).double(), random(2, 9, 8, 2)
+    expected = gradients(model, x)
+    assert only_fused(model) == PUBLIC | {"mask_residual": "mask_residual"}
+    assert_all_agree(gradients(model, x), expected, 1e-11, ["output", *dict(model.named_parameters())])
+    assert bool(torch.autograd.grad(model(silent := 0 * x.requires_grad_()).sum(), silent)[0].isfinite().all())
+    assert fuse(pickle.loads(pickle.dumps(model))).already == [*PUBLIC, "mask_residual"]
+    assert unfuse(model) == [*PUBLIC, "mask_residual"]
+    assert type(model.mask_residual) is reference.MaskResidual
+
+
+def test_a_reconstruction_that_computes_something_else_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = reference.MaskResidual.forward
+    monkeypatch.setattr(reference.MaskResidual, "forward", lambda self, x, *rest: exact(self, 1.001 * x, *rest))
+    (left,) = fuse(reference.MaskResidual()).left
+    assert left.operator == "mask_residual"
+    assert "computes something else" in left.reason
+
+
+def test_a_reconstruction_with_a_forward_of_its_own_is_left() -> None:
+    block = reference.MaskResidual()
+    block.forward = lambda spectrogram, *_: spectrogram
+    (left,) = fuse(block).left
+    assert "it has a forward of its own" in left.reason
+
+
 def test_hooks_on_the_block_itself_still_run() -> None:
     block, calls = MultiScale(2, 4), []
     block.register_forward_hook(lambda *_: calls.append("after"))

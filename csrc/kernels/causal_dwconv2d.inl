@@ -1,11 +1,14 @@
-// Causal depthwise convolution: one task an utterance and lane block.
+// Causal depthwise convolution: one task a lane block and a run of frames.
+
+constexpr int64_t kDwconvSegment = 256;  // frames a task; each reads the kernel's look-back again
 
 template <class T>
 class CausalDwconv2dJob final : public Job {
  public:
   explicit CausalDwconv2dJob(const CausalDwconv2d& a)
-      : a_(a), kernel_{a.taps_t, a.taps_f}, blocks_(lane_blocks<T>(a.channels)),
-        weight_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>), bias_(int64_t(blocks_.size()) * kLanes<T>) {
+      : a_(a), kernel_{a.taps_t, a.taps_f}, segments_(a.batch, a.frames, kDwconvSegment),
+        blocks_(lane_blocks<T>(a.channels)), weight_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>),
+        bias_(int64_t(blocks_.size()) * kLanes<T>) {
     const Buffer<T> w = read_parameter<T>(a.weight, a.dtype, a.channels * kernel_.taps());
     const Buffer<T> b = read_parameter<T>(a.bias, a.dtype, a.channels);
     for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -14,10 +17,11 @@ class CausalDwconv2dJob final : public Job {
     }
   }
 
-  int64_t tasks() const override { return a_.batch * int64_t(blocks_.size()); }
+  int64_t tasks() const override { return segments_.count() * int64_t(blocks_.size()); }
 
   void run(int64_t task) override {
-    const int64_t b = task / int64_t(blocks_.size()), i = task % int64_t(blocks_.size());
+    const Segment s = segments_[task / int64_t(blocks_.size())];
+    const int64_t b = s.utterance, i = task % int64_t(blocks_.size());
     const LaneBlock block = blocks_[i];
     const Feature<T> x(a_.x, a_.dtype, a_.channels, a_.frames, a_.bins),
         y(a_.y, a_.dtype, a_.channels, a_.frames, a_.bins);
@@ -40,22 +44,24 @@ class CausalDwconv2dJob final : public Job {
     std::vector<const T*> in(kChunk + history);
     T* result[kChunk];
     for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * a_.bins * kLanes<T>;
-    for (int64_t t = 0; t < a_.frames; t += kChunk) {
-      const int64_t n = std::min(kChunk, a_.frames - t);
-      for (int64_t r = 0; r < n; ++r) {
-        x.read(b, t + r, block.first, block.count, rows, narrow);
-        to_lanes(rows, block.count, a_.bins, ring.row(t + r));
+    for (int64_t t = std::max<int64_t>(0, s.first - history); t < s.last; t += kChunk) {
+      const Range read = Range{t, t + kChunk}.clip(0, s.last), own = read.clip(s.first, s.last);
+      for (int64_t r = read.first; r < read.last; ++r) {
+        x.read(b, r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, a_.bins, ring.row(r));
       }
-      for (int64_t r = 0; r < n + history; ++r) in[r] = ring.padded(t - history + r, zeros);
-      kernel_.convolve(result, in.data(), n, a_.bins, weight_.data() + i * kernel_.taps() * kLanes<T>,
+      padded_rows(ring, own.first - history, own.size() + history, zeros, in.data());
+      kernel_.convolve(result, in.data(), own.size(), a_.bins, weight_.data() + i * kernel_.taps() * kLanes<T>,
                        bias_.data() + i * kLanes<T>);
-      for (int64_t r = 0; r < n; ++r) write_lanes(y, b, t + r, block.first, block.count, result[r], narrow);
+      for (int64_t r = 0; r < own.size(); ++r)
+        write_lanes(y, b, own.first + r, block.first, block.count, result[r], narrow);
     }
   }
 
  private:
   const CausalDwconv2d a_;
   const Depthwise<T> kernel_;
+  const Segments segments_;
   const std::vector<LaneBlock> blocks_;
   Buffer<T> weight_, bias_;
 };
@@ -66,8 +72,9 @@ template <class T>
 class CausalDwconv2dBackwardJob final : public Job {
  public:
   explicit CausalDwconv2dBackwardJob(const CausalDwconv2dBackward& a)
-      : a_(a), kernel_{f_.taps_t, f_.taps_f}, blocks_(lane_blocks<T>(f_.channels)),
-        flipped_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>), gradients_(tasks() * gradient_size()) {
+      : a_(a), kernel_{f_.taps_t, f_.taps_f}, segments_(f_.batch, f_.frames, kDwconvSegment),
+        blocks_(lane_blocks<T>(f_.channels)), flipped_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>),
+        gradients_(tasks() * gradient_size()) {
     const Buffer<T> w = read_parameter<T>(f_.weight, f_.dtype, f_.channels * kernel_.taps());
     Buffer<T> packed(kernel_.taps() * kLanes<T>);
     for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -76,10 +83,11 @@ class CausalDwconv2dBackwardJob final : public Job {
     }
   }
 
-  int64_t tasks() const override { return f_.batch * int64_t(blocks_.size()); }
+  int64_t tasks() const override { return segments_.count() * int64_t(blocks_.size()); }
 
   void run(int64_t task) override {
-    const int64_t b = task / int64_t(blocks_.size()), i = task % int64_t(blocks_.size());
+    const Segment s = segments_[task / int64_t(blocks_.size())];
+    const int64_t b = s.utterance, i = task % int64_t(blocks_.size());
     const LaneBlock block = blocks_[i];
     const Feature<T> x(f_.x, f_.dtype, f_.channels, f_.frames, f_.bins),
         dy(a_.dy, f_.dtype, f_.channels, f_.frames, f_.bins), dx(a_.dx, f_.dtype, f_.channels, f_.frames, f_.bins);
@@ -107,25 +115,25 @@ class CausalDwconv2dBackwardJob final : public Job {
     T* result[kChunk];
     for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * f_.bins * kLanes<T>;
     std::vector<const T*> in(kChunk + lag);
-    for (int64_t t = 0; t < f_.frames + lag; t += kChunk) {
-      const int64_t n = std::max<int64_t>(0, std::min(kChunk, f_.frames - t));
-      for (int64_t r = 0; r < n; ++r) {
-        x.read(b, t + r, block.first, block.count, rows, narrow);
-        to_lanes(rows, block.count, f_.bins, xs.row(t + r));
-        dy.read(b, t + r, block.first, block.count, rows, narrow);
-        to_lanes(rows, block.count, f_.bins, gs.row(t + r));
-        front[r] = gs.row(t + r);
+    const int64_t end = std::min(f_.frames, s.last + lag);
+    for (int64_t t = std::max<int64_t>(0, s.first - lag); t < s.last + lag; t += kChunk) {
+      const Range read = Range{t, t + kChunk}.clip(0, end), own = read.clip(s.first, s.last);
+      for (int64_t r = read.first; r < read.last; ++r) {
+        x.read(b, r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, f_.bins, xs.row(r));
+        dy.read(b, r, block.first, block.count, rows, narrow);
+        to_lanes(rows, block.count, f_.bins, gs.row(r));
       }
-      for (int64_t r = 0; r < n + lag; ++r) in[r] = xs.padded(t - lag + r, zeros);
-      if (n > 0) kernel_.weight_gradient(front, in.data(), n, f_.bins, dw, db);
+      for (int64_t r = 0; r < own.size(); ++r) front[r] = gs.row(own.first + r);
+      padded_rows(xs, own.first - lag, own.size() + lag, zeros, in.data());
+      if (own.size() > 0) kernel_.weight_gradient(front, in.data(), own.size(), f_.bins, dw, db);
 
-      const int64_t first = std::max<int64_t>(0, t - lag), last = std::min(f_.frames, t - lag + kChunk);
-      if (first >= last) continue;
-      for (int64_t r = 0; r < last - first + lag; ++r) in[r] = gs.padded(first + r, zeros);
-      kernel_.convolve(result, in.data(), last - first, f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>,
+      const Range behind = Range{t, t + kChunk}.shift(-lag).clip(s.first, s.last);
+      padded_rows(gs, behind.first, behind.size() + lag, zeros, in.data());
+      kernel_.convolve(result, in.data(), behind.size(), f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>,
                        zeros);
-      for (int64_t r = 0; r < last - first; ++r)
-        write_lanes(dx, b, first + r, block.first, block.count, result[r], narrow);
+      for (int64_t r = 0; r < behind.size(); ++r)
+        write_lanes(dx, b, behind.first + r, block.first, block.count, result[r], narrow);
     }
   }
 
@@ -134,8 +142,8 @@ class CausalDwconv2dBackwardJob final : public Job {
     Buffer<T> dw(f_.channels * kernel_.taps()), db(f_.channels);
     for (int64_t i = 0; i < blocks; ++i) {
       Buffer<T> sum(gradient_size());
-      for (int64_t b = 0; b < f_.batch; ++b)
-        accumulate(gradients_.data() + (b * blocks + i) * gradient_size(), gradient_size(), sum.data());
+      for (int64_t k = 0; k < segments_.count(); ++k)
+        accumulate(gradients_.data() + (k * blocks + i) * gradient_size(), gradient_size(), sum.data());
       unpack_depthwise(sum.data(), kernel_.taps(), blocks_[i], dw.data());
       unpack_vector(sum.data() + kernel_.taps() * kLanes<T>, blocks_[i], db.data());
     }
@@ -149,6 +157,7 @@ class CausalDwconv2dBackwardJob final : public Job {
   const CausalDwconv2dBackward a_;
   const CausalDwconv2d& f_ = a_.forward;
   const Depthwise<T> kernel_;
+  const Segments segments_;
   const std::vector<LaneBlock> blocks_;
   Buffer<T> flipped_, gradients_;
 };

@@ -11,14 +11,14 @@
 constexpr int64_t kMaskSegment = 64;  // frames a task
 
 // exp(x) for x <= 0. With n = round(x / ln 2) and |t| <= ln 2 / 2, exp(x) = 2^n exp(t); a degree-6 Taylor sum leaves
-// t^7 / 7! < 1.3e-7. Adding 1.5 · 2^23 rounds to an integer and leaves it in the low mantissa bits. Below -87, where
-// float32 ends, the result stays at exp(-87).
+// t^7 / 7! < 1.3e-7. Adding 1.5 · 2^23 rounds to an integer and leaves it in the low mantissa bits. Below -87, near
+// the end of the normal float32, the result stays at exp(-87).
 LITE_RTSE_INLINE float exp_negative(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float magic = 12582912.0f;
   const float shifted = x * 1.44269504f + magic;
   const float n = shifted - magic;
-  float t = x - n * 0.693145752f;  // ln 2 in two parts: the first has 8 zero bits at its end, so n times it is exact
+  float t = x - n * 0.693145752f;  // ln 2 in two parts: the first has 9 zero bits at its end, so n times it is exact
   t = t - n * 1.42860677e-6f;
   float p = 1.0f / 720;
   p = p * t + 1.0f / 120;
@@ -32,14 +32,22 @@ LITE_RTSE_INLINE float exp_negative(float x) {
 LITE_RTSE_INLINE double exp_negative(double x) { return std::exp(x); }
 
 template <class T>
+LITE_RTSE_INLINE T clamp_finite(T x) {
+  constexpr T kMost = std::numeric_limits<T>::max();
+  return x > kMost ? kMost : x < -kMost ? -kMost : x;
+}
+
+template <class T>
 struct Gain {
-  T mask, rest;            // M and 1 - M, each to full relative precision
-  T amount;                // a
-  T real, imag, per_norm;  // r, and 1 / |R| (0 where R = 0)
+  T mask, rest;      // M and 1 - M, each to full relative precision
+  T amount;          // a
+  T real, imag;      // r
+  T inverse, scale;  // 1 / |R| = inverse * scale; inverse is 0 where R = 0
 };
 
 // R is scaled by a power of two before it is squared, so that neither overflows nor underflows: exact, and it cancels
-// in r.
+// in r. 1 / |R| itself may overflow, so its two factors stay apart: zero times it stays zero. Infinite parts count as
+// the largest finite ones, which have their angle.
 template <class T>
 LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
   constexpr T kTiny = sizeof(T) == 8 ? T(0x1p-400) : T(0x1p-50f), kHuge = 1 / kTiny;
@@ -50,6 +58,8 @@ LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
   g.mask = logit > 0 ? larger : smaller;
   g.rest = logit > 0 ? smaller : larger;
   g.amount = res_mag * g.rest + g.mask;
+  re = clamp_finite(re);
+  im = clamp_finite(im);
   const T abs_re = re < 0 ? -re : re, abs_im = im < 0 ? -im : im;
   const T larger_part = abs_re > abs_im ? abs_re : abs_im;
   const T scale = larger_part < kTiny ? kUp : larger_part > kHuge ? kDown : T(1);
@@ -59,44 +69,96 @@ LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
   const T inverse = 1 / std::sqrt(zero ? T(1) : square);
   g.real = zero ? T(1) : x * inverse;
   g.imag = y * inverse;
-  g.per_norm = zero ? T(0) : inverse * scale;
+  g.inverse = zero ? T(0) : inverse;
+  g.scale = scale;
   return g;
 }
 
-// One part (0 real, 1 imaginary) of a frame.
-inline int64_t part_offset(const Spectrogram& s, int64_t b, int64_t t, int64_t part) {
-  return b * s.batch_stride + t * s.frame_stride + part * s.part_stride;
-}
+// A few frames of a spectrogram as rows of T: row(r, part) is the real (0) or imaginary (1) part of frame t + r.
+//
+// Where the frames of a bin stand side by side in memory, all of them are moved bin by bin: a cache line then holds
+// kFrames of them and is touched once. Frame by frame it would be fetched kFrames times, and where the number of frames
+// is a power of two all bins would fall into the same few sets of the cache.
 template <class T>
-void read_part(const Spectrogram& s, DType dtype, int64_t b, int64_t t, int64_t part, int64_t bins, T* to) {
-  read_elements(s.data, dtype, part_offset(s, b, t, part), to, bins, s.bin_stride);
-}
-template <class T>
-void write_part(const Spectrogram& s, DType dtype, int64_t b, int64_t t, int64_t part, int64_t bins, const T* from) {
-  write_elements(const_cast<void*>(s.data), dtype, part_offset(s, b, t, part), from, bins, s.bin_stride);
-}
+class PartRows {
+ public:
+  static constexpr int64_t kFrames = 8;
 
-// The inputs of one frame as rows of T, read in place or converted into scratch.
+  PartRows(const Spectrogram& s, DType dtype, int64_t bins) : s_(s), dtype_(dtype), bins_(bins) {}
+  void layout(Arena& arena) { rows_ = arena.take<T>(2 * kFrames * bins_); }
+  T* row(int64_t r, int64_t part) const { return rows_ + (2 * r + part) * bins_; }
+
+  void read(int64_t b, int64_t t, int64_t frames) {
+    if (!side_by_side()) {
+      for (int64_t k = 0; k < 2 * frames; ++k)
+        read_elements(s_.data, dtype_, offset(b, t + k / 2, k % 2), rows_ + k * bins_, bins_, s_.bin_stride);
+      return;
+    }
+    if (frames == kFrames) return read_lines<2 * kFrames>(b, t, 2 * kFrames);
+    read_lines<0>(b, t, 2 * frames);
+  }
+  void write(int64_t b, int64_t t, int64_t frames) const {
+    void* data = const_cast<void*>(s_.data);
+    if (!side_by_side()) {
+      for (int64_t k = 0; k < 2 * frames; ++k)
+        write_elements(data, dtype_, offset(b, t + k / 2, k % 2), rows_ + k * bins_, bins_, s_.bin_stride);
+      return;
+    }
+    if (frames == kFrames) return write_lines<2 * kFrames>(b, t, 2 * kFrames);
+    write_lines<0>(b, t, 2 * frames);
+  }
+
+ private:
+  // `count` numbers of each bin, which stand side by side; N is count where it is known when compiled.
+  template <int N>
+  void read_lines(int64_t b, int64_t t, int64_t count) {
+    T converted[2 * kFrames];
+    for (int64_t f = 0; f < bins_; ++f) {
+      const int64_t at = offset(b, t, 0) + f * s_.bin_stride;
+      const T* line = stored_as<T>(dtype_) ? static_cast<const T*>(s_.data) + at : converted;
+      if (!stored_as<T>(dtype_)) read_elements(s_.data, dtype_, at, converted, count);
+      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) rows_[k * bins_ + f] = line[k];
+    }
+  }
+  template <int N>
+  void write_lines(int64_t b, int64_t t, int64_t count) const {
+    void* data = const_cast<void*>(s_.data);
+    T converted[2 * kFrames];
+    for (int64_t f = 0; f < bins_; ++f) {
+      const int64_t at = offset(b, t, 0) + f * s_.bin_stride;
+      T* line = stored_as<T>(dtype_) ? static_cast<T*>(data) + at : converted;
+      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) line[k] = rows_[k * bins_ + f];
+      if (!stored_as<T>(dtype_)) write_elements(data, dtype_, at, converted, count);
+    }
+  }
+
+  bool side_by_side() const { return s_.part_stride == 1 && s_.frame_stride == 2; }
+  int64_t offset(int64_t b, int64_t t, int64_t part) const {
+    return b * s_.batch_stride + t * s_.frame_stride + part * s_.part_stride;
+  }
+
+  const Spectrogram s_;
+  const DType dtype_;
+  const int64_t bins_;
+  T* rows_ = nullptr;
+};
+
+// The features of one frame as rows of T, read in place or converted into scratch.
 template <class T>
 class MaskFrame {
  public:
   explicit MaskFrame(const MaskResidual& a) : a_(a) {}
   void layout(Arena& arena) {
     for (T*& row : converted_) row = arena.take<T>(a_.bins);
-    x_real = arena.take<T>(a_.bins);
-    x_imag = arena.take<T>(a_.bins);
   }
   void read(int64_t b, int64_t t) {
     const void* data[4] = {a_.logit, a_.res_mag, a_.res_real, a_.res_imag};
     const T** row[4] = {&logit, &res_mag, &res_real, &res_imag};
     for (int i = 0; i < 4; ++i)
       Feature<T>(data[i], a_.dtype, 1, a_.frames, a_.bins).read(b, t, 0, 1, row[i], converted_[i]);
-    read_part(a_.x, a_.dtype, b, t, 0, a_.bins, x_real);
-    read_part(a_.x, a_.dtype, b, t, 1, a_.bins, x_imag);
   }
 
   const T *logit = nullptr, *res_mag = nullptr, *res_real = nullptr, *res_imag = nullptr;
-  T *x_real = nullptr, *x_imag = nullptr;
 
  private:
   const MaskResidual& a_;
@@ -104,9 +166,9 @@ class MaskFrame {
 };
 
 template <class T>
-void mask_residual_bins(const MaskFrame<T>& in, int64_t bins, T* __restrict y_real, T* __restrict y_imag) {
+void mask_residual_bins(const MaskFrame<T>& in, const T* x_real, const T* x_imag, int64_t bins, T* y_real, T* y_imag) {
   const T *logit = in.logit, *res_mag = in.res_mag, *res_real = in.res_real, *res_imag = in.res_imag;
-  const T *x_real = in.x_real, *x_imag = in.x_imag;
+  LITE_RTSE_INDEPENDENT
   for (int64_t f = 0; f < bins; ++f) {
     const Gain<T> g = gain(logit[f], res_mag[f], res_real[f], res_imag[f]);
     const T real = g.amount * g.real, imag = g.amount * g.imag;
@@ -123,19 +185,22 @@ class MaskResidualJob final : public Job {
   void run(int64_t task) override {
     const Segment s = segments_[task];
     MaskFrame<T> in(a_);
-    T *y_real = nullptr, *y_imag = nullptr;
+    PartRows<T> x(a_.x, a_.dtype, a_.bins), y(a_.y, a_.dtype, a_.bins);
     const auto layout = [&](Arena arena) {
       in.layout(arena);
-      y_real = arena.take<T>(a_.bins);
-      y_imag = arena.take<T>(a_.bins);
+      x.layout(arena);
+      y.layout(arena);
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));
-    for (int64_t t = s.first; t < s.last; ++t) {
-      in.read(s.utterance, t);
-      mask_residual_bins(in, a_.bins, y_real, y_imag);
-      write_part(a_.y, a_.dtype, s.utterance, t, 0, a_.bins, y_real);
-      write_part(a_.y, a_.dtype, s.utterance, t, 1, a_.bins, y_imag);
+    for (int64_t t = s.first; t < s.last; t += PartRows<T>::kFrames) {
+      const int64_t n = std::min(PartRows<T>::kFrames, s.last - t);
+      x.read(s.utterance, t, n);
+      for (int64_t r = 0; r < n; ++r) {
+        in.read(s.utterance, t + r);
+        mask_residual_bins(in, x.row(r, 0), x.row(r, 1), a_.bins, y.row(r, 0), y.row(r, 1));
+      }
+      y.write(s.utterance, t, n);
     }
   }
 
@@ -151,22 +216,23 @@ class MaskResidualJob final : public Job {
 //   dφ = Re(conj(i S) G) = a Im(conj(u) G)    dR = dφ · i r / |R|       (φ = arg R)
 template <class T>
 struct MaskGradientRows {
+  const T *x_real, *x_imag, *g_real, *g_imag;
   T *dx_real, *dx_imag, *dlogit, *dres_mag, *dres_real, *dres_imag;
 };
 
 template <class T>
-void mask_residual_backward_bins(const MaskFrame<T>& in, const T* g_real, const T* g_imag, int64_t bins,
-                                 const MaskGradientRows<T>& out) {
+void mask_residual_backward_bins(const MaskFrame<T>& in, int64_t bins, const MaskGradientRows<T>& out) {
   const T *logit = in.logit, *res_mag = in.res_mag, *res_real = in.res_real, *res_imag = in.res_imag;
-  const T *x_real = in.x_real, *x_imag = in.x_imag;
-  T* __restrict dx_real = out.dx_real, * __restrict dx_imag = out.dx_imag, * __restrict dlogit = out.dlogit;
-  T* __restrict dres_mag = out.dres_mag, * __restrict dres_real = out.dres_real, * __restrict dres_imag = out.dres_imag;
+  const T *x_real = out.x_real, *x_imag = out.x_imag, *g_real = out.g_real, *g_imag = out.g_imag;
+  T *dx_real = out.dx_real, *dx_imag = out.dx_imag, *dlogit = out.dlogit;
+  T *dres_mag = out.dres_mag, *dres_real = out.dres_real, *dres_imag = out.dres_imag;
+  LITE_RTSE_INDEPENDENT
   for (int64_t f = 0; f < bins; ++f) {
     const Gain<T> g = gain(logit[f], res_mag[f], res_real[f], res_imag[f]);
     const T gr = g_real[f], gi = g_imag[f];
     const T u_real = g.real * x_real[f] - g.imag * x_imag[f], u_imag = g.real * x_imag[f] + g.imag * x_real[f];
     const T da = u_real * gr + u_imag * gi;
-    const T turn = g.amount * (u_real * gi - u_imag * gr) * g.per_norm;
+    const T turn = g.amount * (u_real * gi - u_imag * gr) * g.inverse * g.scale;
     dx_real[f] = g.amount * (g.real * gr + g.imag * gi);
     dx_imag[f] = g.amount * (g.real * gi - g.imag * gr);
     dres_mag[f] = da * g.rest;
@@ -185,22 +251,29 @@ class MaskResidualBackwardJob final : public Job {
   void run(int64_t task) override {
     const Segment s = segments_[task];
     MaskFrame<T> in(f_);
-    T* row[8] = {};
+    PartRows<T> x(f_.x, f_.dtype, f_.bins), dy(a_.dy, f_.dtype, f_.bins), dx(a_.dx, f_.dtype, f_.bins);
+    T* row[4] = {};
     const auto layout = [&](Arena arena) {
       in.layout(arena);
+      for (PartRows<T>* rows : {&x, &dy, &dx}) rows->layout(arena);
       for (T*& r : row) r = arena.take<T>(f_.bins);
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));
-    const MaskGradientRows<T> out{row[2], row[3], row[4], row[5], row[6], row[7]};
     void* const features[4] = {a_.dlogit, a_.dres_mag, a_.dres_real, a_.dres_imag};
-    for (int64_t t = s.first; t < s.last; ++t) {
-      in.read(s.utterance, t);
-      for (int part = 0; part < 2; ++part) read_part(a_.dy, f_.dtype, s.utterance, t, part, f_.bins, row[part]);
-      mask_residual_backward_bins(in, row[0], row[1], f_.bins, out);
-      for (int part = 0; part < 2; ++part) write_part(a_.dx, f_.dtype, s.utterance, t, part, f_.bins, row[2 + part]);
-      for (int i = 0; i < 4; ++i)
-        write_elements(features[i], f_.dtype, (s.utterance * f_.frames + t) * f_.bins, row[4 + i], f_.bins);
+    for (int64_t t = s.first; t < s.last; t += PartRows<T>::kFrames) {
+      const int64_t n = std::min(PartRows<T>::kFrames, s.last - t);
+      x.read(s.utterance, t, n);
+      dy.read(s.utterance, t, n);
+      for (int64_t r = 0; r < n; ++r) {
+        in.read(s.utterance, t + r);
+        mask_residual_backward_bins<T>(in, f_.bins,
+                                       {x.row(r, 0), x.row(r, 1), dy.row(r, 0), dy.row(r, 1), dx.row(r, 0),
+                                        dx.row(r, 1), row[0], row[1], row[2], row[3]});
+        for (int i = 0; i < 4; ++i)
+          write_elements(features[i], f_.dtype, (s.utterance * f_.frames + t + r) * f_.bins, row[i], f_.bins);
+      }
+      dx.write(s.utterance, t, n);
     }
   }
 

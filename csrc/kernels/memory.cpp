@@ -1,23 +1,37 @@
 #include "memory.h"
 
 namespace lite_rtse {
+namespace {
+
+constexpr std::size_t kKept = std::size_t(64) << 20;
+
+struct Scratch {
+  AlignedBytes bytes;
+  std::size_t size = 0;
+
+  void release() {
+    bytes.reset();
+    size = 0;
+  }
+};
+thread_local Scratch scratch;
+
+}  // namespace
 
 void* thread_scratch(std::size_t n) {
-  struct Scratch {
-    AlignedBytes bytes;
-    std::size_t size = 0;
-  };
-  thread_local Scratch scratch;
   if (scratch.size < n) {
-    scratch.bytes.reset();  // free first: the two need not exist together
-    scratch.size = 0;
+    scratch.release();  // first: the old and the new need not exist together
     scratch.bytes = aligned_bytes(n);
     scratch.size = n;
   }
-#ifdef LITE_RTSE_POISON  // tests: what is read before it is written becomes NaN
+#ifdef LITE_RTSE_POISON  // tests: what is read before it is written is NaN
   std::memset(scratch.bytes.get(), 0xFF, n);
 #endif
   return scratch.bytes.get();
+}
+
+void trim_thread_scratch() {
+  if (scratch.size > kKept) scratch.release();
 }
 
 }  // namespace lite_rtse

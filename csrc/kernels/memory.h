@@ -11,6 +11,11 @@
 namespace lite_rtse {
 
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+#ifdef LITE_RTSE_POISON
+inline constexpr std::size_t kGap = 64;  // tests: what is read beyond the end of a piece is NaN, not its neighbour
+#else
+inline constexpr std::size_t kGap = 0;
+#endif
 
 struct AlignedFree {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
@@ -25,6 +30,9 @@ inline AlignedBytes aligned_bytes(std::size_t n) {
 // pages cost a fault each, and grows only. Valid until the same thread asks again.
 void* thread_scratch(std::size_t n);
 
+// Frees this thread's scratch memory if it has grown beyond what ordinary shapes need (64 MiB).
+void trim_thread_scratch();
+
 // Hands out consecutive aligned pieces of one allocation. With a null base it only adds up sizes, so that one layout
 // function serves both to measure and to place.
 class Arena {
@@ -34,7 +42,7 @@ class Arena {
   template <class T>
   T* take(int64_t count) {
     T* p = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment + kGap;
     return p;
   }
   std::size_t used() const { return used_; }

@@ -157,7 +157,6 @@ class Ring {
   const T* padded(int64_t t, const T* zeros) const {
     return t < 0 || t >= frames_ ? zeros : base_ + (t % capacity_) * stride_;
   }
-  int64_t stride() const { return stride_; }
 
  private:
   T* base_ = nullptr;

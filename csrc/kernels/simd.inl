@@ -60,13 +60,15 @@ struct Float16 {
 
 LITE_RTSE_INLINE float widen(BFloat16 h) { return bits_to_float(uint32_t(h.bits) << 16); }
 
-// The exponent and mantissa fields move up by 13 bits; multiplying by 2^112 = 2^(127 - 15) corrects the bias and
-// normalises half subnormals at the same time. An all-ones exponent (Inf, NaN) needs the float's own all-ones.
+// The exponent and mantissa fields move up by 13 bits, and 127 - 15 = 112 is added to the exponent; an all-ones
+// exponent (Inf, NaN) needs the float's own all-ones. Half subnormals count units of 2^-24: as integers, so that no
+// float32 subnormal arises, which a processor set to flush them would lose.
 LITE_RTSE_INLINE float widen(Float16 h) {
   const uint32_t magnitude = uint32_t(h.bits & 0x7fff) << 13;
-  const uint32_t finite = float_to_bits(bits_to_float(magnitude) * 0x1p112f);
-  const uint32_t special = magnitude | 0x7f800000u;
-  const uint32_t bits = (h.bits & 0x7c00) == 0x7c00 ? special : finite;
+  const uint32_t subnormal = float_to_bits(float(int32_t(h.bits & 0x3ff)) * 0x1p-24f);
+  const uint32_t normal = magnitude + (112u << 23);
+  const uint32_t finite = (h.bits & 0x7c00) == 0 ? subnormal : normal;
+  const uint32_t bits = (h.bits & 0x7c00) == 0x7c00 ? magnitude | 0x7f800000u : finite;
   return bits_to_float(bits | (uint32_t(h.bits & 0x8000) << 16));
 }
 
@@ -112,8 +114,6 @@ template <class T>
 constexpr bool stored_as(DType dtype) {
   return sizeof(T) == 8 ? dtype == DType::f64 : dtype == DType::f32;
 }
-
-inline int64_t element_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
 // n elements of a stored tensor from `offset` on, as T.
 template <class T>

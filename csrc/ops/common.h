@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "../kernels/api.h"
+#include "../kernels/memory.h"
 
 namespace lite_rtse::ops {
 
@@ -25,6 +26,12 @@ inline std::string shape_text(const Tensor& t) {
   std::string text = "(";
   for (int64_t i = 0; i < t.dim(); ++i) text += (i ? ", " : "") + std::to_string(t.size(i));
   return text + ")";
+}
+
+inline std::string device_text(const Tensor& t) {
+  if (t.is_cpu()) return "the CPU";
+  if (t.is_cuda()) return "cuda:" + std::to_string(t.get_device_index());
+  return "a device that is neither the CPU nor CUDA";
 }
 
 // A wildcard for check_shape.
@@ -62,8 +69,8 @@ inline DType dtype_of(const char* name, const Tensor& t) {
 // `t` must live where `first` lives and have its dtype.
 inline void check_like(const char* name, const Tensor& t, const char* first_name, const Tensor& first) {
   STD_TORCH_CHECK(t.defined(), name, " is None, must be a tensor");
-  STD_TORCH_CHECK(t.is_cpu() == first.is_cpu() && t.get_device_index() == first.get_device_index(), name,
-                  " is on another device than ", first_name, "; both must be on the same one");
+  STD_TORCH_CHECK(t.device() == first.device(), name, " is on ", device_text(t), ", must be on the device of ",
+                  first_name, ", ", device_text(first));
   STD_TORCH_CHECK(t.scalar_type() == first.scalar_type(), name, " has dtype ",
                   torch::headeronly::toString(t.scalar_type()), ", must be that of ", first_name, ", ",
                   torch::headeronly::toString(first.scalar_type()));
@@ -108,6 +115,7 @@ inline void run(Job& job) {
   torch::stable::parallel_for(0, job.tasks(), 1, [&](int64_t begin, int64_t end) {
     try {
       for (int64_t task = begin; task < end; ++task) job.run(task);
+      trim_thread_scratch();
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex);
       if (!failure) failure = std::current_exception();

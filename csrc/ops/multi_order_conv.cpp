@@ -5,6 +5,8 @@ namespace {
 
 std::string entry(const char* list, int64_t i) { return std::string(list) + "[" + std::to_string(i) + "]"; }
 
+constexpr int64_t kMaxOrder = 32;  // channels are a multiple of 2^(order - 1)
+
 MultiOrderConv arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
   MultiOrderConv a{};
   a.dtype = dtype_of("x", x);
@@ -14,6 +16,8 @@ MultiOrderConv arguments(const Tensor& x, const std::vector<Tensor>& weights, co
                   " tensors, must have 2 n for order n >= 2: in, n - 1 depthwise, n - 1 pointwise, out");
   check_count("biases", biases, weights.size());
   a.order = int64_t(weights.size()) / 2;
+  STD_TORCH_CHECK(a.order <= kMaxOrder, "weights has ", weights.size(), " tensors, for order ", a.order,
+                  ", must be of order ", kMaxOrder, " at most");
 
   check_shape("weights[0]", weights[0], {kAny, a.in_channels, 1, 1}, "1x1 in, (2 channels, in channels of x, 1, 1)");
   const int64_t doubled = weights[0].size(0), unit = int64_t(1) << (a.order - 1);

@@ -62,7 +62,8 @@ def enhance_file(
     Raises:
         OSError: a file or folder is missing or not allowed.
         FileExistsError: ``target`` exists and ``overwrite`` is false.
-        AudioError: ``source`` is not usable audio, ``target`` can't hold it, or both are the same file.
+        AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or the network's
+            result is not finite.
     """
     source, target = Path(source), Path(target)
     began = time.perf_counter()
@@ -79,7 +80,10 @@ def enhance_file(
         report = (lambda samples: progress(samples / SAMPLE_RATE_HZ / channels)) if progress else None
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
-            noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
+            try:
+                noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
+            except FloatingPointError as error:
+                raise AudioError(f"{source}: {error}") from error
         for block in resample_blocks(split(noisy), SAMPLE_RATE_HZ, rate, frames):
             file.write(block)
     return Enhanced(frames / rate, time.perf_counter() - began)

@@ -8,7 +8,6 @@ file.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
+
+from lite_rtse_ext.files import replacing
 
 BLOCK_FRAMES = 65_536
 
@@ -127,36 +128,14 @@ def read(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], AudioFormat
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``: it takes that name if the block ends well, and vanishes if it doesn't.
-
-    A symbolic link is followed: the file it points to is replaced.
-
-    Raises:
-        OSError: the folder does not exist or can't be written to.
-    """
-    path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less what umask takes away
-    except OSError as error:  # name what the caller knows, not the temporary file
-        raise OSError(error.errno, f"can't be written to ({error.strerror})", str(path.parent)) from error
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
 def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[sf.SoundFile]:
     """An open file to ``write`` blocks ``(frames, channels)`` to; it replaces ``path`` once the block ends well.
 
-    Integer formats clip at full scale. Blocks of at most :data:`BLOCK_FRAMES` are safe; libsndfile's Vorbis encoder
-    overflows its stack on very long ones.
+    Integer formats clip at full scale, mp3 60 dB above it. Blocks of at most :data:`BLOCK_FRAMES` are safe;
+    libsndfile's Vorbis encoder overflows its stack on very long ones.
 
     Raises:
-        OSError: the folder does not exist or can't be written to.
+        OSError: the folder does not exist or can't be written to, or ``path`` is a folder.
         AudioError: the format can't hold this rate, number of channels or sample type.
     """
     path = Path(path)
@@ -188,6 +167,13 @@ def split(samples: NDArray[np.float32], block_frames: int = BLOCK_FRAMES) -> Ite
     return (samples[start : start + block_frames] for start in range(0, len(samples), block_frames))
 
 
+class _Mp3File(sf.SoundFile):  # type: ignore[misc]
+    """LAME ends the whole process over samples very far above full scale, so they are clipped 60 dB above it."""
+
+    def write(self, data: NDArray[np.float32]) -> None:
+        super().write(data.clip(-1000, 1000))
+
+
 def _open(path: Path) -> sf.SoundFile:
     with path.open("rb") as file:  # libsndfile says "System error" where the operating system says why
         if not file.read(1):
@@ -209,7 +195,8 @@ def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
     # LAME's variable bit rate, libsndfile's default, writes frames at low sample rates that decoders stumble over. The
     # constant rate at this level is 224 kbit/s at 44.1 and 48 kHz, 112 kbit/s at 16 kHz.
     mp3 = {"bitrate_mode": "CONSTANT", "compression_level": 0.3} if audio_format.container == "MP3" else {}
-    file = sf.SoundFile(
+    kind = _Mp3File if mp3 else sf.SoundFile
+    file = kind(
         path,
         "w",
         samplerate=audio_format.sample_rate,

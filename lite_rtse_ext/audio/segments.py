@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.audio.stft import BINS, FFT_SAMPLES, HOP_SAMPLES, frames_of, sqrt_hann
-from lite_rtse_ext.reference import LiteRTSE, magnitude
+from lite_rtse_ext.reference import LiteRTSE, States
 
 SEGMENT_FRAMES = 1024
 """16.4 s: 3 % of the convolutions' work goes into the frames that two segments share."""
 
-_State = tuple[Tensor, Tensor] | None
+_NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
 
 
 def look_back_frames(model: LiteRTSE) -> int:
@@ -26,6 +26,7 @@ def look_back_frames(model: LiteRTSE) -> int:
     return sum(conv.kernel_size[0] - 1 for conv in model.msmo_conv.modules() if isinstance(conv, nn.Conv2d))
 
 
+@torch.no_grad()
 def enhance_segments(
     model: LiteRTSE,
     waveform: Tensor,
@@ -44,6 +45,7 @@ def enhance_segments(
         ``(samples,)``, with the dtype and device of ``waveform``.
 
     Raises:
+        FloatingPointError: the network's result has a NaN or an infinity.
         ValueError: the waveform has another shape, the network isn't for 257 bins, or ``segment_frames`` is not
             positive.
     """
@@ -60,14 +62,16 @@ def enhance_segments(
     wide = torch.promote_types(weight.dtype, torch.float32)  # the transform knows no half type
     window = sqrt_hann(wide, weight.device)
     enhanced = waveform.new_zeros(frames + 1, HOP_SAMPLES)  # one row a hop; a frame covers two
-    states: tuple[_State, _State] = (None, None)
+    states: States = (None, None)
     for start in range(0, frames, segment_frames):
         stop, before = min(start + segment_frames, frames), min(start, look_back)
         windowed = _frames(waveform, start - before, stop).to(window) * window
         spectrogram = torch.view_as_real(torch.fft.rfft(windowed).T.unsqueeze(0)).to(weight.dtype)
-        spectrogram, states = _segment(model, spectrogram, before, states)
+        spectrogram, states = model.advance(spectrogram, before, states)
         spectrogram = torch.view_as_complex(spectrogram.to(wide).contiguous())
         windowed = (torch.fft.irfft(spectrogram[0].T) * window).to(enhanced)
+        if not windowed.isfinite().all():  # nor would be anything after it: the states carry it on
+            raise FloatingPointError(_NOT_FINITE)
         enhanced[start:stop] += windowed[:, :HOP_SAMPLES]
         enhanced[start + 1 : stop + 1] += windowed[:, HOP_SAMPLES:]
         if progress:
@@ -82,19 +86,3 @@ def _frames(waveform: Tensor, start: int, stop: int) -> Tensor:
     before = max(-first, 0)
     padded = nn.functional.pad(inside, (before, last - first - before - len(inside)))
     return padded.unfold(0, FFT_SAMPLES, HOP_SAMPLES)
-
-
-@torch.no_grad()
-def _segment(
-    model: LiteRTSE, spectrogram: Tensor, before: int, states: tuple[_State, _State]
-) -> tuple[Tensor, tuple[_State, _State]]:
-    """The forward of the network for the frames from ``before`` on, given the LSTMs' states at that point."""
-    mag = magnitude(spectrogram)
-    features = model.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
-    spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
-    hidden, mask_state = model.lstm1(mag, states[0])
-    mask_logit = model.fc1(hidden)
-    masked = mag * torch.sigmoid(mask_logit)
-    z, fusion_state = model.lstm2(model.fc2(torch.cat([mag, masked, features], dim=-1)), states[1])
-    enhanced = model.mask_residual(spectrogram, mask_logit, model.to_mag(z), model.to_real(z), model.to_imag(z))
-    return enhanced, (mask_state, fusion_state)

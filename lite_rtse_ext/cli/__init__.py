@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import click
 
 from lite_rtse_ext import __version__
@@ -20,6 +23,14 @@ def main() -> None:
     lite-rtse bench
     lite-rtse info
     """
+    if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
+        _end_as_interrupted(signal.SIGTERM)
+
+
+def _end_as_interrupted(number: signal.Signals) -> None:
+    """Makes a signal end the command the way Ctrl-C does, which takes away half-written files."""
+    before = signal.signal(number, signal.default_int_handler)
+    click.get_current_context().call_on_close(lambda: signal.signal(number, before))
 
 
 for command in (enhance, bench, info):

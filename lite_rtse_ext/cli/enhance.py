@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ TICKS_PER_SECOND = 100  # the progress bar counts whole numbers
 )
 @click.option("--force", is_flag=True, help="Replace outputs that exist already. Inputs are never replaced.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist already, e.g. to resume a run.")
-@click.option("--device", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda, cuda:1 …")
+@click.option("--device", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default what PyTorch picks.")
 def enhance(
     source: Path,
@@ -102,10 +103,23 @@ def _load(checkpoint: Path | None, device: str, threads: int | None) -> LiteRTSE
     _native.require()
     if threads:
         torch.set_num_threads(threads)
-    target = torch.device(device)
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise JobError(f"--device {device}: PyTorch finds no usable CUDA GPU on this machine")
-    return LiteRTSE.from_checkpoint(checkpoint).to(target).eval()
+    _check_device(device)
+    return LiteRTSE.from_checkpoint(checkpoint).to(device).eval()
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    from lite_rtse_ext import _native
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise JobError(f"--device {name}: must be cpu, cuda or cuda:N")
+    if name == "cpu":
+        return
+    if not _native.has_cuda():
+        raise JobError(f"--device {name}: this build of lite-rtse-ext has no CUDA kernels")
+    if not torch.cuda.is_available():
+        raise JobError(f"--device {name}: PyTorch finds no usable CUDA GPU on this machine")
 
 
 def _run(model: LiteRTSE, jobs: list[Job], force: bool) -> list[Enhanced]:

@@ -24,7 +24,7 @@ def plan(source: Path, target: Path, suffixes: Iterable[str]) -> list[Job]:
     """The files to enhance and where each goes.
 
     A file goes to ``target``, or into it where that is a folder. A folder's audio files, sub-folders included, go to
-    the same places below ``target``; files in ``target`` are never inputs, even if it lies in ``source``.
+    the same places below ``target``; if that lies in ``source``, the files in it are no inputs.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
@@ -53,10 +53,13 @@ def _plan_folder(source: Path, target: Path, suffixes: frozenset[str]) -> list[J
     if target.resolve() == source.resolve():
         raise JobError(f"{target}: is the input folder itself, which is never overwritten")
     outputs = target.resolve()
+    nested = outputs.is_relative_to(source.resolve())
     files = [
         path
         for path in sorted(source.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file() and not path.resolve().is_relative_to(outputs)
+        if path.suffix.lower() in suffixes
+        and path.is_file()
+        and not (nested and path.resolve().is_relative_to(outputs))
     ]
     if not files:
         raise JobError(f"{source}: no audio files in this folder (looked for {' '.join(sorted(suffixes))})")

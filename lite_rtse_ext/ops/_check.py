@@ -1,6 +1,6 @@
 """The operators' argument checks for tracing: what csrc/ops checks when they run, for tensors that hold no data.
 
-`torch.compile`, `torch.export` and meta tensors then fail where the operator itself would, with the same words.
+`torch.compile`, `torch.export` and meta tensors then fail where the operator itself would.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def dtype(name: str, t: Tensor) -> None:
+    """t must be of a type that the kernels know."""
+    if t.dtype not in _DTYPES:
+        raise RuntimeError(f"{name} has dtype {t.dtype}, must be float64, float32, float16 or bfloat16")
 
 
 def like(name: str, t: Tensor, first_name: str, first: Tensor) -> None:

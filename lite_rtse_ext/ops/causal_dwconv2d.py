@@ -35,6 +35,7 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 
 
 def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    _check.dtype("x", x)
     _check.shape("x", x, (None,) * 4, "(batch, channels, frames, bins)")
     _check.like("weight", weight, "x", x)
     _check.shape("weight", weight, (x.shape[1], 1, None, None), "(channels of x, 1, taps over frames, taps over bins)")

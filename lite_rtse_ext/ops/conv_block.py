@@ -34,6 +34,7 @@ def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
 
 
 def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+    _check.dtype("x", x)
     _check.shape("x", x, (None,) * 4, "(batch, in channels, frames, bins)")
     _check.count("weights", weights, 4)
     _check.count("biases", biases, 4)

@@ -63,6 +63,7 @@ def complex_gain(
 
 
 def _fake(spectrogram: Tensor, *features: Tensor) -> Tensor:
+    _check.dtype("spectrogram", spectrogram)
     _check.shape("spectrogram", spectrogram, (None, None, None, 2), "(batch, bins, frames, real and imaginary part)")
     batch, bins, frames, _ = spectrogram.shape
     for name, feature in zip(("mask_logit", "res_mag", "res_real", "res_imag"), features, strict=True):

@@ -40,6 +40,7 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
 
 
 def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+    _check.dtype("x", x)
     _check.shape("x", x, (None,) * 4, "(batch, in channels, frames, bins)")
     batch, in_channels, frames, bins = x.shape
     if len(weights) < 4 or len(weights) % 2:
@@ -49,6 +50,8 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
         )
     _check.count("biases", biases, len(weights))
     order = len(weights) // 2
+    if order > 32:
+        raise RuntimeError(f"weights has {len(weights)} tensors, for order {order}, must be of order 32 at most")
     _check.shape("weights[0]", weights[0], (None, in_channels, 1, 1), "1x1 in, (2 channels, in channels of x, 1, 1)")
     doubled, unit = weights[0].shape[0], 2 ** (order - 1)
     if doubled == 0 or doubled % (2 * unit):
@@ -73,6 +76,8 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
     _check.shape(
         f"weights[{2 * order - 1}]", weights[-1], (None, channels, 1, 1), "1x1 out, (out channels, channels, 1, 1)"
     )
+    if weights[-1].shape[0] == 0:
+        raise RuntimeError(f"weights[{2 * order - 1}] gives 0 output channels, must give at least 1")
     _check.parameters(x, weights, biases)
     return x.new_empty(batch, weights[-1].shape[0], frames, bins)
 

@@ -143,3 +143,17 @@ def test_a_bad_input_leaves_no_output(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="sample 100 of channel 0 is nan"):
         enhance_file(small_model(), tmp_path / "in.wav", tmp_path / "out.wav")
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+@pytest.mark.parametrize(("container", "subtype", "suffix"), [("WAV", "FLOAT", ".wav"), ("FLAC", "PCM_24", ".flac")])
+def test_a_result_that_is_not_finite_leaves_no_output(
+    tmp_path: Path, container: str, subtype: str, suffix: str
+) -> None:
+    source = tmp_path / f"in{suffix}"
+    write(source, sound(16_000, 0.2, 1), AudioFormat(16_000, 1, container, subtype))
+    model = small_model()
+    with torch.no_grad():
+        model.fc1.bias[3] = torch.nan
+    with pytest.raises(AudioError, match=f"in{suffix}: the network's result is not finite"):
+        enhance_file(model, source, tmp_path / f"out{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +236,13 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         write(tmp_path / "nowhere" / "a.wav", sound(10, 1), AudioFormat(16_000, 1, "WAV", "PCM_16"))
+
+
+def test_an_mp3_survives_samples_far_above_full_scale(tmp_path: Path) -> None:
+    """In a process of its own: the encoder would end it."""
+    script = "import sys, numpy as np; from lite_rtse_ext.audio import AudioFormat, write\n"
+    script += "x = (1e10 * np.random.default_rng(0).standard_normal((40_000, 1))).astype(np.float32)\n"
+    script += "write(sys.argv[1], x, AudioFormat(16_000, 1, 'MP3', 'MPEG_LAYER_III'))"
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "loud.mp3"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.isfinite(read(tmp_path / "loud.mp3")[0]).all()

@@ -89,3 +89,11 @@ def test_wrong_arguments_are_named(model: reference.LiteRTSE) -> None:
         enhance_segments(model, torch.zeros(100), 0)
     with pytest.raises(ValueError, match="model must be a network of 257 bins, got 129"):
         enhance_segments(reference.LiteRTSE(bins=129, channels=8, order=3), torch.zeros(100))
+
+
+def test_a_result_that_is_not_finite_ends_the_work(model: reference.LiteRTSE) -> None:
+    waveform, steps = torch.zeros(10_000), []
+    waveform[5000] = torch.inf
+    with pytest.raises(FloatingPointError, match="the network's result is not finite"):
+        enhance_segments(model, waveform, 7, steps.append)
+    assert sum(steps) <= 5000

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from setuptools.config import pyprojecttoml
 
-import lite_rtse_ext
 from lite_rtse_ext import ops
 from lite_rtse_ext.audio import read_format
 
 from .conftest import Run, assert_one_line, sound
 
 COMMAND = [sys.executable, "-m", "lite_rtse_ext.cli"]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("command", [[], ["enhance"], ["bench"], ["info"]])
@@ -37,8 +40,19 @@ def test_help_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
 
 
-def test_version_is_the_package_version(run: Run) -> None:
-    assert run("--version").stdout.split()[-1] == lite_rtse_ext.__version__
+@pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="runs in a checkout only")
+def test_version_is_the_one_the_package_is_built_with(run: Run) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # setuptools calls the table [tool.setuptools] a beta
+        built = pyprojecttoml.read_configuration(ROOT / "pyproject.toml")["project"]["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", built)
+    assert run("--version").stdout == f"lite-rtse, version {built}\n"
+
+
+def test_handlers_of_signals_are_put_back(run: Run) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("info").exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_info_names_what_a_bug_report_needs(run: Run) -> None:
@@ -98,7 +112,10 @@ def test_a_true_process(tmp_path: Path, checkpoint: Path) -> None:
     )
 
 
-def test_a_process_interrupted_leaves_no_part_of_a_file(tmp_path: Path, checkpoint: Path) -> None:
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_interrupted_leaves_no_part_of_a_file(
+    tmp_path: Path, checkpoint: Path, interruption: signal.Signals
+) -> None:
     for number in range(40):
         sound(tmp_path / "in" / f"{number:02}.wav", 20.0)
     target = tmp_path / "out"
@@ -107,7 +124,7 @@ def test_a_process_interrupted_leaves_no_part_of_a_file(tmp_path: Path, checkpoi
     deadline = time.monotonic() + 60
     while not list(target.glob("*.wav")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(interruption)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
     assert stderr.strip() == "Aborted!"

@@ -11,6 +11,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from lite_rtse_ext import _native
 from lite_rtse_ext.audio import enhance_file, read, read_format
 from lite_rtse_ext.model import LiteRTSE
 
@@ -156,7 +157,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path, enhance: Run) -> None:
     if os.geteuid() == 0:  # root may write there too; in /proc nobody may
         locked = Path("/proc")
     result = enhance(sound(tmp_path / "in.wav"), locked / "out.wav")
-    assert_one_line(result, f"{locked}: can't be written to")
+    assert_one_line(result, f"{locked / 'out.wav'}: can't be written")
 
 
 def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run) -> None:
@@ -171,9 +172,21 @@ def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run) -> None:
 
 def test_bad_devices_are_one_line(tmp_path: Path, enhance: Run) -> None:
     source = sound(tmp_path / "in.wav")
-    assert_one_line(enhance(source, tmp_path / "out.wav", "--device", "abacus"), "abacus")
-    if not torch.cuda.is_available():
-        assert_one_line(enhance(source, tmp_path / "out.wav", "--device", "cuda"), "no usable CUDA GPU")
+    for name in ("abacus", "xpu", "meta", "mps", "cuda:x", ""):
+        result = enhance(source, tmp_path / "out.wav", "--device", name)
+        assert_one_line(result, f"--device {name}: must be cpu, cuda or cuda:N")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "words"), [(False, "this build of lite-rtse-ext has no CUDA kernels"), (True, "no usable CUDA GPU")]
+)
+def test_cuda_needs_kernels_and_a_gpu(
+    tmp_path: Path, enhance: Run, monkeypatch: pytest.MonkeyPatch, kernels: bool, words: str
+) -> None:
+    monkeypatch.setattr(_native, "has_cuda", lambda: kernels)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not kernels)
+    result = enhance(sound(tmp_path / "in.wav"), tmp_path / "out.wav", "--device", "cuda:0")
+    assert_one_line(result, "--device cuda:0", words)
 
 
 def test_the_checkpoint_may_come_from_the_environment(
@@ -194,3 +207,20 @@ def test_threads_are_set_and_do_not_matter(tmp_path: Path, enhance: Run) -> None
 def test_force_and_skip_existing_exclude_each_other(tmp_path: Path, enhance: Run) -> None:
     source = sound(tmp_path / "in.wav")
     assert_one_line(enhance(source, tmp_path / "out.wav", "--force", "--skip-existing"), "exclude each other")
+
+
+def test_a_file_far_above_full_scale_does_not_stop_the_others(tmp_path: Path, enhance: Run) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    for name in ("a.wav", "z.wav"):
+        sound(source / name)
+    sf.write(source / "loud.wav", np.full(4000, 3e38, np.float32), 16_000, subtype="FLOAT")
+    result = enhance(source, target)
+    assert_one_line(result, "loud.wav: the network's result is not finite")
+    assert (result.exit_code, names(target)) == (1, ["a.wav", "z.wav"])
+
+
+def test_the_input_folder_may_lie_in_the_output_folder(tmp_path: Path, enhance: Run) -> None:
+    sound(tmp_path / "in" / "a.wav")
+    result = enhance(tmp_path / "in", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["a.wav", "in/a.wav"]

@@ -436,6 +436,16 @@ void check_all() {
   }
   check(multi_order({1, 400, 3}, 2, 4, 1, 3, 7));  // two segments
   check(conv_block({1, 300, 3}, 2, 4));
+  check(dwconv({1, 600, 3}, 3, 7, 7));
+  for (const Plane p :
+       {Plane{0, 3, 4}, Plane{2, 0, 4}, Plane{2, 3, 0}, Plane{1, 3, 1}, Plane{1, 2, 2}, Plane{2, 9, 3}}) {
+    check(dwconv(p, 3, 3, 5));
+    check(dwconv(p, 0, 3, 3));
+    check(conv_block(p, 2, 5));
+    check(multi_order(p, 2, 4, 1, 2, 7));
+    check(mask_residual(p, false));
+    check(mask_residual(p, true));
+  }
   check_half_round_trip(DType::f16, "float16");
   check_half_round_trip(DType::bf16, "bfloat16");
 }

@@ -1,4 +1,4 @@
-"""Gradients of every order: gradcheck, double backward, batches of gradients, and gradients of some inputs only."""
+"""Gradients of every order: gradcheck, double backward, third derivatives, and gradients of some inputs only."""
 
 from __future__ import annotations
 
@@ -82,21 +82,6 @@ def test_third_derivatives_agree_with_the_reference(operator: Operator, device: 
         return gradient
 
     assert_agrees(third(operator), third(operator.reference), 1e-9)
-
-
-def test_batched_gradients(operator: Operator, device: torch.device) -> None:
-    """Several gradients of the result at once, by vmap over the backward pass."""
-    leaves = {name: t.requires_grad_() for name, t in operator.inputs(operator.tiny, device=device).items()}
-    y = operator(leaves)
-
-    def pull_back(dy: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(y, list(leaves.values()), dy, retain_graph=True)
-
-    dys = torch.stack([cotangent(y, seed) for seed in range(3)])
-    singly = [pull_back(dy) for dy in dys]
-    assert_all_agree(
-        torch.func.vmap(pull_back)(dys), [torch.stack(g) for g in zip(*singly, strict=True)], 1e-6, list(leaves)
-    )
 
 
 def test_each_gradient_alone(operator: Operator, device: torch.device) -> None:

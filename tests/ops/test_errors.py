@@ -189,3 +189,13 @@ def test_a_failed_call_leaves_the_next_one_right(operator: Operator, device: tor
         with pytest.raises(ERRORS):
             operator(dict(tensors) | {name: tensors[name].double()})
     assert torch.equal(operator(tensors), expected)
+
+
+@pytest.mark.parametrize("order", [33, 63, 64, 65])
+def test_multi_order_of_an_order_no_tensor_can_have(order: int, device: torch.device) -> None:
+    """2^(order - 1) channels: the count must not overflow before it is refused."""
+    x = torch.zeros(1, 3, 2, 2, device=device)
+    weights = [torch.zeros(16, 3, 1, 1, device=device)] * (2 * order)
+    for tensors in ((x, weights), (x.to("meta"), [w.to("meta") for w in weights])):
+        with pytest.raises(ERRORS, match=f"weights.*{2 * order}"):
+            MULTI_ORDER.function(*tensors, [w.new_zeros(16) for w in tensors[1]])

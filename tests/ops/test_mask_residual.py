@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lite_rtse_ext import mask_residual, reference
+
 from ..compare import agreement, assert_agrees, assert_all_agree, assert_all_same, assert_same
 from .operators import MASK_RESIDUAL, Recorder, Shape, cotangent, double, gradients
 
@@ -232,3 +234,27 @@ def test_is_as_exact_as_the_eager_graph(device: torch.device) -> None:
     for name in found:
         ours, theirs = agreement(found[name], expected[name]), agreement(eager_found[name], expected[name])
         assert ours.relative_l2 <= 2 * theirs.relative_l2, f"gradient of {name}: {ours}, eager {theirs}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_gradients_are_finite_for_the_smallest_residual(dtype: torch.dtype, level: float, device: torch.device) -> None:
+    """1/|R| overflows for a subnormal R; times a zero it must stay zero, as on digital silence."""
+    tiny = torch.finfo(dtype).tiny * 2**-4
+    x = torch.full((1, 1, 1, 2), level, dtype=dtype, device=device, requires_grad=True)
+    heads = [torch.full((1, 1, 1), v, dtype=dtype, device=device, requires_grad=True) for v in (0.3, 0.7, tiny, 0.0)]
+    y = mask_residual(x, *heads)
+    y.backward(torch.ones_like(y))  # along x: nothing turns the phase
+    for tensor in (x, *heads):
+        assert tensor.grad is not None
+        assert torch.isfinite(tensor.grad).all()
+
+
+def test_infinite_residual_has_the_angle_of_its_parts(device: torch.device) -> None:
+    inf = torch.tensor(torch.inf, device=device)
+    x = torch.tensor([[[[0.6, -0.8]]]], device=device)
+    for real, imag in ((inf, inf), (-inf, torch.ones_like(inf)), (torch.zeros_like(inf), inf)):
+        heads = [torch.full((1, 1, 1), v, device=device) for v in (0.3, 0.7)] + [
+            v.reshape(1, 1, 1) for v in (real, imag)
+        ]
+        torch.testing.assert_close(mask_residual(x, *heads), reference.mask_residual(x, *heads), rtol=1e-5, atol=1e-6)
