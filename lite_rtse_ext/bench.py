@@ -181,8 +181,8 @@ def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
     for e, a in zip(expected, actual, strict=True):
         if e.shape != a.shape:
             return float("inf")
-        wide = e.double()
-        found = float((a.double() - wide).norm() / wide.norm().clamp_min(1e-30))
+        wide = e.detach().double()
+        found = float((a.detach().double() - wide).norm() / wide.norm().clamp_min(1e-30))
         largest = max(largest, found if found == found else float("inf"))
     return largest
 

@@ -1,0 +1,72 @@
+"""What does bfloat16 cost or gain over float32: ``python -m benchmarks.dtypes``.
+
+Eager float32 on the rounded parameters and inputs is what every result is compared with. In float32 the usual limits
+hold; in bfloat16 the limit is what eager PyTorch itself is off by in that type, and half as much again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from benchmarks import show
+from benchmarks.harness import Entry, Report, Settings, compare, parse, report
+from lite_rtse_ext.bench import LIMITS, Candidate, Case, candidate, case, difference
+
+CASES = (*(("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual")), "LiteRTSE")
+PASSES = ("forward", "forward + backward")
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def widened(rounded: Case) -> Case:
+    """The same case with the same values in float32."""
+    return replace(
+        rounded,
+        reference=copy.deepcopy(rounded.reference).float(),
+        fused=copy.deepcopy(rounded.fused).float(),
+        inputs=tuple(x.float() for x in rounded.inputs),
+        output_gradient=rounded.output_gradient.float(),
+    )
+
+
+def add(to: Report, settings: Settings, name: str, what: str) -> None:
+    """Compare fused and eager in both types. The network's gradients are left out in bfloat16.
+
+    The network's phases have derivatives without bound, so that its gradients in half precision agree with nothing.
+    """
+    half = case(name, settings.batch, settings.frames, torch.bfloat16)
+    single = widened(half)
+    exact = candidate("", single.reference, single, what).run()
+    for this, dtype in ((single, torch.float32), (half, torch.bfloat16)):
+        limit = LIMITS[what] if dtype is torch.float32 else 1.5 * _eager_error(half, what, exact)
+        entries = [_entry("fused", this.fused, this, what), _entry("eager", this.reference, this, what)]
+        compare(to, this, what, entries, exact, settings, limit=limit)
+
+
+def _eager_error(this: Case, what: str, exact: Sequence[Tensor]) -> float:
+    return difference(exact, candidate("", this.reference, this, what).run())
+
+
+def _entry(name: str, module: torch.nn.Module, this: Case, what: str) -> Entry:
+    def make() -> Candidate:
+        return candidate(name, module, this, what)
+
+    return Entry(name, make)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer, print and save."""
+    settings = parse(__doc__ or "", arguments)
+    answer = report("dtypes", settings)
+    for name in CASES:
+        for what in PASSES if name != "LiteRTSE" else PASSES[:1]:
+            add(answer, settings, name, what)
+    show.finish(answer, settings.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""From a question to its report: build variants, check each against the reference, time them, write JSON, table, plot.
+
+The timing itself is :mod:`lite_rtse_ext.bench`'s, which ``lite-rtse bench`` shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.variants import VARIANTS, NotInstalled, Runnable
+from lite_rtse_ext.bench import LIMITS, Candidate, Case, Environment, Quantiles, Rounds, check, environment, measure
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and effort. ``budget_s``: no new round of a comparison begins after so many seconds."""
+
+    batch: int = 2
+    frames: int = 250
+    threads: int = 1
+    rounds: int = 7
+    warm_up: int = 1
+    budget_s: float = 300.0
+    results: Path = RESULTS
+
+
+@dataclass(frozen=True)
+class Record:
+    """One variant's time for one pass of one case; ``ms`` is None where something else than time was measured.
+
+    ``relative``: how many times what ``relative_to`` took, pair by pair. ``difference`` is the largest relative
+    L2 difference from the reference, ``limit`` what it was allowed. ``extra``: what a question adds, by name and unit.
+    """
+
+    case: str
+    what: str
+    variant: str
+    dtype: str
+    batch: int
+    frames: int
+    threads: int
+    rounds: int
+    ms: Quantiles | None
+    relative: Quantiles
+    relative_to: str
+    difference: float
+    limit: float
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Answer to a question: where, with what, the records, and the lines about what could not be measured."""
+
+    question: str
+    command: str
+    date: str
+    environment: Environment
+    packages: dict[str, str]
+    settings: dict[str, Any]
+    records: list[Record] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def find(self, case: str, what: str, variant: str) -> Record:
+        """The one record of these names.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for record in self.records:
+            if (record.case, record.what, record.variant) == (case, what, variant):
+                return record
+        raise KeyError(f"no record of {case}, {what}, {variant}")
+
+    def miss(self, line: str) -> None:
+        """Note and print, once, what could not be measured."""
+        if line not in self.missing:
+            self.missing.append(line)
+            print(line, file=sys.stderr)
+
+    def save(self, folder: Path) -> Path:
+        """Write ``<question>.json``; returns its path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.question}.json"
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read what :meth:`save` wrote."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["environment"] = Environment(**data["environment"])
+        data["records"] = [_record(entry) for entry in data["records"]]
+        return cls(**data)
+
+
+def _record(data: dict[str, Any]) -> Record:
+    for name in ("ms", "relative"):
+        data[name] = Quantiles(**data[name]) if data[name] else None
+    return Record(**data)
+
+
+def report(question: str, settings: Settings) -> Report:
+    """An empty report on this machine, now."""
+    packages = {}
+    for package in PACKAGES:
+        try:
+            packages[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            packages[package] = "not installed"
+    sizes = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "results"}
+    command = " ".join(["python -m", f"benchmarks.{question}", *sys.argv[1:]])
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    torch.set_num_threads(settings.threads)
+    return Report(question, command, date, environment(), packages, sizes)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate that is still to be made."""
+
+    variant: str
+    make: Callable[[], Candidate]
+
+
+def variant_entries(case: Case, names: Sequence[str], inference: bool, make: MakeCandidate) -> list[Entry]:
+    """An entry for each named variant of a case; ``make(name, runnable, case)`` says what it does with it."""
+
+    def entry(name: str) -> Entry:
+        def build() -> Candidate:
+            runnable, suited = VARIANTS[name].build(case, inference)
+            return make(name, runnable, suited)
+
+        return Entry(name, build)
+
+    return [entry(name) for name in names]
+
+
+MakeCandidate = Callable[[str, Runnable, Case], Candidate]
+
+
+def compare(
+    to: Report,
+    case: Case,
+    what: str,
+    entries: Sequence[Entry],
+    expected: Sequence[Tensor],
+    settings: Settings,
+    relative_to: str = "fused",
+    limit: float | None = None,
+    gauge: Callable[[], float] | None = None,
+    extra: Callable[[str, list[float], list[float]], dict[str, float]] | None = None,
+) -> None:
+    """Check every entry against what is expected, time all that can be run, add their records to the report.
+
+    Args:
+        to: the report.
+        case: gives name, sizes and dtype.
+        what: the pass.
+        entries: the candidates, ``relative_to`` among them.
+        expected: the reference's result for this pass.
+        settings: effort.
+        relative_to: the variant that the others' time is divided by.
+        limit: on the relative L2 difference; :data:`lite_rtse_ext.bench.LIMITS` unless given.
+        gauge: see :func:`lite_rtse_ext.bench.measure`.
+        extra: further figures of a variant from its seconds and the gauge's values, round by round.
+
+    Raises:
+        WrongResult: a candidate differs by more than the limit.
+    """
+    limit = LIMITS[what] if limit is None else limit
+    ready: list[Candidate] = []
+    differences = {}
+    for entry in entries:
+        try:
+            candidate = entry.make()
+        except NotInstalled as error:
+            to.miss(f"{entry.variant}: {error}")
+            continue
+        differences[entry.variant] = check(candidate, expected, limit, f"{case.name}, {what}")
+        ready.append(candidate)
+    times = measure(ready, settings.rounds, settings.warm_up, settings.budget_s, gauge)
+    for candidate in ready:
+        name = candidate.name
+        further = extra(name, times.seconds[name], times.gauge) if extra else {}
+        to.records.append(timed(candidate, case, what, times, relative_to, differences[name], limit, further))
+
+
+def timed(
+    candidate: Candidate,
+    case: Case,
+    what: str,
+    times: Rounds,
+    relative_to: str,
+    difference: float,
+    limit: float,
+    extra: dict[str, float],
+) -> Record:
+    """The record of one candidate's rounds."""
+    return Record(
+        case=case.name,
+        what=what,
+        variant=candidate.name,
+        dtype=str(case.output_gradient.dtype).removeprefix("torch."),
+        batch=case.output_gradient.shape[0],
+        frames=case.output_gradient.shape[2],
+        threads=candidate.threads or torch.get_num_threads(),
+        rounds=len(times.seconds[candidate.name]),
+        ms=times.milliseconds(candidate.name),
+        relative=times.ratio(candidate.name, relative_to),
+        relative_to=relative_to,
+        difference=difference,
+        limit=limit,
+        extra=extra,
+    )
+
+
+def parse(description: str, arguments: Sequence[str] | None = None, **defaults: Any) -> Settings:
+    """Settings from the command line; every question takes the same options."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    base = Settings(**defaults)
+    helps = {
+        "batch": "utterances at a time",
+        "frames": "frames of 16 ms each",
+        "threads": "CPU threads",
+        "rounds": "times each variant is timed, in turns",
+        "warm_up": "untimed runs before",
+        "budget_s": "no new round of a comparison begins after so many seconds",
+        "results": "folder for JSON and plots",
+    }
+    for name, text in helps.items():
+        value = getattr(base, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path if name == "results" else type(value),
+                            default=value, help=text)  # fmt: skip
+    return Settings(**vars(parser.parse_args(arguments)))

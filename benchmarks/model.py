@@ -1,0 +1,110 @@
+"""How fast is the whole network, in inference and in training: ``python -m benchmarks.model``.
+
+A training step is forward, mean squared error, backward and AdamW, in its fused form. It is also timed in its three
+parts. The learning rate is 0: the optimizer does the same arithmetic, and every round computes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import show
+from benchmarks.harness import Entry, Report, Settings, compare, parse, report, variant_entries
+from benchmarks.variants import VARIANTS, Runnable
+from lite_rtse_ext.bench import Candidate, Case, candidate, case
+
+TRAINING = ("training step", "forward, recorded", "backward of the loss", "optimizer")
+LIMITS = {"forward, recorded": 1e-5, "backward of the loss": 1e-4, "optimizer": 1e-4, "training step": 1e-4}
+
+
+class Training:
+    """A network with its optimizer and what a step consists of.
+
+    ``module`` holds the parameters; ``runnable`` is the module or what a compiler made of it.
+    """
+
+    def __init__(self, runnable: Runnable, case: Case) -> None:
+        assert isinstance(runnable, nn.Module)
+        self.runnable = runnable
+        (self.noisy,), self.clean = case.inputs, case.output_gradient
+        self.parameters = list(runnable.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, fused=True)
+
+    def loss(self) -> Tensor:
+        """Forward, recorded."""
+        return torch.nn.functional.mse_loss(self.runnable(self.noisy), self.clean)
+
+    def start(self) -> Tensor:
+        """The loss of a step whose gradients are cleared."""
+        self.optimizer.zero_grad()
+        return self.loss()
+
+    def backward(self, loss: Tensor) -> list[Tensor]:
+        """The parameters' gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        return self.gradients()
+
+    def update(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The optimizer's step; the gradients as they were."""
+        self.optimizer.step()
+        return gradients
+
+    def gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+
+def training_candidate(name: str, runnable: Runnable, case: Case, what: str = "training step") -> Candidate:
+    """One of :data:`TRAINING` as a candidate; what it gives to compare is the loss, else the gradients."""
+    training = Training(runnable, case)
+    parts: dict[str, Candidate] = {
+        "training step": Candidate(name, lambda _: training.update(training.backward(training.start()))),
+        "forward, recorded": Candidate(name, lambda _: [training.loss()]),
+        "backward of the loss": Candidate(name, training.backward, training.start),
+        "optimizer": Candidate(name, training.update, lambda: training.backward(training.start())),
+    }
+    return parts[what]
+
+
+def add_inference(to: Report, settings: Settings, variants: Sequence[str] = tuple(VARIANTS)) -> None:
+    """Compare inference, as "forward" of case "LiteRTSE"."""
+    this = case("LiteRTSE", settings.batch, settings.frames)
+
+    def make(name: str, runnable: Runnable, suited: Case) -> Candidate:
+        return candidate(name, runnable, suited, "forward")
+
+    expected = make("eager", this.reference, this).run()
+    compare(to, this, "forward", variant_entries(this, variants, True, make), expected, settings)
+
+
+def add_training(
+    to: Report, settings: Settings, parts: Sequence[str] = TRAINING, variants: Sequence[str] = tuple(VARIANTS)
+) -> None:
+    """Compare a training step and its parts. Each variant is built, and compiled, once."""
+    this = case("LiteRTSE", settings.batch, settings.frames)
+    trained = [name for name in variants if VARIANTS[name].trains]
+    built = {name: VARIANTS[name].build(this, False) for name in trained}
+    for what in parts:
+        make = _maker(built, what)
+        expected = training_candidate("eager", this.reference, this, what).run()
+        expected = [tensor.detach().clone() for tensor in expected]
+        compare(to, this, what, [make(name) for name in trained], expected, settings, limit=LIMITS[what])
+
+
+def _maker(built: dict[str, tuple[Runnable, Case]], what: str) -> Callable[[str], Entry]:
+    return lambda name: Entry(name, lambda: training_candidate(name, *built[name], what))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer, print and save."""
+    settings = parse(__doc__ or "", arguments)
+    answer = report("model", settings)
+    add_inference(answer, settings)
+    add_training(answer, settings)
+    show.finish(answer, settings.results)
+
+
+if __name__ == "__main__":
+    main()

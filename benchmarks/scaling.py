@@ -1,0 +1,125 @@
+"""Does a second of audio cost the same, however long and however many: ``python -m benchmarks.scaling``.
+
+From 1 s to 300 s of one utterance, and from 1 to 32 utterances of 4 s. A shape that needs more memory than the machine
+has free, by an estimate from the shapes, is reported and left out. All shapes of a case and pass are timed in the same
+rounds. The reference would not fit at the largest; as everything is causal and utterances do not mix, the first second
+of the first and the last utterance is compared with what the reference makes of those alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import show
+from benchmarks.harness import Record, Report, Settings, parse, report, timed
+from benchmarks.model import training_candidate
+from lite_rtse_ext.bench import LIMITS, Candidate, Case, WrongResult, candidate, case, difference, measure
+
+FRAMES_PER_SECOND = 62.5
+SECONDS = (1, 3, 10, 30, 100, 300)
+BATCHES = (1, 2, 4, 8, 16, 32)
+SECONDS_OF_BATCHES = 4
+CASES = (("multi_order_conv", "forward + backward"), ("LiteRTSE", "forward"), ("LiteRTSE", "training step"))
+
+# Bytes a point that a case holds at its peak: 4 bytes × channels of inputs, outputs and gradients, the network's 32
+# channels between its blocks and their gradients among them.
+_BYTES_PER_POINT = {
+    ("multi_order_conv", "forward + backward"): 4 * (32 + 32 + 4),
+    ("LiteRTSE", "forward"): 4 * (2 * 32 + 24),
+    ("LiteRTSE", "training step"): 4 * (5 * 32 + 64),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Utterances and frames."""
+
+    batch: int
+    frames: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.batch} × {self.frames / FRAMES_PER_SECOND:g} s"
+
+
+def shapes() -> list[Shape]:
+    """All to measure; the 4 s of one utterance lies between 3 s and 10 s."""
+    lengths = [Shape(1, round(s * FRAMES_PER_SECOND)) for s in SECONDS]
+    return lengths + [Shape(batch, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND)) for batch in BATCHES]
+
+
+def available_bytes() -> int:
+    """Physical memory that is free now."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def needed_bytes(name: str, what: str, shape: Shape) -> int:
+    """An estimate from the shapes, see the table above."""
+    return _BYTES_PER_POINT[name, what] * shape.batch * shape.frames * 257
+
+
+def deviation(this: Case) -> float:
+    """Of the fused forward pass from the reference, over the first second of the first and the last utterance."""
+    frames = min(62, this.output_gradient.shape[2])
+    with torch.no_grad():
+        whole = this.fused(*this.inputs)[:, :, :frames]
+        ends = [this.reference(*(x[[0, -1], :, :frames] for x in this.inputs))]
+    return difference(ends, [whole[[0, -1]]])
+
+
+def _candidate(label: str, this: Case, what: str) -> Candidate:
+    if what != "training step":
+        return candidate(label, this.fused, this, what)
+    return training_candidate(label, this.fused, this)
+
+
+def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[Shape] | None = None) -> None:
+    """Time all shapes of a case that fit; "ms a second" in ``extra`` is the cost of a second of audio.
+
+    Raises:
+        WrongResult: a shape's output differs from the reference's.
+    """
+    cases, candidates, differences = [], [], []
+    for shape in wanted or shapes():
+        needed = needed_bytes(name, what, shape)
+        if needed > 0.8 * available_bytes():
+            to.miss(f"{name}, {what}, {shape.label}: left out, needs about {needed / 2**30:.1f} GiB")
+            continue
+        this = case(name, shape.batch, shape.frames)
+        found = deviation(this)
+        if not found <= LIMITS["forward"]:
+            raise WrongResult(f"{name}, {shape.label}: fused and eager differ by {found:.1e}, not timed")
+        cases.append(this)
+        candidates.append(_candidate(shape.label, this, what))
+        differences.append(found)
+    times = measure(candidates, settings.rounds, settings.warm_up, settings.budget_s)
+    for this, one, found in zip(cases, candidates, differences, strict=True):
+        seconds = this.seconds_of_audio
+        extra = {
+            "seconds of audio": seconds,
+            "ms a second": times.milliseconds(one.name).p50 / seconds,
+        }
+        to.records.append(timed(one, this, what, times, candidates[0].name, found, LIMITS["forward"], extra))
+
+
+def spread(records: Sequence[Record]) -> float:
+    """How much more a second of audio costs at the most expensive shape than at the cheapest, in percent."""
+    costs = [record.extra["ms a second"] for record in records]
+    return 100 * (max(costs) / min(costs) - 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer, print and save."""
+    settings = parse(__doc__ or "", arguments, rounds=3)
+    answer = report("scaling", settings)
+    for name, what in CASES:
+        add(answer, settings, name, what)
+    show.finish(answer, settings.results, show.scaling)
+
+
+if __name__ == "__main__":
+    main()

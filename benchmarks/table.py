@@ -1,0 +1,180 @@
+"""Every figure that the CPU kernels are held to, with floor, aim, what was measured and whether it is met.
+
+``python -m benchmarks.table`` measures all rows in one run; ``--only WORD`` those that contain a word. Writes
+``table.json`` and ``table.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from json import dumps
+
+from benchmarks import memory, model, operators, roofline, scaling, show, threads
+from benchmarks.harness import Report, Settings, parse, report
+from benchmarks.variants import PYTORCH
+
+BLOCK, NETWORK, BOTH, STEP = "multi_order_conv", "LiteRTSE", "forward + backward", "training step"
+INFERENCE = ("eager", "compile", "onnxruntime", "openvino")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure and, in words, what it was taken from."""
+
+    value: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure with its floor and its aim. ``at_least``: whether more is better."""
+
+    what: str
+    unit: str
+    floor: float
+    aim: float
+    measure: Callable[[Report, Settings], Measured]
+    at_least: bool = True
+
+    def met(self, value: float) -> str:
+        """ "aim", "floor" or "no"."""
+        reached = [name for name, bound in (("aim", self.aim), ("floor", self.floor)) if self._reaches(value, bound)]
+        return reached[0] if reached else "no"
+
+    def _reaches(self, value: float, bound: float) -> bool:
+        return value >= bound if self.at_least else value <= bound
+
+
+def fastest(to: Report, case: str, what: str, among: Sequence[str]) -> Measured:
+    """How many times as long as fused the fastest of the baselines took; a missing one is named."""
+    found = [record for record in to.records if (record.case, record.what) == (case, what)]
+    present = {record.variant: record for record in found if record.variant in among}
+    best = min(present.values(), key=lambda record: record.relative.p50)
+    words = [f"{name} {record.relative.p50:.2f}×" for name, record in present.items()]
+    words += [f"{record.variant} {record.relative.p50:.2f}×" for record in found if _beside(record.variant, among)]
+    words += [f"without {name}: not installed" for name in among if name not in present]
+    return Measured(best.relative.p50, "; ".join(words))
+
+
+def _beside(variant: str, among: Sequence[str]) -> bool:
+    return variant != "fused" and variant not in among
+
+
+def _block(to: Report, settings: Settings) -> Measured:
+    operators.add(to, settings, BLOCK, [BOTH])
+    return fastest(to, BLOCK, BOTH, PYTORCH)
+
+
+def _step(to: Report, settings: Settings) -> Measured:
+    model.add_training(to, settings, [STEP])
+    return fastest(to, NETWORK, STEP, PYTORCH)
+
+
+def _inference(to: Report, settings: Settings) -> Measured:
+    model.add_inference(to, settings)
+    return fastest(to, NETWORK, "forward", INFERENCE)
+
+
+def _reconstruction(to: Report, settings: Settings) -> Measured:
+    operators.add(to, settings, "mask_residual", [BOTH])
+    return fastest(to, "mask_residual", BOTH, ["eager"])
+
+
+def _share(what: str) -> Callable[[Report, Settings], Measured]:
+    def measure(to: Report, settings: Settings) -> Measured:
+        own = replace(to, records=[])
+        roofline.add(own, settings, BLOCK, what)
+        to.records.extend(own.records)
+        extra = own.find(BLOCK, what, "fused").extra
+        useful = f", {100 * extra['share useful']:.0f} % without what is computed anew" if what == "backward" else ""
+        return Measured(100 * extra["share executed"], f"{extra['GFLOP/s']:.0f} GFLOP/s{useful}")
+
+    return measure
+
+
+def _memory(to: Report, settings: Settings) -> Measured:
+    own = replace(to, records=[])
+    memory.add(own, settings, NETWORK, STEP, ["fused"])
+    to.records.extend(own.records)
+    fused, eager = (own.find(NETWORK, STEP, side).extra["MiB"] for side in ("fused", "eager"))
+    return Measured(fused / eager, f"{fused:.0f} of {eager:.0f} MiB")
+
+
+def _threads(case: str, what: str) -> Callable[[Report, Settings], Measured]:
+    def measure(to: Report, settings: Settings) -> Measured:
+        own = replace(to, records=[])
+        threads.add(own, settings, case, what, ["fused"])
+        to.records.extend(own.records)
+        one, two = (own.find(case, what, threads.label("fused", count)) for count in threads.COUNTS)
+        assert one.ms is not None
+        assert two.ms is not None
+        return Measured(one.relative.p50, f"{one.ms.p50:.0f} and {two.ms.p50:.0f} ms")
+
+    return measure
+
+
+def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
+    def measure(to: Report, settings: Settings) -> Measured:
+        own = replace(to, records=[])
+        scaling.add(own, replace(settings, rounds=min(settings.rounds, 3)), case, what)
+        to.records.extend(own.records)
+        costs = [f"{record.variant} {record.extra['ms a second']:.1f}" for record in own.records]
+        return Measured(scaling.spread(own.records), "ms a second: " + ", ".join(costs))
+
+    return measure
+
+
+ROWS = (
+    Row("Multi-Order block, forward + backward, against the fastest of PyTorch's", "×", 8, 12, _block),
+    Row("network, training step, against the fastest of PyTorch's", "×", 5, 8, _step),
+    Row("network, inference, against the fastest of all", "×", 1.5, 2, _inference),
+    Row("depthwise cascade, share of FMA peak, forward", "%", 60, 75, _share("forward")),
+    Row("depthwise cascade, share of FMA peak, backward", "%", 45, 60, _share("backward")),
+    Row("reconstruction, forward + backward, against eager", "×", 4, 8, _reconstruction),
+    Row("peak memory of a training step, of eager's", "", 1 / 4, 1 / 8, _memory, at_least=False),
+    Row("two threads against one, Multi-Order block", "×", 1.7, 1.9, _threads(BLOCK, BOTH)),
+    Row("two threads against one, training step", "×", 1.7, 1.9, _threads(NETWORK, STEP)),
+    Row("1 s to 300 s, B 1 to 32: cost spread, Multi-Order block", "%", 15, 5, _scaling(BLOCK, BOTH), at_least=False),
+    Row("1 s to 300 s, B 1 to 32: cost spread, inference", "%", 15, 5, _scaling(NETWORK, "forward"), at_least=False),
+    Row("1 s to 300 s, B 1 to 32: cost spread, training step", "%", 15, 5, _scaling(NETWORK, STEP), at_least=False),
+)
+
+
+def render(results: Sequence[tuple[Row, Measured]]) -> str:
+    """The table in Markdown."""
+    lines = ["| what | floor | aim | measured | met | from |", "|---|---|---|---|---|---|"]
+    for row, measured in results:
+        bounds = " | ".join(
+            f"{'≥' if row.at_least else '≤'} {bound:g} {row.unit}".rstrip() for bound in (row.floor, row.aim)
+        )
+        value = f"{measured.value:.3g} {row.unit}".rstrip()
+        lines.append(f"| {row.what} | {bounds} | {value} | {row.met(measured.value)} | {measured.detail} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None, rows: Sequence[Row] = ROWS) -> None:
+    """Measure, print each row as soon as it is there, save."""
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--only", default="")
+    chosen, rest = own.parse_known_args(arguments)
+    settings = parse(__doc__ or "", rest)
+    answer = report("table", settings)
+    results: list[tuple[Row, Measured]] = []
+    for row in rows:
+        if chosen.only in row.what:
+            results.append((row, row.measure(answer, settings)))
+            print(render(results[-1:]).splitlines()[-1], flush=True)
+    text = "\n\n".join([show.header(answer), render(results), *answer.missing]) + "\n"
+    answer.save(settings.results)
+    (settings.results / "table.md").write_text(text, encoding="utf-8")
+    figures = [{key: value for key, value in asdict(row).items() if key != "measure"} for row, _ in results]
+    for entry, (row, measured) in zip(figures, results, strict=True):
+        entry |= asdict(measured) | {"met": row.met(measured.value)}
+    (settings.results / "figures.json").write_text(dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print("\n" + text)
+
+
+if __name__ == "__main__":
+    main()

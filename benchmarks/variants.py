@@ -1,0 +1,171 @@
+"""What a user could run instead: each baseline in its best form, made from a case's reference module."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import unrolled
+from lite_rtse_ext.bench import Case
+
+Runnable = Callable[..., Tensor]
+
+
+class NotInstalled(RuntimeError):
+    """A baseline's package is missing; reports show it as a line, never as an omission."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to run a case.
+
+    ``build(case, inference)`` gives what to call and the case with inputs in the layout that suits it best.
+    """
+
+    name: str
+    build: Callable[[Case, bool], tuple[Runnable, Case]]
+    trains: bool = True
+    compiles: bool = False
+
+
+def _eager(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    return case.reference, case
+
+
+def _fused(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    return case.fused, case
+
+
+def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    """Features in memory as (B, T, F, C), inputs and parameters converted beforehand."""
+    module = copy.deepcopy(case.reference).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if case.name in ("mask_residual", "LiteRTSE"):  # no features among inputs and outputs
+        return module, case
+    inputs = tuple(x.contiguous(memory_format=torch.channels_last) for x in case.inputs)
+    gradient = case.output_gradient.contiguous(memory_format=torch.channels_last)
+    return module, replace(case, inputs=inputs, output_gradient=gradient)
+
+
+def _compiled(module: nn.Module, inference: bool) -> Runnable:
+    """``torch.compile`` for one shape; for inference with constant weights, which it may then repack."""
+    options: dict[str, Any] = {"freezing": True} if inference else {}
+    # Recompilations are wanted here: one process asks about several shapes and both with and without gradients.
+    torch._dynamo.config.recompile_limit = 64
+    compiled: Runnable = torch.compile(module, dynamic=False, options=options)
+    return compiled
+
+
+def _compile(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    return _compiled(copy.deepcopy(case.reference), inference), case
+
+
+def _compile_channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    module, case = _channels_last(case, inference)
+    assert isinstance(module, nn.Module)
+    return _compiled(module, inference), case
+
+
+def _rewritten(name: str) -> nn.Module:
+    if name == "conv_blocks":
+        return nn.Sequential(unrolled.ConvBlock(1, 32), unrolled.ConvBlock(32, 32))
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "causal_dwconv2d": lambda: unrolled.CausalDepthwiseConv2d(64, 7),
+        "conv_block": lambda: unrolled.ConvBlock(32, 32),
+        "multi_order_conv": unrolled.MultiOrderConv,
+        "mask_residual": unrolled.MaskResidual,
+        "LiteRTSE": unrolled.LiteRTSE,
+    }
+    return makers[name]()
+
+
+def _compile_unrolled(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    module = _rewritten(case.name)
+    module.load_state_dict(case.reference.state_dict())
+    return _compiled(module.to(case.output_gradient.dtype), inference), case
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise NotInstalled(f"{error.name} is not installed: pip install 'lite-rtse-ext[bench]'") from error
+
+
+def _export(case: Case, folder: str) -> Path:
+    """The reference as an ONNX graph of these very shapes."""
+    _package("onnx"), _package("onnxscript")
+    path = Path(folder) / "model.onnx"
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():  # about parameters that LSTMs keep twice, and deprecations inside the exporter
+        warnings.simplefilter("ignore")
+        torch.onnx.export(case.reference, case.inputs, path, dynamo=True, external_data=False, verbose=False)
+    return path
+
+
+def _onnxruntime(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    ort = _package("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Its idle threads would go on spinning into the next candidate's time.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        session = ort.InferenceSession(_export(case, folder), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> Tensor:
+        feed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feed)[0])
+
+    return run, case
+
+
+def _openvino(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    openvino = _package("openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        model = openvino.Core().compile_model(
+            str(_export(case, folder)),
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            },
+        )
+
+    def run(*inputs: Tensor) -> Tensor:
+        outputs = model([x.numpy() for x in inputs], share_inputs=True, share_outputs=True)
+        return torch.from_numpy(outputs[0])
+
+    return run, case
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("fused", _fused),
+        Variant("eager", _eager),
+        Variant("channels_last", _channels_last),
+        Variant("compile", _compile, compiles=True),
+        Variant("compile channels_last", _compile_channels_last, compiles=True),
+        Variant("compile unrolled", _compile_unrolled, compiles=True),
+        Variant("onnxruntime", _onnxruntime, trains=False),
+        Variant("openvino", _openvino, trains=False),
+    )
+}
+"""In the order in which tables show them."""
+
+PYTORCH = ("eager", "channels_last", "compile")
+"""The three that a ratio of training is taken against; the compiler's other forms are shown beside them."""
