@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp)
 LIBRARY := lite_rtse_ext/_C.abi3.so
-CXX_FILES := $(CSRC) $(wildcard tests/native/*.cpp)
+CXX_FILES := $(CSRC) $(wildcard tests/native/*.cpp tests/native/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test native lint format wheel clean

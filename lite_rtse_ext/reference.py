@@ -349,9 +349,7 @@ class LiteRTSE(nn.Module):
         )
         self.fc2 = nn.Linear(3 * bins, bins)
         self.lstm2 = nn.LSTM(bins, bins, batch_first=True)
-        self.to_mag = nn.Linear(bins, bins)
-        self.to_real = nn.Linear(bins, bins)
-        self.to_imag = nn.Linear(bins, bins)
+        self.to_mag, self.to_real, self.to_imag = (nn.Linear(bins, bins) for _ in range(3))
         self.mask_residual = self.reconstruction()
 
     def forward(self, spectrogram: Tensor) -> Tensor:
@@ -394,7 +392,7 @@ class LiteRTSE(nn.Module):
         if spectrogram.is_complex():
             fits, want = len(shape) == 3 and shape[1] == self.bins, f"(B, {self.bins}, T)"
         else:
-            fits, want = len(shape) == 4 and shape[1] == self.bins and shape[3] == 2, f"(B, {self.bins}, T, 2)"
+            fits, want = len(shape) == 4 and shape[1::2] == (self.bins, 2), f"(B, {self.bins}, T, 2)"
         if not fits:
             kind = "complex" if spectrogram.is_complex() else "real"
             raise ValueError(f"a {kind} spectrogram must be {want}, but is {shape}")

@@ -17,10 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "../../csrc/kernels/api.h"
+#include "plain_loops.h"
 
 using namespace lite_rtse;
-using Doubles = std::vector<double>;
 
 namespace {
 
@@ -37,69 +36,6 @@ void run(Job& job) {
   for (std::thread& t : pool) t.join();
   job.finish();
 }
-
-// A tensor stored in one of the four types; what it holds is seen as doubles.
-class Stored {
- public:
-  Stored(DType dtype, const Doubles& values) : dtype_(dtype), bytes_(values.size() * width()) {
-    for (size_t i = 0; i < values.size(); ++i) put(i, values[i]);
-  }
-  // n elements of NaN, to be overwritten.
-  Stored(DType dtype, int64_t n) : dtype_(dtype), bytes_(n * width(), 0xFF) {}
-
-  Doubles values() const {
-    Doubles v(bytes_.size() / width());
-    for (size_t i = 0; i < v.size(); ++i) v[i] = get(i);
-    return v;
-  }
-  void* data() { return bytes_.data(); }
-
- private:
-  size_t width() const { return dtype_ == DType::f64 ? 8 : dtype_ == DType::f32 ? 4 : 2; }
-  void put(size_t i, double x) {
-    const float f = float(x);
-    uint32_t bits;
-    std::memcpy(&bits, &f, 4);
-    if (dtype_ == DType::f64) std::memcpy(&bytes_[8 * i], &x, 8);
-    if (dtype_ == DType::f32) std::memcpy(&bytes_[4 * i], &f, 4);
-    if (dtype_ == DType::bf16) {
-      const uint16_t h = uint16_t(bits >> 16);  // truncation: test data need not be rounded
-      std::memcpy(&bytes_[2 * i], &h, 2);
-    }
-    if (dtype_ == DType::f16) {
-      int exponent;
-      const double mantissa = std::frexp(std::fabs(x), &exponent);  // |x| = mantissa · 2^exponent, mantissa in [0.5, 1)
-      uint16_t h = 0;
-      if (x != 0 && exponent > -14) h = uint16_t(((exponent + 14) << 10) + int((mantissa * 2 - 1) * 1024));
-      h |= uint16_t(std::signbit(x) ? 0x8000 : 0);
-      std::memcpy(&bytes_[2 * i], &h, 2);
-    }
-  }
-  double get(size_t i) const {
-    if (dtype_ == DType::f64) {
-      double x;
-      std::memcpy(&x, &bytes_[8 * i], 8);
-      return x;
-    }
-    float f;
-    if (dtype_ == DType::f32) std::memcpy(&f, &bytes_[4 * i], 4);
-    if (dtype_ == DType::f32) return f;
-    uint16_t h;
-    std::memcpy(&h, &bytes_[2 * i], 2);
-    if (dtype_ == DType::bf16) {
-      const uint32_t bits = uint32_t(h) << 16;
-      std::memcpy(&f, &bits, 4);
-      return f;
-    }
-    const int exponent = (h >> 10) & 31, fraction = h & 1023;
-    const double sign = h & 0x8000 ? -1 : 1;
-    if (exponent == 31) return fraction ? NAN : sign * INFINITY;
-    return sign * (exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24));
-  }
-
-  DType dtype_;
-  std::vector<unsigned char> bytes_;
-};
 
 std::mt19937 generator(7);
 Doubles random_values(int64_t n, double scale = 1) {
@@ -122,56 +58,6 @@ void expect(const std::string& what, double error, double limit) {
   const bool ok = error <= limit;  // false for NaN
   if (!ok) ++failures;
   if (verbose || !ok) std::printf("%s  %-64s %.1e (limit %.0e)\n", ok ? "ok  " : "FAIL", what.c_str(), error, limit);
-}
-
-// ---- Plain loops, from the definitions
-// ---------------------------------------------------------------------------------
-
-struct Plane {
-  int64_t batch, frames, bins;
-};
-
-Doubles depthwise(const Doubles& x, const Doubles& w, const Doubles& b, Plane p, int64_t channels, int64_t kt,
-                  int64_t kf) {
-  Doubles y(x.size());
-  for (int64_t n = 0; n < p.batch; ++n)
-    for (int64_t c = 0; c < channels; ++c)
-      for (int64_t t = 0; t < p.frames; ++t)
-        for (int64_t f = 0; f < p.bins; ++f) {
-          double sum = b[c];
-          for (int64_t i = 0; i < kt; ++i)
-            for (int64_t j = 0; j < kf; ++j) {
-              const int64_t s = t - kt + 1 + i, g = f - kf / 2 + j;
-              if (s >= 0 && g >= 0 && g < p.bins)
-                sum += w[(c * kt + i) * kf + j] * x[((n * channels + c) * p.frames + s) * p.bins + g];
-            }
-          y[((n * channels + c) * p.frames + t) * p.bins + f] = sum;
-        }
-  return y;
-}
-Doubles pointwise(const Doubles& x, const Doubles& w, const Doubles& b, Plane p, int64_t from, int64_t to) {
-  const int64_t area = p.frames * p.bins;
-  Doubles y(p.batch * to * area);
-  for (int64_t n = 0; n < p.batch; ++n)
-    for (int64_t o = 0; o < to; ++o)
-      for (int64_t i = 0; i < area; ++i) {
-        double sum = b[o];
-        for (int64_t c = 0; c < from; ++c) sum += w[o * from + c] * x[(n * from + c) * area + i];
-        y[(n * to + o) * area + i] = sum;
-      }
-  return y;
-}
-Doubles channels_of(const Doubles& x, Plane p, int64_t channels, int64_t first, int64_t count) {
-  const int64_t area = p.frames * p.bins;
-  Doubles y;
-  for (int64_t n = 0; n < p.batch; ++n)
-    y.insert(y.end(), x.begin() + (n * channels + first) * area, x.begin() + (n * channels + first + count) * area);
-  return y;
-}
-Doubles product(const Doubles& a, const Doubles& b) {
-  Doubles y(a.size());
-  for (size_t i = 0; i < a.size(); ++i) y[i] = a[i] * b[i];
-  return y;
 }
 
 // ---- One interface for all operators --------------------------------------------------------------------------------
