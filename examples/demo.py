@@ -239,8 +239,9 @@ Try it:  lite-rtse enhance {out}/noisy.wav {out}/again.wav --checkpoint {out}/mo
 
 What {training_seconds:.0f} s of training on {speech_seconds:.0f} s of speech are worth: they show that the fused
 network learns what the plain one does, and faster. They make no speech enhancer. Much of the gain is what a fixed
-filter would give; voice and kind of noise were in the training too, and others will fare worse; one recording says
-little. A network for use is trained on hours of speech by many voices, for days.""")
+filter would give; voice and kind of noise were in the training too, and the settings were chosen by looking at this
+very recording, so others will fare worse; one recording says little. A network for use is trained on hours of speech
+by many voices, for days.""")
 
 
 def main(arguments: list[str] | None = None) -> None:
