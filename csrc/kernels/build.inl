@@ -16,9 +16,13 @@ namespace LITE_RTSE_BUILD {
 namespace {
 
 constexpr int kVectorBytes = LITE_RTSE_VECTOR_BYTES;
-constexpr int kTile = 8;                   // bins of a depthwise register tile
-constexpr int kPoints = LITE_RTSE_POINTS;  // points of a 1x1 register tile two vectors wide
-constexpr int64_t kChunk = 8;              // frames between two steps of a march over time
+constexpr bool kManyRegisters = LITE_RTSE_REGISTERS >= 32;
+// Register tiles, see depthwise.inl and pointwise.inl; benchmarks/NOTES.md has the measurements behind the numbers.
+constexpr int kTile = 16;                                  // bins of a depthwise tile
+constexpr int kRest = 4;                                   // bins of one for what is left of a row
+constexpr int kPoints = 6;                                 // points of a 1x1's tile two vectors wide
+constexpr int kGradientChannels = kManyRegisters ? 8 : 4;  // channels of a 1x1 weight gradient's tile, two vectors wide
+constexpr int64_t kChunk = 8;                              // frames between two steps of a march over time
 
 // clang-format off: each file uses those before it
 #include "simd.inl"

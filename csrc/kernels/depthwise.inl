@@ -5,10 +5,13 @@
 //
 // Every product is elementwise over lanes (one lane, one channel). x[r] points at the first padding column of a row.
 //
-// Register tile: kTile outputs (forward) or kTile gradients (weight gradient) stay in registers with the kw weights or
-// weight sums of one tap row. Each x is then loaded once for up to kw multiply-adds:
-// (kTile + kw - 1) + kw loads for kTile·kw multiply-adds, 21 for 56 at kTile = 8, kw = 7. The tile walks down the
-// frames before it moves along the bins, so that kh - 1 of its kh input rows are still in the first-level cache.
+// Register tiles. Two multiply-adds a cycle of four cycles' latency need at least eight sums that do not wait for one
+// another, and more where the sums of a tile begin and end at different times.
+//   forward: kTile sums and the kw weights of a tap row stay in registers, each x is loaded once for up to kw
+//     multiply-adds: (kTile + kw - 1) + kw loads for kTile·kw of them, 29 for 112 at kTile = 16, kw = 7.
+//   weight gradient: the sums of two tap rows, or of one tap row in two frames, 14 at kw = 7.
+// A tile walks down the frames before it moves along the bins, so that kh - 1 of its kh input rows are still in the
+// first-level cache.
 
 // Taps of a kernel whose size is known when compiled (Taps) or only when run (AnyTaps).
 template <int K>
@@ -28,7 +31,7 @@ LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t
 #pragma GCC unroll 16
   for (int n = 0; n < N; ++n) sum[n] = bias;
   for (int64_t i = 0; i < taps.rows; ++i) {
-    const T* xi = x[i] + at;
+    const T* xi = in_register(x[i] + at);
     if constexpr (K > 0) {
       Vec<T> wi[K];
 #pragma GCC unroll 16
@@ -48,8 +51,9 @@ LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t
       }
     }
   }
+  T* yt = in_register(y + at);
 #pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) store(y + at + n * L, sum[n]);
+  for (int n = 0; n < N; ++n) store(yt + n * L, sum[n]);
 }
 
 // One column of R frames: R independent sums where a tile of one bin would wait for its own.
@@ -77,10 +81,8 @@ void convolve_rows(Shape taps, T* const* y, const T* const* x, int64_t rows, int
   int64_t f = 0;
   for (; f + kTile <= bins; f += kTile)
     for (int64_t r = 0; r < rows; ++r) convolve_tile<T, kTile>(taps, y[r], x + r, f * L, w, b);
-  if (f + kTile / 2 <= bins) {
-    for (int64_t r = 0; r < rows; ++r) convolve_tile<T, kTile / 2>(taps, y[r], x + r, f * L, w, b);
-    f += kTile / 2;
-  }
+  for (; f + kRest <= bins; f += kRest)
+    for (int64_t r = 0; r < rows; ++r) convolve_tile<T, kRest>(taps, y[r], x + r, f * L, w, b);
   for (; f < bins; ++f) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) convolve_column<T, 4>(taps, y + r, x + r, f * L, w, b);
@@ -88,40 +90,67 @@ void convolve_rows(Shape taps, T* const* y, const T* const* x, int64_t rows, int
   }
 }
 
-// Adds to the sums of one row of taps what N bins of one frame give.
-template <class T, int N, int K>
-LITE_RTSE_INLINE void weight_gradient_tile(const T* g, const T* x, Vec<T>* sum) {
+// Adds to the sums of two rows of taps what N bins give: to sum[0] by gradients g0 and inputs x0, to sum[1] by g1, x1;
+// with Bias also the gradients themselves, to sum[.][K].
+template <class T, int N, int K, bool Bias>
+LITE_RTSE_INLINE void weight_gradient_tile(const T* g0, const T* g1, const T* x0, const T* x1, Vec<T> (*sum)[K + 1]) {
   constexpr int64_t L = kLanes<T>;
-  Vec<T> gn[N];
+  g0 = in_register(g0), g1 = in_register(g1), x0 = in_register(x0), x1 = in_register(x1);
+  Vec<T> gn[2][N];
 #pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) gn[n] = load(g + n * L);
+  for (int n = 0; n < N; ++n) gn[0][n] = load(g0 + n * L), gn[1][n] = load(g1 + n * L);
 #pragma GCC unroll 32
   for (int m = 0; m < N + K - 1; ++m) {
-    const Vec<T> xm = load(x + m * L);
+    const Vec<T> xm[2] = {load(x0 + m * L), load(x1 + m * L)};
 #pragma GCC unroll 16
     for (int j = 0; j < K; ++j)
-      if (m - j >= 0 && m - j < N) sum[j] += xm * gn[m - j];
+      if (m - j >= 0 && m - j < N) sum[0][j] += xm[0] * gn[0][m - j], sum[1][j] += xm[1] * gn[1][m - j];
+    if (Bias && m < N) sum[0][K] += gn[0][m], sum[1][K] += gn[1][m];
   }
 }
 
-// All tap rows for N bins from `at` on. The sums of a tile start at zero and are added to dw once, so that the terms
-// added up one after another stay few and the rounding error does not grow with the length of the utterance.
+// One row of taps, and the bias, for N bins of one frame.
+template <class T, int N>
+LITE_RTSE_INLINE void weight_gradient_row(int64_t columns, const T* g, const T* x, T* dw, T* db) {
+  constexpr int64_t L = kLanes<T>;
+  for (int64_t j = 0; j < columns; ++j) {
+    Vec<T> sum{};
+    for (int n = 0; n < N; ++n) sum += load(g + n * L) * load(x + (n + j) * L);
+    add_to(dw + j * L, sum);
+  }
+  Vec<T> sum{};
+  for (int n = 0; n < N; ++n) sum += load(g + n * L);
+  add_to(db, sum);
+}
+
+// All tap rows for N bins from `at` on: tap rows in pairs, the last one, and with it the bias, by pairs of frames. The
+// sums of a tile start at zero and are added to dw once, so that the terms added up one after another stay few and the
+// rounding error does not grow with the length of the utterance.
 template <class T, int N, int K>
 LITE_RTSE_INLINE void weight_gradient_bins(Taps<K>, const T* const* g, const T* const* x, int64_t rows, int64_t at,
-                                           T* dw) {
+                                           T* dw, T* db) {
   constexpr int64_t L = kLanes<T>;
-  for (int64_t i = 0; i < K; ++i) {
-    Vec<T> sum[K];
+  for (int64_t i = 0; i + 1 < K; i += 2) {
+    Vec<T> sum[2][K + 1] = {};
+    for (int64_t r = 0; r < rows; ++r)
+      weight_gradient_tile<T, N, K, false>(g[r] + at, g[r] + at, x[r + i] + at, x[r + 1 + i] + at, sum);
 #pragma GCC unroll 16
-    for (int j = 0; j < K; ++j) sum[j] = Vec<T>{};
-    for (int64_t r = 0; r < rows; ++r) weight_gradient_tile<T, N, K>(g[r] + at, x[r + i] + at, sum);
-#pragma GCC unroll 16
-    for (int j = 0; j < K; ++j) add_to(dw + (i * K + j) * L, sum[j]);
+    for (int j = 0; j < K; ++j) add_to(dw + (i * K + j) * L, sum[0][j]), add_to(dw + ((i + 1) * K + j) * L, sum[1][j]);
   }
+  x += K - 1;
+  dw += (K - 1) * K * L;
+  Vec<T> sum[2][K + 1] = {};
+  int64_t r = 0;
+  for (; r + 2 <= rows; r += 2)
+    weight_gradient_tile<T, N, K, true>(g[r] + at, g[r + 1] + at, x[r] + at, x[r + 1] + at, sum);
+#pragma GCC unroll 16
+  for (int j = 0; j < K; ++j) add_to(dw + j * L, sum[0][j] + sum[1][j]);
+  add_to(db, sum[0][K] + sum[1][K]);
+  if (r < rows) weight_gradient_row<T, N>(K, g[r] + at, x[r] + at, dw, db);
 }
 template <class T, int N>
 LITE_RTSE_INLINE void weight_gradient_bins(AnyTaps taps, const T* const* g, const T* const* x, int64_t rows, int64_t at,
-                                           T* dw) {
+                                           T* dw, T* db) {
   constexpr int64_t L = kLanes<T>;
   for (int64_t i = 0; i < taps.rows; ++i)
     for (int64_t j = 0; j < taps.columns; ++j) {
@@ -130,6 +159,8 @@ LITE_RTSE_INLINE void weight_gradient_bins(AnyTaps taps, const T* const* g, cons
         for (int n = 0; n < N; ++n) sum += load(g[r] + at + n * L) * load(x[r + i] + at + (n + j) * L);
       add_to(dw + (i * taps.columns + j) * L, sum);
     }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int n = 0; n < N; ++n) add_to(db, load(g[r] + at + n * L));
 }
 
 // g: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; dw: (taps, lanes), db: (lanes), both added to.
@@ -137,9 +168,9 @@ template <class T, class Shape>
 void weight_gradient_rows(Shape taps, const T* const* g, const T* const* x, int64_t rows, int64_t bins, T* dw, T* db) {
   constexpr int64_t L = kLanes<T>;
   int64_t f = 0;
-  for (; f + kTile <= bins; f += kTile) weight_gradient_bins<T, kTile>(taps, g, x, rows, f * L, dw);
-  for (; f < bins; ++f) weight_gradient_bins<T, 1>(taps, g, x, rows, f * L, dw);
-  for (int64_t r = 0; r < rows; ++r) add_row_sum(g[r], bins, db);
+  for (; f + kTile <= bins; f += kTile) weight_gradient_bins<T, kTile>(taps, g, x, rows, f * L, dw, db);
+  for (; f + kRest <= bins; f += kRest) weight_gradient_bins<T, kRest>(taps, g, x, rows, f * L, dw, db);
+  for (; f < bins; ++f) weight_gradient_bins<T, 1>(taps, g, x, rows, f * L, dw, db);
 }
 
 // w[i][j] -> w[kh - 1 - i][kw - 1 - j] for (taps, lanes) weights: the input gradient of a convolution is a convolution

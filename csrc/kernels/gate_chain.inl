@@ -4,7 +4,7 @@
 //
 // Rows are (points, lanes); u[b] is the last stage of block b: final, gates and p_0, as the plan places them.
 
-constexpr int64_t kTilePoints = 48;  // a multiple of every register tile: 24, 12 and 6 points
+constexpr int64_t kTilePoints = 48;  // a multiple of both register tiles, 12 and 6 points
 
 // Bins cut into tiles of kTilePoints, the last one up to twice as long: no tile is a mere remainder.
 struct PointTiles {

@@ -12,7 +12,7 @@
 #define LITE_RTSE_BUILD avx2
 #define LITE_RTSE_BUILD_NAME "avx2"
 #define LITE_RTSE_VECTOR_BYTES 32
-#define LITE_RTSE_POINTS 6
+#define LITE_RTSE_REGISTERS 16
 #include "build.inl"
 
 #if defined(__clang__)

@@ -13,7 +13,7 @@
 #define LITE_RTSE_BUILD avx512
 #define LITE_RTSE_BUILD_NAME "avx512"
 #define LITE_RTSE_VECTOR_BYTES 64
-#define LITE_RTSE_POINTS 12
+#define LITE_RTSE_REGISTERS 32
 #include "build.inl"
 
 #if defined(__clang__)

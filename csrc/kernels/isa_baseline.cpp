@@ -4,10 +4,11 @@
 #if defined(__aarch64__)
 #define LITE_RTSE_BUILD neon
 #define LITE_RTSE_BUILD_NAME "neon"
+#define LITE_RTSE_REGISTERS 32
 #else
 #define LITE_RTSE_BUILD baseline
 #define LITE_RTSE_BUILD_NAME "baseline"
+#define LITE_RTSE_REGISTERS 16
 #endif
 #define LITE_RTSE_VECTOR_BYTES 16
-#define LITE_RTSE_POINTS 6
 #include "build.inl"

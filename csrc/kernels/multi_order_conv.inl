@@ -33,7 +33,7 @@ class Cascade {
 
   // All stages of all blocks for the frames of `chunk`, of which stage s of a block of depth d is computed from frame
   // first - (d - s)(k - 1) on: what the frames from `first` on depend on.
-  void run(const ChunkSources<T>& x, Range chunk, int64_t first) {
+  void run(const LaneSources<T>& x, Range chunk, int64_t first) {
     for (int64_t b = 0; b < int64_t(stage_.size()); b += 2) {
       const int64_t pair = std::min<int64_t>(2, int64_t(stage_.size()) - b);
       for (int64_t t = chunk.first; t < chunk.last; ++t) {
@@ -137,7 +137,7 @@ class MultiOrderConvJob final : public Job {
     const MultiOrderConvJob& job;
     const Segment s;
     const Feature<T> y;
-    ChunkSources<T> sources;
+    LaneSources<T> sources;
     Cascade<T> cascade;
     GateChain<T> chain;
     std::vector<T*> lanes, y_row, y_tile;

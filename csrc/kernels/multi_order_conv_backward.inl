@@ -83,7 +83,8 @@ class MultiOrderConvBackwardJob final : public Job {
     const int64_t halo, end;  // frames [s.first, end) of gate-chain gradients are what dh of [s.first, s.last) needs
     T* sum;
     const Feature<T> dx;
-    ChunkSources<T> x, dy;
+    LaneSources<T> x;
+    ChunkSources<T> dy;
     Cascade<T> cascade;
     std::vector<std::vector<Ring<T>>> gradient;  // G_s by block and stage
     GateChain<T> chain;

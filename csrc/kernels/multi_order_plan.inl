@@ -107,7 +107,41 @@ struct MultiOrderPlan {
   }
 };
 
-// Frames of x as sources of 1x1s, for one chunk at a time; converted where x is stored in a half type.
+// Frames of a chunk as sources of 1x1s, brought into lane rows: in the tensor the channels of a bin lie a plane apart,
+// and a 1x1 that walks 32 such streams, once for every two target blocks, waits for memory a third of its time.
+template <class T>
+class LaneSources {
+ public:
+  LaneSources(const Feature<T>& x, int64_t frames)
+      : x_(x), blocks_(lane_blocks<T>(x.channels)), channels_(frames * x.channels), row_(kLanes<T>), frames_(frames) {}
+  void layout(Arena& arena) {
+    narrow_ = arena.take<T>(x_.scratch(kLanes<T>));
+    lanes_ = arena.take<T>(frames_ * int64_t(blocks_.size()) * row_size());
+    const T** at = channels_.data();
+    for (int64_t r = 0; r < frames_; ++r)
+      for (size_t i = 0; i < blocks_.size(); ++i) at = lane_channels<T>(at, lane_row(r, int64_t(i)), blocks_[i].count);
+  }
+  void read(int64_t b, Range frames) {
+    for (int64_t r = 0; r < frames.size(); ++r)
+      for (size_t i = 0; i < blocks_.size(); ++i) {
+        x_.read(b, frames.first + r, blocks_[i].first, blocks_[i].count, row_.data(), narrow_);
+        to_lanes(row_.data(), blocks_[i].count, x_.bins, lane_row(r, int64_t(i)));
+      }
+  }
+  Source<T> operator[](int64_t r) const { return {channels_.data() + r * x_.channels, kLanes<T>}; }
+
+ private:
+  int64_t row_size() const { return x_.bins * kLanes<T>; }
+  T* lane_row(int64_t r, int64_t block) const { return lanes_ + (r * int64_t(blocks_.size()) + block) * row_size(); }
+
+  const Feature<T> x_;
+  const std::vector<LaneBlock> blocks_;
+  std::vector<const T*> channels_, row_;
+  const int64_t frames_;
+  T *narrow_ = nullptr, *lanes_ = nullptr;
+};
+
+// Frames of a chunk as sources of 1x1s, where they are; converted where the tensor is stored in a half type.
 template <class T>
 class ChunkSources {
  public:

@@ -30,7 +30,7 @@ LITE_RTSE_INLINE void pointwise_tile(Source<T> x, int64_t channels, int64_t p, c
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b) sum[i][b] = Add ? load(y[b] + (p + i) * L) : load(bias + b * L);
   for (int64_t c = 0; c < channels; ++c) {
-    const T* xc = x.channel[c] + p * x.step;
+    const T* xc = in_register(x.channel[c] + p * x.step);
     Vec<T> wc[B];
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b) wc[b] = load(w + b * block + c * L);
@@ -86,10 +86,12 @@ LITE_RTSE_INLINE void pointwise_gradient_tile(const T* const* channel, int64_t s
 
 template <class T, int B>
 void pointwise_gradient_blocks(Source<T> x, int64_t channels, const T* const* g, int64_t points, T* dw, int64_t block) {
-  constexpr int C = 4;
+  constexpr int C = kGradientChannels * 2 / B;  // as many sums for one block as for two
   int64_t c = 0;
   for (; c + C <= channels; c += C)
     pointwise_gradient_tile<T, C, B>(x.channel + c, x.step, g, points, dw + c * kLanes<T>, block);
+  for (; c + 4 <= channels; c += 4)
+    pointwise_gradient_tile<T, 4, B>(x.channel + c, x.step, g, points, dw + c * kLanes<T>, block);
   for (; c < channels; ++c)
     pointwise_gradient_tile<T, 1, B>(x.channel + c, x.step, g, points, dw + c * kLanes<T>, block);
 }

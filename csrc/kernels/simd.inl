@@ -32,6 +32,15 @@ LITE_RTSE_INLINE void add_to(T* p, Vec<T> v) {
   store(p, load(p) + v);
 }
 
+// The same pointer, of which the compiler forgets how it was computed: what follows is addressed by one register and a
+// constant each. Left to itself GCC keeps a register for every offset, runs out of them, and its indexed operands take
+// two slots of the pipeline.
+template <class P>
+LITE_RTSE_INLINE P* in_register(P* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 // Sum over lanes by halves: the same order for every compiler, and half the depth of a running sum.
 template <class T>
 LITE_RTSE_INLINE T lane_sum(Vec<T> v) {
