@@ -1,0 +1,58 @@
+// Whole rows of a plane moved as one flat span: rows of 257 bins are not aligned to 16 bytes, but all of them together
+// need a scalar access only at either end.
+#pragma once
+
+#include "types.cuh"
+
+namespace lite_rtse::cuda {
+
+// Division of n < 2^31 by a divisor known before the launch: n / d = n * m >> 32 + s, m = ceil(2^(32 + s) / d) and s =
+// floor(log2 d). With m d = 2^(32 + s) + e, 0 <= e < d < 2^(s + 1), the error n e / (d 2^(32 + s)) stays below 1 / d.
+struct Divisor {
+  uint32_t divisor, shift;
+  uint64_t multiplier;
+  explicit Divisor(int64_t d) : divisor(uint32_t(d)), shift(0) {
+    while (d >> (shift + 1)) ++shift;
+    multiplier = ((uint64_t(1) << (32 + shift)) + divisor - 1) / divisor;
+  }
+  __device__ __forceinline__ int divide(int n) const { return int(uint64_t(n) * multiplier >> 32 >> shift); }
+};
+
+// Calls put(i, value) for each i < count with element i of `from`; the block's threads share the work.
+template <class T, class Put>
+__device__ __forceinline__ void load_span(const T* __restrict__ from, int count, Put&& put) {
+  constexpr int kWide = kWidest<T>;
+  const int head = min(count, to_boundary(from)), packs = (count - head) / kWide;
+  const int rest = count - packs * kWide;  // those before the packs, then those behind
+#pragma unroll 4
+  for (int i = threadIdx.x; i < packs; i += blockDim.x) {
+    const Pack<T, kWide> read = load_pack<kWide>(from + head + i * kWide);
+#pragma unroll
+    for (int k = 0; k < kWide; ++k) put(head + i * kWide + k, to_compute(read.at[k]));
+  }
+  for (int i = threadIdx.x; i < rest; i += blockDim.x) {
+    const int at = i < head ? i : i + packs * kWide;
+    put(at, to_compute(from[at]));
+  }
+}
+
+// Stores get(i) as element i of `to` for each i < count; the block's threads share the work.
+template <class T, class Get>
+__device__ __forceinline__ void store_span(T* __restrict__ to, int count, Get&& get) {
+  constexpr int kWide = kWidest<T>;
+  const int head = min(count, to_boundary(to)), packs = (count - head) / kWide;
+  const int rest = count - packs * kWide;
+#pragma unroll 2
+  for (int i = threadIdx.x; i < packs; i += blockDim.x) {
+    Pack<T, kWide> stored;
+#pragma unroll
+    for (int k = 0; k < kWide; ++k) stored.at[k] = from_compute<T>(get(head + i * kWide + k));
+    store_pack<kWide>(to + head + i * kWide, stored);
+  }
+  for (int i = threadIdx.x; i < rest; i += blockDim.x) {
+    const int at = i < head ? i : i + packs * kWide;
+    to[at] = from_compute<T>(get(at));
+  }
+}
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,48 @@
+// Host side of a launch: one function per dtype, one way to enqueue a kernel.
+#pragma once
+
+#include <utility>
+
+#include "types.cuh"
+
+namespace lite_rtse::cuda {
+
+// Calls f.operator()<T>() with the storage type of `dtype`.
+template <class F>
+auto with_storage_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f64: return f.template operator()<double>();
+    case DType::f32: return f.template operator()<float>();
+    case DType::f16: return f.template operator()<__half>();
+    case DType::bf16: break;
+  }
+  return f.template operator()<__nv_bfloat16>();
+}
+
+// Enqueues kernel(args...). A grid of no blocks is nothing to do.
+template <class... Parameters, class... Args>
+cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
+  if (g.blocks == 0) return cudaSuccess;
+  if (g.blocks > kMaxBlocks) return cudaErrorInvalidConfiguration;
+  if (g.shared_bytes > 48 << 10) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(g.shared_bytes));
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(unsigned(g.blocks), 1, 1);
+  config.blockDim = dim3(unsigned(g.threads), 1, 1);
+  config.dynamicSmemBytes = size_t(g.shared_bytes);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
+}
+
+// Runs steps that return an error each, up to the first that fails.
+template <class... Steps>
+cudaError_t in_order(Steps&&... steps) {
+  cudaError_t error = cudaSuccess;
+  static_cast<void>((((error = steps()) == cudaSuccess) && ...));
+  return error;
+}
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,169 @@
+// The depthwise stages of the Multi-Order block as one pipeline: u, the last stage of each channel, from h.
+//
+// A block owns one channel of an utterance, a tile of bins and a segment of time, and marches over its frames one row a
+// step. Each stage is 8, 16 or 32 threads of its own, with 9 neighbouring columns each (32 at 257 bins: a warp a
+// stage); stage s computes row t in step t + s, from what stage s - 1 wrote the step before. So one barrier a step is
+// enough, two rows of each stage are all that shared memory holds, and every stage's taps stay in registers for the
+// whole march. The rows of h are loaded two steps ahead by all threads together, and the last stage's rows stored
+// likewise, each warp's accesses to neighbouring elements: rows of 257 bins are not aligned to anything wider.
+//
+// A segment begins depth · (K - 1) rows early. Stage s needs rows that the stage before has not computed fully there;
+// what it makes of them is complete again K - 1 rows later, and the last stage's from the segment's first row on. Bins
+// are cut the same way. Outside the plane a stage is zero, never its bias: those columns are never written.
+#pragma once
+
+#include "multi_order_conv_stencil.cuh"
+
+namespace lite_rtse::cuda {
+
+// What one block marches over.
+struct MarchPlace {
+  int64_t channel, utterance, segment, tile;
+  int depth;
+  int first, last;                                 // frames of the segment
+  int start;                                       // the first frame that they depend on
+  int bin;                                         // of the tile's column 0
+  int plane_end, own_begin, own_end;  // columns up to the plane's end, and those that the block is to give
+  int64_t row;                        // of partial sums
+};
+
+__device__ __forceinline__ MarchPlace march_place(const CascadeMarch& m) {
+  MarchPlace p;
+  int64_t block = blockIdx.x;
+  p.tile = block % m.tiles, block /= m.tiles;
+  p.segment = block % m.segments, block /= m.segments;
+  p.utterance = block % m.utterances;
+  p.channel = block / m.utterances;  // the deepest first
+  p.depth = cascade_depth(m.channels, m.stages, p.channel);
+  p.first = int(p.segment * m.segment);
+  p.last = int(min(p.segment * m.segment + m.segment, m.frames));
+  p.start = max(0, p.first - p.depth * (m.taps - 1));
+  p.bin = max(0, int(p.tile * m.tile) - m.halo);
+  p.own_begin = int(p.tile * m.tile) - p.bin;
+  p.own_end = min(p.own_begin + m.tile, m.bins - p.bin);
+  p.plane_end = min(m.pitch - m.taps + 1, m.bins - p.bin);
+  p.row = (p.utterance * m.segments + p.segment) * m.tiles + p.tile;
+  return p;
+}
+
+// The columns of a row that a thread moves between global and shared memory: every 128th, three at most. Pointers are
+// those of the thread's first column.
+template <class T>
+class RowMover {
+ public:
+  using C = Compute<T>;
+
+  // Columns [begin, end) of the tile.
+  __device__ __forceinline__ RowMover(int begin, int end) {
+#pragma unroll
+    for (int m = 0; m < kMost; ++m) {
+      const int column = int(threadIdx.x) + m * kMovingThreads;
+      moves_[m] = threadIdx.x < kMovingThreads && column >= begin && column < end;
+    }
+  }
+  __device__ __forceinline__ void fetch(const T* row) {
+#pragma unroll
+    for (int m = 0; m < kMost; ++m)
+      if (moves_[m]) value_[m] = row[m * kMovingThreads];
+  }
+  __device__ __forceinline__ void put(C* row) const {
+#pragma unroll
+    for (int m = 0; m < kMost; ++m)
+      if (moves_[m]) row[m * kMovingThreads] = to_compute(value_[m]);
+  }
+  __device__ __forceinline__ void put_zeros(C* row) const {
+#pragma unroll
+    for (int m = 0; m < kMost; ++m)
+      if (moves_[m]) row[m * kMovingThreads] = C(0);
+  }
+  __device__ __forceinline__ void store(T* row, const C* from) const {
+#pragma unroll
+    for (int m = 0; m < kMost; ++m)
+      if (moves_[m]) row[m * kMovingThreads] = from_compute<T>(from[m * kMovingThreads]);
+  }
+
+ private:
+  static constexpr int kMost = (kWarp * kColumns<float> + kMovingThreads - 1) / kMovingThreads;
+  bool moves_[kMost];
+  T value_[kMost];
+};
+
+template <class T>
+struct DepthwiseStages {
+  const T *weight[kMostStages], *bias[kMostStages];
+};
+
+// Planes of `plane` elements, a channel each.
+template <class T>
+struct Cascade {
+  CascadeMarch march;
+  DepthwiseStages<T> stage;
+  const T* h;
+  T* u;  // may be h, where one block does a whole plane: it reads each row before it stores it
+  int64_t h_utterance, u_utterance, plane;
+};
+
+template <class C>
+__device__ __forceinline__ void clear_shared(C* shared, int size) {
+  for (int i = threadIdx.x; i < size; i += blockDim.x) shared[i] = 0;
+}
+
+template <class T, int K>
+__global__ void __launch_bounds__(kCascadeThreads) cascade_forward(const __grid_constant__ Cascade<T> a) {
+  using C = Compute<T>;
+  constexpr int W = kColumns<C>;
+  const CascadeMarch& m = a.march;
+  const int taps = K > 0 ? K : m.taps, half = taps / 2, pitch = m.pitch;
+  const MarchPlace p = march_place(m);
+  const CascadeRings rings{m.stages, taps};
+  C* const shared = dynamic_shared<C>();
+
+  const int stage = threadIdx.x / m.lanes, column = threadIdx.x % m.lanes * W;
+  Convolution<T, K> convolution;
+  StageRegisters<C, K> registers;
+  RowCursor<C> in, out;
+  if (stage < p.depth) {
+    const int target = stage + 1 < p.depth ? stage + 1 : m.stages;
+    convolution.load(registers, a.stage.weight[stage] + p.channel * taps * taps, taps, false,
+                     to_compute(a.stage.bias[stage][p.channel]));
+    in = RowCursor<C>(shared, rings.before(stage), rings.rows(stage), pitch, 0, column);
+    out = RowCursor<C>(shared, rings.before(target), rings.rows(target), pitch, 0, column + half);
+  }
+
+  const int rows = p.last - p.start, own = p.first - p.start;  // counted from `start`, as rows are from here on
+  const int moved = threadIdx.x + half;
+  RowMover<T> load(0, p.plane_end), store(p.own_begin, p.own_end);
+  RowCursor<C> loaded(shared, rings.before(0), rings.rows(0), pitch, 0, moved);
+  RowCursor<C> stored(shared, rings.before(m.stages), rings.rows(m.stages), pitch, own, moved);
+  const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x;
+  const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
+  T* u = a.u + p.utterance * a.u_utterance + in_plane + int64_t(p.first) * m.bins;
+  clear_shared(shared, rings.total() * pitch);
+  load.fetch(h);
+  __syncthreads();
+
+  for (int step = -1; step < rows + p.depth; ++step) {
+    if (step + 1 < rows) {
+      load.put(loaded.at);
+      loaded.advance(pitch);
+      if (step + 2 < rows) load.fetch(h += m.bins);
+    }
+    const int row = step - stage;
+    if (stage < p.depth && row >= 0 && row < rows) {
+      C sum[W];
+      convolution.step(registers, in, pitch, row + 1, sum);
+#pragma unroll
+      for (int c = 0; c < W; ++c)
+        if (column + c < p.plane_end) out.at[c] = sum[c];
+      in.advance(pitch), out.advance(pitch);
+    }
+    if (step - p.depth >= own) {
+      store.store(u, stored.at);
+      stored.advance(pitch);
+      u += m.bins;
+    }
+    __syncthreads();
+  }
+}
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,80 @@
+// Launches that the Multi-Order block's forward and backward pass share.
+#pragma once
+
+#include "multi_order_conv_cascade.cuh"
+#include "multi_order_conv_gates.cuh"
+#include "pointwise.cuh"
+
+namespace lite_rtse::cuda {
+
+template <class T>
+const T* weight_of(const MultiOrderConv& a, int64_t index) {
+  return static_cast<const T*>(a.weight[size_t(index)]);
+}
+template <class T>
+const T* bias_of(const MultiOrderConv& a, int64_t index) {
+  return static_cast<const T*>(a.bias[size_t(index)]);
+}
+
+template <class T>
+DepthwiseStages<T> depthwise_stages(const MultiOrderConv& a) {
+  DepthwiseStages<T> stages{};
+  for (int64_t k = 0; k < a.stages(); ++k) {
+    stages.weight[k] = weight_of<T>(a, a.dw_index(k));
+    stages.bias[k] = bias_of<T>(a, a.dw_index(k));
+  }
+  return stages;
+}
+
+// h = in(x) of `utterances` from `begin` on.
+template <class T>
+cudaError_t input_product(const MultiOrderConv& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances, T* h,
+                          cudaStream_t stream) {
+  const int64_t x_utterance = a.in_channels * plan.points;
+  const T* const x = static_cast<const T*>(a.x) + begin * x_utterance;
+  return launch_pointwise(Pointwise<T, T, T>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance,
+                                             weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
+                                             2 * a.channels * plan.plane, nullptr, nullptr},
+                          stream);
+}
+
+// The plan's march for so many utterances.
+inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geometry& geometry) {
+  CascadeMarch march = plan.march;
+  march.utterances = utterances;
+  geometry = plan.geometry;
+  geometry.blocks = utterances * march.deep() * march.segments * march.tiles;
+  return march;
+}
+
+// u = cascade(h). The march may be that of the backward pass's plan or its own.
+template <class T>
+cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t plane, int64_t utterances, const T* h,
+                    T* u, int64_t u_utterance, cudaStream_t stream) {
+  Geometry geometry;
+  const CascadeMarch march = march_of(plan, utterances, geometry);
+  const Cascade<T> arguments{march, depthwise_stages<T>(a), h, u, 2 * a.channels * plane, u_utterance, plane};
+  const auto kernel = a.taps == 7 ? cascade_forward<T, 7> : a.taps == 3 ? cascade_forward<T, 3> : cascade_forward<T, 0>;
+  return enqueue(geometry, stream, kernel, arguments);
+}
+
+// Without y.
+template <class T>
+Gates<T> gate_chain(const MultiOrderConv& a, const GatesPlan& plan, int64_t plane, const T* h, T* u,
+                    int64_t u_utterance) {
+  Gates<T> gates{};
+  gates.channels = a.channels, gates.points = a.frames * a.bins, gates.tiles = plan.tiles;
+  gates.stages = int(a.stages()), gates.pitch = plan.pitch;
+  for (int64_t k = 0; k < a.stages(); ++k) {
+    gates.weight[k] = weight_of<T>(a, a.pw_index(k));
+    gates.bias[k] = bias_of<T>(a, a.pw_index(k));
+  }
+  gates.w_out = weight_of<T>(a, a.out_index()), gates.b_out = bias_of<T>(a, a.out_index());
+  gates.p0 = h + (2 * a.channels - a.gate(0)) * plane;
+  gates.u = u;
+  gates.p0_utterance = 2 * a.channels * plane, gates.u_utterance = u_utterance;
+  gates.p0_plane = gates.u_plane = plane;
+  return gates;
+}
+
+}  // namespace lite_rtse::cuda

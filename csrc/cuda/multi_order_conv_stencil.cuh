@@ -1,0 +1,246 @@
+// What one thread of the Multi-Order block's cascade computes: kColumns neighbouring columns of each row of one stage.
+//
+// With the taps in registers a row is read once, as it arrives, and gives its share to the K outputs that depend on it:
+//
+//   out[t + i] += Σ_j w[K - 1 - i][j] x[t][c + j],  i = 0 … K - 1      out[t] is complete then
+//
+// so a thread holds the sums of K - 1 rows to come, and shared memory keeps no rows for the sake of the time direction.
+// With each row an output moves one place on: its first multiply-add reads the sum in the old place and writes the new.
+// At K = 7 and 9 columns, 15 loads of 32 bits feed 441 multiply-adds.
+//
+// For other kernel sizes the classes with K = 0 do the same by loops over rows that the rings keep.
+//
+// Rows in shared memory have K / 2 columns of zeros on either side, so the window of output column c begins at column
+// c.
+#pragma once
+
+#include "multi_order_conv.h"
+#include "types.cuh"
+
+namespace lite_rtse::cuda {
+
+// A thread's place in one row of a ring.
+template <class C>
+struct RowCursor {
+  C *at = nullptr, *end = nullptr;
+  int size = 0;
+  RowCursor() = default;
+  // The ring's rows begin at row `before` of shared memory; row r of the tensor is kept at r modulo `rows`.
+  __device__ __forceinline__ RowCursor(C* shared, int before, int rows, int pitch, int row, int column)
+      : at(shared + (before + (row % rows + rows) % rows) * pitch + column),
+        end(shared + (before + rows) * pitch + column), size(rows * pitch) {}
+  __device__ __forceinline__ void advance(int pitch) {
+    at += pitch;
+    if (at == end) at -= size;
+  }
+  // The same place `rows` rows further on, or back if negative; less than once around.
+  __device__ __forceinline__ C* row(int rows, int pitch) const {
+    C* const there = at + rows * pitch;
+    return there >= end ? there - size : end - there > size ? there + size : there;
+  }
+};
+
+// Bit c is set where column + c, c < columns, lies in [begin, end).
+__device__ __forceinline__ unsigned columns_within(int column, int columns, int begin, int end) {
+  unsigned mask = 0;
+  for (int c = 0; c < columns; ++c) mask |= unsigned(column + c >= begin && column + c < end) << c;
+  return mask;
+}
+
+// What a thread keeps from row to row. Convolution: taps and bias, and the sums of rows to come. Weight gradient: the
+// sums of taps and bias, and rows of g. A kernel that does both, in different warps, has the registers once.
+template <class C, int K>
+struct StageRegisters {
+  C tap[K * K + 1], row[K][kColumns<C>];
+};
+template <class C>
+struct StageRegisters<C, 0> {};
+
+// One stage: bias + the convolution with `weight`, or with its taps reversed for the gradient of the input.
+template <class T, int K>
+class Convolution {
+ public:
+  using C = Compute<T>;
+  using Registers = StageRegisters<C, K>;
+  static constexpr int W = kColumns<C>;
+
+  __device__ __forceinline__ void load(Registers& r, const T* __restrict__ weight, int, bool reversed, C bias) {
+    r.tap[K * K] = bias;
+#pragma unroll
+    for (int k = 0; k < K * K; ++k) r.tap[k] = to_compute(weight[reversed ? K * K - 1 - k : k]);
+#pragma unroll
+    for (int i = 0; i < K; ++i)
+#pragma unroll
+      for (int c = 0; c < W; ++c) r.row[i][c] = bias;
+  }
+
+  // out: the row of outputs that is complete with the row at `in`.
+  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& in, int, int, C (&out)[W]) const {
+    C x[W + K - 1];
+#pragma unroll
+    for (int j = 0; j < W + K - 1; ++j) x[j] = in.at[j];
+#pragma unroll
+    for (int i = 0; i < K; ++i)
+#pragma unroll
+      for (int c = 0; c < W; ++c) {
+        C sum = i < K - 1 ? r.row[i][c] : r.tap[K * K];
+#pragma unroll
+        for (int j = 0; j < K; ++j) sum += r.tap[(K - 1 - i) * K + j] * x[c + j];
+        (i > 0 ? r.row[i > 0 ? i - 1 : 0][c] : out[c]) = sum;
+      }
+  }
+};
+
+// Any kernel size; `existing`: how many rows up to the one at `in` there are.
+template <class T>
+class Convolution<T, 0> {
+ public:
+  using C = Compute<T>;
+  using Registers = StageRegisters<C, 0>;
+  static constexpr int W = kColumns<C>;
+
+  __device__ __forceinline__ void load(Registers&, const T* __restrict__ weight, int taps, bool reversed, C bias) {
+    weight_ = reversed ? weight + taps * taps - 1 : weight;
+    stride_ = reversed ? -1 : 1;
+    taps_ = taps, bias_ = bias;
+  }
+
+  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& in, int pitch, int existing,
+                                       C (&out)[W]) const {
+#pragma unroll
+    for (int c = 0; c < W; ++c) out[c] = bias_;
+    for (int i = max(0, taps_ - existing); i < taps_; ++i) {
+      const C* const x = in.row(i - taps_ + 1, pitch);
+      for (int j = 0; j < taps_; ++j) {
+        const C w = to_compute(weight_[(i * taps_ + j) * stride_]);
+#pragma unroll
+        for (int c = 0; c < W; ++c) out[c] += w * x[c + j];
+      }
+    }
+  }
+
+ private:
+  const T* weight_ = nullptr;
+  int stride_ = 0, taps_ = 0;
+  C bias_ = 0;
+};
+
+// The weight gradient of one stage: dw[i][j] = Σ g[t][c] x[t - K + 1 + i][c + j], and after it db = Σ g, over the
+// columns [begin, end) of the tile.
+//
+// As row t of g arrives, row t - K + 1 of x meets the K rows of g that it has to do with, which are in registers:
+// dw[i] takes g[t - i]. The sums of the lanes that share a row are added up every so often, which keeps each one short.
+template <class T, int K>
+class WeightGradient {
+ public:
+  using C = Compute<T>;
+  using Registers = StageRegisters<C, K>;
+  static constexpr int W = kColumns<C>;
+
+  // Where in a row the part of a thread begins.
+  static __device__ __forceinline__ int column(int lane) { return lane * W; }
+
+  __device__ __forceinline__ void begin(Registers& r, int lane, int lanes, int, int begin, int end) {
+    lane_ = lane, lanes_ = lanes;
+    own_ = columns_within(column(lane), W, begin, end);
+#pragma unroll
+    for (int k = 0; k <= K * K; ++k) r.tap[k] = 0;
+#pragma unroll
+    for (int i = 0; i < K; ++i)
+#pragma unroll
+      for (int c = 0; c < W; ++c) r.row[i][c] = 0;
+  }
+
+  // The row at `g`, or zeros unless it `counts`, and the row at `x`, which is row `row` and exists from 0 on.
+  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& g, bool counts,
+                                       const RowCursor<C>& x, int row, int, C*) const {
+#pragma unroll
+    for (int i = K - 1; i > 0; --i)
+#pragma unroll
+      for (int c = 0; c < W; ++c) r.row[i][c] = r.row[i - 1][c];
+    const unsigned own = counts ? own_ : 0;
+#pragma unroll
+    for (int c = 0; c < W; ++c) {
+      r.row[0][c] = own >> c & 1 ? g.at[c] : C(0);
+      r.tap[K * K] += r.row[0][c];
+    }
+    if (row < 0) return;
+    C xs[W + K - 1];
+#pragma unroll
+    for (int j = 0; j < W + K - 1; ++j) xs[j] = x.at[j];
+#pragma unroll
+    for (int i = 0; i < K; ++i)
+#pragma unroll
+      for (int j = 0; j < K; ++j)
+#pragma unroll
+        for (int c = 0; c < W; ++c) r.tap[i * K + j] += r.row[i][c] * xs[c + j];
+  }
+
+  // Adds what has been summed to `totals` if `writes`, and begins anew. All threads of a warp call it together.
+  //
+  // In each round a lane gives half of its sums to the lane `offset` away and takes on the other half.
+  __device__ __forceinline__ void flush(Registers& r, C* totals, bool writes) const {
+    constexpr int kSums = K * K + 1, kPadded = kSums > 32 ? 64 : 32, kFewestLanes = 8;
+    static_assert(kSums <= kPadded);
+    C sum[kPadded] = {};
+#pragma unroll
+    for (int k = 0; k < kSums; ++k) sum[k] = r.tap[k], r.tap[k] = 0;
+    int offset = lanes_ / 2, first = 0;
+#pragma unroll
+    for (int round = 1; round <= 5; ++round) {  // up to 32 lanes
+      const int half = kPadded >> round;
+      if (offset == 0) continue;
+      const bool upper = lane_ & offset;
+#pragma unroll
+      for (int i = 0; i < half; ++i) {
+        const C given = upper ? sum[i] : sum[half + i], kept = upper ? sum[half + i] : sum[i];
+        sum[i] = kept + __shfl_xor_sync(0xffffffffu, given, offset);
+      }
+      first += upper ? half : 0;
+      offset /= 2;
+    }
+#pragma unroll
+    for (int i = 0; i < kPadded / kFewestLanes; ++i)
+      if (writes && i < kPadded / lanes_ && first + i < kSums) totals[first + i] += sum[i];
+  }
+
+ private:
+  int lane_ = 0, lanes_ = 0;
+  unsigned own_ = 0;
+};
+
+// Any kernel size: a thread sums some of the taps over whole rows.
+template <class T>
+class WeightGradient<T, 0> {
+ public:
+  using C = Compute<T>;
+  using Registers = StageRegisters<C, 0>;
+
+  static __device__ __forceinline__ int column(int) { return 0; }
+
+  __device__ __forceinline__ void begin(Registers&, int lane, int lanes, int taps, int begin, int end) {
+    lane_ = lane, lanes_ = lanes, taps_ = taps, begin_ = begin, end_ = end;
+  }
+
+  // x: the first of the rows that the row at `g` depends on.
+  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& g, bool counts, const RowCursor<C>& x,
+                                       int row, int pitch, C* totals) const {
+    if (!counts) return;
+    for (int k = lane_; k <= taps_ * taps_; k += lanes_) {
+      const int i = k / taps_, j = k % taps_;
+      const bool is_bias = k == taps_ * taps_;
+      if (!is_bias && row + i < 0) continue;
+      const C* const xs = is_bias ? g.at : x.row(i, pitch) + j;
+      C sum = 0;
+      for (int c = begin_; c < end_; ++c) sum += is_bias ? g.at[c] : g.at[c] * xs[c];
+      totals[k] += sum;
+    }
+  }
+
+  __device__ __forceinline__ void flush(Registers&, C*, bool) const {}
+
+ private:
+  int lane_ = 0, lanes_ = 0, taps_ = 0, begin_ = 0, end_ = 0;
+};
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,77 @@
+// What all launch plans share: device limits, occupancy, sizes. Plain C++, no CUDA headers, tested by itself.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "api.h"
+
+// For functions that plans and kernels share.
+#ifdef __CUDACC__
+#define LITE_RTSE_SHARED_CODE __host__ __device__
+#else
+#define LITE_RTSE_SHARED_CODE
+#endif
+
+namespace lite_rtse::cuda {
+
+// One device of each compute capability the kernels are built for: T4, A100, RTX 3090, RTX 4090, H100 SXM, B200,
+// RTX 5090. Limits: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"; multiprocessors:
+// the products' data sheets.
+inline constexpr Device kDevices[] = {
+    {75, 40, 64 << 10, 64 << 10, 65536, 1024, 16},    {80, 108, 163 << 10, 164 << 10, 65536, 2048, 32},
+    {86, 82, 99 << 10, 100 << 10, 65536, 1536, 16},   {89, 128, 99 << 10, 100 << 10, 65536, 1536, 24},
+    {90, 132, 227 << 10, 228 << 10, 65536, 2048, 32}, {100, 148, 227 << 10, 228 << 10, 65536, 2048, 32},
+    {120, 170, 99 << 10, 100 << 10, 65536, 1536, 24},
+};
+
+inline constexpr int kWarp = 32;
+inline constexpr int64_t kMaxBlocks = 0x7fffffff;  // the limit of gridDim.x; grids here have no other dimension
+
+LITE_RTSE_SHARED_CODE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+LITE_RTSE_SHARED_CODE constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+constexpr int64_t element_size(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
+// Of the type that a dtype is computed in: half types in float32.
+constexpr int64_t compute_size(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
+
+// Grid, block and dynamic shared memory of one kernel launch.
+struct Geometry {
+  int64_t blocks = 0;
+  int threads = 0;
+  int64_t shared_bytes = 0;
+};
+
+// Blocks of a kernel that one multiprocessor holds at a time; 0 where it cannot run at all. Shared memory is given out
+// in 128 bytes, with 1 KB for the system from compute capability 8.0 on; registers in 256 a warp, and each of the four
+// partitions of a multiprocessor has a quarter of them.
+constexpr int blocks_per_multiprocessor(const Device& d, int threads, int64_t shared_bytes, int registers_per_thread) {
+  if (threads < 1 || threads > 1024 || shared_bytes > d.shared_per_block) return 0;
+  const int64_t warps = ceil_div(threads, kWarp);
+  const int64_t shared = round_up(shared_bytes + (d.sm >= 80 ? 1024 : 0), 128);
+  const int64_t registers_per_warp = round_up(int64_t(registers_per_thread) * kWarp, 256);
+  int64_t blocks = std::min<int64_t>(d.blocks_per_sm, d.threads_per_sm / (warps * kWarp));
+  if (shared > 0) blocks = std::min(blocks, d.shared_per_sm / shared);
+  if (registers_per_warp > 0) blocks = std::min(blocks, 4 * (d.registers_per_sm / 4 / registers_per_warp) / warps);
+  return int(blocks);
+}
+
+// Cuts a workspace into aligned arrays; with a null base it only counts.
+class WorkspaceCutter {
+ public:
+  explicit WorkspaceCutter(void* base = nullptr) : base_(static_cast<char*>(base)) {}
+  template <class T>
+  T* take(int64_t count) {
+    char* at = base_ ? base_ + used_ : nullptr;
+    used_ += size_t(round_up(count * int64_t(sizeof(T)), 256));
+    return reinterpret_cast<T*>(at);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* base_;
+  size_t used_ = 0;
+};
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,162 @@
+// 1x1 convolutions of whole feature maps in global memory, and their weight gradients: register-tiled products for any
+// number of channels.
+#pragma once
+
+#include "reduce.cuh"
+#include "tile.cuh"
+
+namespace lite_rtse::cuda {
+
+// y[b][o][p] = (bias[o] + Σ_c w(o, c) x[b][c][p]) · factor[b][o][p] + addend[b][o][p], p < points.
+// x, y: planes of `points` elements, the channels of an utterance one after another, `stride` elements from one
+// utterance to the next. factor, addend: dense, in the compute type of Y; null where there is none. bias may be null
+// too.
+template <class X, class W, class Y>
+struct Pointwise {
+  int64_t batch, sources, targets, points;
+  const X* x;
+  int64_t x_stride;
+  const W* weight;
+  bool transposed;  // weight is (sources, targets) instead of (targets, sources)
+  const W* bias;
+  Y* y;
+  int64_t y_stride;
+  const Compute<Y>*factor, *addend;
+};
+
+inline constexpr int kPointwiseThreads = 128;
+// Points of one block: each warp has two tiles of 32, or one in double precision.
+template <class C>
+inline constexpr int kPointwisePoints = sizeof(C) == 8 ? 128 : 256;
+
+// A block computes all targets of its points, 32 targets at a time; up to 32 sources stay in shared memory meanwhile.
+template <class X, class W, class Y>
+__global__ void __launch_bounds__(kPointwiseThreads, sizeof(Compute<Y>) == 8 ? 2 : 3)
+    pointwise(const __grid_constant__ Pointwise<X, W, Y> a) {
+  using C = Compute<Y>;
+  constexpr int kPoints = kPointwisePoints<C>, kPitch = channel_pitch(kPoints);
+  constexpr int kAtOnce = kPointwiseThreads / kWarp * kTile, kTiles = kPoints / kAtOnce;
+  C* const tile = dynamic_shared<C>();
+  C* const weights = tile + kTile * kPitch;
+  const int64_t tiles = ceil_div(a.points, kPoints);
+  const int64_t b = blockIdx.x / tiles, first = blockIdx.x % tiles * kPoints;
+  const int64_t valid = a.points - first < kPoints ? a.points - first : kPoints;
+  const LanePlace lane = lane_place();
+  const int column = threadIdx.x / kWarp * kTile;
+  const X* const x = a.x + b * a.x_stride + first;
+
+  for (int64_t o0 = 0; o0 < a.targets; o0 += kTile) {
+    C sum[kTiles][8][4] = {};
+    for (int64_t c0 = 0; c0 < a.sources; c0 += kTile) {
+      const int sources = int(a.sources - c0 < kTile ? a.sources - c0 : kTile);
+      if (o0 == 0 || a.sources > kTile) stage_points<kPoints>(tile, x + c0 * a.points, a.points, sources, valid);
+      const int64_t target_stride = a.transposed ? 1 : a.sources, source_stride = a.transposed ? a.targets : 1;
+      stage_weights(weights, a.weight + o0 * target_stride + c0 * source_stride, target_stride, source_stride,
+                    a.targets - o0, sources);
+      __syncthreads();
+      accumulate_product(sum, weights, tile + column, kPitch, kAtOnce, sources, lane);
+      __syncthreads();
+    }
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int64_t o = o0 + lane.row + 4 * i;
+        if (o >= a.targets) continue;
+        const C bias = a.bias ? C(to_compute(a.bias[o])) : C(0);
+        const int p = column + n * kAtOnce + lane.quad * 4;
+        const int64_t plane = (b * a.targets + o) * a.points + first;
+        Pack<C, 4> value;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          value.at[j] = sum[n][i][j] + bias;
+          if (a.factor && p + j < valid) value.at[j] *= a.factor[plane + p + j];
+          if (a.addend && p + j < valid) value.at[j] += a.addend[plane + p + j];
+        }
+        store_quad(a.y + b * a.y_stride + o * a.points + first + p, value, int(valid) - p);
+      }
+  }
+}
+
+template <class X, class W, class Y>
+cudaError_t launch_pointwise(const Pointwise<X, W, Y>& a, cudaStream_t stream) {
+  if (a.targets == 0) return cudaSuccess;
+  using C = Compute<Y>;
+  const int64_t shared = (kTile * channel_pitch(kPointwisePoints<C>) + kWeightBlock) * int64_t(sizeof(C));
+  return enqueue({a.batch * ceil_div(a.points, kPointwisePoints<C>), kPointwiseThreads, shared}, stream,
+                 pointwise<X, W, Y>, a);
+}
+
+// dw(o, c) = Σ_bp g[b][o][p] x[b][c][p], db[o] = Σ_bp g[b][o][p].
+template <class G, class X>
+struct PointwiseGradient {
+  int64_t batch, sources, targets, points;
+  const G* g;  // (batch, targets, points)
+  int64_t g_stride;
+  const X* x;  // (batch, sources, points)
+  int64_t x_stride;
+};
+
+template <class C>
+inline constexpr int kGradientPoints = sizeof(C) == 8 ? 64 : 128;  // of one tile
+
+// How the points of an utterance are cut: eight blocks for each multiprocessor where spans of 1024 to 8192 points allow
+// it. A span leaves one row of partial sums: dw as (targets, sources), then db.
+struct PointwiseGradientPlan {
+  int64_t spans, span_points, rows, width, pairs;
+
+  PointwiseGradientPlan(int64_t batch, int64_t sources, int64_t targets, int64_t points, const Device& device) {
+    pairs = ceil_div(targets, kTile) * std::max<int64_t>(1, ceil_div(sources, kTile));
+    const int64_t wanted = ceil_div(8 * int64_t(device.multiprocessors), std::max<int64_t>(1, batch * pairs));
+    span_points = std::clamp<int64_t>(round_up(ceil_div(points, wanted), 128), 1024, 8192);
+    spans = ceil_div(points, span_points);
+    rows = batch * spans;
+    width = targets * sources + targets;
+  }
+};
+
+// A block sums one 32 x 32 part of dw over one span; each warp takes its share of a tile's points.
+template <class G, class X, class C>
+__global__ void __launch_bounds__(kPointwiseThreads, sizeof(C) == 8 ? 2 : 4)
+    pointwise_gradient(const __grid_constant__ PointwiseGradient<G, X> a, int64_t spans, int64_t span_points,
+                       int64_t width, C* __restrict__ partial) {
+  constexpr int kPoints = kGradientPoints<C>, kPitch = channel_pitch(kPoints);
+  constexpr int kOfWarp = kPoints / (kPointwiseThreads / kWarp);
+  C* const g = dynamic_shared<C>();
+  C* const x = g + kTile * kPitch;
+  const int64_t row = blockIdx.x % (a.batch * spans), pair = blockIdx.x / (a.batch * spans);
+  const int64_t target_blocks = ceil_div(a.targets, kTile);
+  const int64_t o0 = pair % target_blocks * kTile, c0 = pair / target_blocks * kTile;
+  const int64_t b = row / spans, begin = row % spans * span_points;
+  const int64_t end = begin + span_points < a.points ? begin + span_points : a.points;
+  const LanePlace lane = lane_place();
+  const int warp = threadIdx.x / kWarp;
+
+  C sum[4][8] = {}, bias[4] = {};
+  for (int64_t first = begin; first < end; first += kPoints) {
+    const int64_t valid = end - first < kPoints ? end - first : kPoints;
+    stage_points<kPoints>(g, a.g + b * a.g_stride + o0 * a.points + first, a.points, a.targets - o0, valid);
+    stage_points<kPoints>(x, a.x + b * a.x_stride + c0 * a.points + first, a.points, a.sources - c0, valid);
+    __syncthreads();
+    accumulate_outer<true>(sum, bias, g + warp * kOfWarp, kPitch, x + warp * kOfWarp, kPitch, kOfWarp, lane);
+    __syncthreads();
+  }
+
+  C* const dw = partial + row * width;
+  C* const db = dw + a.targets * a.sources;
+  sum_over_warps<kPointwiseThreads>(g, sum, bias, lane, [&](int o, int c, C value) {
+    if (o0 + o >= a.targets) return;
+    if (c < kTile && c0 + c < a.sources) dw[(o0 + o) * a.sources + c0 + c] = value;
+    if (c == kTile && c0 == 0) db[o0 + o] = value;
+  });
+}
+
+template <class G, class X, class C>
+cudaError_t launch_pointwise_gradient(const PointwiseGradient<G, X>& a, const PointwiseGradientPlan& plan, C* partial,
+                                      cudaStream_t stream) {
+  const int64_t shared = 2 * kTile * channel_pitch(kGradientPoints<C>) * int64_t(sizeof(C));
+  return enqueue({plan.rows * plan.pairs, kPointwiseThreads, shared}, stream, pointwise_gradient<G, X, C>, a,
+                 plan.spans, plan.span_points, plan.width, partial);
+}
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,78 @@
+// Sums of partial results in a fixed order: within a block, and over the blocks that left theirs in the workspace.
+//
+// A backward kernel writes its partial sums as rows of one matrix: `rows` contributions of `width` numbers each, in the
+// compute type. A column belongs to one element of a parameter gradient. The matrix is summed down its columns, in an
+// order that depends on its size alone.
+#pragma once
+
+#include "launch.cuh"
+
+namespace lite_rtse::cuda {
+
+// Sum over the lanes of a warp; every lane gets it.
+template <class C>
+__device__ __forceinline__ C warp_sum(C x) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
+// Columns [first, first + size) of the matrix are the elements of `data`.
+struct Gradient {
+  int64_t first, size;
+  void* data;
+};
+struct Gradients {
+  static constexpr int kMost = 24;
+  int count = 0;
+  Gradient at[kMost];
+};
+
+inline constexpr int kReduceColumns = 32, kReduceStripes = 8;
+
+// A block sums 32 columns: eight threads a column, each every eighth row. In double precision, so that the error does
+// not grow with the length of the utterances.
+template <class T>
+__global__ void __launch_bounds__(kReduceColumns* kReduceStripes)
+    reduce_rows(const Compute<T>* __restrict__ partial, int64_t rows, int64_t width, Gradients gradients) {
+  __shared__ double sums[kReduceStripes][kReduceColumns];
+  const int column_in_block = threadIdx.x % kReduceColumns, stripe = threadIdx.x / kReduceColumns;
+  int64_t block = blockIdx.x;
+  int which = 0;
+  while (block >= ceil_div(gradients.at[which].size, kReduceColumns))
+    block -= ceil_div(gradients.at[which++].size, kReduceColumns);
+  const int64_t element = block * kReduceColumns + column_in_block;
+  const bool exists = element < gradients.at[which].size;
+  double sum = 0;
+  if (exists) {
+    const Compute<T>* column = partial + gradients.at[which].first + element;
+#pragma unroll 4
+    for (int64_t row = stripe; row < rows; row += kReduceStripes) sum += column[row * width];
+  }
+  sums[stripe][column_in_block] = sum;
+  __syncthreads();
+  if (stripe > 0 || !exists) return;
+  for (int s = 1; s < kReduceStripes; ++s) sum += sums[s][column_in_block];
+  static_cast<T*>(gradients.at[which].data)[element] = from_compute<T>(Compute<T>(sum));
+}
+
+// Fills the gradients from the matrix. Gradients of no element, or whose data is null, are left out.
+template <class T>
+cudaError_t reduce(const Compute<T>* partial, int64_t rows, int64_t width, const Gradient* gradients, int count,
+                   cudaStream_t stream) {
+  for (int next = 0; next < count;) {
+    Gradients group;
+    int64_t blocks = 0;
+    for (; next < count && group.count < Gradients::kMost; ++next) {
+      if (!gradients[next].data || gradients[next].size == 0) continue;
+      group.at[group.count++] = gradients[next];
+      blocks += ceil_div(gradients[next].size, kReduceColumns);
+    }
+    const cudaError_t error =
+        enqueue({blocks, kReduceColumns * kReduceStripes, 0}, stream, reduce_rows<T>, partial, rows, width, group);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+}  // namespace lite_rtse::cuda

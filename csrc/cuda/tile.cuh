@@ -1,0 +1,151 @@
+// Tiles in shared memory, (channels, points) in the compute type, and the two products that 1x1 convolutions are made
+// of.
+//
+// A warp holds 32 rows x 32 columns of a product in registers, 32 numbers a lane, so that 32 multiply-adds take three
+// 128-bit loads. Two lanes that differ in bit 0 of their index read one address for the one operand, two that differ in
+// bit 1 for the other: the two halves of a 128-bit access then need two passes through shared memory instead of four.
+#pragma once
+
+#include "types.cuh"
+
+namespace lite_rtse::cuda {
+
+inline constexpr int kTile = 32;  // rows and columns of a warp's product
+
+// Elements from one channel to the next in a tile of `points`: a multiple of 32 plus 8. With it the lanes of a warp
+// that read or write 16 bytes of eight neighbouring channels, or of four channels at two quads, meet different banks.
+LITE_RTSE_SHARED_CODE constexpr int channel_pitch(int points) { return (points + 31) / 32 * 32 + 8; }
+
+// Which part of a 32 x 32 product a lane holds: rows row + 4 i, i < 8, and columns 4 quad + j, j < 4; for a product of
+// two tiles over their points, rows quad + 8 i, i < 4, and columns row + 4 j, j < 8.
+struct LanePlace {
+  int row, quad;
+};
+__device__ __forceinline__ LanePlace lane_place() {
+  const int lane = threadIdx.x % kWarp;
+  return {(lane & 1) | (lane >> 1 & 2), (lane >> 1 & 1) | (lane >> 2 & 6)};
+}
+
+// Weights w(target, source) of one block of 32 x 32 as `accumulate_product` reads them: of each source the 32 targets,
+// in the order of the lanes that hold them.
+inline constexpr int kWeightPitch = kTile + 4;
+inline constexpr int kWeightBlock = kTile * kWeightPitch;
+__device__ __forceinline__ int weight_slot(int source, int target) {
+  return source * kWeightPitch + target % 4 * 8 + target / 4;
+}
+
+// The block's threads fill a weight block with w(target, source) = weight[target * target_stride + source *
+// source_stride] for the given numbers of targets and sources, and zeros.
+template <class C, class T>
+__device__ void stage_weights(C* __restrict__ to, const T* __restrict__ weight, int64_t target_stride,
+                              int64_t source_stride, int64_t targets, int64_t sources) {
+  for (int i = threadIdx.x; i < kTile * kTile; i += blockDim.x) {
+    // neighbouring threads read neighbouring elements
+    const int target = source_stride == 1 ? i / kTile : i % kTile, source = source_stride == 1 ? i % kTile : i / kTile;
+    const bool exists = target < targets && source < sources;
+    to[weight_slot(source, target)] =
+        exists ? C(to_compute(weight[target * target_stride + source * source_stride])) : C(0);
+  }
+}
+
+// The block's threads fill a tile: channel c < channels, point p < points with from[c * stride + p], zeros elsewhere in
+// kTile channels of N points.
+template <int N, class C, class T>
+__device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int64_t stride, int64_t channels,
+                             int64_t points) {
+  constexpr int kPitch = channel_pitch(N), kWide = kWidest<T>;
+  const bool aligned = to_boundary(from) == 0 && stride % kWide == 0 && points >= N;
+  if (aligned) {
+#pragma unroll 4
+    for (int i = threadIdx.x; i < kTile * N / kWide; i += blockDim.x) {
+      const int c = i / (N / kWide), p = i % (N / kWide) * kWide;
+      Pack<C, kWide> converted{};
+      if (c < channels) {
+        const Pack<T, kWide> read = load_pack<kWide>(from + c * stride + p);
+#pragma unroll
+        for (int k = 0; k < kWide; ++k) converted.at[k] = to_compute(read.at[k]);
+      }
+      store_pack<kWide>(to + c * kPitch + p, converted);
+    }
+    return;
+  }
+#pragma unroll 8
+  for (int i = threadIdx.x; i < kTile * N; i += blockDim.x) {
+    const int c = i / N, p = i % N;
+    to[c * kPitch + p] = c < channels && p < points ? C(to_compute(from[c * stride + p])) : C(0);
+  }
+}
+
+// sum[n][i][j] += Σ_c w(target, c) x[c][p] for the lane's 8 targets and, in each of N tiles `apart` elements from one
+// another, its 4 points. `weights`: a weight block; `x`: the first tile's channel 0 at the warp's first point.
+template <int N, class C>
+__device__ __forceinline__ void accumulate_product(C (&sum)[N][8][4], const C* weights, const C* x, int pitch,
+                                                   int apart, int sources, LanePlace lane) {
+  weights += lane.row * 8;
+  x += lane.quad * 4;
+#pragma unroll 4
+  for (int c = 0; c < sources; ++c) {
+    const Pack<C, 8> w = load_pack<8>(weights + c * kWeightPitch);
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      const Pack<C, 4> xc = load_pack<4>(x + c * pitch + n * apart);
+#pragma unroll
+      for (int i = 0; i < 8; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[n][i][j] += w.at[i] * xc.at[j];
+    }
+  }
+}
+
+// sum[i][j] += Σ_p a[row][p] b[column][p] over the `points` (a multiple of 4) from a and b on, and with Bias also
+// bias[i] += Σ_p a[row][p].
+template <bool Bias, class C>
+__device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], const C* a, int a_pitch, const C* b,
+                                                 int b_pitch, int points, LanePlace lane) {
+  a += lane.quad * a_pitch;
+  b += lane.row * b_pitch;
+  for (int p = 0; p < points; p += 4) {
+    Pack<C, 4> ap[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) ap[i] = load_pack<4>(a + 8 * i * a_pitch + p);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      const Pack<C, 4> bp = load_pack<4>(b + 4 * j * b_pitch + p);
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int k = 0; k < 4; ++k) sum[i][j] += ap[i].at[k] * bp.at[k];
+    }
+    if constexpr (Bias) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) bias[i] += (ap[i].at[0] + ap[i].at[1]) + (ap[i].at[2] + ap[i].at[3]);
+    }
+  }
+}
+
+// Adds up what the block's warps hold of one outer product, and gives write(row, column, sum) for all of it, spread
+// over the threads; column 32 is the bias. `scratch`: kTile * (kTile + 1) numbers a warp, which the block no longer
+// needs.
+template <int Threads, class C, class Write>
+__device__ __forceinline__ void sum_over_warps(C* scratch, const C (&sum)[4][8], const C (&bias)[4], LanePlace lane,
+                                               Write&& write) {
+  constexpr int kPitch = kTile + 1, kSize = kTile * kPitch;
+  C* const own = scratch + threadIdx.x / kWarp * kSize;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane.quad + 8 * i;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) own[row * kPitch + lane.row + 4 * j] = sum[i][j];
+    if (lane.row == 0) own[row * kPitch + kTile] = bias[i];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < kSize; i += Threads) {
+    C total = scratch[i];
+#pragma unroll
+    for (int w = 1; w < Threads / kWarp; ++w) total += scratch[w * kSize + i];
+    write(i / kPitch, i % kPitch, total);
+  }
+  __syncthreads();
+}
+
+}  // namespace lite_rtse::cuda

@@ -1,0 +1,133 @@
+// One block of a grid, its threads as fibers. Internal to the emulator.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fiber.hpp"
+#include "simt.hpp"
+
+namespace simt {
+
+constexpr unsigned kWarpSize = 32, kSyncObjects = 4;
+
+// xorshift64*: the same schedule for the same seed on every machine.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_((seed + 1) * 0x9e3779b97f4a7c15u | 1) {}
+  uint64_t next() {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return state_ * 0x2545f4914f6cdd1du;
+  }
+  size_t below(size_t n) { return size_t((next() >> 32) * n >> 32); }
+  bool coin() { return next() >> 63; }
+  template <class T>
+  void shuffle(std::vector<T>& items) {
+    for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(i)]);
+  }
+
+ private:
+  uint64_t state_;
+};
+
+enum class State : uint8_t { ready, at_barrier, in_warp_operation, exited };
+
+struct Thread {
+  Fiber fiber;
+  uint3 index{};
+  unsigned number = 0;
+  State state = State::ready;
+  Where where;  // of the barrier or warp operation it waits at
+  unsigned barriers = 0;
+  int source = 0;  // what it brought to a warp operation, and what it takes from it
+  Slot slot{};
+  unsigned ballot = 0;
+
+  unsigned lane() const { return number % kWarpSize; }
+  unsigned warp() const { return number / kWarpSize; }
+};
+
+// Lanes that wait for one another. Lanes of disjoint masks may do so at the same time.
+struct Meeting {
+  unsigned mask, arrived, ballot;
+  WarpOp op;
+  Where where;
+  char* sync;
+};
+
+struct Warp {
+  std::vector<Meeting> open;
+  unsigned opened = 0;
+  char sync[kSyncObjects];  // taken in turn, so that who is late to leave one does not meet who is early at the next
+};
+
+// Threads are kept for later blocks, since making a fiber is slow.
+using Team = std::vector<std::unique_ptr<Thread>>;
+
+// What a launch asks of each of its blocks.
+struct Work {
+  const Launch& launch;
+  void (*kernel)(void*);
+  void* arguments;
+  char* grid_end;  // synchronises the end of every block with the host
+};
+
+// The first report stays: what follows from a fault is rarely of interest. Threads write it and the host reads it,
+// which ThreadSanitizer has to know, since it sees how texts are allocated.
+class Faults {
+ public:
+  void report(const std::string& what);
+  void prefix(const std::string& where);
+  void clear();
+  bool any() const { return !first_.empty(); }
+  const std::string& first();
+
+ private:
+  std::string first_;
+};
+
+std::string text(const uint3&);
+std::string text(const Where&);
+
+class Block {
+ public:
+  Block(const Work&, Team&, Random&, Faults&);
+  void run();
+
+  void barrier(Where);
+  unsigned warp_operation(WarpOp, unsigned mask, int source, Slot&, bool predicate, Where);
+  [[noreturn]] void fail(const std::string& what, Where);
+  void yield() { current_->fiber.switch_to(scheduler_); }
+  Thread& current() { return *current_; }
+
+ private:
+  static void enter();
+  void leave();
+  bool resume(Thread&);
+  bool one_round();
+  bool warp_by_warp();
+  void release_barrier();
+  void report_deadlock();
+  Meeting& join(Thread&, unsigned mask, WarpOp, Where);
+  void conclude(Warp&, const Meeting&, unsigned first_thread, unsigned lanes);
+
+  const Work& work_;
+  Team& threads_;
+  Random& random_;
+  Faults& faults_;
+  const unsigned count_;
+  unsigned alive_, at_barrier_ = 0;
+  Fiber scheduler_;
+  Thread* current_ = nullptr;
+  std::vector<Warp> warps_;
+  std::vector<unsigned> thread_order_, warp_order_;
+  char start_ = 0, barrier_sync_[2] = {};
+};
+
+// The block whose threads are running, or null.
+extern Block* running;
+
+}  // namespace simt

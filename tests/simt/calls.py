@@ -1,0 +1,148 @@
+"""The operators' arguments as lists of sizes and buffers, in the order in which capi.cpp reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # in the order of DType
+ABSENT, INPUT, OUTPUT = range(3)  # Kind in request.hpp
+
+
+@dataclass
+class Call:
+    """The sizes and buffers of one call, in the order in which capi.cpp reads them."""
+
+    backward: bool
+    dtype: torch.dtype
+    sizes: list[int]
+    buffers: list[tuple[str, Tensor | None, int]] = field(default_factory=list)
+
+    def inputs(self, **tensors: Tensor | Sequence[Tensor] | None) -> None:
+        for name, value in tensors.items():
+            for label, tensor in _labelled(name, value):
+                dense = None if tensor is None else tensor.detach().contiguous()
+                self.buffers.append((label, dense, ABSENT if tensor is None else INPUT))
+
+    def outputs(self, **like: Tensor | Sequence[Tensor] | None) -> list[Tensor]:
+        """Results of the same sizes as the given tensors."""
+        made = []
+        for name, value in like.items():
+            for label, tensor in _labelled(name, value):
+                result = None if tensor is None else torch.empty_like(tensor, memory_format=torch.contiguous_format)
+                self.buffers.append((label, result, ABSENT if tensor is None else OUTPUT))
+                made.append(result)
+        return made
+
+    def none(self, name: str) -> None:
+        self.buffers.append((name, None, ABSENT))
+
+
+def _labelled(name: str, value: Tensor | Sequence[Tensor] | None) -> list[tuple[str, Tensor | None]]:
+    if value is None or isinstance(value, Tensor):
+        return [(name, value)]
+    return [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
+
+
+def _causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dy: Tensor | None = None) -> Any:
+    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:]])
+    call.inputs(x=x, weight=weight, bias=bias)
+    if dy is None:
+        return call, call.outputs(y=x)[0]
+    call.none("y")
+    call.inputs(dy=dy)
+    return call, tuple(call.outputs(dx=x, dweight=weight, dbias=bias))
+
+
+def _conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dy: Tensor | None = None) -> Any:
+    batch, in_channels, frames, bins = x.shape
+    channels = weights[0].shape[0]
+    call = Call(dy is not None, x.dtype, [batch, in_channels, channels, frames, bins])
+    return _with_lists(call, x, weights, biases, channels, dy)
+
+
+def _multi_order_conv(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dy: Tensor | None = None
+) -> Any:
+    batch, in_channels, frames, bins = x.shape
+    channels, out_channels = weights[0].shape[0] // 2, weights[-1].shape[0]
+    sizes = [batch, in_channels, channels, out_channels, len(weights) // 2, frames, bins, weights[1].shape[2]]
+    return _with_lists(Call(dy is not None, x.dtype, sizes), x, weights, biases, out_channels, dy)
+
+
+def _with_lists(
+    call: Call, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], out_channels: int, dy: Tensor | None
+) -> Any:
+    call.inputs(x=x, weights=weights, biases=biases)
+    if dy is None:
+        return call, call.outputs(y=x.new_empty(x.shape[0], out_channels, *x.shape[2:]))[0]
+    call.none("y")
+    call.inputs(dy=dy)
+    gradients = call.outputs(dx=x, dweights=weights, dbiases=biases)
+    return call, (gradients[0], gradients[1 : 1 + len(weights)], gradients[1 + len(weights) :])
+
+
+def _mask_residual(
+    spectrogram: Tensor,
+    mask_logit: Tensor,
+    res_mag: Tensor,
+    res_real: Tensor,
+    res_imag: Tensor,
+    *,
+    dy: Tensor | None = None,
+) -> Any:
+    x = _parts(spectrogram)
+    batch, bins, frames, _ = x.shape
+    tensors = {"mask_logit": mask_logit, "res_mag": res_mag, "res_real": res_real, "res_imag": res_imag}
+    if dy is None:
+        y = _parts(torch.empty_like(spectrogram))
+        call = Call(False, x.dtype, [batch, frames, bins, *x.stride(), *y.stride()])
+        call.buffers.append(("spectrogram", x, INPUT))
+        call.inputs(**tensors)
+        call.buffers.append(("y", y, OUTPUT))
+        return call, _like(spectrogram, y)
+    dy, dx = _parts(dy), _parts(torch.empty_like(spectrogram))
+    call = Call(True, x.dtype, [batch, frames, bins, *x.stride(), 0, 0, 0, 0, *dy.stride(), *dx.stride()])
+    call.buffers.append(("spectrogram", x, INPUT))
+    call.inputs(**tensors)
+    call.none("y")
+    call.buffers += [("dy", dy, INPUT), ("dx", dx, OUTPUT)]
+    gradients = call.outputs(**{f"d{name}": tensor for name, tensor in tensors.items()})
+    return call, (_like(spectrogram, dx), *gradients)
+
+
+def _parts(spectrogram: Tensor) -> Tensor:
+    return torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
+
+
+def _like(spectrogram: Tensor, parts: Tensor) -> Tensor:
+    return torch.view_as_complex(parts) if spectrogram.is_complex() else parts
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "causal_dwconv2d": _causal_dwconv2d,
+    "conv_block": _conv_block,
+    "multi_order_conv": _multi_order_conv,
+    "mask_residual": _mask_residual,
+}
+
+
+def prepare(name: str, arguments: Sequence[Any]) -> tuple[str, Call, Any]:
+    """The operator's name, and the call of it or of its backward with what it will fill."""
+    operator = name.removesuffix("_backward")
+    if operator == name:
+        return operator, *OPERATORS[operator](*arguments)
+    dy, *rest = arguments
+    return operator, *OPERATORS[operator](*rest, dy=dy)
+
+
+def storage_bytes(tensor: Tensor) -> int:
+    """Bytes from the first to behind the last element in memory, whatever the strides."""
+    if tensor.numel() == 0:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (last + 1) * tensor.element_size()

@@ -1,0 +1,170 @@
+// Launches: checks them, and runs the blocks of a grid one after another, in random order.
+//
+// Built without -fsanitize; kernels are built with it.
+#include "simt.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <memory>
+#include <numeric>
+#include <unordered_map>
+
+#include "block.hpp"
+#include "fiber.hpp"
+#include "shared_memory.hpp"
+#include "symbols.hpp"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace simt {
+namespace {
+
+struct Emulator {
+  Limits limits;
+  Options options;
+  Random random{0};
+  std::vector<Launch> launches;
+  std::unordered_map<const void*, size_t> opted_in;  // bytes of dynamic shared memory
+  Faults faults;
+  cudaError_t last_error = cudaSuccess;
+  // Under ThreadSanitizer consecutive blocks use different fibers: the same fiber would order what two blocks do.
+  Team teams[2];
+  char grid_end = 0;
+};
+Emulator& emulator = *new Emulator;
+
+// A kernel's shared memory, fixed and dynamic, may be what any kernel may have, or as much as it has opted in to.
+cudaError_t check_launch(const Launch& launch) {
+  const dim3 g = launch.grid, b = launch.block;
+  const bool grid_fits = g.x && g.y && g.z && g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535;
+  const bool block_fits = b.x && b.y && b.z && b.x <= 1024 && b.y <= 1024 && b.z <= 64 &&
+                          uint64_t(b.x) * b.y * b.z <= emulator.limits.threads_per_block;
+  if (!grid_fits || !block_fits) return cudaErrorInvalidConfiguration;
+  const auto opted_in = emulator.opted_in.find(launch.kernel);
+  const bool shared_fits =
+      launch.static_shared_bytes + launch.shared_bytes <= emulator.limits.shared_per_block ||
+      (opted_in != emulator.opted_in.end() && launch.shared_bytes <= opted_in->second);
+  return shared_fits ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+std::string description(const Launch& launch) {
+  return kernel_name(launch.kernel) + " of grid " + text({launch.grid.x, launch.grid.y, launch.grid.z}) + ", block " +
+         text({launch.block.x, launch.block.y, launch.block.z}) + ", " + std::to_string(launch.shared_bytes) +
+         " bytes of dynamic and " + std::to_string(launch.static_shared_bytes) + " of static shared memory";
+}
+
+void run_block(const Work& work, Team& team) {
+  reset_shared_memory(work.launch.shared_bytes);
+  // On the heap, freed after each block: ThreadSanitizer knows synchronisation by its address.
+  auto block = std::make_unique<Block>(work, team, emulator.random, emulator.faults);
+  running = block.get();
+  block->run();
+  running = nullptr;
+  if (!dynamic_shared_bound_held(work.launch.shared_bytes))
+    emulator.faults.report("write behind the dynamic shared memory");
+}
+
+// Under ThreadSanitizer a block gets a thread of its own, so that its shared memory is new and nothing orders it after
+// the block before; joining it would. The wait is not seen by ThreadSanitizer, since this file is built without.
+void run_block_in_thread(const Work& work, Team& team) {
+  struct Job {
+    const Work& work;
+    Team& team;
+    volatile bool done;
+  } job{work, team, false};
+  const auto body = [](void* data) -> void* {
+    auto* j = static_cast<Job*>(data);
+    run_block(j->work, j->team);
+    j->done = true;
+    return nullptr;
+  };
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, body, &job))
+    return emulator.faults.report("no thread of the host for a block under ThreadSanitizer");
+  pthread_detach(thread);
+  while (!job.done) sched_yield();
+}
+
+}  // namespace
+
+void configure(const Limits& limits, const Options& options) {
+  emulator.limits = limits;
+  emulator.options = options;
+  emulator.random = Random(options.seed);
+  emulator.launches.clear();
+  emulator.opted_in.clear();
+  emulator.faults.clear();
+  emulator.last_error = cudaSuccess;
+}
+
+const std::vector<Launch>& launches() { return emulator.launches; }
+const std::string& report() { return emulator.faults.first(); }
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(void*), void* arguments) {
+  if (emulator.faults.any()) return emulator.last_error = cudaErrorLaunchFailure;
+  const Launch launch{kernel, config.gridDim, config.blockDim, config.dynamicSmemBytes, static_shared_bytes(kernel)};
+  const cudaError_t invalid = check_launch(launch);
+  if (invalid != cudaSuccess) {
+    emulator.faults.report("invalid launch: " + description(launch));
+    return emulator.last_error = invalid;
+  }
+  emulator.launches.push_back(launch);
+  if (!emulator.options.execute) return cudaSuccess;
+
+  const Work work{launch, run, arguments, &emulator.grid_end};
+  const dim3 g = gridDim = launch.grid;
+  blockDim = launch.block;
+  std::vector<uint64_t> order(uint64_t(g.x) * g.y * g.z);
+  std::iota(order.begin(), order.end(), uint64_t(0));
+  emulator.random.shuffle(order);
+  for (size_t i = 0; i < order.size() && !emulator.faults.any(); ++i) {
+    blockIdx = {unsigned(order[i] % g.x), unsigned(order[i] / g.x % g.y), unsigned(order[i] / g.x / g.y)};
+    (under_tsan() ? run_block_in_thread : run_block)(work, emulator.teams[under_tsan() ? i % 2 : 0]);
+  }
+  tsan_acquire(&emulator.grid_end);
+  if (!emulator.faults.any()) return cudaSuccess;
+  emulator.faults.prefix(kernel_name(launch.kernel) + ", block " + text(blockIdx) + ": ");
+  return emulator.last_error = cudaErrorLaunchFailure;
+}
+
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  const size_t fixed = static_shared_bytes(kernel);
+  if (value < 0 || fixed + size_t(value) > emulator.limits.shared_opt_in) {
+    emulator.faults.report("cudaFuncSetAttribute: " + kernel_name(kernel) + " cannot have " + std::to_string(value) +
+                           " bytes of dynamic shared memory beside " + std::to_string(fixed) + " of static");
+    return emulator.last_error = cudaErrorInvalidValue;
+  }
+  emulator.opted_in[kernel] = size_t(value);
+  return cudaSuccess;
+}
+
+void barrier(Where where) { running->barrier(where); }
+void maybe_yield() {
+  constexpr size_t kOneIn = 8;
+  if (running && emulator.random.below(kOneIn) == 0) running->yield();
+}
+void fail(const std::string& what, Where where) { running->fail(what, where); }
+unsigned lane() { return running->current().lane(); }
+unsigned warp_operation(WarpOp op, unsigned mask, int source, Slot& slot, bool predicate, Where where) {
+  return running->warp_operation(op, mask, source, slot, predicate, where);
+}
+
+}  // namespace simt
+
+cudaError_t cudaPeekAtLastError() { return simt::emulator.last_error; }
+cudaError_t cudaGetLastError() { return std::exchange(simt::emulator.last_error, cudaSuccess); }
+const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaSuccess) return "no error";
+  return simt::emulator.faults.any() ? simt::emulator.faults.first().c_str() : "unknown error";
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  if (simt::emulator.options.execute) std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  if (simt::emulator.options.execute) std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}

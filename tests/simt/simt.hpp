@@ -1,0 +1,230 @@
+// A CUDA emulator: lets g++ build CUDA sources unchanged and runs their kernels on the CPU, one fiber per CUDA thread.
+//
+// This file is what kernels see: qualifiers, built-in variables, barriers, warp operations, atomics, launches. The
+// scheduler behind it (simt.cpp) is strict where a device would be silent: it takes threads in an adversarial order
+// drawn from a seed, fills shared memory with NaN before each block, and reports what CUDA leaves undefined:
+//
+//   a barrier that some threads of the block never reach, or reach at another line
+//   a warp operation that waits for lanes which do something else or have exited
+//   a launch outside the limits of the device that is emulated
+//
+// Link kernels and emulator into one shared library or program. Missing barriers give wrong values under some seed, and
+// a data race under ThreadSanitizer. Accesses out of bounds are found by AddressSanitizer and
+// UndefinedBehaviorSanitizer.
+//
+// Dynamic shared memory has to be declared `extern __shared__ … unsigned char name[];` in a named namespace, and that
+// namespace defines it for the emulator by SIMT_DEFINE_DYNAMIC_SHARED(name). Launch by cudaLaunchKernelEx.
+//
+// Not emulated: cp.async, mma, TMA, cooperative groups, clusters, textures, the timing of anything. Registers and
+// __launch_bounds__ are not known here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <source_location>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "math.hpp"
+#include "types.hpp"
+
+#undef __global__  // the toolkit's headers define these for a host compiler
+#undef __device__
+#undef __host__
+#undef __shared__
+#undef __constant__
+#undef __forceinline__
+#undef __launch_bounds__
+#undef __align__
+#undef __grid_constant__
+#define __global__
+#define __device__
+#define __host__
+#define __constant__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define __grid_constant__
+// A thread_local array in a function is static, and one that is `extern` may have an unknown bound: one word serves
+// both static and dynamic shared memory. All fibers of a block run on the same thread of the host.
+#define __shared__ thread_local
+
+#define SIMT_DEFINE_DYNAMIC_SHARED(name)                                         \
+  alignas(1024) thread_local unsigned char name[::simt::kDynamicSharedCapacity]; \
+  static const bool simt_registered_##name = ::simt::register_dynamic_shared([]() -> void* { return name; });
+
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+inline constexpr int warpSize = 32;
+
+namespace simt {
+
+inline constexpr size_t kDynamicSharedCapacity = 256 << 10;
+
+// Of the device that is emulated.
+struct Limits {
+  unsigned threads_per_block = 1024;
+  size_t shared_per_block = 48 << 10;  // without opting in by cudaFuncSetAttribute
+  size_t shared_opt_in = 99 << 10;
+};
+
+struct Options {
+  uint64_t seed = 0;
+  bool execute = true;  // false: launches are checked and recorded, kernels do not run
+};
+
+struct Launch {
+  const void* kernel;
+  dim3 grid, block;
+  size_t shared_bytes;  // dynamic
+  size_t static_shared_bytes;
+};
+
+// Starts afresh: limits and options from now on, no launches recorded, no error, no kernel opted in.
+void configure(const Limits&, const Options&);
+const std::vector<Launch>& launches();
+// What went wrong first since `configure`, with kernel, block, thread and line; empty if nothing did.
+const std::string& report();
+
+using Where = std::source_location;
+
+bool register_dynamic_shared(void* (*address)());
+
+cudaError_t run_grid(const cudaLaunchConfig_t&, const void* kernel, void (*run)(void*), void* arguments);
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value);
+
+void barrier(Where);
+void maybe_yield();  // lets other threads go on here, at random
+[[noreturn]] void fail(const std::string& what, Where);
+unsigned lane();
+
+// What a lane hands over in a warp operation.
+struct alignas(16) Slot {
+  unsigned char bytes[16];
+};
+enum class WarpOp : uint8_t { sync, shuffle, vote };
+// Waits for all lanes of `mask`. Of a shuffle, `value` becomes that of lane `source`; the ballot of the predicates is
+// returned.
+unsigned warp_operation(WarpOp, unsigned mask, int source, Slot& value, bool predicate, Where);
+
+template <class T>
+T shuffle(unsigned mask, T value, int source, Where where) {
+  static_assert(sizeof(T) <= sizeof(Slot) && std::is_trivially_copyable_v<T>);
+  Slot slot{};
+  std::memcpy(&slot, &value, sizeof(T));
+  warp_operation(WarpOp::shuffle, mask, source, slot, false, where);
+  std::memcpy(&value, &slot, sizeof(T));
+  return value;
+}
+
+// Relaxed, and seen as atomic by ThreadSanitizer.
+template <class T, class F>
+T read_modify_write(T* address, F&& combine) {
+  maybe_yield();
+  T old = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(address, &old, T(combine(old)), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return old;
+}
+template <class T>
+concept AtomicInteger = std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) == 8);
+
+}  // namespace simt
+
+inline void __syncthreads(simt::Where where = simt::Where::current()) { simt::barrier(where); }
+
+inline void __syncwarp(unsigned mask = 0xffffffffu, simt::Where where = simt::Where::current()) {
+  simt::Slot none{};
+  simt::warp_operation(simt::WarpOp::sync, mask, 0, none, false, where);
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, simt::Where where = simt::Where::current()) {
+  const int lane = int(simt::lane());
+  return simt::shuffle(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), where);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, simt::Where where = simt::Where::current()) {
+  const int lane = int(simt::lane()), in_segment = lane & (width - 1);
+  return simt::shuffle(mask, value, in_segment + int(delta) < width ? lane + int(delta) : lane, where);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, simt::Where where = simt::Where::current()) {
+  const int lane = int(simt::lane()), in_segment = lane & (width - 1);
+  return simt::shuffle(mask, value, in_segment >= int(delta) ? lane - int(delta) : lane, where);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, simt::Where where = simt::Where::current()) {
+  const int lane = int(simt::lane()), source = lane ^ bits;
+  return simt::shuffle(mask, value, source < (lane & ~(width - 1)) + width ? source : lane, where);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate, simt::Where where = simt::Where::current()) {
+  simt::Slot none{};
+  return simt::warp_operation(simt::WarpOp::vote, mask, 0, none, predicate != 0, where);
+}
+inline int __any_sync(unsigned mask, int predicate, simt::Where where = simt::Where::current()) {
+  return __ballot_sync(mask, predicate, where) != 0;
+}
+inline int __all_sync(unsigned mask, int predicate, simt::Where where = simt::Where::current()) {
+  return __ballot_sync(mask, !predicate, where) == 0;
+}
+
+template <class T>
+T __ldg(const T* address) {
+  return *address;
+}
+inline void __threadfence() { simt::maybe_yield(); }
+inline void __threadfence_block() { simt::maybe_yield(); }
+[[noreturn]] inline void __trap(simt::Where where = simt::Where::current()) { simt::fail("__trap", where); }
+
+// Integers only: sums of floats in the order of the device's scheduling would differ from run to run.
+template <simt::AtomicInteger T>
+T atomicAdd(T* address, std::type_identity_t<T> value) {
+  return simt::read_modify_write(address, [=](T old) { return old + value; });
+}
+template <simt::AtomicInteger T>
+T atomicMax(T* address, std::type_identity_t<T> value) {
+  return simt::read_modify_write(address, [=](T old) { return old < value ? value : old; });
+}
+template <simt::AtomicInteger T>
+T atomicMin(T* address, std::type_identity_t<T> value) {
+  return simt::read_modify_write(address, [=](T old) { return value < old ? value : old; });
+}
+template <simt::AtomicInteger T>
+T atomicExch(T* address, std::type_identity_t<T> value) {
+  return simt::read_modify_write(address, [=](T) { return value; });
+}
+template <simt::AtomicInteger T>
+T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+  return simt::read_modify_write(address, [=](T old) { return old == expected ? value : old; });
+}
+
+#ifndef SIMT_USE_CUDA_HEADERS
+cudaError_t cudaGetLastError();
+cudaError_t cudaPeekAtLastError();
+const char* cudaGetErrorString(cudaError_t);
+cudaError_t cudaMemsetAsync(void*, int value, size_t bytes, cudaStream_t = nullptr);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t = nullptr);
+#endif
+
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, int value) {
+  return simt::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<std::remove_cv_t<Parameters>...> arguments;
+  } call{kernel, {static_cast<Parameters>(std::forward<Arguments>(arguments))...}};
+  const auto run = [](void* data) {
+    const auto* call = static_cast<const Call*>(data);
+    std::apply(call->kernel, call->arguments);
+  };
+  return simt::run_grid(*config, reinterpret_cast<const void*>(kernel), run, &call);
+}

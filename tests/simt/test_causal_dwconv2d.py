@@ -1,0 +1,63 @@
+"""The CUDA kernels of causal_dwconv2d, run by the emulator, against the reference in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+
+from ..compare import agreement
+from . import harness
+
+pytestmark = harness.needs("causal_dwconv2d")
+
+FORWARD = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+GRADIENTS = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+SHAPES = [(1, 1, 1, 5, 7), (2, 3, 9, 21, 7), (1, 2, 5, 257, 7), (2, 2, 4, 258, 3), (1, 3, 7, 12, 5)]
+
+
+def operands(batch: int, channels: int, frames: int, bins: int, taps: int, dtype: torch.dtype) -> list[Tensor]:
+    torch.manual_seed(batch + 10 * channels + 100 * frames + 1000 * bins + taps)
+    shapes = ((batch, channels, frames, bins), (channels, 1, taps, taps), (channels,))
+    return [torch.randn(shape).to(dtype) for shape in shapes]
+
+
+def check(actual: Tensor, expected: Tensor, limit: float, what: str) -> None:
+    found = agreement(actual, expected)
+    assert found.within(limit), f"{what}: {found}"
+
+
+@pytest.mark.parametrize("dtype", harness.DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_forward(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x, weight, bias = operands(*shape, dtype)
+    expected = reference.causal_dwconv2d(x.double(), weight.double(), bias.double())
+    check(harness.run("causal_dwconv2d", x, weight, bias), expected, FORWARD[dtype], "y")
+
+
+@pytest.mark.parametrize("dtype", harness.DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_backward(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = operands(*shape, dtype)
+    leaves = [value.double().requires_grad_() for value in values]
+    y = reference.causal_dwconv2d(*leaves)
+    dy = torch.randn(y.shape).to(dtype)
+    expected = torch.autograd.grad(y, leaves, dy.double())
+    actual = harness.run("causal_dwconv2d_backward", dy, *values)
+    for name, a, e in zip(("dx", "dweight", "dbias"), actual, expected, strict=True):
+        check(a, e, GRADIENTS[dtype], name)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_any_schedule_gives_the_same_bits(seed: int) -> None:
+    x, weight, bias = operands(2, 3, 9, 21, 7, torch.float32)
+    dy = torch.randn(x.shape)
+    for name, arguments in (
+        ("causal_dwconv2d", (x, weight, bias)),
+        ("causal_dwconv2d_backward", (dy, x, weight, bias)),
+    ):
+        first, other = (harness.run(name, *arguments, seed=s) for s in (0, seed))
+        pairs = zip(*((r,) if isinstance(r, Tensor) else r for r in (first, other)), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)

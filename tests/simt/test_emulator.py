@@ -1,0 +1,179 @@
+"""The emulator itself: what it promises to kernels, and that planted defects are caught.
+
+``cases.cu`` holds the defects, ``features.cu`` the promises.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from . import build, harness
+
+pytestmark = harness.needs()
+
+WRONG = "wrong value"
+RACE = r"data race[\s\S]*cases.cu:\d+"
+READ, WRITE = (r"use-after-poison[\s\S]*" + access for access in ("READ of size 4", "WRITE of size 4"))
+
+# What each planted defect is reported as, in the flavours that can see it.
+CAUGHT = {
+    "weighted_sum/missing_barrier": {"plain": WRONG, "tsan": RACE},
+    "weighted_sum/missing_write_after_read_barrier": {"plain": WRONG, "tsan": RACE},
+    "weighted_sum/shared_read_past_end": {"plain": WRONG, "asan": READ},
+    "weighted_sum/shared_write_past_end": {"plain": "write behind the dynamic shared memory", "asan": WRITE},
+    "weighted_sum/static_shared_past_end": {"asan": r"index 5 out of bounds for type 'float \[5\]'"},
+    "weighted_sum/global_read_past_end": {"plain": WRONG, "asan": READ},
+    "weighted_sum/global_write_past_end": {"plain": "write behind output", "asan": WRITE},
+    "weighted_sum/global_write_in_front": {"plain": "write in front of output", "asan": WRITE},
+    "weighted_sum/input_written": {"plain": "the input input was written to"},
+    "weighted_sum/missing_mask": {"plain": WRONG},
+    "weighted_sum/uninitialised_shared": {"plain": WRONG},
+    "neighbours/missing_syncwarp": {"plain": WRONG, "tsan": RACE},
+    "neighbours/missing_lanes": {"plain": r"deadlock: .*warp operation cases.cu:\d+"},
+    "neighbours/lane_exited": {"plain": r"warp operation at cases.cu:\d+ waits for a lane that has exited"},
+    "neighbours/caller_not_in_mask": {"plain": r"mask .* lacks the calling lane \(thread .* at cases.cu:\d+\)"},
+    "neighbours/different_operations": {"plain": "lanes of one warp are at different operations or masks"},
+    "histogram/not_atomic": {"tsan": RACE},
+    "rows/two_blocks_one_element": {"tsan": RACE},
+    "vectors/misaligned_vector": {"asan": r"misaligned address .* requires 16 byte alignment"},
+    "misuse/divergent_barrier": {"plain": r"divergent __syncthreads: some threads at cases.cu:\d+, others at"},
+    "misuse/barrier_after_exit": {"plain": r"__syncthreads at cases.cu:\d+ is reached by 63 of 64 threads"},
+    "misuse/deadlock": {"plain": r"deadlock: thread \d+ waits at .* cases.cu:\d+"},
+    "misuse/trap": {"plain": r"block 0,0,0: __trap \(thread 5,0,0 at cases.cu:\d+\)"},
+    "misuse/index_overflow": {"asan": "signed integer overflow"},
+}
+KERNELS = sorted({name.partition("/")[0] for name in CAUGHT})
+SEEDS = {"plain": 200, "asan": 20, "tsan": 3}  # under which correct kernels are shown to pass
+FEATURES = (
+    "indices",
+    "shuffles",
+    "votes",
+    "partial_warp",
+    "absent_source",
+    "atomics",
+    "shared_poison",
+    "schedules",
+    "launch_limits",
+    "static_shared",
+    "sticky_error",
+    "copies",
+    "mathematics",
+)
+
+
+@cache
+def cases(flavour: str) -> Path:
+    return build.library([build.HERE / "cases.cu"], flavour, [build.guarded()])
+
+
+@cache
+def features(*flags: str) -> Path:
+    return build.library([build.HERE / "features.cu"], "plain", flags=flags)
+
+
+def run_case(name: str, flavour: str, seeds: range) -> None:
+    harness.run_function(cases(flavour), flavour, "simt_case", f"{name} {seeds.start} {seeds.stop}")
+
+
+@pytest.mark.parametrize("flavour", SEEDS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_correct_kernels_pass(kernel: str, flavour: str) -> None:
+    run_case(f"{kernel}/none", flavour, range(SEEDS[flavour]))
+
+
+@pytest.mark.parametrize(("defect", "flavour"), [(name, flavour) for name, by in CAUGHT.items() for flavour in by])
+def test_planted_defects_are_caught(defect: str, flavour: str) -> None:
+    """Within eight schedules: a missing write-after-read barrier shows in about four of five."""
+    with pytest.raises(harness.EmulationError, match=CAUGHT[defect][flavour]):
+        run_case(defect, flavour, range(8))
+
+
+@pytest.mark.parametrize(
+    ("defect", "least"), [("missing_barrier", 20), ("missing_write_after_read_barrier", 12), ("missing_syncwarp", 20)]
+)
+def test_missing_barriers_show_in_most_schedules(defect: str, least: int) -> None:
+    kernel = "neighbours" if defect == "missing_syncwarp" else "weighted_sum"
+    caught = 0
+    for seed in range(20):
+        try:
+            run_case(f"{kernel}/{defect}", "plain", range(seed, seed + 1))
+        except harness.EmulationError:
+            caught += 1
+    assert caught >= least
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features(feature: str) -> None:
+    harness.run_function(features(), "plain", "simt_feature", feature)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features_without_assembly(feature: str) -> None:
+    """Fibers by ucontext, for processors other than x86-64."""
+    harness.run_function(features("-DSIMT_UCONTEXT"), "plain", "simt_feature", feature)
+
+
+def toolkit() -> Path | None:
+    """A CUDA toolkit's folder."""
+    nvcc = shutil.which("nvcc")
+    folders = [Path(os.environ.get("CUDA_HOME", "")), Path(nvcc or "").resolve().parent.parent]
+    folders += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"))]
+    return next((folder for folder in folders if (folder / "include" / "cuda_fp16.h").is_file()), None)
+
+
+needs_toolkit = pytest.mark.skipif(toolkit() is None, reason="no CUDA toolkit on this machine")
+
+
+@needs_toolkit
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features_with_the_toolkits_headers(feature: str) -> None:
+    harness.run_function(features(*build.toolkit_flags(toolkit())), "plain", "simt_feature", feature)
+
+
+def convert(library: Path, function: str, x: Tensor, result: torch.dtype) -> Tensor:
+    y = torch.empty(x.shape, dtype=result)
+    getattr(ctypes.CDLL(str(library)), function)(
+        ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(y.data_ptr()), ctypes.c_int64(x.numel())
+    )
+    return y
+
+
+def hard_floats() -> Tensor:
+    """Every float of 17 leading bits, and its neighbours: all ties, all borders, subnormals, infinities, NaN."""
+    bits = torch.arange(2**17, dtype=torch.int64) << 15
+    bits = torch.cat([bits, bits + 1, (bits - 1).clamp_min(0), bits | 0x7FFF])
+    return bits.to(torch.uint32).view(torch.float32)
+
+
+@pytest.mark.parametrize("own", [True, pytest.param(False, marks=needs_toolkit)], ids=["own", "toolkit"])
+@pytest.mark.parametrize(("name", "dtype"), [("half", torch.float16), ("bfloat16", torch.bfloat16)])
+def test_half_types(name: str, dtype: torch.dtype, own: bool) -> None:
+    """As torch converts, in both directions; a NaN stays a NaN."""
+    library = features(*(() if own else build.toolkit_flags(toolkit())))
+    x = hard_floats()
+    found, expected = convert(library, f"simt_to_{name}", x, torch.int16).view(dtype), x.to(dtype)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.view(torch.int16)[~x.isnan()], expected.view(torch.int16)[~x.isnan()])
+    assert (found.view(torch.int16)[x.isnan()] == 0x7FFF).all()
+    h = torch.arange(-(2**15), 2**15, dtype=torch.int16)
+    found, expected = convert(library, f"simt_from_{name}", h, torch.float32), h.view(dtype).float()
+    assert torch.equal(found.nan_to_num(7.0, 8.0, 9.0), expected.nan_to_num(7.0, 8.0, 9.0))
+    assert torch.equal(found.isnan(), expected.isnan())
+
+
+def test_every_case_is_tested() -> None:
+    """No defect is left in the sources that no test plants."""
+    source = (build.HERE / "cases.cu").read_text()
+    listed = {f"{kernel}/{defect}" for kernel, defect in re.findall(r"CASE\((\w+), (\w+)\),", source)}
+    assert listed == set(CAUGHT) | {f"{kernel}/none" for kernel in KERNELS}
+    checks = re.findall(r'\{"(\w+)", check_\w+\}', (build.HERE / "features.cu").read_text())
+    assert set(checks) == set(FEATURES)
