@@ -1,26 +1,35 @@
 // The Multi-Order block, forward: one task a run of frames.
 //
-// A task marches over time in chunks. For each chunk, h = in(x) is computed for two lane blocks at a time and goes at
-// once through their whole cascade of depthwise stages while it is in the second-level cache: blocks do not mix before
-// the gate chain. Rings keep the k - 1 frames of look-back that each stage needs of the one before.
+// A task marches over time in steps. In each, one lane block after another takes its h = in(x) through its whole
+// cascade of depthwise stages, a chunk at a time: blocks do not mix before the gate chain. Rings keep the k - 1 frames
+// of look-back that each stage needs of the one before.
+//
+// In steps of more than one chunk, the blocks share all rows but those k - 1 (Ring's loan): one block's rows then fit
+// the second-level cache, and only the look-back of each comes from beyond it, once a step.
 
 template <class T>
 class Cascade {
  public:
-  Cascade(const MultiOrderPlan<T>& plan, int64_t frames, int64_t bins)
-      : plan_(plan), frames_(frames), bins_(bins), stage_(plan.blocks.size()) {}
+  // step: the most frames of a call of run(): kChunk, or a multiple at which every step but the first begins.
+  Cascade(const MultiOrderPlan<T>& plan, int64_t frames, int64_t bins, int64_t step)
+      : plan_(plan), frames_(frames), bins_(bins), step_(step), stage_(plan.blocks.size()) {}
 
-  // extra(block, stage): frames that the ring keeps beyond what the forward march needs.
+  // extra(block, stage): frames that the ring keeps beyond what the forward march needs; rings that share rows have
+  // none.
   template <class Extra>
   void layout(Arena& arena, Extra extra) {
+    const int64_t look_back = plan_.look_back, pad = look_back / 2, lent = shares_rows() ? step_ - look_back : 0;
+    std::vector<T*> loan(plan_.stages);
+    for (T*& rows : loan) rows = arena.take<T>(lent * Ring<T>::row_size(bins_, pad));
     for (size_t b = 0; b < stage_.size(); ++b) {
       const int64_t depth = plan_.blocks[b].depth;
-      stage_[b].resize(depth + 1);
-      for (int64_t s = 0; s <= depth; ++s) {
-        const bool last = s == depth;  // no convolution reads the last stage
-        stage_[b][s] = Ring<T>(arena, kChunk + (last ? 0 : plan_.look_back) + extra(int64_t(b), s), frames_, bins_,
-                               last ? 0 : plan_.look_back / 2);
+      stage_[b].clear();
+      for (int64_t s = 0; s < depth; ++s) {
+        const int64_t capacity = shares_rows() ? step_ : kChunk + look_back + extra(int64_t(b), s);
+        stage_[b].push_back(Ring<T>(arena, capacity, frames_, bins_, pad, lent, loan[s]));
       }
+      // No convolution reads the last stage, but the gate chain does, after the step.
+      stage_[b].push_back(Ring<T>(arena, step_ + extra(int64_t(b), depth), frames_, bins_, 0));
     }
     zeros_ = arena.take<T>(zeros_size());
   }
@@ -31,16 +40,21 @@ class Cascade {
       for (Ring<T>& ring : rings) ring.clear_padding();
   }
 
-  // All stages of all blocks for the frames of `chunk`, of which stage s of a block of depth d is computed from frame
+  // All stages of all blocks for the frames of `step`, of which stage s of a block of depth d is computed from frame
   // first - (d - s)(k - 1) on: what the frames from `first` on depend on.
-  void run(const LaneSources<T>& x, Range chunk, int64_t first) {
-    for (int64_t b = 0; b < int64_t(stage_.size()); b += 2) {
-      const int64_t pair = std::min<int64_t>(2, int64_t(stage_.size()) - b);
-      for (int64_t t = chunk.first; t < chunk.last; ++t) {
-        T* h[2] = {stage_[b][0].row(t), pair == 2 ? stage_[b + 1][0].row(t) : nullptr};
-        plan_.in.forward(plan_.w_in.data(), x[t - chunk.first], bins_, b, pair, h);
+  void run(const LaneSources<T>& x, Range step, int64_t first) {
+    const int64_t together = shares_rows() ? 1 : 2;  // two blocks make the better register tile of `in`
+    std::vector<T*> h(together);
+    for (int64_t b = 0; b < int64_t(stage_.size()); b += together) {
+      const int64_t count = std::min(together, int64_t(stage_.size()) - b);
+      for (int64_t at = step.first; at < step.last; at += kChunk) {
+        const Range chunk = Range{at, at + kChunk}.clip(at, step.last);
+        for (int64_t t = chunk.first; t < chunk.last; ++t) {
+          for (int64_t i = 0; i < count; ++i) h[i] = stage_[b + i][0].row(t);
+          plan_.in.forward(plan_.w_in.data(), x[t - step.first], bins_, b, count, h.data());
+        }
+        for (int64_t i = 0; i < count; ++i) convolve(b + i, chunk, first);
       }
-      for (int64_t i = b; i < b + pair; ++i) convolve(i, chunk, first);
     }
   }
 
@@ -61,10 +75,13 @@ class Cascade {
       plan_.kernel.convolve(out, in.data(), rows.size(), bins_, w, w + plan_.taps * kLanes<T>);
     }
   }
+  // A step's last chunk holds all the rows that the next step looks back on, and writes them after the last look at the
+  // step before.
+  bool shares_rows() const { return step_ > kChunk && step_ >= kChunk + plan_.look_back; }
   int64_t zeros_size() const { return (bins_ + plan_.look_back + 1) * kLanes<T>; }
 
   const MultiOrderPlan<T>& plan_;
-  const int64_t frames_, bins_;
+  const int64_t frames_, bins_, step_;
   std::vector<std::vector<Ring<T>>> stage_;
   T* zeros_ = nullptr;
 };
@@ -120,11 +137,13 @@ class MultiOrderConvJob final : public Job {
   void run(int64_t task) override {
     const Segment s = segments_[task];
     Task k(*this, s);
-    for (int64_t t = std::max<int64_t>(0, s.first - plan_.stages * plan_.look_back); t < s.last; t += kChunk)
-      k.step(Range{t, t + kChunk}.clip(0, s.last));
+    const int64_t begin = std::max<int64_t>(0, s.first - plan_.stages * plan_.look_back);
+    for (int64_t t = begin / kStep * kStep; t < s.last; t += kStep) k.step(Range{t, t + kStep}.clip(begin, s.last));
   }
 
  private:
+  static constexpr int64_t kStep = 2 * kChunk;
+
   // Enough segments for every thread to have one, but none shorter than what recomputing look-back is worth. Each
   // frame's value is the same however it is cut.
   static int64_t segment_frames(const MultiOrderConv& a) {
@@ -146,9 +165,9 @@ class MultiOrderConvJob final : public Job {
 
     Task(const MultiOrderConvJob& j, Segment segment)
         : job(j), s(segment), y(j.a_.y, j.a_.dtype, j.a_.out_channels, j.a_.frames, j.a_.bins),
-          sources(Feature<T>(j.a_.x, j.a_.dtype, j.a_.in_channels, j.a_.frames, j.a_.bins), kChunk),
-          cascade(j.plan_, j.a_.frames, j.a_.bins), chain(j.plan_), y_row(j.a_.out_channels), y_tile(j.a_.out_channels),
-          u(j.plan_.blocks.size()) {
+          sources(Feature<T>(j.a_.x, j.a_.dtype, j.a_.in_channels, j.a_.frames, j.a_.bins), kStep),
+          cascade(j.plan_, j.a_.frames, j.a_.bins, kStep), chain(j.plan_), y_row(j.a_.out_channels),
+          y_tile(j.a_.out_channels), u(j.plan_.blocks.size()) {
       const auto layout = [&](Arena arena) {
         sources.layout(arena);
         cascade.layout(arena, [](int64_t, int64_t) { return int64_t(0); });
@@ -161,10 +180,10 @@ class MultiOrderConvJob final : public Job {
       cascade.clear();
     }
 
-    void step(Range chunk) {
-      sources.read(s.utterance, chunk);
-      cascade.run(sources, chunk, s.first);
-      const Range own = chunk.clip(s.first, s.last);
+    void step(Range frames) {
+      sources.read(s.utterance, frames);
+      cascade.run(sources, frames, s.first);
+      const Range own = frames.clip(s.first, s.last);
       for (int64_t t = own.first; t < own.last; ++t) finish_frame(t);
     }
 

@@ -96,9 +96,9 @@ class MultiOrderConvBackwardJob final : public Job {
         : job(j), plan(j.plan_), f(j.f_), s(segment), halo(plan.stages * plan.look_back),
           end(std::min(f.frames, s.last + halo)), sum(sums), dx(j.a_.dx, f.dtype, f.in_channels, f.frames, f.bins),
           x(Feature<T>(f.x, f.dtype, f.in_channels, f.frames, f.bins), kChunk),
-          dy(Feature<T>(j.a_.dy, f.dtype, f.out_channels, f.frames, f.bins), kChunk), cascade(plan, f.frames, f.bins),
-          gradient(plan.blocks.size()), chain(plan), gu(plan.blocks.size()), u(plan.blocks.size()),
-          dy_tile(f.out_channels), channel(2 * f.channels) {
+          dy(Feature<T>(j.a_.dy, f.dtype, f.out_channels, f.frames, f.bins), kChunk),
+          cascade(plan, f.frames, f.bins, kChunk), gradient(plan.blocks.size()), chain(plan), gu(plan.blocks.size()),
+          u(plan.blocks.size()), dy_tile(f.out_channels), channel(2 * f.channels) {
       layout(Arena(thread_scratch(layout(Arena()))));
       cascade.clear();
       for (std::vector<Ring<T>>& rings : gradient)

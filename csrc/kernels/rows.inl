@@ -138,29 +138,33 @@ class Ring {
  public:
   Ring() = default;
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad)
-      : capacity_(capacity), frames_(frames), bins_(bins), pad_(pad), stride_((bins + 2 * pad) * kLanes<T>) {
-    base_ = arena.take<T>(capacity * stride_);
-  }
+      : Ring(arena, capacity, frames, bins, pad, 0, nullptr) {}
+  // The first `lent` rows of the store stand at `loan`, which rings may share; the others are the ring's own.
+  Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad, int64_t lent, T* loan)
+      : capacity_(capacity), lent_(lent), frames_(frames), bins_(bins), pad_(pad), stride_(row_size(bins, pad)),
+        loan_(loan), own_(arena.take<T>((capacity - lent) * stride_)) {}
+
+  static constexpr int64_t row_size(int64_t bins, int64_t pad) { return (bins + 2 * pad) * kLanes<T>; }
 
   // Clears the padding once; rows written later touch only the bins.
   void clear_padding() {
     for (int64_t i = 0; i < capacity_; ++i) {
-      T* row = base_ + i * stride_;
+      T* row = at(i);
       std::fill_n(row, pad_ * kLanes<T>, T(0));
       std::fill_n(row + (pad_ + bins_) * kLanes<T>, pad_ * kLanes<T>, T(0));
     }
   }
 
   // Column 0 of frame t, to write.
-  T* row(int64_t t) const { return base_ + (t % capacity_) * stride_ + pad_ * kLanes<T>; }
+  T* row(int64_t t) const { return at(t % capacity_) + pad_ * kLanes<T>; }
   // The first padding column of frame t, to read; `zeros` where t is outside the utterance.
-  const T* padded(int64_t t, const T* zeros) const {
-    return t < 0 || t >= frames_ ? zeros : base_ + (t % capacity_) * stride_;
-  }
+  const T* padded(int64_t t, const T* zeros) const { return t < 0 || t >= frames_ ? zeros : at(t % capacity_); }
 
  private:
-  T* base_ = nullptr;
-  int64_t capacity_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
+  T* at(int64_t i) const { return i < lent_ ? loan_ + i * stride_ : own_ + (i - lent_) * stride_; }
+
+  int64_t capacity_ = 0, lent_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
+  T *loan_ = nullptr, *own_ = nullptr;
 };
 
 // `count` lane rows of `size` elements, one after another from `base`.
