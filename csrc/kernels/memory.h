@@ -26,8 +26,9 @@ inline AlignedBytes aligned_bytes(std::size_t n) {
   return AlignedBytes(static_cast<unsigned char*>(::operator new(n, std::align_val_t(kAlignment))));
 }
 
-// This thread's scratch memory, at least n bytes, contents unspecified. It is kept from call to call, because fresh
-// pages cost a fault each, and grows only. Valid until the same thread asks again.
+// This thread's scratch memory, at least n bytes in huge pages where the system has them, contents unspecified. It is
+// kept from call to call, because fresh pages cost a fault each, and grows only. Valid until the same thread asks
+// again.
 void* thread_scratch(std::size_t n);
 
 // Frees this thread's scratch memory if it has grown beyond what ordinary shapes need (64 MiB).
