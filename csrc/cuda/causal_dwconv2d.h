@@ -18,7 +18,7 @@ struct CausalDwconv2dPlan {
 
   CausalDwconv2dPlan(const CausalDwconv2d& a, const Device& device) {
     const int64_t taps = a.taps_t * a.taps_f, planes = a.batch * a.channels;
-    const bool specialised = a.taps_t == a.taps_f && (a.taps_t == 3 || a.taps_t == 7);
+    const bool specialised = a.bins > 0 && a.taps_t == a.taps_f && (a.taps_t == 3 || a.taps_t == 7);
     if (specialised) choose_rows(a, device);
     choose_segments(a, planes, device);
     partial_rows = a.batch * segments;
@@ -46,7 +46,8 @@ struct CausalDwconv2dPlan {
     pitch = quads(a) * kColumns + round_up(a.taps_f - 1, 4);
     int64_t groups = std::clamp<int64_t>(kThreads / std::max<int64_t>(1, quads(a)), 1, kThreads);
     groups = std::min(groups, std::max<int64_t>(1, ceil_div(a.frames, kRows)));
-    while (groups > 0 && shared_bytes(a, groups * kRows) > device.shared_per_block) --groups;
+    const int64_t fixed = kThreads / kWarp * (a.taps_t * a.taps_f + 1) * compute_size(a.dtype);  // `sums`, `taps`
+    while (groups > 0 && shared_bytes(a, groups * kRows) + fixed > device.shared_per_block) --groups;
     rows = groups * kRows;
   }
   // Eight blocks for each multiprocessor, unless segments would fall below four chunks.

@@ -19,12 +19,15 @@ auto with_storage_type(DType dtype, F&& f) {
   return f.template operator()<__nv_bfloat16>();
 }
 
+// Shared memory of a block without opting in to more: 48 KB, less what the kernel's arrays of fixed size may take.
+inline constexpr int64_t kSharedWithoutOptIn = (48 - 16) << 10;
+
 // Enqueues kernel(args...). A grid of no blocks is nothing to do.
 template <class... Parameters, class... Args>
 cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
   if (g.blocks == 0) return cudaSuccess;
   if (g.blocks > kMaxBlocks) return cudaErrorInvalidConfiguration;
-  if (g.shared_bytes > 48 << 10) {
+  if (g.shared_bytes > kSharedWithoutOptIn) {
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(g.shared_bytes));
     if (error != cudaSuccess) return error;

@@ -12,14 +12,12 @@ Block* running = nullptr;
 std::string text(const uint3& v) { return std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z); }
 
 std::string text(const Where& where) {
-  const std::string path = where.file_name();
-  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line());
+  const std::string path = where.file;
+  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
 
 namespace {
-bool same_line(const Where& a, const Where& b) {
-  return a.line() == b.line() && !std::strcmp(a.file_name(), b.file_name());
-}
+bool same_line(const Where& a, const Where& b) { return a.line == b.line && !std::strcmp(a.file, b.file); }
 }  // namespace
 
 void Faults::report(const std::string& what) {

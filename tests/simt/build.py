@@ -1,4 +1,4 @@
-"""Builds CUDA sources for the emulator with g++: one shared library for each operator and flavour.
+"""Builds CUDA sources for the emulator with g++ or Clang: one shared library for each operator and flavour.
 
 Everything built is kept in ``build`` beside this file under a hash of all that went into it: sources, what they
 include, flags, compiler. So a library is rebuilt when it has to be and never otherwise, and processes may build at the
@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,31 +27,40 @@ OUT = HERE / "build"
 
 FLAVOURS = {
     "plain": ["-O2"],
-    "asan": ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"],
+    "quick": ["-O0"],
+    "asan": ["-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"],
     "tsan": ["-O1", "-g1", "-fsanitize=thread"],
 }
-"""As built for speed, for accesses out of bounds and undefined behaviour, and for data races."""
+"""As built for speed, for a quick build, for accesses out of bounds and undefined behaviour, and for data races.
 
-# nvcc contracts x · y + z too. The last two keep __shared__ variables, which are thread-local here, to their library.
-COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-Wall", "-Wno-unknown-pragmas", "-fmax-errors=3"]
-COMMON += ["-fno-gnu-unique", "-fno-extern-tls-init"]
+Building optimised code with AddressSanitizer takes longer than running the other does.
+"""
+
+COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-Wall", "-Wno-unknown-pragmas"]  # nvcc contracts x · y + z too
+# Keep __shared__ variables, which are thread-local here, to their library. Clang does so by itself.
+ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
+ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish
 EMULATOR = [HERE / name for name in ("simt.cpp", "block.cpp", "fiber.cpp", "shared_memory.cpp", "symbols.cpp")]
 KEPT_DAYS = 7
+COMPILERS = 2  # run at the same time for one library
 
 
 class BuildError(Exception):
     """A compiler's messages."""
 
 
-@cache
-def compiler() -> str | None:
-    """The g++ to use, or None: the environment variable SIMT_CXX, or g++."""
-    return shutil.which(os.environ.get("SIMT_CXX", "g++"))
+def compiler() -> str:
+    """The compiler to use: what the environment variable SIMT_CXX names, or g++."""
+    return os.environ.get("SIMT_CXX") or "g++"
 
 
 def missing() -> str:
     """Why nothing can be built on this machine; empty if all is well."""
-    return "" if compiler() else "the CUDA emulator needs g++ (or the environment variable SIMT_CXX naming one)"
+    if not CUDA_SOURCES.is_dir():
+        return f"the sources of the CUDA kernels are not in {CUDA_SOURCES}"
+    if not shutil.which(compiler()):
+        return f"the CUDA emulator needs {compiler()} (the environment variable SIMT_CXX may name another compiler)"
+    return ""
 
 
 @cache
@@ -64,8 +74,18 @@ def machine_flags() -> tuple[str, ...]:
 
 
 @cache
-def compiler_version() -> str:
-    return subprocess.run([compiler() or "", "--version"], capture_output=True, text=True, check=True).stdout
+def version(compiler: str) -> str:
+    """What a compiler says about itself."""
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def is_clang(compiler: str) -> bool:
+    return "clang" in version(compiler)
+
+
+def own_flags(compiler: str) -> list[str]:
+    """Those that not every compiler has."""
+    return ONLY_CLANG if is_clang(compiler) else ONLY_GCC
 
 
 def included_files(source: Path, folders: Sequence[Path]) -> list[Path]:
@@ -93,39 +113,45 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _prune() -> None:
     for file in OUT.iterdir():
-        if file.stat().st_mtime < time.time() - KEPT_DAYS * 86400:
-            file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process may be faster
+            if file.stat().st_mtime < time.time() - KEPT_DAYS * 86400:
+                file.unlink()
 
 
 def _produce(
     name: str, suffix: str, inputs: Sequence[Path], arguments: Sequence[str], source: Sequence[str] = ()
 ) -> Path:
-    """The result of ``g++ arguments source -o result``, made unless it is there already.
+    """The result of ``compiler arguments source -o result``, made unless it is there already.
 
     Where ``source`` lies does not matter, only what it says.
     """
-    digest = hashlib.sha256(repr((compiler_version(), list(arguments))).encode())
-    for path in inputs:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    result = OUT / f"{name}-{digest.hexdigest()[:20]}{suffix}"
+
+    def target() -> Path:
+        digest = hashlib.sha256(repr((compiler(), version(compiler()), list(arguments))).encode())
+        for path in inputs:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return OUT / f"{name}-{digest.hexdigest()[:20]}{suffix}"
+
     with _locked(OUT / f"{name}.lock"):
-        if result.exists():
-            os.utime(result)
-            return result
-        _prune()
-        unfinished = result.with_suffix(f".{os.getpid()}")
-        command = [compiler() or "", *arguments, *source, "-o", str(unfinished)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        if done.returncode:
-            raise BuildError(f"{name}:\n{done.stderr}")
-        os.replace(unfinished, result)
+        while not (result := target()).exists():
+            _prune()
+            unfinished = result.with_suffix(f".{os.getpid()}")
+            command = [compiler(), *arguments, *source, "-o", str(unfinished)]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+            if target() != result:  # a source was edited meanwhile: nobody knows which state of it was compiled
+                unfinished.unlink(missing_ok=True)
+                continue
+            if done.returncode:
+                raise BuildError(f"{name}:\n{done.stderr}")
+            os.replace(unfinished, result)
+        os.utime(result)
     return result
 
 
 def compile_object(source: Path, flags: Sequence[str]) -> Path:
     """An object file of a C++ or CUDA source."""
     folders = [HERE / "include", *([] if "-DSIMT_USE_CUDA_HEADERS" in flags else [HERE / "include" / "own"])]
-    arguments = [*COMMON, *machine_flags(), *(f"-I{folder}" for folder in folders), *flags]
+    arguments = [*COMMON, *own_flags(compiler()), *machine_flags(), *(f"-I{folder}" for folder in folders), *flags]
     if source.suffix == ".cu":
         arguments += ["-include", "cuda_runtime.h"]  # as nvcc does
     inputs = [file for root in (source, HERE / "simt.hpp") for file in included_files(root, folders)]
@@ -146,8 +172,10 @@ def dynamic_shared_names(sources: Sequence[Path]) -> set[str]:
 
 def library(sources: Sequence[Path], flavour: str, support: Sequence[Path] = (), flags: Sequence[str] = ()) -> Path:
     """A shared library of kernels, emulator and the objects ``support``; the last two are built without sanitizers."""
-    objects = [compile_object(source, [*FLAVOURS[flavour], *flags]) for source in sources]
-    objects += [*support, *(compile_object(source, ["-O2", *flags]) for source in EMULATOR)]
+    wanted = [(source, [*FLAVOURS[flavour], *flags]) for source in sources]
+    wanted += [(source, ["-O2", *flags]) for source in EMULATOR]
+    with ThreadPoolExecutor(COMPILERS) as pool:
+        objects = [*pool.map(lambda item: compile_object(*item), wanted), *support]
     sanitize = [flag for flag in FLAVOURS[flavour] if flag.startswith("-fsanitize=")]
     # Its symbols are its own, whatever else the process has loaded.
     link = ["-shared", "-Wl,-Bsymbolic", *sanitize, *map(str, objects), "-ldl", "-pthread"]
@@ -157,7 +185,7 @@ def library(sources: Sequence[Path], flavour: str, support: Sequence[Path] = (),
 @cache
 def runner(flavour: str) -> Path:
     """The program that runs functions of libraries of that flavour."""
-    flags = [*FLAVOURS[flavour], "-std=c++20", str(HERE / "runner.cpp"), "-ldl", "-pthread"]
+    flags = [*FLAVOURS[flavour], "-std=c++20", "-no-pie", "-x", "c++", str(HERE / "runner.cpp"), "-ldl", "-pthread"]
     return _produce(f"runner-{flavour}", "", [HERE / "runner.cpp"], flags)
 
 

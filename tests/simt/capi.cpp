@@ -101,6 +101,12 @@ void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.f
   r.pointers(a.dy.data, a.dx.data, a.dlogit, a.dres_mag, a.dres_real, a.dres_imag);
 }
 
+// One that is not the default, so that a launcher which forgets to pass it on is noticed.
+cudaStream_t stream() {
+  static char address;
+  return reinterpret_cast<cudaStream_t>(&address);
+}
+
 template <class Arguments>
 std::string launch(Request& request, std::vector<GuardedBuffer>& buffers) {
   Arguments arguments{};
@@ -110,15 +116,14 @@ std::string launch(Request& request, std::vector<GuardedBuffer>& buffers) {
   const size_t bytes = cuda::workspace(arguments, request.device);
   request.workspace_bytes = int64_t(bytes);
   buffers.emplace_back(Buffer{"workspace", nullptr, int64_t(bytes), Kind::output}, 0, request.execute);
-  const cudaError_t error =
-      cuda::launch(arguments, request.device, bytes ? buffers.back().data() : nullptr, cudaStream_t{});
+  const cudaError_t error = cuda::launch(arguments, request.device, bytes ? buffers.back().data() : nullptr, stream());
   if (!report().empty()) return report() + (error ? "" : " (which the launcher did not return)");
   return error ? "the launcher returned error " + std::to_string(int(error)) : "";
 }
 
 std::string run(Request& request) {
   configure({.shared_opt_in = size_t(request.device.shared_per_block)},
-            {.seed = request.seed, .execute = request.execute != 0});
+            {.seed = request.seed, .stream = stream(), .execute = request.execute != 0});
   std::vector<GuardedBuffer> buffers;
   for (int64_t i = 0; i < request.buffers_count; ++i)
     buffers.emplace_back(request.buffers[i], request.shift, request.execute);
@@ -192,7 +197,11 @@ extern "C" int64_t simt_launches(simt::LaunchRecord* records, int64_t most) {
   for (int64_t i = 0; i < std::min(most, int64_t(launches.size())); ++i) {
     const simt::Launch& l = launches[size_t(i)];
     simt::LaunchRecord& r = records[i];
-    r = {{}, {l.grid.x, l.grid.y, l.grid.z}, {l.block.x, l.block.y, l.block.z}, int64_t(l.shared_bytes), int64_t(l.static_shared_bytes)};
+    r = {{},
+         {l.grid.x, l.grid.y, l.grid.z},
+         {l.block.x, l.block.y, l.block.z},
+         int64_t(l.shared_bytes),
+         int64_t(l.static_shared_bytes)};
     simt::kernel_name(l.kernel).copy(r.kernel, sizeof(r.kernel) - 1);
   }
   return int64_t(launches.size());

@@ -126,7 +126,8 @@ __global__ void rows(float* y, int columns) {
 template <Defect kDefect>
 __global__ void vectors(const float* x, float* y) {
   const int i = int(threadIdx.x);
-  const float4 v = *reinterpret_cast<const float4*>(x + 4 * i + (kDefect == misaligned_vector));
+  const int shift = kDefect == misaligned_vector && 4 * i + 4 < 4 * warpSize;
+  const float4 v = *reinterpret_cast<const float4*>(x + 4 * i + shift);
   *reinterpret_cast<float4*>(y + 4 * i) = make_float4(2 * v.x, 2 * v.y, 2 * v.z, 2 * v.w);
 }
 

@@ -35,7 +35,8 @@ struct Emulator {
 };
 Emulator& emulator = *new Emulator;
 
-// A kernel's shared memory, fixed and dynamic, may be what any kernel may have, or as much as it has opted in to.
+// Dynamic shared memory may be as much as the kernel has opted in to; without that, what its fixed arrays leave of what
+// any kernel may have.
 cudaError_t check_launch(const Launch& launch) {
   const dim3 g = launch.grid, b = launch.block;
   const bool grid_fits = g.x && g.y && g.z && g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535;
@@ -43,10 +44,22 @@ cudaError_t check_launch(const Launch& launch) {
                           uint64_t(b.x) * b.y * b.z <= emulator.limits.threads_per_block;
   if (!grid_fits || !block_fits) return cudaErrorInvalidConfiguration;
   const auto opted_in = emulator.opted_in.find(launch.kernel);
-  const bool shared_fits =
-      launch.static_shared_bytes + launch.shared_bytes <= emulator.limits.shared_per_block ||
-      (opted_in != emulator.opted_in.end() && launch.shared_bytes <= opted_in->second);
+  const bool shared_fits = opted_in != emulator.opted_in.end()
+                               ? launch.shared_bytes <= opted_in->second
+                               : launch.static_shared_bytes + launch.shared_bytes <= emulator.limits.shared_per_block;
   return shared_fits ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t failed(cudaError_t error, const std::string& what) {
+  emulator.faults.report(what);
+  return emulator.last_error = error;
+}
+
+// What `where` does on a stream may go on: nothing has failed before, and the stream is the caller's.
+cudaError_t check_stream(const char* where, cudaStream_t stream) {
+  if (emulator.faults.any()) return emulator.last_error = cudaErrorLaunchFailure;
+  if (stream == emulator.options.stream) return cudaSuccess;
+  return failed(cudaErrorInvalidValue, std::string(where) + " on another stream than the caller's");
 }
 
 std::string description(const Launch& launch) {
@@ -103,13 +116,12 @@ const std::vector<Launch>& launches() { return emulator.launches; }
 const std::string& report() { return emulator.faults.first(); }
 
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(void*), void* arguments) {
-  if (emulator.faults.any()) return emulator.last_error = cudaErrorLaunchFailure;
+  if (const cudaError_t error = check_stream("cudaLaunchKernelEx", config.stream)) return error;
+  if (config.numAttrs) return failed(cudaErrorInvalidValue, "launch attributes are not emulated");
+  if (!is_known(kernel)) return failed(cudaErrorInvalidDeviceFunction, "a kernel without a name in the symbol table");
   const Launch launch{kernel, config.gridDim, config.blockDim, config.dynamicSmemBytes, static_shared_bytes(kernel)};
-  const cudaError_t invalid = check_launch(launch);
-  if (invalid != cudaSuccess) {
-    emulator.faults.report("invalid launch: " + description(launch));
-    return emulator.last_error = invalid;
-  }
+  if (const cudaError_t invalid = check_launch(launch))
+    return failed(invalid, "invalid launch: " + description(launch));
   emulator.launches.push_back(launch);
   if (!emulator.options.execute) return cudaSuccess;
 
@@ -130,13 +142,15 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void 
 }
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (emulator.faults.any()) return emulator.last_error = cudaErrorLaunchFailure;
+  if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;  // a hint
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize)
+    return failed(cudaErrorInvalidValue, "cudaFuncSetAttribute: this attribute is not emulated");
   const size_t fixed = static_shared_bytes(kernel);
-  if (value < 0 || fixed + size_t(value) > emulator.limits.shared_opt_in) {
-    emulator.faults.report("cudaFuncSetAttribute: " + kernel_name(kernel) + " cannot have " + std::to_string(value) +
-                           " bytes of dynamic shared memory beside " + std::to_string(fixed) + " of static");
-    return emulator.last_error = cudaErrorInvalidValue;
-  }
+  if (value < 0 || fixed + size_t(value) > emulator.limits.shared_opt_in)
+    return failed(cudaErrorInvalidValue, "cudaFuncSetAttribute: " + kernel_name(kernel) + " cannot have " +
+                                             std::to_string(value) + " bytes of dynamic shared memory beside " +
+                                             std::to_string(fixed) + " of static");
   emulator.opted_in[kernel] = size_t(value);
   return cudaSuccess;
 }
@@ -160,11 +174,13 @@ const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaSuccess) return "no error";
   return simt::emulator.faults.any() ? simt::emulator.faults.first().c_str() : "unknown error";
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  if (simt::emulator.options.execute) std::memset(to, value, bytes);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (const cudaError_t error = simt::check_stream("cudaMemsetAsync", stream)) return error;
+  if (simt::emulator.options.execute && bytes) std::memset(to, value, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  if (simt::emulator.options.execute) std::memcpy(to, from, bytes);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  if (const cudaError_t error = simt::check_stream("cudaMemcpyAsync", stream)) return error;
+  if (simt::emulator.options.execute && bytes) std::memcpy(to, from, bytes);
   return cudaSuccess;
 }

@@ -2,11 +2,14 @@
 //
 // This file is what kernels see: qualifiers, built-in variables, barriers, warp operations, atomics, launches. The
 // scheduler behind it (simt.cpp) is strict where a device would be silent: it takes threads in an adversarial order
-// drawn from a seed, fills shared memory with NaN before each block, and reports what CUDA leaves undefined:
+// drawn from a seed, fills shared memory with NaN before each block, and reports what CUDA leaves undefined or refuses:
 //
 //   a barrier that some threads of the block never reach, or reach at another line
-//   a warp operation that waits for lanes which do something else or have exited
-//   a launch outside the limits of the device that is emulated
+//   a warp operation that waits for lanes which do something else, or do it at another line
+//   a launch outside the limits of the device that is emulated, or on another stream than the caller's
+//
+// Threads that have exited count as missing. CUDA goes on without them from compute capability 7.0 on, but a kernel
+// that lets some return before the others meet has mostly forgotten something.
 //
 // Link kernels and emulator into one shared library or program. Missing barriers give wrong values under some seed, and
 // a data race under ThreadSanitizer. Accesses out of bounds are found by AddressSanitizer and
@@ -22,7 +25,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <source_location>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -74,7 +76,8 @@ struct Limits {
 
 struct Options {
   uint64_t seed = 0;
-  bool execute = true;  // false: launches are checked and recorded, kernels do not run
+  cudaStream_t stream = nullptr;  // on which everything must be enqueued
+  bool execute = true;            // false: launches are checked and recorded, kernels do not run
 };
 
 struct Launch {
@@ -90,7 +93,15 @@ const std::vector<Launch>& launches();
 // What went wrong first since `configure`, with kernel, block, thread and line; empty if nothing did.
 const std::string& report();
 
-using Where = std::source_location;
+// A line of a kernel's source. As a default argument, `current()` is where the function is called. (The standard's
+// source_location does not exist for Clang with the library of g++ 12.)
+struct Where {
+  const char* file = "";
+  int line = 0;
+  static constexpr Where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 bool register_dynamic_shared(void* (*address)());
 
@@ -103,17 +114,28 @@ void maybe_yield();  // lets other threads go on here, at random
 unsigned lane();
 
 // What a lane hands over in a warp operation.
-struct alignas(16) Slot {
-  unsigned char bytes[16];
+struct alignas(8) Slot {
+  unsigned char bytes[8];
 };
 enum class WarpOp : uint8_t { sync, shuffle, vote };
 // Waits for all lanes of `mask`. Of a shuffle, `value` becomes that of lane `source`; the ballot of the predicates is
 // returned.
 unsigned warp_operation(WarpOp, unsigned mask, int source, Slot& value, bool predicate, Where);
 
+// What CUDA shuffles: numbers of 4 or 8 bytes, half types and pairs of them.
 template <class T>
+concept Shuffled = (std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8)) ||
+                   (std::is_class_v<T> && std::is_trivially_copyable_v<T> && sizeof(T) <= 4);
+
+// The first lane of the calling lane's segment of `width` lanes.
+inline int segment_begin(int width, Where where) {
+  if (width < 1 || width > warpSize || (width & (width - 1)))
+    fail("a shuffle's width is " + std::to_string(width), where);
+  return int(lane()) & ~(width - 1);
+}
+
+template <Shuffled T>
 T shuffle(unsigned mask, T value, int source, Where where) {
-  static_assert(sizeof(T) <= sizeof(Slot) && std::is_trivially_copyable_v<T>);
   Slot slot{};
   std::memcpy(&slot, &value, sizeof(T));
   warp_operation(WarpOp::shuffle, mask, source, slot, false, where);
@@ -141,25 +163,25 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, simt::Where where = simt::Wh
   simt::Slot none{};
   simt::warp_operation(simt::WarpOp::sync, mask, 0, none, false, where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, simt::Where where = simt::Where::current()) {
-  const int lane = int(simt::lane());
-  return simt::shuffle(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), where);
+  return simt::shuffle(mask, value, simt::segment_begin(width, where) + (source & (width - 1)), where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, simt::Where where = simt::Where::current()) {
-  const int lane = int(simt::lane()), in_segment = lane & (width - 1);
-  return simt::shuffle(mask, value, in_segment + int(delta) < width ? lane + int(delta) : lane, where);
+  const int64_t lane = simt::lane(), source = lane + delta, end = simt::segment_begin(width, where) + width;
+  return simt::shuffle(mask, value, int(source < end ? source : lane), where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, simt::Where where = simt::Where::current()) {
-  const int lane = int(simt::lane()), in_segment = lane & (width - 1);
-  return simt::shuffle(mask, value, in_segment >= int(delta) ? lane - int(delta) : lane, where);
+  const int64_t lane = simt::lane(), source = lane - delta;
+  return simt::shuffle(mask, value, int(source >= simt::segment_begin(width, where) ? source : lane), where);
 }
-template <class T>
+// Unlike the others it reaches earlier segments, though not later ones.
+template <simt::Shuffled T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, simt::Where where = simt::Where::current()) {
-  const int lane = int(simt::lane()), source = lane ^ bits;
-  return simt::shuffle(mask, value, source < (lane & ~(width - 1)) + width ? source : lane, where);
+  const int lane = int(simt::lane()), source = lane ^ bits, end = simt::segment_begin(width, where) + width;
+  return simt::shuffle(mask, value, source < end ? source : lane, where);
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate, simt::Where where = simt::Where::current()) {
   simt::Slot none{};
@@ -202,7 +224,7 @@ T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T
   return simt::read_modify_write(address, [=](T old) { return old == expected ? value : old; });
 }
 
-#ifndef SIMT_USE_CUDA_HEADERS
+#ifndef SIMT_USE_CUDA_HEADERS  // which declare these, with the same default arguments
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 const char* cudaGetErrorString(cudaError_t);

@@ -77,6 +77,8 @@ size_t parameters_begin(const std::string& name) {
 
 }  // namespace
 
+bool is_known(const void* kernel) { return mangled_name(kernel).starts_with("_Z"); }
+
 std::string kernel_name(const void* kernel) {
   int status = 0;
   const std::unique_ptr<char, decltype(&free)> full(

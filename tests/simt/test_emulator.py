@@ -1,6 +1,6 @@
 """The emulator itself: what it promises to kernels, and that planted defects are caught.
 
-``cases.cu`` holds the defects, ``features.cu`` the promises.
+``cases.cu`` holds the defects, ``features.cu`` and ``launch_features.cu`` the promises.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +31,7 @@ CAUGHT = {
     "weighted_sum/missing_write_after_read_barrier": {"plain": WRONG, "tsan": RACE},
     "weighted_sum/shared_read_past_end": {"plain": WRONG, "asan": READ},
     "weighted_sum/shared_write_past_end": {"plain": "write behind the dynamic shared memory", "asan": WRITE},
-    "weighted_sum/static_shared_past_end": {"asan": r"index 5 out of bounds for type 'float \[5\]'"},
+    "weighted_sum/static_shared_past_end": {"asan": r"index 5 out of bounds for type 'float ?\[5\]'"},
     "weighted_sum/global_read_past_end": {"plain": WRONG, "asan": READ},
     "weighted_sum/global_write_past_end": {"plain": "write behind output", "asan": WRITE},
     "weighted_sum/global_write_in_front": {"plain": "write in front of output", "asan": WRITE},
@@ -58,6 +59,8 @@ FEATURES = (
     "shuffles",
     "votes",
     "partial_warp",
+    "some_lanes",
+    "tree",
     "absent_source",
     "atomics",
     "shared_poison",
@@ -65,19 +68,74 @@ FEATURES = (
     "launch_limits",
     "static_shared",
     "sticky_error",
+    "streams",
+    "attributes",
+    "vectors",
     "copies",
     "mathematics",
 )
 
 
+FEATURE_SOURCES = [build.HERE / name for name in ("features.cu", "launch_features.cu")]
+
+
+def toolkit() -> Path | None:
+    """A CUDA toolkit's folder."""
+    folders = [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"))]
+    if nvcc := shutil.which("nvcc"):
+        folders.insert(0, Path(nvcc).resolve().parent.parent)
+    if home := os.environ.get("CUDA_HOME"):
+        folders.insert(0, Path(home))
+    return next((folder for folder in folders if (folder / "include" / "cuda_fp16.h").is_file()), None)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build the emulator."""
+
+    name: str
+    flags: tuple[str, ...] = ()
+    flavour: str = "plain"
+    compiler: str = ""  # if not the usual one
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PLAIN = Variant("plain")
+UCONTEXT = Variant("ucontext", ("-DSIMT_UCONTEXT",))  # fibers without assembly, for processors other than x86-64
+TOOLKIT = pytest.param(  # vectors and half types of CUDA's own headers
+    Variant("toolkit", build.toolkit_flags(toolkit() or Path())),
+    marks=pytest.mark.skipif(toolkit() is None, reason="no CUDA toolkit on this machine"),
+)
+CLANG = pytest.param(
+    Variant("clang", compiler="clang++"),
+    marks=pytest.mark.skipif(shutil.which("clang++") is None, reason="no clang++ on this machine"),
+)
+VARIANTS = (
+    PLAIN,
+    Variant("unoptimised", ("-O0",)),
+    Variant("asan", flavour="asan"),
+    Variant("tsan", flavour="tsan"),
+    UCONTEXT,
+    TOOLKIT,
+    CLANG,
+)
+
+
 @cache
 def cases(flavour: str) -> Path:
+    harness.require(flavour)
     return build.library([build.HERE / "cases.cu"], flavour, [build.guarded()])
 
 
 @cache
-def features(*flags: str) -> Path:
-    return build.library([build.HERE / "features.cu"], "plain", flags=flags)
+def features(variant: Variant) -> Path:
+    harness.require(variant.flavour)
+    with pytest.MonkeyPatch.context() as patch:
+        if variant.compiler:
+            patch.setenv("SIMT_CXX", variant.compiler)
+        return build.library(FEATURE_SOURCES, variant.flavour, flags=variant.flags)
 
 
 def run_case(name: str, flavour: str, seeds: range) -> None:
@@ -93,6 +151,8 @@ def test_correct_kernels_pass(kernel: str, flavour: str) -> None:
 @pytest.mark.parametrize(("defect", "flavour"), [(name, flavour) for name, by in CAUGHT.items() for flavour in by])
 def test_planted_defects_are_caught(defect: str, flavour: str) -> None:
     """Within eight schedules: a missing write-after-read barrier shows in about four of five."""
+    if defect == "vectors/misaligned_vector" and build.is_clang(build.compiler()):
+        pytest.skip("Clang does not check the address of a structure that is copied whole")
     with pytest.raises(harness.EmulationError, match=CAUGHT[defect][flavour]):
         run_case(defect, flavour, range(8))
 
@@ -112,31 +172,61 @@ def test_missing_barriers_show_in_most_schedules(defect: str, least: int) -> Non
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_features(feature: str) -> None:
-    harness.run_function(features(), "plain", "simt_feature", feature)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_features(variant: Variant, feature: str) -> None:
+    """In ten schedules each."""
+    harness.run_function(features(variant), variant.flavour, "simt_feature", feature)
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_features_without_assembly(feature: str) -> None:
-    """Fibers by ucontext, for processors other than x86-64."""
-    harness.run_function(features("-DSIMT_UCONTEXT"), "plain", "simt_feature", feature)
+def test_a_sanitizer_that_needs_other_addresses_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ThreadSanitizer does not start with libraries at some of the addresses that are drawn at random."""
+    program = tmp_path / "program"
+    program.write_text(f"""#!/bin/sh
+cd {tmp_path}
+echo x >>starts
+test $(wc -l <starts) -ge 5 && exit
+echo "FATAL: ThreadSanitizer: unexpected memory mapping 0x7d0000000000-0x7d0000001000" >&2
+exit 66
+""")
+    program.chmod(0o755)
+    monkeypatch.setattr(build, "runner", lambda flavour: program)
+    harness.run_function(Path("library"), "tsan", "function", "argument")
+    assert (tmp_path / "starts").read_text().count("x") == 5
 
 
-def toolkit() -> Path | None:
-    """A CUDA toolkit's folder."""
-    nvcc = shutil.which("nvcc")
-    folders = [Path(os.environ.get("CUDA_HOME", "")), Path(nvcc or "").resolve().parent.parent]
-    folders += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"))]
-    return next((folder for folder in folders if (folder / "include" / "cuda_fp16.h").is_file()), None)
+def test_a_sanitizer_that_never_starts_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho 'FATAL: no shadow memory' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(build, "runner", lambda flavour: program)
+    monkeypatch.setattr(harness, "refused", harness.refused.__wrapped__)  # without what it remembers
+    with pytest.raises(pytest.skip.Exception, match="no program runs with tsan: FATAL: no shadow memory"):
+        harness.require("tsan")
+    monkeypatch.undo()
 
 
-needs_toolkit = pytest.mark.skipif(toolkit() is None, reason="no CUDA toolkit on this machine")
+def test_a_source_edited_while_it_is_compiled_is_compiled_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is kept under a state of the sources was made from that state."""
+    source, run, texts = tmp_path / "edited.cpp", build.subprocess.run, []
+    source.write_text("int before;\n")
 
+    def edit_first(*arguments: object, **options: object) -> object:
+        texts.append(source.read_text())
+        if len(texts) == 1:
+            source.write_text("int after;\n")
+        return run(*arguments, **options)
 
-@needs_toolkit
-@pytest.mark.parametrize("feature", FEATURES)
-def test_features_with_the_toolkits_headers(feature: str) -> None:
-    harness.run_function(features(*build.toolkit_flags(toolkit())), "plain", "simt_feature", feature)
+    build.version(build.compiler())
+    monkeypatch.setattr(build, "OUT", tmp_path / "build")
+    monkeypatch.setattr(build.subprocess, "run", edit_first)
+    result = build.compile_object(source, [])
+    assert texts == ["int before;\n", "int after;\n"]
+    assert b"after" in result.read_bytes()
+    assert list((tmp_path / "build").glob("edited-*")) == [result]
 
 
 def convert(library: Path, function: str, x: Tensor, result: torch.dtype) -> Tensor:
@@ -154,11 +244,11 @@ def hard_floats() -> Tensor:
     return bits.to(torch.uint32).view(torch.float32)
 
 
-@pytest.mark.parametrize("own", [True, pytest.param(False, marks=needs_toolkit)], ids=["own", "toolkit"])
+@pytest.mark.parametrize("variant", [PLAIN, TOOLKIT], ids=str)
 @pytest.mark.parametrize(("name", "dtype"), [("half", torch.float16), ("bfloat16", torch.bfloat16)])
-def test_half_types(name: str, dtype: torch.dtype, own: bool) -> None:
+def test_half_types(name: str, dtype: torch.dtype, variant: Variant) -> None:
     """As torch converts, in both directions; a NaN stays a NaN."""
-    library = features(*(() if own else build.toolkit_flags(toolkit())))
+    library = features(variant)
     x = hard_floats()
     found, expected = convert(library, f"simt_to_{name}", x, torch.int16).view(dtype), x.to(dtype)
     assert torch.equal(found.isnan(), expected.isnan())
@@ -175,5 +265,5 @@ def test_every_case_is_tested() -> None:
     source = (build.HERE / "cases.cu").read_text()
     listed = {f"{kernel}/{defect}" for kernel, defect in re.findall(r"CASE\((\w+), (\w+)\),", source)}
     assert listed == set(CAUGHT) | {f"{kernel}/none" for kernel in KERNELS}
-    checks = re.findall(r'\{"(\w+)", check_\w+\}', (build.HERE / "features.cu").read_text())
-    assert set(checks) == set(FEATURES)
+    checks = [re.findall(r'\{"(\w+)", check_\w+\}', path.read_text()) for path in FEATURE_SOURCES]
+    assert {check for found in checks for check in found} == set(FEATURES)

@@ -1,7 +1,7 @@
-"""Broken copies of the kernels: each has one barrier, index or mask spoilt, and the tests of its operator notice.
+"""Broken copies of the kernels: each has one barrier, index or mask spoilt, and the checks of its operator notice.
 
-It shows that the cases of an operator would see such a mistake. A mutant is built for float32 alone, and run in a
-process of its own, since it may do anything.
+It shows that a test of an operator would see such a mistake. A mutant is built for float32 alone, and run in a process
+of its own, since it may do anything.
 """
 
 from __future__ import annotations
@@ -13,19 +13,33 @@ from pathlib import Path
 import pytest
 import torch
 
-from ..ops.operators import CAUSAL_DWCONV2D, MULTI_ORDER_CONV, Operator, Shape, check_against_reference
+from ..compare import assert_agrees
+from ..ops.operators import (
+    BACKWARD_TOLERANCE,
+    CAUSAL_DWCONV2D,
+    CONV_BLOCK,
+    FORWARD_TOLERANCE,
+    MASK_RESIDUAL,
+    MULTI_ORDER_CONV,
+    Operator,
+    Shape,
+    cotangent,
+    double,
+    gradients,
+)
 from . import build, harness
 from .calls import OPERATORS
 
 pytestmark = harness.needs()
 
 SEEDS = range(4)
+PASSES = ("forward", "backward")
+KINDS = ("barrier", "index", "mask")
 
 # Where launchers choose the kernels of a dtype; with only one left, building takes a quarter of the time.
 DTYPES_FILE = "launch.cuh"
-ALL_DTYPES = "    case DType::f64: return f.template operator()<double>();\n"
 OTHER_DTYPES = (
-    ALL_DTYPES,
+    "    case DType::f64: return f.template operator()<double>();\n",
     "    case DType::f16: return f.template operator()<__half>();\n",
 )
 LAST_DTYPE = "return f.template operator()<__nv_bfloat16>();"
@@ -33,41 +47,53 @@ LAST_DTYPE = "return f.template operator()<__nv_bfloat16>();"
 
 @dataclass(frozen=True)
 class Mutant:
-    """A replacement for a piece of text that occurs once in a file of csrc/cuda."""
+    """A replacement for a piece of text that occurs once in a file of csrc/cuda; `part` is the pass that it spoils."""
 
     operator: Operator
-    shape: Shape
+    part: str
+    kind: str
     what: str
     file: str
     original: str
     replacement: str
 
     def __str__(self) -> str:
-        return f"{self.operator}-{self.what}".replace(" ", "-")
+        return f"{self.operator}-{self.part}-{self.kind}-{self.what}".replace(" ", "-")
 
 
-DWCONV = Shape(batch=1, frames=30, bins=257, channels=2, kernel=(7, 7))  # three chunks
-MULTI_ORDER = Shape(batch=1, frames=9, bins=21, channels=16, in_channels=5, order=3, kernel=(7, 7))
+# Large enough for several chunks, stages, tiles, and rows that are not aligned.
+SHAPES = {
+    CAUSAL_DWCONV2D: Shape(batch=1, frames=30, bins=257, channels=2, kernel=(7, 7)),
+    CONV_BLOCK: Shape(batch=1, frames=20, bins=35, channels=8, in_channels=5),
+    MULTI_ORDER_CONV: Shape(batch=1, frames=9, bins=21, channels=16, in_channels=5, order=3, kernel=(7, 7)),
+    MASK_RESIDUAL: Shape(batch=1, frames=20, bins=37),
+}
+
+MASK_LOADED = "  if constexpr (Backward) load_tile(d, a.d, at, bins);\n"
+
 MUTANTS = (
     Mutant(
         CAUSAL_DWCONV2D,
-        DWCONV,
-        "no barrier after loading",
+        "forward",
+        "barrier",
+        "none after loading",
         "causal_dwconv2d.cuh",
         "t + offset + kHistory, m.rows, [&](int i) { return slot(kHistory + i); });\n    __syncthreads();\n",
         "t + offset + kHistory, m.rows, [&](int i) { return slot(kHistory + i); });\n",
     ),
     Mutant(
         CAUSAL_DWCONV2D,
-        DWCONV,
-        "no barrier before the next chunk",
+        "forward",
+        "barrier",
+        "none before the next chunk",
         "causal_dwconv2d.cuh",
-        "    }\n    __syncthreads();\n    base = slot(m.rows);\n",
-        "    }\n    base = slot(m.rows);\n",
+        "    }\n    __syncthreads();\n    const int64_t left = at.end - t;\n",
+        "    }\n    const int64_t left = at.end - t;\n",
     ),
     Mutant(
         CAUSAL_DWCONV2D,
-        DWCONV,
+        "forward",
+        "index",
         "taps reversed",
         "depthwise.cuh",
         "w[(i - r) * K + j] * x[c + j]",
@@ -75,31 +101,125 @@ MUTANTS = (
     ),
     Mutant(
         CAUSAL_DWCONV2D,
-        DWCONV,
+        "forward",
+        "mask",
         "frames before the first not zero",
         "causal_dwconv2d.cuh",
         "const int before = int(first < 0 ? (first + count < 0 ? count : -first) : 0);",
         "const int before = 0;",
     ),
     Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "barrier",
+        "none before the ring is overwritten",
+        "causal_dwconv2d.cuh",
+        "    }\n    __syncthreads();\n    base = slot(m.rows);\n",
+        "    }\n    base = slot(m.rows);\n",
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "barrier",
+        "none before adding up the warps",
+        "causal_dwconv2d.cuh",
+        "    if (threadIdx.x % kWarp == 0) own[k] = sum;\n  }\n  __syncthreads();\n",
+        "    if (threadIdx.x % kWarp == 0) own[k] = sum;\n  }\n",
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "index",
+        "taps of the weight gradient reversed",
+        "depthwise.cuh",
+        "dw[(i - r) * K + j] += g[r][c] * x[c + j]",
+        "dw[(i - r) * K + j] += g[r][c] * x[c + K - 1 - j]",
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "mask",
+        "frames after the last not zero",
+        "causal_dwconv2d.cuh",
+        "const int inside = int(left < count ? (left < before ? before : left) : count);",
+        "const int inside = count;",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "forward",
+        "barrier",
+        "none before reading the ring",
+        "conv_block_forward.cuh",
+        "    __syncthreads();\n    if (own && channel < m.channels) {\n",
+        "    if (own && channel < m.channels) {\n",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "forward",
+        "index",
+        "columns of the depthwise convolution reversed",
+        "conv_block_tile.cuh",
+        "sum.at[j] += tap[3 * i + k] * x[i][j + k];",
+        "sum.at[j] += tap[3 * i + k] * x[i][j + 2 - k];",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "forward",
+        "mask",
+        "bias outside the plane",
+        "conv_block_forward.cuh",
+        "columns >> j & 1 ? h[i][j] + b.at[i] : C(0)",
+        "h[i][j] + b.at[i]",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "barrier",
+        "none before reading the ring of gradients",
+        "conv_block_backward.cuh",
+        "plane, m.sources, p.own);\n    __syncthreads();\n",
+        "plane, m.sources, p.own);\n",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "index",
+        "columns of the weight gradient reversed",
+        "conv_block_backward.cuh",
+        "tap[3 * i + k] += d.at[j] * x[i][j + k];",
+        "tap[3 * i + k] += d.at[j] * x[i][j + 2 - k];",
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "mask",
+        "gradients of the neighbouring strips counted",
+        "conv_block_backward.cuh",
+        "if (column == 0 || column > kConvOwn || p.bin + column >= m.bins) sum.at[j] = 0;",
+        "if (p.bin + column >= m.bins) sum.at[j] = 0;",
+    ),
+    Mutant(
         MULTI_ORDER_CONV,
-        MULTI_ORDER,
-        "no barrier between the rows",
+        "forward",
+        "barrier",
+        "none between the cascade's rows",
         "multi_order_conv_cascade.cuh",
         "      u += m.bins;\n    }\n    __syncthreads();\n",
         "      u += m.bins;\n    }\n",
     ),
     Mutant(
         MULTI_ORDER_CONV,
-        MULTI_ORDER,
-        "bias outside the plane",
-        "multi_order_conv_cascade.cuh",
-        "        if (mask >> c & 1) shared[out.at + c] = sum[c];",
-        "        shared[out.at + c] = sum[c];",
+        "forward",
+        "barrier",
+        "none before a product",
+        "multi_order_conv_gates.cuh",
+        "    __syncthreads();\n    accumulate_product(",
+        "    accumulate_product(",
     ),
     Mutant(
         MULTI_ORDER_CONV,
-        MULTI_ORDER,
+        "forward",
+        "index",
         "wrong gate",
         "multi_order_conv_gates.cuh",
         "(a.factor(k + 1) + first)",
@@ -107,19 +227,102 @@ MUTANTS = (
     ),
     Mutant(
         MULTI_ORDER_CONV,
-        MULTI_ORDER,
-        "no barrier before the gates' weight gradient",
+        "forward",
+        "mask",
+        "bias outside the plane",
+        "multi_order_conv_cascade.cuh",
+        "        if (column + c < p.plane_end) out.at[c] = sum[c];",
+        "        out.at[c] = sum[c];",
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "barrier",
+        "none between the rows of the cascade's gradient",
+        "multi_order_conv_gradient.cuh",
+        "      dh += m.bins;\n    }\n    __syncthreads();\n",
+        "      dh += m.bins;\n    }\n",
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "barrier",
+        "none before the gates' weight gradient",
         "multi_order_conv_gates_backward.cuh",
         "      __syncthreads();\n      gate_weight_gradient",
         "      gate_weight_gradient",
     ),
     Mutant(
         MULTI_ORDER_CONV,
-        MULTI_ORDER,
+        "backward",
+        "index",
+        "taps of the weight gradient reversed",
+        "multi_order_conv_stencil.cuh",
+        "r.tap[i * K + j] += r.row[i][c] * xs[c + j]",
+        "r.tap[i * K + j] += r.row[i][c] * xs[c + K - 1 - j]",
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "mask",
         "gradients after the last frame not zero",
         "multi_order_conv_gradient.cuh",
         "      if (gu_next < left)\n        load_gu",
         "      if (true)\n        load_gu",
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "forward",
+        "barrier",
+        "none after loading",
+        "mask_residual.cuh",
+        MASK_LOADED + "  __syncthreads();\n",
+        MASK_LOADED,
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "forward",
+        "index",
+        "every frame of a pack put into the first",
+        "mask_residual.cuh",
+        "if (v < count) tile.put(t + v, f, {",
+        "if (v < count) tile.put(t, f, {",
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "forward",
+        "mask",
+        "points that do not exist put",
+        "mask_residual.cuh",
+        "if (k >= slot.begin && k < slot.end) x.put(t, bin(k), value);",
+        "x.put(t, bin(k), value);",
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "backward",
+        "barrier",
+        "none before storing",
+        "mask_residual.cuh",
+        "  __syncthreads();\n  store_tile(",
+        "  store_tile(",
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "backward",
+        "index",
+        "the gradient's tile over the spectrogram's",
+        "mask_residual.cuh",
+        "d{x.real + 2 * kFrames * m.pitch, m.pitch}",
+        "d{x.real + kFrames * m.pitch, m.pitch}",
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "backward",
+        "mask",
+        "gradients stored beyond a row",
+        "mask_residual.cuh",
+        "(a.dhead[i] + row + at.first, dhead[i], at.begin, at.end)",
+        "(a.dhead[i] + row + at.first, dhead[i], 0, W)",
     ),
 )
 
@@ -142,11 +345,20 @@ def copy_sources(folder: Path) -> Path:
     return cuda
 
 
-def check(operator: Operator, shape: Shape, folder: Path) -> None:
-    """Result and gradients, in several schedules; raises whatever shows that something is wrong."""
+def check(operator: Operator, part: str, folder: Path) -> None:
+    """One pass against the reference in several schedules; raises whatever shows that something is wrong."""
+    shape, dtype = SHAPES[operator], torch.float32
+    tensors = operator.inputs(shape, dtype=dtype)
+    arguments, dy = operator.arguments(tensors), cotangent(torch.empty(operator.result_size(shape), dtype=dtype))
+    exact, expected = gradients(operator.reference, double(tensors), dy)
     for seed in SEEDS:
-        emulated = harness.emulated(operator, folder=folder, seed=seed, isolated=True)
-        check_against_reference(emulated, shape, torch.float32, "cpu")
+        if part == "forward":
+            y = harness.run(operator.name, *arguments, folder=folder, seed=seed, flavour="quick")
+            assert_agrees(y, exact, FORWARD_TOLERANCE[dtype], "result")
+        else:
+            found = harness.run(f"{operator.name}_backward", dy, *arguments, folder=folder, seed=seed, flavour="quick")
+            for name, gradient in zip(expected, harness.flat(found), strict=True):
+                assert_agrees(gradient, expected[name], BACKWARD_TOLERANCE[dtype], f"gradient of {name}")
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, marks=harness.needs(m.operator.name), id=str(m)) for m in MUTANTS])
@@ -154,22 +366,17 @@ def test_mutants_are_caught(mutant: Mutant, tmp_path: Path) -> None:
     cuda = copy_sources(tmp_path)
     replace_once(cuda / mutant.file, mutant.original, mutant.replacement)
     with pytest.raises((AssertionError, harness.EmulationError)):
-        check(mutant.operator, mutant.shape, cuda)
+        check(mutant.operator, mutant.part, cuda)
 
 
-@pytest.mark.parametrize(
-    ("operator", "shape"),
-    [
-        pytest.param(m.operator, m.shape, marks=harness.needs(m.operator.name), id=f"{m.operator}-{m.shape}")
-        for m in {(m.operator, m.shape): m for m in MUTANTS}.values()
-    ],
-)
-def test_unbroken_copies_pass(operator: Operator, shape: Shape, tmp_path: Path) -> None:
-    check(operator, shape, copy_sources(tmp_path))
+@pytest.mark.parametrize("part", PASSES)
+@pytest.mark.parametrize("operator", [pytest.param(o, marks=harness.needs(o.name), id=str(o)) for o in SHAPES])
+def test_unbroken_copies_pass(operator: Operator, part: str, tmp_path: Path) -> None:
+    check(operator, part, copy_sources(tmp_path))
 
 
 def test_every_operator_has_mutants() -> None:
-    """A barrier, an index and a mask at least."""
-    for name in OPERATORS:
-        if build.operator_sources(name):
-            assert sum(m.operator.name == name for m in MUTANTS) >= 3
+    """A barrier, an index and a mask of either pass."""
+    planted = {(m.operator.name, m.part, m.kind) for m in MUTANTS}
+    names = [name for name in OPERATORS if build.operator_sources(name)]
+    assert planted >= {(name, part, kind) for name in names for part in PASSES for kind in KINDS}

@@ -6,7 +6,7 @@
 
 #ifdef SIMT_USE_CUDA_HEADERS
 
-#include <driver_types.h>
+#include <cuda_runtime_api.h>
 #include <vector_functions.h>
 #include <vector_types.h>
 
