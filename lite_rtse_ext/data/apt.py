@@ -1,0 +1,163 @@
+"""Debian packages without installing them: fetched and verified by apt, unpacked by dpkg-deb, as an ordinary user.
+
+apt's lists and caches are kept in the target folder, so that neither administrator's rights nor an up-to-date system
+list are needed. What apt fetches it checks against the signed index of its release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+__all__ = ["NEWER_SUITE", "FetchError", "fetch", "sha256", "unpack"]
+
+NEWER_SUITE = "trixie"
+"""The first Debian release that has every package wanted; Ubuntu's own releases have them all."""
+
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_MOST_LINES = 3
+
+
+class FetchError(RuntimeError):
+    """A package that can't be fetched or unpacked; the message says what apt said."""
+
+
+def fetch(
+    names: Iterable[str],
+    folder: Path,
+    *,
+    suite: str = NEWER_SUITE,
+    offline: bool = False,
+    report: Callable[[str], None] = print,
+) -> dict[str, Path]:
+    """Have the .deb files of some packages in a folder; those that are there already are kept.
+
+    Args:
+        names: of the packages.
+        folder: made if it doesn't exist.
+        suite: the Debian release for packages that the system's sources don't have.
+        offline: take what is there, fetch nothing.
+        report: is called with a line about each step.
+
+    Returns:
+        The file of each package.
+
+    Raises:
+        FetchError: a package can't be had.
+    """
+    names = list(names)
+    if offline:
+        missing = [name for name in names if _archive(folder, name) is None]
+        if missing:
+            raise FetchError(f"{folder}: has no .deb of {', '.join(missing)}")
+    else:
+        _fetch_missing(names, folder, suite, report)
+    archives = {name: _archive(folder, name) for name in names}
+    return {name: path for name, path in archives.items() if path is not None}
+
+
+def _fetch_missing(names: list[str], folder: Path, suite: str, report: Callable[[str], None]) -> None:
+    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise FetchError(f"{tool} was not found: this needs Debian, Ubuntu or a system made from them")
+    names = [name for name in names if _archive(folder, name) is None]
+    if not names:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    report("apt: reading the package lists of the system's sources")
+    own = _private_apt(folder / "apt")
+    _run(["apt-get", "-qq", *own, "update"])
+    here = [name for name in names if _knows(own, name)]
+    if here:
+        report(f"apt: fetching {', '.join(here)}")
+        _download(own, here, folder)
+    elsewhere = [name for name in names if name not in here]
+    if elsewhere:
+        report(f"apt: fetching {', '.join(elsewhere)} from Debian {suite}")
+        newer = _newer_suite(own, folder / f"apt-{suite}", suite)
+        _run(["apt-get", "-qq", *newer, "update"])
+        _download(newer, elsewhere, folder)
+    shutil.rmtree(folder / "apt")
+    shutil.rmtree(folder / f"apt-{suite}", ignore_errors=True)
+
+
+def _download(options: list[str], names: list[str], folder: Path) -> None:
+    """apt-get writes into its working folder, under the final name only once a file is complete and verified."""
+    partial = folder / "partial"
+    partial.mkdir(exist_ok=True)
+    for name in names:
+        _run(["apt-get", "-qq", *options, "download", name], partial)
+        archive = _archive(partial, name)
+        if archive is None:
+            raise FetchError(f"{name}: apt-get download left no .deb file")
+        os.replace(archive, folder / archive.name)
+    shutil.rmtree(partial)
+
+
+def _private_apt(folder: Path) -> list[str]:
+    """Options that give apt lists and a cache of its own, with the system's sources and keys."""
+    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+    options = [f"Dir::State::lists={folder / 'lists'}", f"Dir::Cache={folder / 'cache'}"]
+    if os.geteuid() == 0:  # as root apt would drop to a user who may not write here
+        options.append("APT::Sandbox::User=root")
+    return [part for option in options for part in ("-o", option.replace(str(folder), str(folder.resolve())))]
+
+
+def _newer_suite(own: list[str], folder: Path, suite: str) -> list[str]:
+    """Options for one release of Debian, from the site that the system's own packages come from."""
+    targets = _run(
+        ["apt-get", *own, "indextargets", "--format", "$(SITE) $(ORIGIN)", "Created-By: Packages"]
+    ).splitlines()
+    site = next((line.split()[0] for line in targets if line.endswith(" Debian")), None)
+    if site is None:
+        raise FetchError(f"the system's apt sources name no Debian site to take {suite} from")
+    options = _private_apt(folder)
+    sources = folder / "sources.list"
+    sources.write_text(f"deb [signed-by={_KEYRING}] {site} {suite} main\n", encoding="utf-8")
+    return [*options, "-o", f"Dir::Etc::SourceList={sources.resolve()}", "-o", "Dir::Etc::SourceParts=/dev/null"]
+
+
+def _knows(options: list[str], name: str) -> bool:
+    found = subprocess.run(["apt-cache", *options, "show", name], capture_output=True, text=True, check=False)
+    return found.returncode == 0 and bool(found.stdout.strip())
+
+
+def _archive(folder: Path, name: str) -> Path | None:
+    """The newest .deb of a package in a folder."""
+    found = sorted(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a .deb file.
+
+    Raises:
+        FetchError: it is damaged.
+    """
+    try:
+        _run(["dpkg-deb", "--extract", str(archive), str(folder)])
+    except FetchError as error:
+        raise FetchError(f"{archive}: damaged; delete it and run again ({error})") from error
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _run(command: list[str], folder: Path | None = None) -> str:
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()][:_MOST_LINES]
+        raise FetchError(f"{command[0]} failed: {' '.join(said) or f'exit code {done.returncode}'}")
+    return done.stdout

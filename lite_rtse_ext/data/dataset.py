@@ -1,0 +1,278 @@
+"""What a training loop reads: examples drawn on the fly, and the fixed ones of validation and test.
+
+An example depends on the seed, the epoch and its place in the epoch alone; not on the number of workers or processes,
+nor on where a run was interrupted. So a resumed run sees what an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.data import mixing
+from lite_rtse_ext.data.audiofile import AudioCache
+from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
+from lite_rtse_ext.data.mixing import MixingOptions
+
+__all__ = ["Example", "ExampleSampler", "FixedExamples", "TrainingExamples"]
+
+_Samples = NDArray[np.float32]
+_MOST_TRIES = 100
+_PAUSE_SECONDS = 0.5
+
+
+class Example(NamedTuple):
+    """Noisy and clean waveform, ``(samples,)`` each, 16 kHz, float32."""
+
+    noisy: Tensor
+    clean: Tensor
+
+
+class TrainingExamples(Dataset[Example]):
+    """Examples of one length, drawn on the fly.
+
+    From a manifest with training pairs, stretches of those; else mixtures of its speech and noise. Its index is
+    ``(epoch, place)``, as :class:`ExampleSampler` gives it.
+
+    Args:
+        manifest: the data.
+        options: how examples are drawn.
+        seed: of everything drawn.
+        refuse_damaged: raise what a damaged file raises; otherwise it is named in a warning and another one taken.
+        cache_megabytes: memory for files read before, in each worker.
+
+    Raises:
+        ManifestError: the manifest has nothing to train on.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        options: MixingOptions,
+        seed: int,
+        refuse_damaged: bool = False,
+        cache_megabytes: float = 0.0,
+    ) -> None:
+        self.manifest, self.options, self.seed, self.refuse_damaged = manifest, options, seed, refuse_damaged
+        self._cache = AudioCache(cache_megabytes)
+        self._damaged: set[str] = set()
+        self._pairs = [pair for pair in manifest.pairs if pair.split == "train"]
+        self._speech = manifest.select("speech", "train")
+        self._rooms = manifest.select("room", "train")
+        self._noises: dict[str, list[Clip]] = {}
+        for clip in manifest.select("noise", "train"):
+            self._noises.setdefault(clip.label, []).append(clip)
+        self._labels = sorted(self._noises)
+        if not self._pairs and not (self._speech and self._noises):
+            raise ManifestError(f"{manifest.root}: nothing to train on: neither pairs nor both speech and noise")
+        unknown = sorted(set(options.noise_weights) - set(self._labels))
+        if unknown:
+            raise ManifestError(f"noise_weights: no noise of the kind {', '.join(unknown)}; known: {self._labels}")
+        weights = np.array([options.noise_weights.get(label, 1.0) for label in self._labels])
+        self._label_weights = weights / weights.sum() if len(weights) else weights
+
+    def __len__(self) -> int:
+        """Number of utterances, each of which begins one example an epoch."""
+        return len(self._pairs or self._speech)
+
+    def __getitem__(self, index: tuple[int, int]) -> Example:
+        epoch, place = index
+        random = np.random.default_rng((self.seed, epoch, place))
+        for _ in range(_MOST_TRIES):
+            try:
+                noisy, clean = self._pair(place, epoch, random) if self._pairs else self._mix(place, epoch, random)
+            except (OSError, AudioError) as error:
+                if self.refuse_damaged:
+                    raise
+                self._warn(str(error))
+                place = int(random.integers(len(self)))
+                continue
+            return Example(torch.from_numpy(noisy), torch.from_numpy(clean))
+        raise ManifestError(f"{self.manifest.root}: {_MOST_TRIES} examples in a row could not be read")
+
+    def _warn(self, message: str) -> None:
+        if message not in self._damaged:
+            self._damaged.add(message)
+            warnings.warn(f"skipped: {message}", stacklevel=3)
+
+    def _utterance(self, place: int, epoch: int) -> int:
+        """Every utterance once an epoch, in an order of its own; a longer epoch goes round again."""
+        lap, place = divmod(place, len(self))
+        return int(np.random.default_rng((self.seed, epoch, lap, len(self))).permutation(len(self))[place])
+
+    def _read(self, clip: Clip) -> _Samples:
+        return self._cache.read(self.manifest.path(clip.path), clip.frames)
+
+    def _pair(self, place: int, epoch: int, random: np.random.Generator) -> tuple[_Samples, _Samples]:
+        pair, length = self._pairs[self._utterance(place, epoch)], self.options.samples
+        start = int(random.integers(max(1, pair.frames - length + 1)))
+        count = min(length, pair.frames)
+        both = [
+            self._cache.read(self.manifest.path(path), pair.frames, start, count) for path in (pair.noisy, pair.clean)
+        ]
+        noisy, clean = (np.pad(samples, (0, length - count)) for samples in both)
+        return noisy, clean
+
+    def _mix(self, place: int, epoch: int, random: np.random.Generator) -> tuple[_Samples, _Samples]:
+        options = self.options
+        clean = self._speech_stretch(self._speech[self._utterance(place, epoch)], random)
+        noise = self._noise(random)
+        if self._rooms and random.random() < options.room:
+            clean, noise = self._in_rooms(clean, noise, random)
+        level = 10 ** (random.uniform(*options.speech_dbfs) / 20) / max(mixing.rms(clean), 1e-6)
+        clean = clean * np.float32(level)
+        noise = mixing.mix_at(clean, noise, random.uniform(*options.snr_db))
+        what = random.random()
+        if what < options.no_noise:
+            noise = np.zeros_like(noise)
+        elif what < options.no_noise + options.no_speech:
+            clean = np.zeros_like(clean)
+        noisy = clean + noise
+        if random.random() < options.band_limit:
+            cutoff = random.uniform(*options.band_limit_hz)
+            noisy, clean = mixing.band_limit(noisy, cutoff), mixing.band_limit(clean, cutoff)
+        peak = max(1.0, float(np.abs(noisy).max()))
+        return noisy / np.float32(peak), clean / np.float32(peak)
+
+    def _in_rooms(self, clean: _Samples, noise: _Samples, random: np.random.Generator) -> tuple[_Samples, _Samples]:
+        responses = [self._read(self._rooms[random.integers(len(self._rooms))]) for _ in range(2)]
+        return mixing.reverberate(clean, responses[0]), mixing.reverberate(noise, responses[1])
+
+    def _speech_stretch(self, clip: Clip, random: np.random.Generator) -> _Samples:
+        """A stretch of speech; short utterances are followed by others of the same voice, after a pause."""
+        options, length = self.options, self.options.samples
+        factor = random.uniform(*options.speed)
+        parts: list[_Samples] = []
+        have = 0
+        same_voice = [other for other in self._speech if other.label == clip.label]
+        while have < length:
+            samples = mixing.change_speed(self._read(clip), factor)
+            if not parts:
+                samples = samples[int(random.integers(max(1, len(samples) - length + 1))) :]
+            pause = np.zeros(int(random.uniform(0, _PAUSE_SECONDS) * 16_000), np.float32)
+            parts += [samples, pause] if random.random() < 0.5 else [pause, samples]
+            have += len(samples) + len(pause)
+            clip = same_voice[random.integers(len(same_voice))]
+        return mixing.equalise(np.concatenate(parts)[:length], options.speech_equaliser_db, random)
+
+    def _noise(self, random: np.random.Generator) -> _Samples:
+        options = self.options
+        chances = np.array(options.noises) / sum(options.noises)
+        count = 1 + int(random.choice(len(chances), p=chances))
+        total = np.zeros(options.samples, np.float32)
+        for _ in range(count):
+            noise = self._babble(random) if random.random() < options.babble else self._one_noise(random)
+            noise = mixing.equalise(noise, options.noise_equaliser_db, random)
+            total += noise / np.float32(max(mixing.rms(noise), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
+        return total
+
+    def _one_noise(self, random: np.random.Generator) -> _Samples:
+        """A kind of noise, and of that kind clips until there is enough."""
+        length = self.options.samples
+        clips = self._noises[self._labels[random.choice(len(self._labels), p=self._label_weights)]]
+        factor = random.uniform(*self.options.noise_speed)
+        parts, have = [], 0
+        while have < length:
+            clip = clips[random.integers(len(clips))]
+            wanted = round(length * factor) + 1
+            start = int(random.integers(max(1, clip.frames - wanted + 1)))
+            count = min(wanted, clip.frames - start)
+            samples = self._cache.read(self.manifest.path(clip.path), clip.frames, start, count)
+            parts.append(mixing.change_speed(samples, factor))
+            if clip.frames < 16_000:  # a single event, like a key
+                parts.append(np.zeros(int(random.uniform(0, 0.3) * 16_000), np.float32))
+            have += sum(map(len, parts[-2:])) if clip.frames < 16_000 else len(parts[-1])
+        return np.concatenate(parts)[:length]
+
+    def _babble(self, random: np.random.Generator) -> _Samples:
+        options = self.options
+        total = np.zeros(options.samples, np.float32)
+        for _ in range(int(random.integers(options.babble_voices[0], options.babble_voices[1] + 1))):
+            clip = self._speech[random.integers(len(self._speech))]
+            voice = mixing.cut(
+                mixing.change_speed(self._read(clip), random.uniform(0.8, 1.25)), options.samples, random
+            )
+            total += voice / np.float32(max(mixing.rms(voice), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
+        return total
+
+
+class ExampleSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of indices ``(epoch, place)``: a batch is spread over the processes, each of which gets its share.
+
+    An iteration goes from where the run is to the end of the epoch.
+
+    Args:
+        batches: number of them in an epoch.
+        batch_size: examples in a batch, of one process.
+        rank: of this process.
+        processes: number of processes.
+        done: tells how many batches the run has taken so far, in all epochs.
+    """
+
+    def __init__(
+        self, batches: int, batch_size: int, rank: int = 0, processes: int = 1, done: Callable[[], int] = int
+    ) -> None:
+        self.batches, self.batch_size, self.rank, self.processes, self.done = batches, batch_size, rank, processes, done
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first = divmod(self.done(), self.batches)
+        starts = [(batch * self.processes + self.rank) * self.batch_size for batch in range(first, self.batches)]
+        return iter([[(epoch, place) for place in range(start, start + self.batch_size)] for start in starts])
+
+
+class FixedExamples(Dataset[Example]):
+    """The fixed mixtures and pairs of a split, whole, each of its own length.
+
+    Args:
+        manifest: the data.
+        split: valid or test.
+
+    Raises:
+        ManifestError: the split has none.
+    """
+
+    def __init__(self, manifest: Manifest, split: str) -> None:
+        self.manifest = manifest
+        self.entries = manifest.fixed(split)
+        if not self.entries:
+            raise ManifestError(f"{manifest.root}: no mixtures or pairs in the split {split}")
+        self._frames = {clip.path: clip.frames for clip in manifest.clips}
+        self._cache = AudioCache()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Example:
+        """Raises OSError or AudioError, which name the file, where one is missing or damaged."""
+        entry = self.entries[index]
+        noisy, clean = self._pair(entry) if isinstance(entry, Pair) else self._mixture(entry)
+        return Example(torch.from_numpy(noisy), torch.from_numpy(clean))
+
+    def _file(self, path: str) -> Path:
+        return self.manifest.path(path)
+
+    def _pair(self, pair: Pair) -> tuple[_Samples, _Samples]:
+        read = self._cache.read
+        return read(self._file(pair.noisy), pair.frames), read(self._file(pair.clean), pair.frames)
+
+    def _mixture(self, mixture: Mixture) -> tuple[_Samples, _Samples]:
+        speech = self._cache.read(self._file(mixture.speech), self._frames[mixture.speech])
+        noise = self._cache.read(
+            self._file(mixture.noise), self._frames[mixture.noise], mixture.noise_start, len(speech)
+        )
+        noisy = speech + mixing.mix_at(speech, noise, mixture.snr_db)
+        peak = max(1.0, float(np.abs(noisy).max()))
+        return noisy / np.float32(peak), speech / np.float32(peak)

@@ -1,0 +1,125 @@
+"""Noisy speech out of clean speech and noise, on the fly: what an example is made of is drawn from one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+
+__all__ = ["MixingOptions", "band_limit", "change_speed", "cut", "equalise", "mix_at", "reverberate", "rms"]
+
+_Samples = NDArray[np.float32]
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class MixingOptions:
+    """How training examples are drawn. A pair is a range, drawn from evenly.
+
+    Args:
+        seconds: length of an example.
+        snr_db: ratio of the powers of speech and noise.
+        speech_dbfs: level of the speech, its power over the whole example.
+        noises: how many noises are added up; the chance of 1, 2, 3 … of them.
+        babble: chance that a noise is several other training utterances at once.
+        babble_voices: how many they are.
+        speed: factor on the speed of speech, and its pitch with it.
+        noise_speed: the same for noise.
+        noise_equaliser_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
+        speech_equaliser_db: the same for speech.
+        band_limit: chance that an example, clean side too, has nothing above a random cutoff.
+        band_limit_hz: range of that cutoff.
+        room: chance that speech and noise go through room responses, where the manifest has some.
+        no_noise: chance that nothing is added.
+        no_speech: chance that there is no speech, only noise.
+    """
+
+    seconds: float = 4.0
+    snr_db: tuple[float, float] = (-5.0, 20.0)
+    speech_dbfs: tuple[float, float] = (-35.0, -15.0)
+    noises: tuple[float, ...] = (0.7, 0.3)
+    babble: float = 0.0
+    babble_voices: tuple[int, int] = (6, 10)
+    speed: tuple[float, float] = (1.0, 1.0)
+    noise_speed: tuple[float, float] = (1.0, 1.0)
+    noise_equaliser_db: float = 0.0
+    speech_equaliser_db: float = 0.0
+    band_limit: float = 0.0
+    band_limit_hz: tuple[float, float] = (3400.0, 7500.0)
+    room: float = 0.0
+    no_noise: float = 0.0
+    no_speech: float = 0.0
+    noise_weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Length of an example in samples."""
+        return round(self.seconds * SAMPLE_RATE_HZ)
+
+
+def rms(samples: _Samples) -> float:
+    """Root of the mean power."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+
+
+def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
+    """The noise scaled so that the powers of speech and noise, over all samples, have this ratio.
+
+    Silent noise stays silent; for silent speech the noise is left as it is.
+    """
+    power, noise_power = rms(speech), rms(noise)
+    if power < _TINY or noise_power < _TINY:
+        return noise
+    scaled: _Samples = noise * np.float32(power / noise_power * 10 ** (-snr_db / 20))
+    return scaled
+
+
+def cut(samples: _Samples, length: int, random: np.random.Generator) -> _Samples:
+    """A stretch of a signal from a random place; a shorter one is repeated from there on, without end."""
+    start = int(random.integers(max(1, len(samples) - length + 1)))
+    if len(samples) >= length:
+        return samples[start : start + length]
+    turned = np.roll(samples, -int(random.integers(len(samples))))
+    return np.asarray(np.resize(turned, length), np.float32)
+
+
+def change_speed(samples: _Samples, factor: float) -> _Samples:
+    """Play a signal faster (factor above 1) or slower; its pitch goes with it."""
+    if factor == 1.0:
+        return samples
+    return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, quality="MQ"), np.float32)
+
+
+def equalise(samples: _Samples, range_db: float, random: np.random.Generator) -> _Samples:
+    """A random smooth filter: gains within ± ``range_db`` at six frequencies an octave apart or so, between them
+    straight lines over the logarithm of frequency. Without phase."""
+    if range_db == 0.0:
+        return samples
+    corners_hz = np.array([100.0, 300.0, 800.0, 1800.0, 3500.0, 7000.0])
+    gains_db = random.uniform(-range_db, range_db, len(corners_hz))
+    size = len(samples)
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)
+    gain = 10 ** (np.interp(np.log(frequencies), np.log(corners_hz), gains_db) / 20)
+    return np.fft.irfft(spectrum * gain, size).astype(np.float32)
+
+
+def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
+    """Take away what is above a frequency, over a slope of 10 % of it. Without phase."""
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
+    gain = np.clip((1.1 * cutoff_hz - frequencies) / (0.1 * cutoff_hz), 0.0, 1.0)
+    return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
+
+
+def reverberate(samples: _Samples, response: _Samples) -> _Samples:
+    """Speech in a room: convolved with its response, whose first strongest sample is taken as no delay."""
+    direct = int(np.argmax(np.abs(response)))
+    response = response[direct:]
+    size = len(samples) + len(response) - 1
+    product = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(product, size)[: len(samples)].astype(np.float32)

@@ -1,0 +1,90 @@
+"""Pictures of results: gains by SNR and by noise, every recording's figures, and spectrograms."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
+from lite_rtse_ext.evaluate.metrics import METRICS, UNITS
+from lite_rtse_ext.evaluate.run import Result
+from lite_rtse_ext.evaluate.summary import by
+from lite_rtse_ext.files import replacing
+
+__all__ = ["plot_gains", "plot_recordings", "plot_spectrograms"]
+
+_FLOOR_DB, _CEILING_DB = -60.0, 30.0
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+    from matplotlib import pyplot
+
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    pyplot.close(figure)
+
+
+def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
+    """Gain of each metric by SNR (above) and kind of noise (below), with 95 % confidence intervals."""
+    groups = {"SNR in dB": by(results, lambda r: r.snr_db), "noise": by(results, lambda r: r.label)}
+    figure, rows = _figure(len(groups), len(METRICS), (12, 7))
+    for row, (title, summaries) in zip(rows, groups.items(), strict=True):
+        for axes, name in zip(row, METRICS, strict=True):
+            present = {key: each[name].improvement for key, each in summaries.items() if name in each}
+            means = [mean.value for mean in present.values()]
+            errors = [(mean.high - mean.low) / 2 if mean.count > 1 else 0.0 for mean in present.values()]
+            labels = [f"{key:g}" if isinstance(key, float) else str(key) for key in present]
+            axes.bar(labels, means, yerr=errors, capsize=4, color="tab:blue")
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set(xlabel=title, ylabel=f"gain: {UNITS[name]}")
+            axes.tick_params(axis="x", rotation=90 if len(labels) > 6 else 0)
+    _save(figure, path)
+
+
+def plot_recordings(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
+    """Each recording's figures, enhanced over noisy; above the line it gained."""
+    figure, rows = _figure(1, len(METRICS), (12, 4.2))
+    labels = sorted({result.label or "unknown" for result in results})
+    for axes, name in zip(rows[0], METRICS, strict=True):
+        for label in labels:
+            points = [
+                (r.noisy[name], r.enhanced[name])
+                for r in results
+                if (r.label or "unknown") == label and name in r.noisy and name in r.enhanced
+            ]
+            if points:
+                axes.scatter(*zip(*points, strict=True), s=14, label=label)
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
+        axes.set(xlabel=f"noisy: {UNITS[name]}", ylabel="enhanced")
+    rows[0][0].legend(fontsize="small")
+    _save(figure, path)
+
+
+def plot_spectrograms(waveforms: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Spectrograms of waveforms ``(samples,)`` one above the other, on one scale."""
+    figure, rows = _figure(len(waveforms), 1, (10, 2.7 * len(waveforms)), sharex=True)
+    for axes, (title, waveform) in zip(rows[:, 0], waveforms.items(), strict=True):
+        level_db = 20 * torch.log10(stft(waveform).abs().clamp_min(1e-5))
+        extent = (0, len(waveform) / SAMPLE_RATE_HZ, 0, SAMPLE_RATE_HZ / 2000)
+        image = axes.imshow(
+            np.asarray(level_db), origin="lower", aspect="auto", extent=extent, vmin=_FLOOR_DB, vmax=_CEILING_DB,
+            cmap="magma",
+        )  # fmt: skip
+        axes.set(title=title, ylabel="frequency in kHz")
+    rows[-1, 0].set_xlabel("time in seconds")
+    figure.colorbar(image, ax=list(rows[:, 0]), label="level in dB")
+    _save(figure, path)

@@ -1,0 +1,125 @@
+"""Results in sum: means with their confidence intervals, over all and by SNR and kind of noise."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lite_rtse_ext.evaluate.metrics import METRICS, UNITS
+from lite_rtse_ext.evaluate.run import Result
+from lite_rtse_ext.files import replacing
+
+__all__ = ["CONFIDENCE", "Mean", "Summary", "by", "summarise", "table", "write_json"]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean and the interval that holds the true one with 95 % confidence, by Student's t; of one value it has none.
+
+    Args:
+        value: the mean.
+        low, high: ends of the interval.
+        count: of the values.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        """The mean of some values, at least one."""
+        mean = float(np.mean(values))
+        if len(values) < 2:
+            return cls(mean, math.nan, math.nan, len(values))
+        error = float(stats.sem(values))
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+        return cls(mean, mean - half, mean + half, len(values))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over some recordings, those where it could be computed on both sides."""
+
+    noisy: Mean
+    enhanced: Mean
+    improvement: Mean
+
+
+def summarise(results: Iterable[Result]) -> dict[str, Summary]:
+    """Each metric's summary; metrics that could be computed nowhere are left out."""
+    results = list(results)
+    summaries = {}
+    for name in METRICS:
+        both = [(r.noisy[name], r.enhanced[name]) for r in results if name in r.noisy and name in r.enhanced]
+        if both:
+            noisy, enhanced = (list(side) for side in zip(*both, strict=True))
+            gains = [after - before for before, after in both]
+            summaries[name] = Summary(Mean.of(noisy), Mean.of(enhanced), Mean.of(gains))
+    return summaries
+
+
+def by(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, dict[str, Summary]]:
+    """Summaries of groups, in the order of their keys; recordings whose key isn't known are left out."""
+    groups: dict[Any, list[Result]] = {}
+    for result in results:
+        if key(result) is not None:
+            groups.setdefault(key(result), []).append(result)
+    return {each: summarise(groups[each]) for each in sorted(groups)}
+
+
+def write_json(results: Sequence[Result], path: str | os.PathLike[str], about: dict[str, Any]) -> None:
+    """All summaries as JSON, with what they are about."""
+    content = {
+        **about,
+        "recordings": len(results),
+        "recordings_with_errors": sum(bool(result.errors) for result in results),
+        "confidence": CONFIDENCE,
+        "all": _plain(summarise(results)),
+        "by_snr_db": {f"{key:g}": _plain(each) for key, each in by(results, lambda r: r.snr_db).items()},
+        "by_noise": {key: _plain(each) for key, each in by(results, lambda r: r.label).items()},
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(summaries: dict[str, Summary]) -> dict[str, Any]:
+    def numbers(mean: Mean) -> dict[str, Any]:
+        ends = {"low": mean.low, "high": mean.high} if mean.count > 1 else {"low": None, "high": None}
+        return {"mean": mean.value, **ends, "count": mean.count}
+
+    sides = ("noisy", "enhanced", "improvement")
+    return {name: {side: numbers(getattr(each, side)) for side in sides} for name, each in summaries.items()}
+
+
+def table(results: Sequence[Result]) -> str:
+    """The summaries as text, a line for all, each SNR and each kind of noise."""
+    groups = {"all": summarise(results)}
+    groups |= {f"{key:g} dB": each for key, each in by(results, lambda r: r.snr_db).items()}
+    groups |= {str(key): each for key, each in by(results, lambda r: r.label).items()}
+    width = max(map(len, groups)) + 2
+    lines = [" " * width + "".join(f"{UNITS[name]:^34}" for name in METRICS)]
+    lines.append(" " * width + f"{'noisy':>8}{'enhanced':>10}{'gain':>16}" * len(METRICS))
+    for title, summaries in groups.items():
+        cells = [_cell(summaries.get(name), 2 if name != "stoi" else 3) for name in METRICS]
+        lines.append(f"{title:<{width}}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _cell(summary: Summary | None, digits: int) -> str:
+    if summary is None:
+        return f"{'–':>8}{'–':>10}{'–':>16}"
+    gain = summary.improvement
+    spread = f" ± {(gain.high - gain.low) / 2:.{digits}f}" if gain.count > 1 else ""
+    text = f"{gain.value:+.{digits}f}{spread}"
+    return f"{summary.noisy.value:>8.{digits}f}{summary.enhanced.value:>10.{digits}f}{text:>16}"

@@ -1,0 +1,65 @@
+"""The network that a recipe describes."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+from torch import nn
+
+from lite_rtse_ext import checkpoint
+from lite_rtse_ext.data.dataset import TrainingExamples
+from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
+from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, measure_scale
+
+__all__ = ["build_network", "construct"]
+
+_SCALE_EXAMPLES = 64
+
+
+def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled | ScaledLiteRTSE:
+    """The network of a recipe, in what stands around it in training.
+
+    Raises:
+        RecipeError: there is no such class, or it doesn't fit the recipe.
+        CheckpointError: ``initial`` is not a checkpoint of this network.
+    """
+    net = construct(recipe)
+    if recipe.initial:
+        checkpoint.load_into(net, checkpoint.read_state_dict(recipe.initial))
+    if not isinstance(net, LiteRTSE):
+        if recipe.standardise or recipe.identity:
+            raise RecipeError("model.standardise and model.identity are for Lite-RTSE alone")
+        return Levelled(net, recipe.level)
+    scale = torch.full((net.bins,), recipe.level)
+    if recipe.standardise:
+        scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
+    if recipe.initial:
+        return ScaledLiteRTSE(net, scale, recipe.level)
+    # The scales are part of the initial values, not compensated: it is the scaled network that begins as usual.
+    scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0)
+    scaled.scale.copy_(scale)
+    scaled.level.fill_(recipe.level)
+    if recipe.identity:
+        begin_as_identity(net)
+    return scaled
+
+
+def construct(recipe: ModelRecipe) -> nn.Module:
+    """The network alone, with its initial values.
+
+    Raises:
+        RecipeError: there is no such class, or it doesn't take these arguments.
+    """
+    module_name, _, class_name = recipe.class_path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"model.class_path: no class {recipe.class_path} ({error})") from error
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise RecipeError(f"model.class_path: {recipe.class_path} is no torch.nn.Module")
+    try:
+        return kind(**recipe.arguments)
+    except TypeError as error:
+        raise RecipeError(f"model.arguments: {error}") from error

@@ -1,0 +1,97 @@
+"""What a run needs beside the loop: checkpoints that appear whole, random numbers that go on, the best weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from lite_rtse_ext import checkpoint
+from lite_rtse_ext.files import replacing
+from lite_rtse_ext.train.module import Enhancer
+from lite_rtse_ext.train.recipe import RecipeError
+
+__all__ = ["AtomicCheckpoints", "BestWeights", "RandomState", "TrainingError"]
+
+
+class TrainingError(RuntimeError):
+    """Training that has come to nothing; the message says what to try."""
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the one before them only once they are complete and on the disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class RandomState(Callback):
+    """Puts the states of PyTorch's generators into checkpoints, for networks with dropout and the like; they are put
+    back just before the first batch of the resumed run."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict
+
+    def on_train_batch_start(self, *_: object) -> None:
+        if self._loaded is None:
+            return
+        states, self._loaded = self._loaded, None
+        torch.set_rng_state(states["cpu"])
+        if len(states["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(states["cuda"])
+
+
+class BestWeights(Callback):
+    """Writes the parameters of the plain network as safetensors whenever a validation is the best so far.
+
+    Args:
+        path: of the file.
+        judge: the checkpoint callback whose figure counts; it has to come after this one.
+    """
+
+    def __init__(self, path: Path, judge: ModelCheckpoint) -> None:
+        self.path = path
+        self._judge = judge
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, Enhancer):
+            return
+        monitor = str(self._judge.monitor)
+        current = trainer.callback_metrics.get(monitor)
+        if current is None:
+            known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("valid/")))
+            raise RecipeError(f"run.monitor: there is no {monitor}; known: {known}")
+        if not current.isfinite():
+            raise TrainingError(
+                f"{monitor} is {float(current)} after step {trainer.global_step}: try a lower optimiser.learning_rate, "
+                "or a lower model.level"
+            )
+        if self._is_better(current):
+            checkpoint.write_state_dict(self.path, pl_module.net.plain_state())
+
+    def _is_better(self, current: torch.Tensor) -> bool:
+        best = self._judge.best_model_score
+        if best is None:
+            return True
+        compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = (
+            torch.lt if self._judge.mode == "min" else torch.gt
+        )
+        return bool(compare(current, best.to(current)))

@@ -1,0 +1,113 @@
+"""The training loss: how far the enhanced spectrogram and waveform are from the clean ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext.audio.stft import istft
+
+__all__ = ["EnhancementLoss", "Losses", "si_snr_db"]
+
+_EPS = 1e-8
+_COMPRESSION_FLOOR = 1e-4
+"""Added to the power before it is compressed, for spectrograms of unit power: 40 dB below the mean. Below it the
+compression is straight, so that the gradient stays finite at zero."""
+
+
+class Losses(NamedTuple):
+    """The parts of the loss, each the mean of the batch, and their weighted sum."""
+
+    total: Tensor
+    complex: Tensor
+    magnitude: Tensor
+    si_snr: Tensor
+
+
+def si_snr_db(estimate: Tensor, target: Tensor) -> Tensor:
+    """Scale-invariant signal-to-noise ratio in dB (Le Roux et al., 2019), differentiable, finite on silence.
+
+    Args:
+        estimate: ``(..., samples)``.
+        target: the same shape.
+
+    Returns:
+        ``(...)``. Identical signals give about 80 dB, a silent target about 0.
+    """
+    estimate = estimate - estimate.mean(-1, keepdim=True)
+    target = target - target.mean(-1, keepdim=True)
+    scale = (estimate * target).sum(-1, keepdim=True) / (target.square().sum(-1, keepdim=True) + _EPS)
+    signal = scale * target
+    ratio = (signal.square().sum(-1) + _EPS) / ((estimate - signal).square().sum(-1) + _EPS)
+    return 10 * torch.log10(ratio)
+
+
+class EnhancementLoss(nn.Module):
+    """Compressed complex spectrum + compressed magnitude + SI-SNR.
+
+    Spectrograms are first divided by the root mean square of the noisy one, example by example, so that soft and loud
+    recordings count alike. With p the compression, S^p = |S|^p · S/|S|:
+
+        complex    mean |Ŝ^p − S^p|²
+        magnitude  mean (|Ŝ|^p − |S|^p)²
+        si_snr     −SI-SNR of the waveforms in dB, capped at ``si_snr_ceiling_db``; 0 for examples without speech
+
+    Args:
+        complex: weight of the complex part.
+        magnitude: weight of the magnitude part.
+        si_snr: weight of a decibel.
+        compression: the exponent p.
+        si_snr_ceiling_db: an SI-SNR above this is good enough and has no gradient.
+    """
+
+    def __init__(
+        self,
+        complex: float = 0.7,
+        magnitude: float = 0.3,
+        si_snr: float = 0.01,
+        compression: float = 0.3,
+        si_snr_ceiling_db: float = 30.0,
+    ) -> None:
+        super().__init__()
+        if min(complex, magnitude, si_snr) < 0 or complex + magnitude + si_snr == 0:
+            raise ValueError(
+                f"loss weights must not be negative, nor all zero, but are {complex}, {magnitude} and {si_snr}"
+            )
+        if not 0 < compression <= 1:
+            raise ValueError(f"loss compression must lie above 0 and at most at 1, but is {compression}")
+        self.complex, self.magnitude, self.si_snr = complex, magnitude, si_snr
+        self.compression, self.si_snr_ceiling_db = compression, si_snr_ceiling_db
+
+    def forward(self, enhanced: Tensor, noisy: Tensor, clean: Tensor, samples: int) -> Losses:
+        """The losses of a batch.
+
+        Args:
+            enhanced: spectrogram ``(B, F, T)``, complex.
+            noisy: the same, before enhancement; its level is the scale of the example.
+            clean: the same, the target.
+            samples: length of the waveforms.
+        """
+        power = torch.view_as_real(noisy).square().sum(-1).mean((1, 2), keepdim=True)
+        scale = (power + _EPS).rsqrt()
+        enhanced, clean = enhanced * scale, clean * scale
+        enhanced_magnitude, enhanced_complex = self._compress(torch.view_as_real(enhanced))
+        clean_magnitude, clean_complex = self._compress(torch.view_as_real(clean))
+        complex_part = (enhanced_complex - clean_complex).square().sum(-1).mean()
+        magnitude_part = (enhanced_magnitude - clean_magnitude).square().mean()
+        si_snr_part = self._si_snr(enhanced, clean, samples)
+        total = self.complex * complex_part + self.magnitude * magnitude_part + self.si_snr * si_snr_part
+        return Losses(total, complex_part, magnitude_part, si_snr_part)
+
+    def _compress(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """|S|^p and S^p of a spectrogram as real parts ``(..., 2)``; the root costs less than a second power."""
+        power = spectrogram.square().sum(-1) + _COMPRESSION_FLOOR
+        gain = power ** ((self.compression - 1) / 2)
+        return gain * power.sqrt(), spectrogram * gain.unsqueeze(-1)
+
+    def _si_snr(self, enhanced: Tensor, clean: Tensor, samples: int) -> Tensor:
+        target = istft(clean, samples)
+        has_speech = target.square().mean(-1) > _EPS
+        ratio = si_snr_db(istft(enhanced, samples), target).clamp(max=self.si_snr_ceiling_db)
+        return -(ratio * has_speech).mean()  # over all, so that processes with equal shares average to the whole

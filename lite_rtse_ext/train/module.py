@@ -1,0 +1,129 @@
+"""The training of any network from spectrogram to spectrogram, as a Lightning module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor
+
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
+from lite_rtse_ext.data.dataset import Example
+from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
+from lite_rtse_ext.train.recipe import Recipe
+from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, bypass
+
+__all__ = ["LOG_EVERY_STEPS", "Enhancer"]
+
+LOG_EVERY_STEPS = 20
+
+_SILENCE_DB, _LOUD_DB = -80.0, 20.0
+
+
+class Enhancer(lightning.LightningModule):
+    """A network with its loss, optimiser and figures.
+
+    Args:
+        net: from a spectrogram ``(B, 257, T, 2)`` to an enhanced one.
+        recipe: its sections loss, optimiser and run.
+    """
+
+    def __init__(self, net: Levelled | ScaledLiteRTSE, recipe: Recipe) -> None:
+        super().__init__()
+        self.net = net
+        self.recipe = recipe
+        weights = recipe.loss
+        self.loss = EnhancementLoss(
+            weights.complex, weights.magnitude, weights.si_snr, weights.compression, weights.si_snr_ceiling_db
+        )
+        if recipe.run.compile:
+            net.compile()  # in place, so that parameters keep their names
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Enhanced waveforms ``(B, samples)`` of noisy ones."""
+        return istft(self._enhance(stft(noisy)), noisy.shape[-1])
+
+    def _enhance(self, spectrogram: Tensor) -> Tensor:
+        enhanced = self.net(torch.view_as_real(spectrogram))
+        return torch.view_as_complex(enhanced.float().contiguous())
+
+    def _losses(self, batch: Example) -> tuple[Losses, Tensor]:
+        noisy, clean = stft(batch.noisy), stft(batch.clean)
+        enhanced = self._enhance(noisy)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.loss(enhanced, noisy, clean, batch.noisy.shape[-1]), enhanced
+
+    def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
+        """Lets the late branch in when its step has come; a resumed run finds it in or out by its step, too."""
+        late = self.recipe.model.late_branch
+        if late:
+            bypass(self.net.net, late, self.global_step < self.recipe.model.late_branch_step)
+
+    def training_step(self, batch: Example, batch_idx: int) -> Tensor:
+        losses, _ = self._losses(batch)
+        self.log_dict({f"train/{name}": value for name, value in losses._asdict().items()}, prog_bar=False)
+        self.log("loss", losses.total, prog_bar=True, logger=False)
+        return losses.total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if (self.trainer.global_step + 1) % LOG_EVERY_STEPS == 0:
+            norms = [p.grad.norm() for p in self.net.parameters() if p.grad is not None]
+            self.log("train/gradient_norm", torch.stack(norms).norm())
+            self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+
+    def validation_step(self, batch: Example, batch_idx: int) -> None:
+        losses, spectrogram = self._losses(batch)
+        enhanced = istft(spectrogram, batch.noisy.shape[-1])
+        after, before = si_snr_db(enhanced, batch.clean), si_snr_db(batch.noisy, batch.clean)
+        figures = {
+            "valid/loss": losses.total,
+            "valid/complex": losses.complex,
+            "valid/magnitude": losses.magnitude,
+            "valid/si_snr": after.mean(),
+            "valid/si_snr_improvement": (after - before).mean(),
+        }
+        # Every process judges the whole split, so that all come to the same figures and nothing need be gathered.
+        self.log_dict(figures, on_epoch=True, batch_size=len(batch.noisy))
+        self.log("si-snr+", figures["valid/si_snr_improvement"], on_epoch=True, prog_bar=True, logger=False)
+        if batch_idx < self.recipe.run.examples and not self.trainer.sanity_checking:
+            self._show(batch_idx, batch, enhanced)
+
+    def _show(self, number: int, batch: Example, enhanced: Tensor) -> None:
+        """Spectrograms and audio of a validation example, to TensorBoard; noisy and clean sides once."""
+        board = getattr(self.logger, "experiment", None)
+        if board is None or not self.trainer.is_global_zero:
+            return
+        sides = {"enhanced": enhanced}
+        if self.trainer.current_epoch == 0:
+            sides |= {"noisy": batch.noisy, "clean": batch.clean}
+        for name, waveform in sides.items():
+            tag = f"example {number}/{name}"
+            board.add_image(tag, _picture(waveform[0]), self.global_step, dataformats="HW")
+            audio = waveform[:1] / waveform[0].abs().max().clamp(min=1.0)
+            board.add_audio(tag, audio, self.global_step, sample_rate=SAMPLE_RATE_HZ)
+
+    def configure_optimizers(self) -> Any:
+        options = self.recipe.optimiser
+        optimizer = torch.optim.AdamW(
+            self.net.parameters(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=options.weight_decay,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _learning_rate_share(self, step: int) -> float:
+        options, steps = self.recipe.optimiser, self.recipe.run.steps
+        if step < options.warmup_steps:
+            return (step + 1) / options.warmup_steps
+        done = min(1.0, (step - options.warmup_steps) / max(1, steps - options.warmup_steps))
+        return options.final_share + (1 - options.final_share) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _picture(waveform: Tensor) -> Tensor:
+    """A spectrogram as grey values 0 … 1, treble above: ``(bins, frames)``."""
+    level_db = 20 * torch.log10(stft(waveform.float()).abs().clamp(min=1e-8))
+    return ((level_db - _SILENCE_DB) / (_LOUD_DB - _SILENCE_DB)).clamp(0, 1).flip(0).cpu()

@@ -1,0 +1,140 @@
+"""What stands around a network while it is trained: the scale of what it reads, and a branch that joins later.
+
+Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
+treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
+fusion layer read magnitudes of about 1 in every bin, and the block reads small ones. Both are fixed factors, the same
+for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.folded_state` gives the
+parameters of a plain Lite-RTSE that computes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext.audio.stft import stft
+from lite_rtse_ext.reference import LiteRTSE
+
+__all__ = ["Levelled", "ScaledLiteRTSE", "begin_as_identity", "bypass", "measure_scale"]
+
+
+class Levelled(nn.Module):
+    """A network that reads spectrograms at another level: ``net(level · X) / level``.
+
+    Args:
+        net: any network from spectrogram to spectrogram.
+        level: the factor.
+    """
+
+    def __init__(self, net: nn.Module, level: float) -> None:
+        super().__init__()
+        self.net, self.level = net, level
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        result: Tensor = self.net(spectrogram * self.level) / self.level
+        return result
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Parameters of the network alone; whoever uses it has to apply the level."""
+        return self.net.state_dict()
+
+
+class ScaledLiteRTSE(nn.Module):
+    """Lite-RTSE whose branches read scaled magnitudes; parameters differ from the plain network's by these scales.
+
+    Args:
+        net: the network, plain or fused; its parameters are taken to be a plain network's, and converted.
+        scale: what the first LSTM and the fusion layer read is multiplied by, ``(bins,)``.
+        level: what the convolution branch reads is multiplied by.
+    """
+
+    scale: Tensor
+    level: Tensor
+
+    def __init__(self, net: LiteRTSE, scale: Tensor, level: float) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("scale", scale.detach().clone().float())
+        self.register_buffer("level", torch.tensor(float(level)))
+        net.load_state_dict(self._converted(net.state_dict(), inverse=True))
+        net.lstm1.register_forward_pre_hook(self._before_lstm)
+        net.fc2.register_forward_pre_hook(self._before_fusion)
+        net.msmo_conv.register_forward_pre_hook(self._before_convolutions)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        result: Tensor = self.net(spectrogram)
+        return result
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Parameters of the plain network that computes the same."""
+        return self._converted(self.net.state_dict(), inverse=False)
+
+    def _before_lstm(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return inputs[0] * self.scale, *inputs[1:]
+
+    def _before_fusion(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0] * self._fusion_scale(),)
+
+    def _before_convolutions(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0] * self.level,)
+
+    def _fusion_scale(self) -> Tensor:
+        """For magnitude, masked magnitude and the convolutions' result, ``(3 bins,)``."""
+        return torch.cat([self.scale, self.scale, torch.ones_like(self.scale)])
+
+    def _converted(self, state: dict[str, Tensor], inverse: bool) -> dict[str, Tensor]:
+        factors = {
+            "lstm1.weight_ih_l0": self.scale,
+            "fc2.weight": self._fusion_scale(),
+            "msmo_conv.0.conv.0.weight": self.level,
+            "msmo_conv.0.skip.weight": self.level,
+        }
+        converted = {key: value.detach().clone() for key, value in state.items()}
+        for key, factor in factors.items():
+            converted[key] *= 1 / factor if inverse else factor
+        return converted
+
+
+@torch.no_grad()
+def begin_as_identity(net: LiteRTSE) -> None:
+    """Initial values from which little has to be unlearnt: the mask lets through 3/4, the phase stays as it is, and the
+    Multi-Order block gives zero until its last layer has learnt something."""
+    nn.init.ones_(net.fc1.bias)
+    nn.init.ones_(net.to_real.bias)
+    nn.init.zeros_(net.to_mag.bias)
+    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.weight"))
+    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.bias"))
+
+
+def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
+    """Scales that bring the bins' magnitudes to about 1: the inverse of the geometric mean of each bin's mean and that
+    of all bins. So the treble, which is softer, stays somewhat softer.
+
+    Args:
+        noisy: waveforms ``(samples,)``.
+
+    Returns:
+        ``(bins,)``.
+    """
+    means = torch.stack([stft(waveform).abs().mean(-1) for waveform in noisy]).mean(0)
+    return (means * means.mean()).clamp(min=1e-8).rsqrt()
+
+
+def bypass(net: nn.Module, name: str, active: bool) -> None:
+    """Let a submodule give zeros in the shape of its input, without computing anything; or no longer.
+
+    Raises:
+        ValueError: the network has no such submodule.
+    """
+    try:
+        module = net.get_submodule(name)
+    except AttributeError as error:
+        raise ValueError(f"late_branch: the network has no submodule {name}") from error
+    if active:
+        module.forward = torch.zeros_like  # type: ignore[method-assign]
+    else:
+        module.__dict__.pop("forward", None)
+    for parameter in module.parameters():
+        parameter.requires_grad_(not active)

@@ -1,0 +1,180 @@
+"""Examples: the same from the same seed, whatever the workers, the processes and the interruptions."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair
+from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
+from lite_rtse_ext.data.fixed import make_mixtures
+from lite_rtse_ext.data.mixing import MixingOptions, rms
+from tests.data.corpus import make_corpus
+
+EVERYTHING = MixingOptions(
+    seconds=0.5,
+    noises=(0.5, 0.5),
+    babble=0.3,
+    speed=(0.8, 1.3),
+    noise_speed=(0.7, 1.4),
+    noise_equaliser_db=6.0,
+    speech_equaliser_db=3.0,
+    band_limit=0.3,
+)
+
+
+def examples(manifest_path: Path, options: MixingOptions = EVERYTHING, **more) -> TrainingExamples:
+    return TrainingExamples(Manifest.load(manifest_path), options, seed=5, **more)
+
+
+def test_an_example_depends_on_seed_epoch_and_place_alone(manifest_path: Path) -> None:
+    one, other = examples(manifest_path), examples(manifest_path, cache_megabytes=100)
+    for _ in range(2):  # read, then out of the cache
+        for index in ((0, 0), (0, 1), (3, 7)):
+            for a, b in zip(one[index], other[index], strict=True):
+                assert torch.equal(a, b)
+    assert not torch.equal(one[0, 0].noisy, one[1, 0].noisy)
+    assert not torch.equal(one[0, 0].noisy, one[0, 1].noisy)
+    reseeded = TrainingExamples(Manifest.load(manifest_path), EVERYTHING, seed=6)
+    assert not torch.equal(one[0, 0].noisy, reseeded[0, 0].noisy)
+
+
+def test_examples_are_as_asked_for(manifest_path: Path) -> None:
+    options = MixingOptions(seconds=0.7, snr_db=(3.0, 3.0), speech_dbfs=(-40.0, -30.0))
+    data = examples(manifest_path, options)
+    for place in range(10):
+        noisy, clean = data[0, place]
+        assert noisy.shape == clean.shape == (11_200,)
+        assert noisy.dtype == clean.dtype == torch.float32
+        level = 20 * np.log10(rms(clean.numpy()))
+        assert -40.01 < level < -29.99
+        assert level - 20 * np.log10(rms((noisy - clean).numpy())) == pytest.approx(3.0, abs=1e-3)
+
+
+def test_pure_noise_and_pure_speech(manifest_path: Path) -> None:
+    data = examples(manifest_path, dataclasses.replace(EVERYTHING, no_noise=0.5, no_speech=0.5))
+    kinds = {(bool(noisy.equal(clean)), not clean.any()) for noisy, clean in (data[0, place] for place in range(20))}
+    assert kinds == {(True, False), (False, True)}
+
+
+def test_an_epoch_begins_with_every_utterance_once(manifest_path: Path) -> None:
+    data = examples(manifest_path)
+    count = len(data)
+    assert count == 6
+    first = [data._utterance(place, 0) for place in range(2 * count)]
+    assert sorted(first[:count]) == sorted(first[count:]) == list(range(count))
+    assert [data._utterance(place, 1) for place in range(count)] != first[:count]
+
+
+def test_a_kind_of_noise_can_be_left_out(manifest_path: Path) -> None:
+    weights = {"birds": 0.0, "wind": 0.0}
+    only_stream = examples(manifest_path, MixingOptions(noise_weights=weights, seconds=0.5))
+    assert only_stream._label_weights.tolist() == [0.0, 1.0, 0.0]
+    with pytest.raises(ManifestError, match="no noise of the kind lorry"):
+        examples(manifest_path, MixingOptions(noise_weights={"lorry": 1.0}))
+
+
+def batches(data: TrainingExamples, sampler: ExampleSampler, workers: int) -> list[torch.Tensor]:
+    return [batch.noisy for batch in DataLoader(data, batch_sampler=sampler, num_workers=workers)]
+
+
+def test_workers_change_nothing(manifest_path: Path) -> None:
+    data = examples(manifest_path)
+    alone = batches(data, ExampleSampler(5, 2), workers=0)
+    helped = batches(data, ExampleSampler(5, 2), workers=2)
+    assert len(alone) == len(helped) == 5
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_an_iteration_goes_on_from_where_the_run_is() -> None:
+    whole = [list(ExampleSampler(4, 3, done=lambda epoch=epoch: 4 * epoch)) for epoch in range(3)]
+    assert len({str(batch) for epoch in whole for batch in epoch}) == 12
+    for done in range(12):
+        epoch, batch = divmod(done, 4)
+        assert list(ExampleSampler(4, 3, done=lambda done=done: done)) == whole[epoch][batch:]
+        assert len(ExampleSampler(4, 3, done=lambda done=done: done)) == 4
+
+
+def test_processes_share_a_batch() -> None:
+    joint = list(ExampleSampler(4, 6))
+    shares = [list(ExampleSampler(4, 3, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*shares, strict=True)] == joint
+
+
+def test_damaged_files_are_named_and_skipped_or_refused(tmp_path: Path) -> None:
+    path = make_corpus(tmp_path)
+    clips = Manifest.load(path).select("speech", "train")
+    (tmp_path / clips[0].path).unlink()
+    (tmp_path / clips[1].path).write_bytes(b"nonsense")
+    data = examples(path, MixingOptions(seconds=0.5))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first = [data[0, place] for place in range(12)]
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == 2  # each once
+    assert all(any(clip.path in message for message in messages) for clip in clips[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = [examples(path, MixingOptions(seconds=0.5))[0, place] for place in range(12)]
+    assert all(torch.equal(a.noisy, b.noisy) for a, b in zip(first, again, strict=True))
+    strict = examples(path, MixingOptions(seconds=0.5), refuse_damaged=True)
+    with pytest.raises((AudioError, FileNotFoundError)):
+        [strict[0, place] for place in range(6)]
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    path = make_corpus(tmp_path)
+    for clip in Manifest.load(path).select("speech", "train"):
+        (tmp_path / clip.path).unlink()
+    with pytest.warns(UserWarning, match="skipped"), pytest.raises(ManifestError, match="could not be read"):
+        examples(path)[0, 0]
+
+
+def test_pairs_are_cut_together(tmp_path: Path) -> None:
+    path = make_corpus(tmp_path)
+    clip = Manifest.load(path).select("speech", "train")[0]
+    short = Pair("p", "train", clip.path, clip.path, clip.frames, "ru")
+    manifest = Manifest(tmp_path, "pairs", pairs=(short,))
+    data = TrainingExamples(manifest, MixingOptions(seconds=0.5), seed=0)
+    noisy, clean = data[0, 0]
+    assert torch.equal(noisy, clean)
+    assert len(noisy) == 8000
+    padded = TrainingExamples(manifest, MixingOptions(seconds=clip.frames / 16_000 + 1), seed=0)[0, 0].noisy
+    assert not padded[clip.frames :].any()
+    assert padded[: clip.frames].any()
+
+
+def test_a_manifest_without_noise_can_not_be_trained_on(manifest_path: Path) -> None:
+    manifest = Manifest.load(manifest_path)
+    speech = tuple(clip for clip in manifest.clips if clip.kind == "speech")
+    with pytest.raises(ManifestError, match="nothing to train on"):
+        TrainingExamples(Manifest(manifest.root, "speech", speech), MixingOptions(), seed=0)
+
+
+def test_fixed_mixtures_are_what_the_manifest_says(manifest_path: Path) -> None:
+    manifest = Manifest.load(manifest_path)
+    data = FixedExamples(manifest, "test")
+    assert len(data) == 2
+    for (noisy, clean), entry in zip((data[0], data[1]), data.entries, strict=True):
+        assert isinstance(entry, Mixture)
+        noise = (noisy - clean).numpy()
+        assert 20 * np.log10(rms(clean.numpy()) / rms(noise)) == pytest.approx(entry.snr_db, abs=0.01)
+    with pytest.raises(ManifestError, match="no mixtures or pairs in the split train"):
+        FixedExamples(manifest, "train")
+
+
+def test_mixtures_use_every_utterance_before_one_comes_again(manifest_path: Path) -> None:
+    manifest = Manifest.load(manifest_path)
+    speech, noise = manifest.select("speech", "train"), manifest.select("noise", "test")
+    fitting = [clip for clip in speech if 32_000 <= clip.frames <= 160_000]
+    made = list(make_mixtures("test", speech, noise, (0.0, 5.0), 2 * len(fitting), seed=3))
+    assert made == list(make_mixtures("test", speech, noise, (0.0, 5.0), 2 * len(fitting), seed=3))
+    assert {mixture.speech for mixture in made[: len(fitting)]} == {clip.path for clip in fitting}
+    Manifest(manifest.root, "made", manifest.clips, tuple(made))  # refuses noise that is too short

@@ -1,0 +1,217 @@
+"""Debian's packages: small ones built here, and an apt that copies them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from lite_rtse_ext.data import Manifest, debian
+from lite_rtse_ext.data.apt import FetchError, fetch
+from lite_rtse_ext.data.debian import prepare_debian
+from lite_rtse_ext.data.debian_packages import PACKAGES, TEST_NOISES
+from tests.data.corpus import RATE_HZ, clip_samples
+from tests.data.test_containers import catalogue, gresource
+from tests.data.test_convert import write_g722
+
+pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb, which Debian has")
+
+AMBIENCE = (
+    "birds boat city coffee-shop fireplace pink-noise rain storm stream summer-night train waves white-noise wind"
+)
+
+
+def encoded(samples: np.ndarray, folder: Path, suffix: str) -> bytes:
+    path = folder / f"sound{suffix}"
+    sf.write(path, samples, RATE_HZ)
+    return path.read_bytes()
+
+
+def build(name: str, files: dict[str, bytes], out: Path) -> None:
+    """A .deb with these files and a statement of its licence."""
+    root = out / f"{name}.root"
+    files = {
+        **files,
+        f"usr/share/doc/{name}/copyright": b"somebody's\n",
+        "DEBIAN/control": f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n".encode(),
+    }
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    command = ["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(root), str(out / f"{name}_1_all.deb")]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(root)
+
+
+def prompts(folder: Path) -> dict[str, bytes]:
+    """Fifteen utterances, and what has to be left out: digits, beeps, silence, the short and the empty."""
+    voice = clip_samples("it-dir-instr")[: 3 * RATE_HZ]
+    write_g722(folder / "voice.g722", voice)
+    write_g722(folder / "short.g722", voice[: RATE_HZ // 2])
+    write_g722(folder / "silent.g722", np.zeros(2 * RATE_HZ, np.float32))
+    speech, short, silent = (folder.joinpath(f"{n}.g722").read_bytes() for n in ("voice", "short", "silent"))
+    sounds = "usr/share/asterisk/sounds/xx"
+    return {
+        **{f"{sounds}/vm-{number:02}.g722": speech for number in range(14)},
+        f"{sounds}/letters/a.g722": speech,
+        f"{sounds}/digits/1.g722": speech,
+        f"{sounds}/silence/1.g722": speech,
+        f"{sounds}/beep.g722": speech,
+        f"{sounds}/vm-2tone.g722": speech,
+        f"{sounds}/confbridge-leave-all.g722": speech,
+        f"{sounds}/brief.g722": short,
+        f"{sounds}/quiet.g722": silent,
+        f"{sounds}/nothing.g722": b"",
+    }
+
+
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small .deb for each package."""
+    out, scratch = tmp_path_factory.mktemp("debs"), tmp_path_factory.mktemp("scratch")
+    noise = np.random.default_rng(0).normal(0, 0.1, 15 * RATE_HZ).astype(np.float32)
+    wav = encoded(noise[:RATE_HZ], scratch, ".wav")
+    ogg = encoded(noise, scratch, ".ogg")
+    for name in PACKAGES:
+        if name.startswith("asterisk-core"):
+            build(name, prompts(scratch), out)
+    bundle = gresource({f"{label}.ogg": (ogg, True) for label in AMBIENCE.split()})
+    build("blanket", {"usr/share/blanket/blanket.gresource": bundle}, out)
+    write_g722(scratch / "music.g722", noise)
+    build("asterisk-moh-opsound-g722", {"usr/share/moh/tune.g722": (scratch / "music.g722").read_bytes()}, out)
+    empty = encoded(noise[:0], scratch, ".wav")
+    effects = catalogue({"horn": wav[8:], "nothing": empty[8:]})
+    build("openttd-opensfx", {"usr/share/opensfx/opensfx.cat": effects}, out)
+    build("bucklespring-data", {"usr/share/buckle/wav/1e-0.wav": wav}, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def prepared(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("prepared")
+    prepare_debian(target, debs=debs, report=lambda line: None)
+    return target
+
+
+def test_speech_and_noise_go_to_their_splits(prepared: Path) -> None:
+    manifest = Manifest.load(prepared / "manifest.json")
+    counts = Counter((clip.kind, clip.split) for clip in manifest.clips if clip.kind == "speech")
+    assert counts == {("speech", "train"): 4 * 14, ("speech", "valid"): 4, ("speech", "test"): 15}
+    assert {clip.label for clip in manifest.select("speech", "test")} == {"ivrvoice"}
+    assert {clip.label for clip in manifest.select("noise", "test")} == set(TEST_NOISES)
+    train = {clip.label for clip in manifest.select("noise", "train")}
+    assert train == set(AMBIENCE.split()) - set(TEST_NOISES) | {"music", "effects", "typing"}
+    assert not any("quiet" in clip.path or "beep" in clip.path or "digits" in clip.path for clip in manifest.clips)
+
+
+def test_held_out_noise_is_the_end_of_the_recording(prepared: Path) -> None:
+    manifest = Manifest.load(prepared / "manifest.json")
+    lengths = {(c.split, c.label): c.frames for c in manifest.clips if c.label in ("birds", "rain", "music")}
+    assert lengths["valid", "birds"] == 6 * RATE_HZ
+    assert lengths["train", "birds"] == 9 * RATE_HZ
+    assert lengths["test", "rain"] == 15 * RATE_HZ
+    assert ("train", "rain") not in lengths
+
+
+def test_mixtures_spread_over_noises_and_snrs(prepared: Path) -> None:
+    manifest = Manifest.load(prepared / "manifest.json")
+    test = [mixture for mixture in manifest.mixtures if mixture.split == "test"]
+    counts = Counter((mixture.label, mixture.snr_db) for mixture in test)
+    assert counts == {(label, snr): 4 for label in TEST_NOISES for snr in (-5, 0, 5, 10, 15)}
+    assert sum(mixture.split == "valid" for mixture in manifest.mixtures) == debian.VALID_MIXTURES
+
+
+def test_every_file_has_its_licence_and_source(prepared: Path) -> None:
+    manifest = Manifest.load(prepared / "manifest.json")
+    assert all(clip.licence != "unknown" for clip in manifest.clips)
+    assert {clip.source for clip in manifest.clips} == {f"Debian package {name}_1_all" for name in PACKAGES}
+    for name in PACKAGES:
+        assert (prepared / "licences" / f"{name}.txt").read_bytes() == b"somebody's\n"
+
+
+def test_an_interrupted_run_goes_on(debs: Path, prepared: Path, tmp_path: Path) -> None:
+    target = tmp_path / "again"
+    shutil.copytree(prepared, target)
+    (target / "packages" / "blanket.json").unlink()  # killed while it was decoded
+    manifest = Manifest.load(prepared / "manifest.json")
+    cut, gone = (target / clip.path for clip in manifest.select("noise", "valid")[:2])
+    cut.write_bytes(cut.read_bytes()[:100])
+    gone.unlink()
+    lines: list[str] = []
+    result = prepare_debian(target, debs=debs, report=lines.append)
+    assert (target / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
+    assert all(target.joinpath(c.path).read_bytes() == prepared.joinpath(c.path).read_bytes() for c in result.clips)
+    assert {line.split(":")[0] for line in lines} == {"blanket"}  # nothing else was done again
+
+
+def test_a_finished_run_needs_no_packages(prepared: Path, tmp_path: Path) -> None:
+    before = (prepared / "manifest.json").read_bytes()
+    prepare_debian(prepared, debs=tmp_path / "nowhere", report=lambda line: None)
+    assert (prepared / "manifest.json").read_bytes() == before
+
+
+def test_missing_and_damaged_packages_are_named(debs: Path, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"has no \.deb of asterisk-core-sounds-en-g722, "):
+        prepare_debian(tmp_path / "a", debs=tmp_path, report=lambda line: None)
+    own = tmp_path / "debs"
+    shutil.copytree(debs, own)
+    archive = own / "asterisk-core-sounds-en-g722_1_all.deb"
+    archive.write_bytes(archive.read_bytes()[:5000])
+    with pytest.raises(FetchError, match=r"en-g722_1_all\.deb: damaged"):
+        prepare_debian(tmp_path / "b", debs=own, report=lambda line: None)
+
+
+APT_GET = """#!/bin/sh
+echo "$@" >> "$APT_LOG"
+case "$*" in
+  *indextargets*) echo "http://mirror.example/debian Debian";;
+  *download*) for name; do :; done; cp "$APT_DEBS/$name"_1_all.deb . ;;
+esac
+"""
+APT_CACHE = """#!/bin/sh
+for name; do :; done
+[ "$name" != blanket ] && echo "Package: $name"
+"""
+
+
+@pytest.fixture
+def apt_log(tmp_path: Path, debs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An apt that copies packages; it knows blanket only in the newer release. The file says what it was asked."""
+    tools, log = tmp_path / "bin", tmp_path / "apt.log"
+    tools.mkdir()
+    for name, script in (("apt-get", APT_GET), ("apt-cache", APT_CACHE)):
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("APT_LOG", str(log))
+    monkeypatch.setenv("APT_DEBS", str(debs))
+    return log
+
+
+def test_apt_fetches_what_is_missing(apt_log: Path, tmp_path: Path) -> None:
+    names = ["bucklespring-data", "blanket"]
+    found = fetch(names, tmp_path / "deb", suite="newer", report=lambda line: None)
+    assert {name: path.name for name, path in found.items()} == {name: f"{name}_1_all.deb" for name in names}
+    asked = apt_log.read_text().splitlines()
+    assert sum("update" in line for line in asked) == 2
+    assert all(f"Dir::State::lists={tmp_path}/deb/apt" in line for line in asked)
+    assert sorted(path.name for path in (tmp_path / "deb").iterdir()) == sorted(path.name for path in found.values())
+    apt_log.unlink()
+    assert fetch(names, tmp_path / "deb", report=lambda line: None) == found
+    assert not apt_log.exists()
+
+
+def test_what_apt_says_is_passed_on(apt_log: Path, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="apt-get failed: cp: "):
+        fetch(["no-such-package"], tmp_path / "deb", report=lambda line: None)
+
+
+def test_an_empty_catalogue_entry_is_no_fault(prepared: Path) -> None:
+    manifest = Manifest.load(prepared / "manifest.json")
+    assert [clip.path for clip in manifest.clips if clip.label == "effects"] == ["noise/train/effects/00.flac"]

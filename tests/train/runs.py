@@ -1,0 +1,31 @@
+"""Short training runs in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+QUICK = str(Path(__file__).with_name("quick.yaml"))
+
+
+def train(
+    arguments: Sequence[str], launcher: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """``lite-rtse train`` in a process of its own."""
+    command = [*(launcher or (sys.executable,)), "-m", "lite_rtse_ext.cli", "train", *arguments]
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", **environment}
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def newest(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run."""
+    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint

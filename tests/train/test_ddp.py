@@ -1,0 +1,60 @@
+"""Two processes have the gradients of one with the joint batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.corpus import make_corpus
+from tests.train.runs import QUICK, ROOT
+
+STEPS = 3
+
+
+def gradients(folder: Path, arguments: list[str], processes: int) -> list[dict[str, torch.Tensor]]:
+    """Gradients of each step, from the first process."""
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [*launcher, str(ROOT / "tests" / "train" / "gradients.py"), str(folder / "gradients"), *arguments]
+    command += ["--out", str(folder / "run"), f"run.devices={processes}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ranks = [
+        [torch.load(folder / "gradients" / f"{rank}-{step}.pt", weights_only=True) for step in range(STEPS)]
+        for rank in range(processes)
+    ]
+    for other in ranks[1:]:
+        for a, b in zip(ranks[0], other, strict=True):
+            assert all(torch.equal(a[name], b[name]) for name in a)
+    return ranks[0]
+
+
+@pytest.mark.parametrize("late_branch_step", [0, 2])
+def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, late_branch_step: int) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    settings = [
+        QUICK,
+        "model.class_path=lite_rtse_ext.LiteRTSE",
+        "model.arguments={channels: 4, order: 2}",
+        "model.late_branch=msmo_conv",
+        f"model.late_branch_step={late_branch_step}",
+        "optimiser.learning_rate=1e-5",  # Adam's first steps magnify rounding errors of the gradient
+        f"run.steps={STEPS}",
+        "--data",
+        str(corpus),
+    ]
+    one = gradients(tmp_path / "one", [*settings, "run.batch_size=4"], processes=1)
+    two = gradients(tmp_path / "two", [*settings, "run.batch_size=2"], processes=2)
+    for step, (alone, joint) in enumerate(zip(one, two, strict=True)):
+        branch = [name for name in alone if "msmo_conv" in name]
+        assert bool(branch) == (step >= late_branch_step)
+        for name, gradient in alone.items():
+            error = (joint[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
+            assert error < 1e-3, (step, name)

@@ -1,0 +1,98 @@
+"""The loss, against its formula written out in float64, and where signals are silent."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lite_rtse_ext.audio.stft import stft
+from lite_rtse_ext.train.loss import EnhancementLoss, si_snr_db
+
+SAMPLES = 4000
+
+
+def signals(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Enhanced, noisy and clean, ``(2, samples)``."""
+    generator = torch.Generator().manual_seed(seed)
+    clean, noise = (0.1 * torch.randn(2, SAMPLES, generator=generator) for _ in range(2))
+    return clean + 0.3 * noise, clean + noise, clean
+
+
+def test_si_snr_is_torchmetrics() -> None:
+    functional = pytest.importorskip("torchmetrics.functional.audio")
+    enhanced, _, clean = signals(1)
+    want = functional.scale_invariant_signal_noise_ratio(enhanced, clean)
+    torch.testing.assert_close(si_snr_db(enhanced, clean), want, rtol=0, atol=1e-3)
+    torch.testing.assert_close(si_snr_db(3 * enhanced, clean), want, rtol=0, atol=1e-3)
+
+
+def test_the_parts_are_what_the_formula_says() -> None:
+    enhanced, noisy, clean = signals()
+    x, s, y = (stft(each.double()) for each in (noisy, clean, enhanced))
+    scale = x.abs().square().mean((1, 2), keepdim=True).sqrt()
+    s, y = s / scale, y / scale
+    power = 0.3
+
+    def compress(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        magnitude = (z.abs().square() + 1e-4) ** (power / 2)
+        return magnitude, z * (z.abs().square() + 1e-4) ** ((power - 1) / 2)
+
+    complex_part = (compress(y)[1] - compress(s)[1]).abs().square().mean()
+    magnitude_part = (compress(y)[0] - compress(s)[0]).square().mean()
+    si_snr_part = -si_snr_db(enhanced.double(), clean.double()).mean()
+
+    losses = EnhancementLoss(0.5, 0.2, 0.03, power)(stft(enhanced), stft(noisy), stft(clean), SAMPLES)
+    for got, want in zip(losses[1:], (complex_part, magnitude_part, si_snr_part), strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=0)
+    total = 0.5 * complex_part + 0.2 * magnitude_part + 0.03 * si_snr_part
+    torch.testing.assert_close(losses.total.double(), total, rtol=1e-4, atol=0)
+
+
+def test_level_makes_no_difference() -> None:
+    loss = EnhancementLoss()
+    enhanced, noisy, clean = (stft(each) for each in signals())
+    loud = loss(enhanced, noisy, clean, SAMPLES).total
+    soft = loss(enhanced / 100, noisy / 100, clean / 100, SAMPLES).total
+    torch.testing.assert_close(loud, soft, rtol=1e-3, atol=0)
+
+
+def test_enhanced_speech_is_better_than_noisy_speech_and_worse_than_clean() -> None:
+    loss = EnhancementLoss()
+    enhanced, noisy, clean = (stft(each) for each in signals())
+    values = [float(loss(each, noisy, clean, SAMPLES).total) for each in (clean, enhanced, noisy)]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("silent", [{"clean"}, {"enhanced"}, {"clean", "noisy"}, {"clean", "noisy", "enhanced"}])
+def test_silence_has_finite_losses_and_gradients(silent: set[str]) -> None:
+    parts = dict(zip(("enhanced", "noisy", "clean"), signals(), strict=True))
+    spectrograms = {name: stft(each * (name not in silent)) for name, each in parts.items()}
+    spectrograms["enhanced"].requires_grad_()
+    losses = EnhancementLoss()(**spectrograms, samples=SAMPLES)
+    losses.total.backward()
+    assert all(each.isfinite() for each in losses)
+    gradient = spectrograms["enhanced"].grad
+    assert gradient is not None
+    assert torch.view_as_real(gradient).isfinite().all()
+    if "clean" in silent:
+        assert losses.si_snr == 0.0
+
+
+def test_si_snr_above_the_ceiling_is_good_enough() -> None:
+    enhanced, noisy, clean = signals()
+    spectrogram = stft(enhanced).requires_grad_()
+    losses = EnhancementLoss(0.0, 0.0, 1.0, si_snr_ceiling_db=5.0)(spectrogram, stft(noisy), stft(clean), SAMPLES)
+    losses.total.backward()
+    assert losses.si_snr == -5.0
+    assert spectrogram.grad is not None
+    assert not spectrogram.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"complex": -1.0}, "must not be negative"), ({"compression": 0.0}, "must lie above 0"),
+     ({"complex": 0.0, "magnitude": 0.0, "si_snr": 0.0}, "nor all zero")],
+)  # fmt: skip
+def test_impossible_weights_are_refused(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EnhancementLoss(**arguments)

@@ -1,0 +1,101 @@
+"""Scales around the network that can be moved into its weights, and the branch that joins late."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, bypass, measure_scale
+
+BINS, FRAMES = 9, 12
+
+
+@pytest.fixture
+def scale() -> torch.Tensor:
+    return torch.rand(BINS, generator=torch.Generator().manual_seed(1)) * 3 + 0.1
+
+
+def small(kind: type[reference.LiteRTSE] = LiteRTSE) -> reference.LiteRTSE:
+    torch.manual_seed(0)
+    return kind(bins=BINS, channels=4, order=2)
+
+
+def spectrogram(level: float = 1.0) -> torch.Tensor:
+    return level * torch.randn(2, BINS, FRAMES, 2, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("kind", [LiteRTSE, reference.LiteRTSE])
+def test_wrapping_a_plain_network_changes_nothing(kind: type[reference.LiteRTSE], scale: torch.Tensor) -> None:
+    want = small(kind)(spectrogram())
+    torch.testing.assert_close(ScaledLiteRTSE(small(kind), scale, 1 / 16)(spectrogram()), want)
+
+
+def test_scales_move_into_the_weights(scale: torch.Tensor) -> None:
+    wrapped = ScaledLiteRTSE(small(), scale, 1 / 16)
+    with torch.no_grad():  # as training does
+        for parameter in wrapped.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    plain = small()
+    plain.load_state_dict(wrapped.plain_state())
+    torch.testing.assert_close(plain(spectrogram(0.5)), wrapped(spectrogram(0.5)))
+    again = ScaledLiteRTSE(plain, 2 * scale, 0.5)
+    torch.testing.assert_close(again(spectrogram(0.5)), wrapped(spectrogram(0.5)))
+
+
+def test_scales_are_in_the_state(scale: torch.Tensor) -> None:
+    wrapped = ScaledLiteRTSE(small(), scale, 1 / 16)
+    other = ScaledLiteRTSE(small(), torch.ones(BINS), 1.0)
+    other.load_state_dict(wrapped.state_dict())
+    torch.testing.assert_close(other(spectrogram()), wrapped(spectrogram()))
+
+
+def test_the_first_network_gives_nearly_its_input() -> None:
+    net = small()
+    begin_as_identity(net)
+    x = spectrogram(0.1)
+    gain = torch.view_as_complex(net(x)) / torch.view_as_complex(x)
+    assert (gain.abs() > 0.5).all()
+    assert gain.angle().abs().max() < 1.0
+    assert not net.msmo_conv(torch.rand(1, 1, 4, BINS)).any()
+
+
+def test_measured_scales_even_out_the_bins() -> None:
+    generator = torch.Generator().manual_seed(0)
+    waveforms = [0.01 * torch.randn(16_000, generator=generator).cumsum(0) for _ in range(4)]
+    from lite_rtse_ext.audio.stft import stft
+
+    means = torch.stack([stft(waveform).abs().mean(-1) for waveform in waveforms]).mean(0)
+    scaled = means * measure_scale(waveforms)
+    assert scaled.max() / scaled.min() == pytest.approx(float((means.max() / means.min()).sqrt()), rel=1e-3)
+    assert scaled.log().mean().exp() == pytest.approx(float((means.log().mean().exp() / means.mean()).sqrt()), rel=1e-3)
+    assert measure_scale([torch.zeros(1000)]).isfinite().all()
+
+
+def test_a_bypassed_branch_gives_zeros_and_has_no_gradient() -> None:
+    net = small()
+    full = net(spectrogram())
+    bypass(net, "msmo_conv", True)
+    without = net(spectrogram())
+    without.sum().backward()
+    assert all(parameter.grad is None for parameter in net.msmo_conv.parameters())
+    with torch.no_grad():
+        bypass(net, "msmo_conv", False)
+        torch.testing.assert_close(net(spectrogram()), full)
+        begin_as_identity(net)
+        joined = net(spectrogram())
+        bypass(net, "msmo_conv", True)
+        torch.testing.assert_close(net(spectrogram()), joined)  # it joins without a jump
+    assert not torch.equal(without, full)
+    with pytest.raises(ValueError, match="no submodule nowhere"):
+        bypass(net, "nowhere", True)
+
+
+def test_any_network_can_be_levelled() -> None:
+    class Square(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.square()
+
+    torch.testing.assert_close(Levelled(Square(), 0.5)(spectrogram()), 0.5 * spectrogram().square())
+    assert Levelled(nn.Linear(2, 2), 0.5).plain_state().keys() == {"weight", "bias"}
