@@ -1,28 +1,44 @@
-"""Builds the operators (`lite_rtse_ext/_C`). All other metadata is in pyproject.toml."""
+"""Builds the operators (`lite_rtse_ext/_C`). All other metadata is in pyproject.toml.
+
+The CUDA kernels are built along where torch has CUDA and a toolkit is found. Environment variables:
+
+    FORCE_CUDA            1: fail, saying why, where they cannot be built; 0: build for the CPU only
+    CUDA_HOME             the toolkit's folder; else that of the nvcc on PATH, or /usr/local/cuda
+    TORCH_CUDA_ARCH_LIST  compute capabilities, as torch's extensions take them: "8.0 9.0+PTX", "native", ...
+    MAX_JOBS              compilers that run at a time
+"""
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 try:
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    import torch
 except ImportError:
     sys.exit(
         "lite-rtse-ext: building needs torch >= 2.10, which this environment lacks.\n"
         "Either install torch first and use `pip install --no-build-isolation .`, or let pip set up its own build\n"
         "environment with `pip install .`."
     )
+try:
+    import pybind11
+except ImportError:
+    sys.exit("lite-rtse-ext: building needs pybind11, which this environment lacks: `pip install pybind11`.")
 
 # One build serves every later torch: the operators use the LibTorch stable ABI as of torch 2.10 and nothing else.
 STABLE_ABI = "0x020a000000000000"
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
+X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp")
+# What the kernels are planned for, as far as the toolkit knows it; the last one also as PTX, for later devices.
+ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
 
 def require_compiler() -> None:
@@ -45,38 +61,113 @@ def require_compiler() -> None:
         )
 
 
+class NoCuda(Exception):
+    """Why the CUDA kernels cannot be built here."""
+
+
+def output_of(*command: str | Path) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def toolkit() -> Path:
+    """The folder of the CUDA toolkit, for the CUDA that torch was built with.
+
+    nvcc is asked where it runs from: the one on PATH may be a script that starts another.
+    """
+    if not torch.version.cuda:
+        raise NoCuda(f"torch {torch.__version__} was built without CUDA")
+    named = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    nvcc = f"{named}/bin/nvcc" if named else shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    if shutil.which(nvcc) is None:
+        where = f"CUDA_HOME is {named}, which has no bin/nvcc" if named else "no nvcc was found; set CUDA_HOME"
+        raise NoCuda(f"torch {torch.__version__} is for CUDA {torch.version.cuda}, but {where}")
+    top = re.search(r"^#\$ TOP=(.+)$", output_of(nvcc, "--dryrun", "-x", "cu", "-c", os.devnull), re.MULTILINE)
+    release = re.search(r"release (\d+)\.\d+", output_of(nvcc, "--version"))
+    if not top or not release:
+        raise NoCuda(f"{nvcc} does not run, or is no nvcc")
+    if release[1] != torch.version.cuda.split(".")[0]:
+        raise NoCuda(f"torch {torch.__version__} is for CUDA {torch.version.cuda}, and {nvcc} has {release[0]}")
+    return Path(top[1]).resolve()
+
+
+def find_toolkit() -> tuple[Path | None, str]:
+    """The CUDA toolkit to build with, or None and why the build is for the CPU only."""
+    if os.environ.get("FORCE_CUDA") == "0":
+        return None, "FORCE_CUDA is 0"
+    try:
+        return toolkit(), ""
+    except NoCuda as reason:
+        return None, str(reason)
+
+
+CUDA_HOME, WHY_NO_CUDA = find_toolkit()
+if CUDA_HOME:
+    os.environ["CUDA_HOME"] = str(CUDA_HOME)  # torch's helpers read it when they are imported, and would guess anew
+
+from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension  # noqa: E402
+
+
 class Build(BuildExtension):
     def run(self) -> None:
         require_compiler()
+        if CUDA_HOME:
+            codes = output_of(CUDA_HOME / "bin" / "nvcc", "--list-gpu-code").split()
+            known = [a for a in ARCHITECTURES if f"sm_{a.replace('.', '')}" in codes]
+            os.environ["TORCH_CUDA_ARCH_LIST"] = os.environ.get("TORCH_CUDA_ARCH_LIST") or " ".join(known) + "+PTX"
+        elif os.environ.get("FORCE_CUDA") not in (None, "", "0"):
+            sys.exit(f"lite-rtse-ext: FORCE_CUDA is set, but the CUDA kernels cannot be built: {WHY_NO_CUDA}.")
+        else:
+            print(f"lite-rtse-ext: building for the CPU only: {WHY_NO_CUDA}.", file=sys.stderr)
         super().run()
 
 
 def sources() -> list[str]:
-    names = sorted(str(p) for folder in ("csrc/kernels", "csrc/ops") for p in Path(folder).glob("*.cpp"))
-    x86_only = {"csrc/kernels/isa_avx2.cpp", "csrc/kernels/isa_avx512.cpp"}
-    return [n for n in names if platform.machine() in ("x86_64", "AMD64") or n not in x86_only]
+    patterns = ["csrc/kernels/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
+    unwanted = set() if CUDA_HOME else {"csrc/ops/cuda.cpp"}
+    if platform.machine() not in ("x86_64", "AMD64"):
+        unwanted |= {f"csrc/kernels/{name}" for name in X86_ONLY}
+    return [name for pattern in patterns for name in sorted(map(str, Path().glob(pattern))) if name not in unwanted]
 
 
-setup(
-    ext_modules=[
-        CppExtension(
-            "lite_rtse_ext._C",
-            sources(),
-            extra_compile_args=[
-                "-O3",
-                "-g0",
-                "-std=c++20",
-                f"-DTORCH_TARGET_VERSION={STABLE_ABI}",
-                "-fvisibility=hidden",
-                f"-ffile-prefix-map={ROOT}/=",  # error messages name sources, not the folder they were built in
-                "-fno-math-errno",
-                "-ffp-contract=fast",
-                "-Wno-psabi",
-                "-Wno-ignored-attributes",
-            ],
-            py_limited_api=True,
-        )
+CXX_FLAGS = [
+    "-O3",
+    "-g0",
+    "-std=c++20",
+    f"-DTORCH_TARGET_VERSION={STABLE_ABI}",
+    "-fvisibility=hidden",
+    f"-ffile-prefix-map={ROOT}/=",  # error messages name sources, not the folder they were built in
+    "-fno-math-errno",
+    "-fno-trapping-math",  # nobody looks at exception flags, and GCC does not turn branches into masks before it knows
+    "-ffp-contract=fast",
+    "-Wno-psabi",
+    "-Wno-ignored-attributes",
+]
+# Without a path: torch adds no architectures of its own where a flag has "arch" in it, as in /home/me/research.
+NVCC_FLAGS = ["-O3", "-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-fvisibility=hidden"]
+
+if CUDA_HOME:
+    extension = CUDAExtension(
+        "lite_rtse_ext._C",
+        sources(),
+        # USE_CUDA: PyTorch's stable headers then declare what is theirs on CUDA.
+        extra_compile_args={"cxx": [*CXX_FLAGS, "-DLITE_RTSE_CUDA", "-DUSE_CUDA"], "nvcc": NVCC_FLAGS},
+        py_limited_api=True,
+    )
+else:
+    extension = CppExtension("lite_rtse_ext._C", sources(), extra_compile_args=CXX_FLAGS, py_limited_api=True)
+
+# The streaming engine: numpy alone, no torch. pybind11 knows no stable ABI, so each Python needs a build of its own.
+stream = Extension(
+    "lite_rtse_ext._stream",
+    [
+        str(path)
+        for path in sorted(Path("csrc/stream").glob("*.cpp"))
+        if path.name not in X86_ONLY or platform.machine() in ("x86_64", "AMD64")
     ],
-    cmdclass={"build_ext": Build},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    include_dirs=[pybind11.get_include()],
+    extra_compile_args=[flag for flag in CXX_FLAGS if "TORCH" not in flag],
+    language="c++",
 )
+
+setup(ext_modules=[extension, stream], cmdclass={"build_ext": Build})

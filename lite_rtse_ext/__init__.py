@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from lite_rtse_ext.ops.conv_block import conv_block
     from lite_rtse_ext.ops.mask_residual import mask_residual
     from lite_rtse_ext.ops.multi_order_conv import multi_order_conv
+    from lite_rtse_ext.stream import Streamer
     from lite_rtse_ext.swap import fuse, unfuse
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LiteRTSE",
+    "Streamer",
     "causal_dwconv2d",
     "conv_block",
     "fuse",
@@ -30,8 +32,8 @@ __all__ = [
 ]
 
 # Loaded at first use: torch takes seconds to import, which `lite-rtse --help` need not.
-_HOME = {"LiteRTSE": "model"} | dict.fromkeys(("fuse", "unfuse"), "swap")
-_MODULES = ("audio", "nn", "ops", "reference")
+_HOME = {"LiteRTSE": "model", "Streamer": "stream"} | dict.fromkeys(("fuse", "unfuse"), "swap")
+_MODULES = ("audio", "nn", "ops", "reference", "stream")
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,10 @@ import torch
 _HOW_TO_BUILD = (
     "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
 )
+_HOW_TO_BUILD_CUDA = (
+    "with a CUDA build of torch and the CUDA toolkit installed, reinstall lite-rtse-ext "
+    "(from a checkout: `FORCE_CUDA=1 pip install --no-build-isolation .`)"
+)
 
 
 def _find() -> Path | None:
@@ -45,6 +49,10 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 _library, _reason = _load()
 if _library is not None and _text(_library, "lite_rtse_isa").startswith("error: "):
     raise ImportError(_text(_library, "lite_rtse_isa").removeprefix("error: "))
+# A constant, since torch.compile cannot trace the question.
+_has_cuda = _library is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
+    "lite_rtse::causal_dwconv2d", "CUDA"
+)
 
 
 def available() -> bool:
@@ -101,4 +109,18 @@ def copy_gbps(seconds: float = 0.5) -> float:
 
 def has_cuda() -> bool:
     """Whether this build holds CUDA kernels."""
-    return available() and torch._C._dispatch_has_kernel_for_dispatch_key("lite_rtse::causal_dwconv2d", "CUDA")
+    return _has_cuda
+
+
+def cuda_architectures() -> list[str]:
+    """The compute capabilities that the CUDA kernels were compiled for, as "8.0"; none in a build without them."""
+    if not _has_cuda:
+        return []
+    assert _library is not None
+    return _text(_library, "lite_rtse_cuda_architectures").split(", ")
+
+
+def require_cuda(name: str, device: torch.device) -> None:
+    """Raises RuntimeError, with what to do, where the argument `name` is on a GPU and there are no kernels for it."""
+    if not _has_cuda:
+        raise RuntimeError(f"{name} is on {device}, but lite_rtse_ext was built without CUDA: {_HOW_TO_BUILD_CUDA}")

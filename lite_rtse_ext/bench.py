@@ -49,6 +49,11 @@ class Case:
     input_gradients: bool = True
 
     @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self.output_gradient.device
+
+    @property
     def seconds_of_audio(self) -> float:
         """At 62.5 frames a second, all utterances together."""
         batch = self.output_gradient.shape[0]
@@ -83,8 +88,18 @@ CASES = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual", "
 """The operators at the sizes the network has, and the network; what ``lite-rtse bench`` times."""
 
 
-def case(name: str, batch: int, frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Case:
-    """A case by name: one of :data:`CASES`, or "conv_blocks", the network's two Conv-Blocks one after the other."""
+def case(
+    name: str,
+    batch: int,
+    frames: int,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Case:
+    """A case by name: one of :data:`CASES`, or "conv_blocks", the network's two Conv-Blocks one after the other.
+
+    The same values on every device.
+    """
     torch.manual_seed(seed)
     plain, fused = (make() for make in _MODULES[name])
     fused.load_state_dict(plain.state_dict())
@@ -98,10 +113,10 @@ def case(name: str, batch: int, frames: int, dtype: torch.dtype = torch.float32,
     shape = copy.deepcopy(plain).to("meta")(*(tensor.to("meta") for tensor in inputs)).shape
     return Case(
         name,
-        plain.to(dtype),
-        fused.to(dtype),
-        tuple(tensor.to(dtype) for tensor in inputs),
-        torch.randn(shape).to(dtype),
+        plain.to(device, dtype),
+        fused.to(device, dtype),
+        tuple(tensor.to(device, dtype) for tensor in inputs),
+        torch.randn(shape).to(device, dtype),
         input_gradients=name not in ("conv_blocks", "LiteRTSE"),
     )
 
@@ -239,6 +254,7 @@ def measure(
     budget_s: float = float("inf"),
     gauge: Callable[[], float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    device: torch.device | str = "cpu",
 ) -> Rounds:
     """Time candidates in interleaved rounds; every second round in reverse order, so that none always follows another.
 
@@ -249,6 +265,8 @@ def measure(
         budget_s: no new round begins after so many seconds; the first always runs.
         gauge: called once a round, between the candidates of two rounds: what the machine can do at that time.
         clock: seconds, for tests.
+        device: where the candidates run. A GPU is timed by events on its current stream, so that what a step leaves
+            running counts, and what was running before does not.
     """
     names = [candidate.name for candidate in candidates]
     if len(set(names)) != len(names) or rounds < 1:
@@ -265,20 +283,34 @@ def measure(
         if gauge:
             result.gauge.append(gauge())
         for candidate in candidates if number % 2 == 0 else reversed(candidates):
-            result.seconds[candidate.name].append(_seconds(candidate, clock))
+            result.seconds[candidate.name].append(_seconds(candidate, clock, torch.device(device)))
     torch.set_num_threads(threads)
     return result
 
 
-def _seconds(candidate: Candidate, clock: Callable[[], float]) -> float:
+def _seconds(candidate: Candidate, clock: Callable[[], float], device: torch.device) -> float:
     if candidate.threads is not None:
         torch.set_num_threads(candidate.threads)
     state = candidate.prepare()
+    if device.type == "cuda":
+        return _gpu_seconds(candidate, state, device)
     start = clock()
     tensors = candidate.step(state)
     seconds = clock() - start
     del tensors  # only now: giving memory back to the system is no part of the step
     return seconds
+
+
+def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    stream = torch.cuda.current_stream(device)
+    torch.cuda.synchronize(device)
+    begin.record(stream)
+    tensors = candidate.step(state)
+    end.record(stream)
+    end.synchronize()
+    del tensors
+    return 1e-3 * begin.elapsed_time(end)
 
 
 # --- where it was measured --------------------------------------------------------------------------------------------
@@ -298,9 +330,10 @@ class Environment:
     lite_rtse_ext: str
     fma_peak_gflops: float
     copy_gbps: float
+    gpu: str = ""
 
 
-def environment() -> Environment:
+def environment(device: torch.device | str = "cpu") -> Environment:
     """The environment that timings taken now would have; measures for under a second."""
     from lite_rtse_ext import __version__
 
@@ -315,6 +348,18 @@ def environment() -> Environment:
         lite_rtse_ext=__version__,
         fma_peak_gflops=round(_native.fma_peak_gflops(), 1),
         copy_gbps=round(_native.copy_gbps(), 1),
+        gpu=_gpu(torch.device(device)),
+    )
+
+
+def _gpu(device: torch.device) -> str:
+    if device.type != "cuda":
+        return ""
+    properties = torch.cuda.get_device_properties(device)
+    return (
+        f"{properties.name}, compute capability {properties.major}.{properties.minor}, "
+        f"{properties.multi_processor_count} multiprocessors, CUDA {torch.version.cuda}; "
+        f"kernels for {', '.join(_native.cuda_architectures())}"
     )
 
 

@@ -32,15 +32,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="takes minutes or gigabytes; run with --slow"))
 
 
+def why_no_cuda() -> str:
+    """Why nothing can run on a GPU here; empty where it can."""
+    if not torch.cuda.is_available():
+        return "no CUDA GPU on this machine"
+    return "" if ops.has_cuda() else "the native library was built without CUDA kernels"
+
+
+def _plain_cuda() -> None:
+    """PyTorch's own convolutions on a GPU as exact and repeatable as the tests ask of a reference.
+
+    By default cuDNN rounds float32 to TensorFloat-32, and sums gradients in any order.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
 @pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device that has kernels. Skips, saying why, on those that this machine or this build lacks."""
     if request.param == "cuda":
-        if not torch.cuda.is_available():
-            pytest.skip("no CUDA GPU on this machine")
-        if not ops.has_cuda():
-            pytest.skip("the native library was built without CUDA kernels")
+        if why_no_cuda():
+            pytest.skip(why_no_cuda())
+        _plain_cuda()
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """The first GPU, for tests of what only a GPU has; mark them ``cuda``. Skips, saying why, where there is none."""
+    if why_no_cuda():
+        pytest.skip(why_no_cuda())
+    _plain_cuda()
+    return torch.device("cuda", 0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,18 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="runs in a checkout only")
 
 
-def build(tmp_path: Path, compiler: str) -> subprocess.CompletedProcess[str]:
+def build(tmp_path: Path, compiler: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "setup.py", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path]
-    environment = os.environ | {"CXX": compiler}
+    environment = os.environ | {"CXX": compiler} | variables
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def script(path: Path, text: str) -> Path:
+    """A program that prints a text and does nothing else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+    path.chmod(0o755)
+    return path
 
 
 def test_no_compiler(tmp_path: Path) -> None:
@@ -41,13 +50,73 @@ def test_no_compiler(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("flags", ["", " -m64"])
 def test_old_compiler(tmp_path: Path, defines: str, message: str, flags: str) -> None:
-    old = tmp_path / "old-c++"
-    old.write_text(f"#!/bin/sh\ncat <<'END'\n{defines}\nEND\n")
-    old.chmod(0o755)
+    old = script(tmp_path / "old-c++", defines)
     result = build(tmp_path, str(old) + flags)
     assert result.returncode != 0
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def idle_compiler(tmp_path: Path) -> str:
+    """Passes for GCC 13, and makes nothing."""
+    return str(script(tmp_path / "idle-c++", "#define __GNUC__ 13"))
+
+
+@pytest.fixture
+def torch_with_cuda(tmp_path: Path) -> dict[str, str]:
+    """The variables for a process in which torch says that it was built with CUDA 13.0."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import torch\ntorch.version.cuda = '13.0'\n")
+    return {"PYTHONPATH": str(folder), "CUDA_PATH": ""}
+
+
+def test_a_build_for_the_cpu_says_why(tmp_path: Path, idle_compiler: str) -> None:
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="0")
+    assert "lite-rtse-ext: building for the CPU only: FORCE_CUDA is 0.\n" in result.stderr
+
+
+def test_no_cuda_toolkit(tmp_path: Path, idle_compiler: str, torch_with_cuda: dict[str, str]) -> None:
+    """A line where CUDA may be missing, an error where it was asked for."""
+    nowhere = torch_with_cuda | {"CUDA_HOME": str(tmp_path)}
+    reason = rf"is for CUDA 13.0, but CUDA_HOME is {tmp_path}, which has no bin/nvcc\.\n"
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="", **nowhere)
+    assert re.search(f"building for the CPU only: torch .* {reason}", result.stderr), result.stderr
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", **nowhere)
+    assert result.returncode != 0
+    assert re.search(f"FORCE_CUDA is set, but the CUDA kernels cannot be built: torch .* {reason}", result.stderr)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (
+            "tools, release 12.4, V12.4.99\n#$ TOP=/usr",
+            "is for CUDA 13.0, and .*/bin/nvcc has release 12.4",
+        ),
+        ("bash: no such file", "bin/nvcc does not run, or is no nvcc"),
+    ],
+    ids=["other version", "broken"],
+)
+def test_a_cuda_toolkit_of_no_use(
+    tmp_path: Path, idle_compiler: str, torch_with_cuda: dict[str, str], says: str, reason: str
+) -> None:
+    script(tmp_path / "bin" / "nvcc", says)
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", CUDA_HOME=str(tmp_path), **torch_with_cuda)
+    assert result.returncode != 0
+    assert re.search(reason, result.stderr), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_cuda_needs_a_torch_with_cuda(tmp_path: Path, idle_compiler: str) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import torch\ntorch.version.cuda = None\n")
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", PYTHONPATH=str(folder))
+    assert result.returncode != 0
+    assert re.search(r"cannot be built: torch \S+ was built without CUDA\.", result.stderr), result.stderr
 
 
 def test_source_distribution_has_every_source(tmp_path: Path) -> None:

@@ -23,13 +23,11 @@ struct AnyTaps {
   int64_t rows, columns;
 };
 
+// Adds to the sums of N bins from `at` on what all taps give.
 template <class T, int N, class Shape>
-LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t at, const T* w, Vec<T> bias) {
+LITE_RTSE_INLINE void accumulate_tile(Shape taps, Vec<T>* sum, const T* const* x, int64_t at, const T* w) {
   constexpr int64_t L = kLanes<T>;
   constexpr int K = Shape::kColumns;
-  Vec<T> sum[N];
-#pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) sum[n] = bias;
   for (int64_t i = 0; i < taps.rows; ++i) {
     const T* xi = in_register(x[i] + at);
     if constexpr (K > 0) {
@@ -51,9 +49,22 @@ LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t
       }
     }
   }
-  T* yt = in_register(y + at);
+}
+
+template <class T, int N>
+LITE_RTSE_INLINE void store_tile(T* y, const Vec<T>* sum) {
+  y = in_register(y);
 #pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) store(yt + n * L, sum[n]);
+  for (int n = 0; n < N; ++n) store(y + n * kLanes<T>, sum[n]);
+}
+
+template <class T, int N, class Shape>
+LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t at, const T* w, Vec<T> bias) {
+  Vec<T> sum[N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) sum[n] = bias;
+  accumulate_tile<T, N>(taps, sum, x, at, w);
+  store_tile<T, N>(y + at, sum);
 }
 
 // One column of R frames: R independent sums where a tile of one bin would wait for its own.

@@ -13,7 +13,7 @@
 #define LITE_RTSE_BUILD_NAME "avx2"
 #define LITE_RTSE_VECTOR_BYTES 32
 #define LITE_RTSE_REGISTERS 16
-#include "build.inl"
+#include LITE_RTSE_BODY
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -14,7 +14,7 @@
 #define LITE_RTSE_BUILD_NAME "avx512"
 #define LITE_RTSE_VECTOR_BYTES 64
 #define LITE_RTSE_REGISTERS 32
-#include "build.inl"
+#include LITE_RTSE_BODY
 
 #if defined(__clang__)
 #pragma clang attribute pop

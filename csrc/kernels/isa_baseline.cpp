@@ -11,4 +11,4 @@
 #define LITE_RTSE_REGISTERS 16
 #endif
 #define LITE_RTSE_VECTOR_BYTES 16
-#include "build.inl"
+#include LITE_RTSE_BODY

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "../kernels/api.h"
+#ifdef LITE_RTSE_CUDA
+#include "cuda.h"
+#endif
 
 #define LITE_RTSE_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -31,6 +34,16 @@ LITE_RTSE_EXPORT const char* lite_rtse_runnable_isas() {
     return list;
   }();
   return answer.c_str();
+}
+
+// The compute capabilities that the CUDA kernels were compiled for, separated by commas; empty in a build without them.
+LITE_RTSE_EXPORT const char* lite_rtse_cuda_architectures() {
+#ifdef LITE_RTSE_CUDA
+  static const std::string answer = lite_rtse::ops::cuda_architectures_text();
+  return answer.c_str();
+#else
+  return "";
+#endif
 }
 
 // float32 FLOP/s of one thread in registers, with the instruction set in use.

@@ -1,4 +1,5 @@
 #include "common.h"
+#include "run.h"
 
 namespace lite_rtse::ops {
 namespace {
@@ -27,7 +28,7 @@ Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias) {
   Tensor y = new_dense_like(x);
   a.x = x.const_data_ptr(), a.weight = weight.const_data_ptr(), a.bias = bias ? bias->const_data_ptr() : nullptr;
   a.y = y.mutable_data_ptr();
-  run(*kernels().causal_dwconv2d(a));
+  run("causal_dwconv2d", &Kernels::causal_dwconv2d, a, x);
   return y;
 }
 
@@ -41,7 +42,7 @@ std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x,
   a.forward.x = x.const_data_ptr(), a.forward.weight = weight.const_data_ptr();
   a.dy = dy.const_data_ptr();
   a.dx = dx.mutable_data_ptr(), a.dweight = dweight.mutable_data_ptr(), a.dbias = dbias.mutable_data_ptr();
-  run(*kernels().causal_dwconv2d_backward(a));
+  run("causal_dwconv2d_backward", &Kernels::causal_dwconv2d_backward, a, x);
   return {dx, dweight, dbias};
 }
 
@@ -55,5 +56,11 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("causal_dwconv2d", TORCH_BOX(&causal_dwconv2d));
   m.impl("causal_dwconv2d_backward", TORCH_BOX(&causal_dwconv2d_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("causal_dwconv2d", TORCH_BOX(&causal_dwconv2d));
+  m.impl("causal_dwconv2d_backward", TORCH_BOX(&causal_dwconv2d_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops

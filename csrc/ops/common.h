@@ -1,4 +1,4 @@
-// What every operator needs between the dispatcher and the kernels: argument checks, dtypes, threads.
+// What every operator needs between the dispatcher and the kernels: argument checks, dtypes, dense tensors.
 //
 // The checks raise Python's RuntimeError (STD_TORCH_CHECK), always naming the argument, what it was and what it must
 // be.
@@ -9,14 +9,11 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
-#include <exception>
 #include <initializer_list>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "../kernels/api.h"
-#include "../kernels/memory.h"
 
 namespace lite_rtse::ops {
 
@@ -105,24 +102,6 @@ inline std::vector<void*> mutable_data_of(const std::vector<Tensor>& list) {
   std::vector<void*> result;
   for (const Tensor& t : list) result.push_back(t.mutable_data_ptr());
   return result;
-}
-
-// Runs a job's tasks on PyTorch's threads. An exception in a task must not cross the thread pool's C boundary: the
-// first is kept and thrown again here.
-inline void run(Job& job) {
-  std::mutex mutex;
-  std::exception_ptr failure;
-  torch::stable::parallel_for(0, job.tasks(), 1, [&](int64_t begin, int64_t end) {
-    try {
-      for (int64_t task = begin; task < end; ++task) job.run(task);
-      trim_thread_scratch();
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!failure) failure = std::current_exception();
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
-  job.finish();
 }
 
 }  // namespace lite_rtse::ops

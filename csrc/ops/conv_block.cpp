@@ -1,4 +1,5 @@
 #include "common.h"
+#include "run.h"
 
 namespace lite_rtse::ops {
 namespace {
@@ -39,7 +40,7 @@ Tensor conv_block(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> bia
   Tensor y = new_dense(x, {a.batch, a.channels, a.frames, a.bins});
   set_data(a, x, weights, biases);
   a.y = y.mutable_data_ptr();
-  run(*kernels().conv_block(a));
+  run("conv_block", &Kernels::conv_block, a, x);
   return y;
 }
 
@@ -60,7 +61,7 @@ std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor>
     a.dweight[i] = gradients[1 + i].mutable_data_ptr();
     a.dbias[i] = gradients[1 + ConvBlock::kParams + i].mutable_data_ptr();
   }
-  run(*kernels().conv_block_backward(a));
+  run("conv_block_backward", &Kernels::conv_block_backward, a, x);
   return gradients;
 }
 
@@ -74,5 +75,11 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("conv_block", TORCH_BOX(&conv_block));
   m.impl("conv_block_backward", TORCH_BOX(&conv_block_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("conv_block", TORCH_BOX(&conv_block));
+  m.impl("conv_block_backward", TORCH_BOX(&conv_block_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops

@@ -1,4 +1,5 @@
 #include "common.h"
+#include "run.h"
 
 namespace lite_rtse::ops {
 namespace {
@@ -38,7 +39,7 @@ Tensor mask_residual(Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tens
   MaskResidual a = arguments(in);
   Tensor y = torch::stable::empty_like(spectrogram);
   a.y = view(y, y.mutable_data_ptr());
-  run(*kernels().mask_residual(a));
+  run("mask_residual", &Kernels::mask_residual, a, spectrogram);
   return y;
 }
 
@@ -57,7 +58,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> mask_residual_backward(Tensor
   a.dx = view(dx, dx.mutable_data_ptr());
   a.dlogit = dlogit.mutable_data_ptr(), a.dres_mag = dmag.mutable_data_ptr();
   a.dres_real = dreal.mutable_data_ptr(), a.dres_imag = dimag.mutable_data_ptr();
-  run(*kernels().mask_residual_backward(a));
+  run("mask_residual_backward", &Kernels::mask_residual_backward, a, spectrogram);
   return {dx, dlogit, dmag, dreal, dimag};
 }
 
@@ -75,5 +76,11 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("mask_residual", TORCH_BOX(&mask_residual));
   m.impl("mask_residual_backward", TORCH_BOX(&mask_residual_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("mask_residual", TORCH_BOX(&mask_residual));
+  m.impl("mask_residual_backward", TORCH_BOX(&mask_residual_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops

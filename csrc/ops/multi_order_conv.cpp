@@ -1,4 +1,5 @@
 #include "common.h"
+#include "run.h"
 
 namespace lite_rtse::ops {
 namespace {
@@ -66,7 +67,7 @@ Tensor multi_order_conv(Tensor x, std::vector<Tensor> weights, std::vector<Tenso
   a.x = x.const_data_ptr(), a.weight = data_of(weights), a.bias = data_of(biases);
   a.y = y.mutable_data_ptr();
   a.threads = torch::stable::get_num_threads();
-  run(*kernels().multi_order_conv(a));
+  run("multi_order_conv", &Kernels::multi_order_conv, a, x);
   return y;
 }
 
@@ -86,7 +87,7 @@ std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<T
   for (const Tensor& t : biases) dbiases.push_back(new_dense_like(t));
   a.dx = gradients[0].mutable_data_ptr();
   a.dweight = mutable_data_of(dweights), a.dbias = mutable_data_of(dbiases);
-  run(*kernels().multi_order_conv_backward(a));
+  run("multi_order_conv_backward", &Kernels::multi_order_conv_backward, a, x);
   gradients.insert(gradients.end(), dweights.begin(), dweights.end());
   gradients.insert(gradients.end(), dbiases.begin(), dbiases.end());
   return gradients;
@@ -102,5 +103,11 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("multi_order_conv", TORCH_BOX(&multi_order_conv));
   m.impl("multi_order_conv_backward", TORCH_BOX(&multi_order_conv_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("multi_order_conv", TORCH_BOX(&multi_order_conv));
+  m.impl("multi_order_conv_backward", TORCH_BOX(&multi_order_conv_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops

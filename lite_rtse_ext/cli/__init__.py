@@ -10,7 +10,12 @@ import click
 from lite_rtse_ext import __version__
 from lite_rtse_ext.cli.bench import bench
 from lite_rtse_ext.cli.enhance import enhance
+from lite_rtse_ext.cli.evaluate import evaluate
+from lite_rtse_ext.cli.export import export
 from lite_rtse_ext.cli.info import info
+from lite_rtse_ext.cli.live import live
+from lite_rtse_ext.cli.prepare import prepare
+from lite_rtse_ext.cli.train import train
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +25,11 @@ def main() -> None:
 
     \b
     lite-rtse enhance noisy.wav clean.wav --checkpoint model.safetensors
+    lite-rtse prepare debian --out debian
+    lite-rtse train debian --data debian/manifest.json --out run
+    lite-rtse evaluate run --data debian/manifest.json
+    lite-rtse live --checkpoint model.safetensors
+    lite-rtse export model.onnx --checkpoint model.safetensors
     lite-rtse bench
     lite-rtse info
     """
@@ -33,5 +43,5 @@ def _end_as_interrupted(number: signal.Signals) -> None:
     click.get_current_context().call_on_close(lambda: signal.signal(number, before))
 
 
-for command in (enhance, bench, info):
+for command in (enhance, live, prepare, train, evaluate, export, bench, info):
     main.add_command(command)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import click
 
@@ -26,3 +27,10 @@ def one_line() -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
         raise click.ClickException(describe(error)) from error
+
+
+def require_packages(purpose: str, extra: str, names: Iterable[str]) -> None:
+    """Raises an ImportError that says what to install, if one of these packages is missing."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{purpose} needs {', '.join(missing)}: pip install 'lite-rtse-ext[{extra}]'")

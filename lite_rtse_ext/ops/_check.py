@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lite_rtse_ext import _native
+
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -49,5 +51,8 @@ def parameters(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
 
 
 def tensor(name: str, value: object) -> None:
+    """The first argument must be a tensor, on a device that this build has kernels for."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is {type(value).__name__}, must be a torch.Tensor")
+    if value.is_cuda:
+        _native.require_cuda(name, value.device)

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+from lite_rtse_ext import ops
 
 from .operators import CAUSAL_DWCONV2D as DWCONV
 from .operators import CONV_BLOCK as BLOCK
@@ -199,3 +202,13 @@ def test_multi_order_of_an_order_no_tensor_can_have(order: int, device: torch.de
     for tensors in ((x, weights), (x.to("meta"), [w.to("meta") for w in weights])):
         with pytest.raises(ERRORS, match=f"weights.*{2 * order}"):
             MULTI_ORDER.function(*tensors, [w.new_zeros(16) for w in tensors[1]])
+
+
+@pytest.mark.skipif(ops.has_cuda(), reason="this build has CUDA kernels")
+def test_a_gpu_without_kernels_for_it(operator: Operator) -> None:
+    """A build for the CPU says so where it is given a GPU's tensors; fake ones stand for those here."""
+    with FakeTensorMode():
+        sizes = operator.sizes(SHAPES[operator])
+        tensors = {name: torch.empty(size, device="cuda:0") for name, size in sizes.items()}
+        with pytest.raises(RuntimeError, match=rf"{next(iter(tensors))} is on cuda:0, but .* built without CUDA"):
+            operator(tensors)

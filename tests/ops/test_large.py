@@ -1,4 +1,4 @@
-"""Offsets beyond 2³¹ elements, in memory that is mapped but, for the most part, never touched."""
+"""Offsets beyond 2³¹ elements; on the CPU in memory that is mapped but, for the most part, never touched."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="maps memory as 
 LIMIT = 2**31
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Linux's value, for Pythons that don't name it
 NEEDED_BYTES = 7 * 2**30
+NEEDED_GPU_BYTES = 60 * 2**30  # up to six tensors of 4.3 GB, and scratch of several times one
 TAIL = 20  # frames that hold something, at the end
 WINDOW = 64  # frames that the tail depends on, and more
 
 
-def untouched(size: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A dense tensor of zeros, of pages that take no memory until they are written."""
+def untouched(size: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A dense tensor of zeros; on the CPU of pages that take no memory until they are written."""
+    if device.type != "cpu":
+        return torch.zeros(tuple(size), dtype=dtype, device=device)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     pages = mmap.mmap(-1, math.prod(size) * dtype.itemsize, flags=flags)
     return torch.frombuffer(pages, dtype=dtype).view(tuple(size))
@@ -35,13 +38,24 @@ def untouched(size: Sequence[int], dtype: torch.dtype) -> Tensor:
 def far_apart(tensor: Tensor) -> Tensor:
     """The same values, with more than 2³¹ elements from each utterance to the next."""
     stride = LIMIT + tensor[0].numel()
-    memory = untouched([stride * (len(tensor) - 1) + tensor[0].numel()], tensor.dtype)
+    memory = untouched([stride * (len(tensor) - 1) + tensor[0].numel()], tensor.dtype, tensor.device)
     return memory.as_strided(tensor.shape, (stride, *tensor.stride()[1:])).copy_(tensor)
 
 
-def test_strides_beyond_the_limit(operator: Operator) -> None:
+@pytest.fixture
+def roomy(device: torch.device) -> torch.device:
+    """Each device, with memory freed that earlier tests have used."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(device)
+        if free < NEEDED_GPU_BYTES:
+            pytest.skip(f"needs {NEEDED_GPU_BYTES >> 30} GiB of free GPU memory, there are {free >> 30}")
+    return device
+
+
+def test_strides_beyond_the_limit(operator: Operator, roomy: torch.device) -> None:
     shape = replace(operator.tiny, batch=2)
-    tensors = operator.inputs(shape, dtype=torch.float16)
+    tensors = operator.inputs(shape, dtype=torch.float16, device=roomy)
     distant = {name: far_apart(t) if name in operator.signals else t for name, t in tensors.items()}
     y, expected = gradients(operator, tensors)
     found_y, found = gradients(operator, distant, far_apart(cotangent(y)))
@@ -65,15 +79,16 @@ def tail(tensor: Tensor, dim: int, frames: int) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.skipif(available_bytes() < NEEDED_BYTES, reason="needs 7 GB of free memory")
-def test_tensors_beyond_the_limit(operator: Operator) -> None:
+def test_tensors_beyond_the_limit(operator: Operator, roomy: torch.device) -> None:
     """The last frames of a recording with more than 2³¹ values agree with the reference on these frames alone."""
     frames, bins, dtype = 2**20 + 64, 1024, torch.bfloat16
     small = Shape(batch=1, frames=WINDOW, bins=bins, channels=2, in_channels=2)
-    tensors = operator.inputs(small, dtype=dtype)
+    tensors = operator.inputs(small, dtype=dtype, device=roomy)
     large = dict(tensors)
     for name, dim in operator.signals.items():
         tensors[name].narrow(dim, 0, WINDOW - TAIL).zero_()
-        large[name] = untouched([frames if d == dim else n for d, n in enumerate(tensors[name].shape)], dtype)
+        size = [frames if d == dim else n for d, n in enumerate(tensors[name].shape)]
+        large[name] = untouched(size, dtype, roomy)
         tail(large[name], dim, WINDOW).copy_(tensors[name])
     assert large[next(iter(operator.signals))].numel() > LIMIT
 
@@ -87,7 +102,7 @@ def test_tensors_beyond_the_limit(operator: Operator) -> None:
     if operator is MASK_RESIDUAL:
         return  # its gradients would take 13 GB
 
-    large_dy = untouched(y.shape, dtype)
+    large_dy = untouched(y.shape, dtype, roomy)
     tail(large_dy, time, WINDOW).copy_(dy)
     y.untyped_storage().resize_(0)  # makes room; the backward pass needs the graph of y, not its values
     found = torch.autograd.grad(y, list(leaves.values()), large_dy)

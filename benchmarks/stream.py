@@ -1,0 +1,266 @@
+"""How long a frame takes in real time, beside the same network's one-frame graph: ``python -m benchmarks.stream``.
+
+Everything runs on one thread. The engine does the whole way from samples to samples; its peers only that from spectrum
+to spectrum, without windows and transforms. Each is first shown to compute the same. They are timed in turns, a stretch
+of frames each, so that none finds the caches as another left them but at the beginning of a stretch; ratios are those
+of the medians of one round, and what is shown is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.harness import RESULTS, packages
+from benchmarks.show import figure, grid
+from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext.bench import environment
+from lite_rtse_ext.export import OneFrame, export_onnx
+from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
+from lite_rtse_ext.stream.timing import FRAME_MS, FrameTimes, histogram, speech_like, steps, time_frames
+
+LIMITS = {"int16": 1e-3}
+LIMIT = 1e-5
+SKIPPED = 20  # frames at the beginning of a stretch, in which the caches fill
+
+Floats = NDArray[np.float32]
+Graph = Callable[[Floats, list[Floats]], tuple[Floats, list[Floats]]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that is timed: ``start()`` gives a function of a frame's number."""
+
+    name: str
+    start: Callable[[], Callable[[int], object]]
+    streams: int = 1
+    difference: float = 0.0
+
+
+# --- peers: graphs from (spectrum, memory) to (enhanced, memory) ------------------------------------------------------
+
+
+def _eager(model: LiteRTSE, path: Path) -> Graph:
+    frame = OneFrame(model).eval()
+
+    def run(spectrum: Floats, memory: list[Floats]) -> tuple[Floats, list[Floats]]:
+        with torch.inference_mode():
+            enhanced, *after = frame(torch.from_numpy(spectrum), *map(torch.from_numpy, memory))
+        return enhanced.numpy(), [piece.numpy() for piece in after]
+
+    return run
+
+
+def _onnxruntime(model: LiteRTSE, path: Path) -> Graph:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(spectrum: Floats, memory: list[Floats]) -> tuple[Floats, list[Floats]]:
+        enhanced, *after = session.run(None, dict(zip(names, [spectrum, *memory], strict=True)))
+        return enhanced, after
+
+    return run
+
+
+def _openvino(model: LiteRTSE, path: Path) -> Graph:
+    import openvino
+
+    options = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(path), "CPU", options)
+
+    def run(spectrum: Floats, memory: list[Floats]) -> tuple[Floats, list[Floats]]:
+        result = compiled([spectrum, *memory], share_inputs=True)
+        enhanced, *after = (result[i] for i in range(len(memory) + 1))
+        return enhanced, after
+
+    return run
+
+
+PEERS = {"eager PyTorch, one frame": _eager, "ONNX Runtime, one frame": _onnxruntime, "OpenVINO, one frame": _openvino}
+
+
+def spectra(signal: Floats) -> Floats:
+    """Spectra (frames, 1, 257, 2) of a signal's frames, as the engine sees them."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (HOP_SAMPLES, 0)), 2 * HOP_SAMPLES)[::HOP_SAMPLES]
+    spectrum = np.fft.rfft(windows * np.sin(np.pi * np.arange(2 * HOP_SAMPLES) / (2 * HOP_SAMPLES)))
+    return np.stack([spectrum.real, spectrum.imag], axis=-1)[:, None].astype(np.float32)
+
+
+def waveform(enhanced: Sequence[Floats]) -> Floats:
+    """The signal of enhanced spectra, without the first frame's half before the beginning and the last one's end."""
+    spectrum = np.concatenate(enhanced)
+    frames = np.fft.irfft(spectrum[..., 0] + 1j * spectrum[..., 1])
+    frames *= np.sin(np.pi * np.arange(2 * HOP_SAMPLES) / (2 * HOP_SAMPLES))
+    return (frames[:-1, HOP_SAMPLES:] + frames[1:, :HOP_SAMPLES]).ravel().astype(np.float32)
+
+
+def difference(actual: Floats, expected: Floats) -> float:
+    """Relative L2."""
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+def _peer(name: str, graph: Graph, model: LiteRTSE, frames: int, expected: Floats) -> Entry:
+    signal = speech_like(frames)
+    inputs = spectra(signal)
+
+    def start() -> Callable[[int], object]:
+        memory = [piece.numpy() for piece in OneFrame(model).start()]
+
+        def step(frame: int) -> Floats:
+            nonlocal memory
+            enhanced, memory = graph(inputs[frame], memory)
+            return enhanced
+
+        return step
+
+    step = start()
+    found = difference(waveform([step(frame) for frame in range(len(expected) // HOP_SAMPLES + 1)]), expected)  # type: ignore[misc]
+    return Entry(name, start, difference=found)
+
+
+# --- the question -----------------------------------------------------------------------------------------------------
+
+
+def entries(model: LiteRTSE, frames: int, batches: Sequence[int], missing: list[str]) -> list[Entry]:
+    """The engine in its forms, then its peers; what can't be run is noted in ``missing``."""
+    signal = speech_like(frames)[: 100 * HOP_SAMPLES]
+    expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_SAMPLES]
+    result = []
+    for precision in ("float32", "int16"):
+        network = Network.from_model(model, precision)  # type: ignore[arg-type]
+        found = difference(Streamer(network).feed(signal)[: len(expected)], expected)
+        for streams in (1, *batches):
+            name = f"engine, {precision}" + (f", {streams} calls" if streams > 1 else "")
+            result.append(Entry(name, _engine_start(network, streams, frames), streams, found))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one_frame.onnx"
+        export_onnx(model, path)
+        for name, build in PEERS.items():
+            try:
+                result.append(_peer(name, build(model, path), model, frames, expected))
+            except ModuleNotFoundError as error:
+                missing.append(f"{name}: {error.name} is not installed: pip install 'lite-rtse-ext[bench]'")
+    return result
+
+
+def _engine_start(network: Network, streams: int, frames: int) -> Callable[[], Callable[[int], object]]:
+    return lambda: steps(network, streams, frames)
+
+
+def measure(
+    candidates: Sequence[Entry], frames: int, rounds: int, pace_s: float
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of every frame by name, all rounds together, and the median of each round."""
+    seconds: dict[str, list[float]] = {entry.name: [] for entry in candidates}
+    medians: dict[str, list[float]] = {entry.name: [] for entry in candidates}
+    for number in range(rounds):
+        for entry in candidates if number % 2 == 0 else reversed(candidates):
+            times = time_frames(entry.start(), frames, pace_s)[SKIPPED:]
+            seconds[entry.name] += times
+            medians[entry.name].append(float(np.median(times)))
+    return seconds, medians
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=400, help="of 16 ms, a stretch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="*", default=[4, 16], help="calls at a time, besides one")
+    parser.add_argument("--full", action="store_true", help="the variant with a full 3×3 in its Conv-Blocks")
+    parser.add_argument("--paced", action="store_true", help="a frame every 16 ms, as in a call, instead of at once")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for JSON and plot")
+    settings = parser.parse_args(arguments)
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = LiteRTSE(depthwise=not settings.full).eval()
+    missing: list[str] = []
+    candidates = entries(model, settings.frames, settings.batches, missing)
+    for entry in candidates:
+        limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
+        if not entry.difference <= limit:
+            raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
+    pace_s = FRAME_MS / 1e3 if settings.paced else 0.0
+    seconds, medians = measure(candidates, settings.frames, settings.rounds, pace_s)
+    _report(settings, candidates, seconds, medians, missing)
+
+
+def _report(
+    settings: argparse.Namespace,
+    candidates: Sequence[Entry],
+    seconds: dict[str, list[float]],
+    medians: dict[str, list[float]],
+    missing: Sequence[str],
+) -> None:
+    base = candidates[0].name
+    rows = [["", "p50 ms", "p99", "p99.9", "max", "RTF", "calls a core", f"p50 over {base}", "diff"]]
+    records: list[dict[str, Any]] = []
+    for entry in candidates:
+        times = FrameTimes.of(seconds[entry.name], entry.streams)
+        ratio = float(np.median(np.divide(medians[entry.name], medians[base])))
+        figures = [f"{value:.3f}" for value in (times.p50, times.p99, times.p999, times.max)]
+        factor, calls = f"{times.real_time_factor:.4f}", str(times.calls_a_core)
+        rows.append([entry.name, *figures, factor, calls, f"{ratio:.2f}×", f"{entry.difference:.0e}"])
+        derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
+        records.append(
+            {"name": entry.name, **asdict(times), **derived, "relative": ratio, "difference": entry.difference}
+        )
+    where = environment()
+    print(f"{where.machine}; {where.isa}, 1 thread; {where.fma_peak_gflops} GFLOP/s peak, {where.copy_gbps} GB/s copy")
+    print(f"{settings.rounds} × {settings.frames} frames{', one every 16 ms' if settings.paced else ''}\n")
+    print("\n".join([grid(rows), "", f"{base}:", *histogram(seconds[base]), *missing]))
+    name = "stream" + ("_full" if settings.full else "") + ("_paced" if settings.paced else "")
+    sizes = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in vars(settings).items()
+        if key != "results"
+    }
+    data = {
+        "question": name,
+        "environment": asdict(where),
+        "packages": packages(),
+        "settings": sizes,
+        "records": records,
+    }
+    settings.results.mkdir(parents=True, exist_ok=True)
+    path = settings.results / f"{name}.json"
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    print(f"results: {path}")
+    print(figure(settings.results / f"{name}.png", lambda axes: _draw(axes, candidates, seconds), (9, 5)))
+
+
+def _draw(axes: Any, candidates: Sequence[Entry], seconds: dict[str, list[float]]) -> None:
+    for number, entry in enumerate(each for each in candidates if each.streams == 1):
+        ms = 1e3 * np.asarray(seconds[entry.name])
+        axes.hist(
+            np.clip(ms, None, FRAME_MS),
+            bins=np.geomspace(0.1, FRAME_MS, 200),
+            color=f"C{number}",
+            alpha=0.7,
+            label=entry.name,
+        )
+    axes.set_xscale("log")
+    axes.axvline(FRAME_MS, color="black", linestyle=":", label="real time")
+    axes.set_xlabel("ms a frame")
+    axes.set_ylabel("frames")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    main()

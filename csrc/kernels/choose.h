@@ -1,0 +1,55 @@
+// Which build of some code, compiled once for each instruction set, this processor gets.
+#pragma once
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace lite_rtse {
+
+#if defined(__x86_64__)
+inline bool has_avx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+inline bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+}
+#endif
+
+// A build's table of entry points, whose member `isa` names it.
+template <class Table>
+struct Candidate {
+  const Table* table;
+  bool runnable;
+};
+
+// The first that this machine can run, or the one named by the environment variable LITE_RTSE_ISA.
+// Throws std::runtime_error where that names an unknown build or one this machine cannot run.
+template <class Table>
+const Table& choose(const std::vector<Candidate<Table>>& candidates) {
+  const char* wanted = std::getenv("LITE_RTSE_ISA");
+  const std::string name = wanted ? wanted : "";
+  std::string known;
+  for (const Candidate<Table>& c : candidates) {
+    if (name.empty() && c.runnable) return *c.table;
+    if (name == c.table->isa) {
+      if (c.runnable) return *c.table;
+      throw std::runtime_error("LITE_RTSE_ISA is '" + name + "', which this processor cannot run");
+    }
+    known += (known.empty() ? "" : ", ") + std::string(c.table->isa);
+  }
+  throw std::runtime_error("LITE_RTSE_ISA is '" + name + "', must be one of: " + known);
+}
+
+template <class Table>
+std::vector<std::string> runnable(const std::vector<Candidate<Table>>& candidates) {
+  std::vector<std::string> names;
+  for (const Candidate<Table>& c : candidates)
+    if (c.runnable) names.push_back(c.table->isa);
+  return names;
+}
+
+}  // namespace lite_rtse

@@ -1,0 +1,50 @@
+// From an operator's arguments to its kernels: PyTorch's threads on the CPU, PyTorch's current stream on a GPU.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "../kernels/api.h"
+#include "../kernels/memory.h"
+#ifdef LITE_RTSE_CUDA
+#include "cuda.h"
+#endif
+
+namespace lite_rtse::ops {
+
+// Runs a job's tasks on PyTorch's threads. An exception in a task must not cross the thread pool's C boundary: the
+// first is kept and thrown again here.
+inline void run_tasks(Job& job) {
+  std::mutex mutex;
+  std::exception_ptr failure;
+  torch::stable::parallel_for(0, job.tasks(), 1, [&](int64_t begin, int64_t end) {
+    try {
+      for (int64_t task = begin; task < end; ++task) job.run(task);
+      trim_thread_scratch();
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  job.finish();
+}
+
+template <class Arguments>
+using MakeJob = std::unique_ptr<Job> (*)(const Arguments&);
+
+// Runs an operator where `x` is, and with it all its tensors. `make` is the CPU's entry for these arguments; a GPU's
+// is found by their type. On a GPU this only enqueues.
+template <class Arguments>
+void run(const char* name, MakeJob<Arguments> Kernels::* make, const Arguments& arguments,
+         [[maybe_unused]] const torch::stable::Tensor& x) {
+#ifdef LITE_RTSE_CUDA
+  if (x.is_cuda()) return enqueue(name, arguments, x);
+#endif
+  run_tasks(*(kernels().*make)(arguments));
+}
+
+}  // namespace lite_rtse::ops

@@ -1,0 +1,166 @@
+// The Python module lite_rtse_ext._stream: networks and streams on numpy arrays, without torch. The public classes are
+// in lite_rtse_ext/stream.py, which checks what users give; what is checked here keeps memory safe.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "stream.h"
+
+namespace py = pybind11;
+using namespace lite_rtse::stream;
+
+namespace {
+
+using Samples = py::array_t<float, py::array::c_style>;
+
+Precision precision_of(const std::string& name) {
+  if (name == "float32") return Precision::f32;
+  if (name == "int16") return Precision::i16;
+  throw py::value_error("precision must be 'float32' or 'int16', but is '" + name + "'");
+}
+
+std::shared_ptr<const Network> make_network(const std::map<std::string, Samples>& weights,
+                                            const std::string& precision) {
+  std::map<std::string, Array> arrays;
+  for (const auto& [name, a] : weights) arrays[name] = {a.data(), {a.shape(), a.shape() + a.ndim()}};
+  const Precision chosen = precision_of(precision);
+  py::gil_scoped_release release;
+  return engine().network(parameters(arrays), chosen);
+}
+
+py::ssize_t length(const Samples& a, const char* name) {
+  if (a.ndim() != 1) throw py::value_error(std::string(name) + " must have one dimension");
+  return a.shape(0);
+}
+
+// A stream that two Python threads can't use at once: the second is refused, not kept waiting.
+class Exclusive {
+ public:
+  Exclusive(std::shared_ptr<const Network> network, Timing timing) : stream_(std::move(network), timing) {}
+
+  class Use {
+   public:
+    explicit Use(Exclusive& owner) : owner_(owner) {
+      if (owner.busy_) throw std::runtime_error("the stream is in use by another thread, or listed twice");
+      owner.busy_ = true;
+    }
+    ~Use() { owner_.busy_ = false; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    Stream* operator->() const { return &owner_.stream_; }
+    Stream* get() const { return &owner_.stream_; }
+
+   private:
+    Exclusive& owner_;
+  };
+
+ private:
+  Stream stream_;
+  bool busy_ = false;  // read and written with the GIL held
+};
+
+// `count` samples of an array made for more.
+Samples shortened(Samples a, int64_t count) {
+  if (count != a.shape(0)) a.resize({py::ssize_t(count)});
+  return a;
+}
+
+Samples feed_one(Exclusive& stream, const Samples& in) {
+  const Exclusive::Use use(stream);
+  const int64_t count = length(in, "samples");
+  Samples out(use->room(count));
+  const float* from = in.data();
+  float* to = out.mutable_data();
+  int64_t written = 0;
+  {
+    py::gil_scoped_release release;
+    written = use->feed(from, count, to);
+  }
+  return shortened(std::move(out), written);
+}
+
+std::vector<Samples> feed_many(const std::vector<Exclusive*>& streams, const std::vector<Samples>& in) {
+  const size_t n = streams.size();
+  if (in.size() != n) throw py::value_error("as many blocks of samples as streams are needed");
+  std::vector<std::unique_ptr<Exclusive::Use>> uses;
+  std::vector<Stream*> plain(n);
+  std::vector<const float*> from(n);
+  std::vector<float*> to(n);
+  std::vector<int64_t> count(n), written(n);
+  std::vector<Samples> out;
+  for (size_t i = 0; i < n; ++i) {
+    uses.push_back(std::make_unique<Exclusive::Use>(*streams[i]));
+    plain[i] = uses[i]->get();
+    if (plain[i]->network() != plain[0]->network()) throw py::value_error("the streams must share one network");
+    count[i] = length(in[i], "samples");
+    out.emplace_back(plain[i]->room(count[i]));
+    from[i] = in[i].data();
+    to[i] = out[i].mutable_data();
+  }
+  {
+    py::gil_scoped_release release;
+    feed(plain.data(), from.data(), count.data(), to.data(), written.data(), int64_t(n));
+  }
+  for (size_t i = 0; i < n; ++i) out[i] = shortened(std::move(out[i]), written[i]);
+  return out;
+}
+
+Samples flush(Exclusive& stream) {
+  const Exclusive::Use use(stream);
+  Samples out(kLatency);
+  float* to = out.mutable_data();
+  int64_t written = 0;
+  {
+    py::gil_scoped_release release;
+    written = use->flush(to);
+  }
+  return shortened(std::move(out), written);
+}
+
+Samples save(Exclusive& stream) {
+  const Exclusive::Use use(stream);
+  Samples state(use->size());
+  use->save(state.mutable_data());
+  return state;
+}
+
+void load(Exclusive& stream, const Samples& state) {
+  const Exclusive::Use use(stream);
+  use->load(state.data(), length(state, "state"));
+}
+
+py::tuple faults(Exclusive& stream) {
+  const Exclusive::Use use(stream);
+  return py::make_tuple(use->faults().samples, use->faults().frames);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_stream, m) {
+  m.attr("SAMPLE_RATE_HZ") = kSampleRateHz;
+  m.attr("HOP_SAMPLES") = kHop;
+  m.attr("LATENCY_SAMPLES") = kLatency;
+  m.def("isa", [] { return std::string(engine().isa); });
+  m.def("isas", &runnable_isas);
+  py::class_<Network, std::shared_ptr<Network>>(m, "Network")
+      .def(py::init([](const std::map<std::string, Samples>& weights, const std::string& precision) {
+             return std::const_pointer_cast<Network>(make_network(weights, precision));
+           }),
+           py::arg("weights"), py::arg("precision"))
+      .def_property_readonly("channels", [](const Network& n) { return n.config().channels; })
+      .def_property_readonly("order", [](const Network& n) { return n.config().order; })
+      .def_property_readonly("depthwise", [](const Network& n) { return n.config().depthwise; });
+  py::class_<Exclusive>(m, "Stream")
+      .def(py::init([](std::shared_ptr<Network> network, bool live) {
+             return std::make_unique<Exclusive>(std::move(network), live ? Timing::live : Timing::aligned);
+           }),
+           py::arg("network").none(false), py::arg("live"))
+      .def("feed", &feed_one, py::arg("samples").noconvert())
+      .def("flush", &flush)
+      .def("reset", [](Exclusive& s) { Exclusive::Use(s)->reset(); })
+      .def("set_wet", [](Exclusive& s, float wet) { Exclusive::Use(s)->set_wet(wet); })
+      .def("faults", &faults)
+      .def("save", &save)
+      .def("load", &load, py::arg("state").noconvert());
+  m.def("feed", &feed_many, py::arg("streams"), py::arg("samples"));
+}

@@ -1,0 +1,39 @@
+// The one-frame network, compiled for one instruction set; see kernels/build.inl, whose building blocks it uses.
+
+namespace lite_rtse::stream {
+namespace LITE_RTSE_BUILD {
+namespace {
+
+// clang-format off: each file uses those before it
+#include "../kernels/settings.inl"
+#include "../kernels/simd.inl"
+#include "../kernels/rows.inl"
+#include "../kernels/segments.inl"
+#include "../kernels/depthwise.inl"
+#include "../kernels/pointwise.inl"
+#include "../kernels/packing.inl"
+#include "../kernels/multi_order_plan.inl"
+#include "../kernels/gate_chain.inl"
+#include "../kernels/mask_residual.inl"
+#include "fft.inl"
+#include "dense.inl"
+#include "lstm.inl"
+#include "rows.inl"
+#include "conv_block.inl"
+#include "multi_order.inl"
+#include "network.inl"
+// clang-format on
+
+std::unique_ptr<Network> make_network(const Parameters& p, Precision precision) {
+  return std::make_unique<NetworkBuild>(p, precision);
+}
+void transform(const float* samples, float* real, float* imag) { RealTransform().forward(samples, real, imag); }
+void inverse(const float* real, const float* imag, float* samples) { RealTransform().inverse(real, imag, samples); }
+
+}  // namespace
+
+extern const Engine table;
+const Engine table = {LITE_RTSE_BUILD_NAME, make_network, transform, inverse};
+
+}  // namespace LITE_RTSE_BUILD
+}  // namespace lite_rtse::stream

@@ -1,0 +1,5 @@
+// The one-frame network for AVX2 and FMA.
+#include "prelude.h"
+
+#define LITE_RTSE_BODY "../stream/build.inl"
+#include "../kernels/isa_avx2.cpp"

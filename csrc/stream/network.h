@@ -1,0 +1,112 @@
+// The network for one frame at a time: what is compiled once for each instruction set. No torch, no Python.
+//
+// The way of the data. A frame is 256 new samples, 16 ms at 16 kHz:
+//
+//   256 samples + the 256 before ─► window, FFT ─► X, 257 bins ─► m = |X|
+//   m ─► LSTM 1 ─► linear ─► logit of the mask;  Y1 = m · sigmoid(logit)
+//   m ─► Conv-Block ─► Conv-Block ─► Multi-Order block ─► Y2
+//   [m, Y1, Y2] ─► linear ─► LSTM 2 ─► three linears ─► R
+//   X · gain(logit, R) ─► inverse FFT, window ─► added to the end of the frame before ─► 256 samples
+//
+// What a stream remembers from frame to frame: 256 samples in and 256 half-made samples out, the states of the LSTMs,
+// and for every depthwise stage the last 2 or 6 frames of its input. These stand in lane rows (kernels/rows.inl) and
+// stay there: only m and Y2 are ever seen by bins alone. Zeros are what stood before the first frame.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../kernels/api.h"
+
+namespace lite_rtse::stream {
+
+inline constexpr int64_t kSampleRateHz = 16000;
+inline constexpr int64_t kWindow = 512;  // samples of the window and of the transform
+inline constexpr int64_t kHop = kWindow / 2;
+inline constexpr int64_t kBins = kWindow / 2 + 1;
+
+// The constructor arguments of the Python class LiteRTSE.
+struct Config {
+  int64_t channels = 0, order = 0;
+  bool depthwise = true;
+};
+
+// Where one network's parameters are: dense, row-major float32, in PyTorch's layouts. Read while a Network is built.
+struct Parameters {
+  struct Linear {
+    const float *weight, *bias;
+  };
+  struct Lstm {
+    Linear input, hidden;
+  };
+  struct Block {
+    Linear in, causal, out, skip;
+  };
+  Config config;
+  Lstm lstm1, lstm2;
+  Linear fc1, fc2, to_mag, to_real, to_imag;
+  Block blocks[2];
+  MultiOrderConv multi_order;
+};
+
+// A parameter by its name in a checkpoint.
+struct Array {
+  const float* data;
+  std::vector<int64_t> shape;
+};
+
+// Checks names, shapes and values of a checkpoint. Throws std::invalid_argument that says what is wrong.
+Parameters parameters(const std::map<std::string, Array>& arrays);
+
+// How the weights of LSTMs and linears are stored: they are read once a frame, from beyond the second-level cache.
+// i16: 16-bit integers with one scale for each output, half the bytes; see dense.inl.
+enum class Precision { f32, i16 };
+
+// What one stream remembers, and its scratch memory.
+class State {
+ public:
+  virtual ~State() = default;
+  virtual void clear() = 0;
+  // The memory of the stream as numbers in an order that is the same for all instruction sets.
+  virtual int64_t size() const = 0;
+  virtual void save(float* to) const = 0;
+  virtual void load(const float* from) = 0;
+};
+
+// One frame of one stream.
+struct Frame {
+  State* state;
+  const float* in;  // 256 samples
+  float* out;       // 256 samples: those that came in a frame ago, enhanced
+  float wet;        // share of the enhanced signal; the rest is the signal as it came in
+  bool finite;      // set by step: false if a number overflowed. The state is then unusable until it is cleared.
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  virtual const Config& config() const = 0;
+  virtual std::unique_ptr<State> make_state() const = 0;
+  // One frame of each of n streams, at most kMostStreams. Allocates nothing, locks nothing, calls no system function.
+  // A stream's result does not depend, to the bit, on which others are computed with it.
+  virtual void step(Frame* frames, int64_t n) const = 0;
+};
+inline constexpr int64_t kMostStreams = 16;
+
+// One build for one instruction set.
+struct Engine {
+  const char* isa;
+  std::unique_ptr<Network> (*network)(const Parameters&, Precision);
+  // The transforms alone, for tests: 512 samples to 257 bins, and back.
+  void (*transform)(const float* samples, float* real, float* imag);
+  void (*inverse)(const float* real, const float* imag, float* samples);
+};
+
+// The best build that this machine can run, or the one that LITE_RTSE_ISA names; see kernels/choose.h.
+const Engine& engine();
+std::vector<std::string> runnable_isas();
+
+}  // namespace lite_rtse::stream

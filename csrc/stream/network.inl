@@ -1,0 +1,221 @@
+// The whole network, one frame of up to kMostStreams streams at a time.
+//
+// LSTMs and linears, whose weights outweigh everything else, are done for all streams together; the rest stream by
+// stream, for its own memory of earlier frames is what each reads most of.
+
+class StateBuild;
+
+class NetworkBuild final : public Network {
+ public:
+  NetworkBuild(const Parameters& p, Precision precision)
+      : config_(p.config), lstm1_(lstm_dense(p.lstm1, kBins, kBins, precision)),
+        fc1_(linear_dense(p.fc1, kBins, kBins, precision)), fc2_(linear_dense(p.fc2, kBins, 3 * kBins, precision)),
+        lstm2_(lstm_dense(p.lstm2, kBins, kBins, precision)), heads_(heads_dense(p, precision)),
+        block1_(p.blocks[0], 1, p.config.channels / 2, p.config.depthwise),
+        block2_(p.blocks[1], p.config.channels / 2, p.config.channels / 2, p.config.depthwise),
+        multi_order_(p.multi_order) {
+    for (int64_t i = 0; i < kWindow; ++i) window_[i] = float(std::sin(3.14159265358979323846 * double(i) / kWindow));
+  }
+
+  const Config& config() const override { return config_; }
+  std::unique_ptr<State> make_state() const override;
+  void step(Frame* frames, int64_t n) const override;
+
+ private:
+  friend class StateBuild;
+
+  static Dense heads_dense(const Parameters& p, Precision precision) {
+    const Parameters::Linear heads[3] = {p.to_mag, p.to_real, p.to_imag};
+    return Dense(
+        3 * kBins, kBins, precision,
+        [&](int64_t o, int64_t i) { return heads[o / kBins].weight[o % kBins * kBins + i]; },
+        [&](int64_t o) { return heads[o / kBins].bias[o % kBins]; });
+  }
+
+  void analyse(StateBuild& s, const float* in) const;
+  void convolve(StateBuild& s) const;
+  bool synthesise(StateBuild& s, float* out, float wet) const;
+
+  const Config config_;
+  const RealTransform transform_;
+  float window_[kWindow];  // square root of a Hann window: sin(π n / 512)
+  const Dense lstm1_, fc1_, fc2_, lstm2_, heads_;
+  const ConvBlockFrame block1_, block2_;
+  const MultiOrderFrame multi_order_;
+};
+
+class StateBuild final : public State {
+ public:
+  explicit StateBuild(const NetworkBuild& network) {
+    Arena measure;
+    Parts sizes(measure, network);
+    used_ = measure.used();
+    bytes_ = aligned_bytes(used_);
+    Arena arena(bytes_.get());
+    parts_.emplace(arena, network);
+    // A frame of silence: it touches every page, and what grows at its first use has grown.
+    float silence[kHop] = {};
+    Frame frame{this, silence, silence, 1.0f, true};
+    network.step(&frame, 1);
+    clear();
+  }
+
+  struct Parts {
+    // What is remembered.
+    float *before, *overlap;     // the last frame's samples in; the second half of its samples out
+    float *lstm1_in, *lstm2_in;  // input, then the last output h, as one vector
+    float *cell1, *cell2;        // c
+    ConvBlockFrame::State block1, block2;
+    MultiOrderFrame::State multi_order;
+    // Scratch.
+    float *real, *imag, *samples;     // spectrum; a window of samples
+    float *gates, *logit, *residual;  // pre-activations of an LSTM; of the mask; R_mag, R_re, R_im
+    float *fusion, *fused;            // m, Y1, Y2 as one vector; the linear of it
+    std::vector<const float*> magnitude;
+
+    Parts(Arena& arena, const NetworkBuild& n)
+        : before(arena.take<float>(kHop)), overlap(arena.take<float>(kHop)), lstm1_in(arena.take<float>(2 * kBins)),
+          lstm2_in(arena.take<float>(2 * kBins)), cell1(arena.take<float>(kBins)), cell2(arena.take<float>(kBins)),
+          block1(arena, n.block1_), block2(arena, n.block2_), multi_order(arena, n.multi_order_),
+          real(arena.take<float>(kBins)), imag(arena.take<float>(kBins)), samples(arena.take<float>(kWindow)),
+          gates(arena.take<float>(n.lstm1_.padded())), logit(arena.take<float>(n.fc1_.padded())),
+          residual(arena.take<float>(n.heads_.padded())), fusion(arena.take<float>(3 * kBins)),
+          fused(arena.take<float>(n.fc2_.padded())), magnitude{fusion} {}
+  };
+
+  void clear() override {
+    std::memset(static_cast<void*>(bytes_.get()), 0, used_);
+    frame_ = kFirstFrame;
+  }
+
+  int64_t size() const override {
+    int64_t n = 0;
+    each([&](float*, int64_t count) { n += count; }, [&](const History& h) { n += h.size(); });
+    return n;
+  }
+  void save(float* to) const override {
+    each([&](const float* from, int64_t count) { to = std::copy_n(from, count, to); },
+         [&](const History& h) { h.save(frame_, to), to += h.size(); });
+  }
+  void load(const float* from) override {
+    clear();
+    each([&](float* to, int64_t count) { std::copy_n(from, count, to), from += count; },
+         [&](const History& h) { h.load(frame_, from), from += h.size(); });
+  }
+
+  Parts& operator*() { return *parts_; }
+  Parts* operator->() { return &*parts_; }
+  int64_t frame() const { return frame_; }
+  void advance() { ++frame_; }
+
+ private:
+  // Everything remembered, in the order in which it is saved: plain vectors, and histories in channel order.
+  template <class Vector, class Each>
+  void each(Vector vector, Each history) const {
+    const Parts& p = *parts_;
+    for (float* v : {p.before, p.overlap}) vector(v, kHop);
+    for (float* v : {p.lstm1_in + kBins, p.cell1, p.lstm2_in + kBins, p.cell2}) vector(v, kBins);
+    for (const ConvBlockFrame::State* block : {&p.block1, &p.block2})
+      for (const History& h : block->history) history(h);
+    for (size_t stage = 0;; ++stage) {
+      bool any = false;
+      for (const auto& block : p.multi_order.stages)
+        if (stage < block.size()) history(block[stage].history()), any = true;
+      if (!any) return;
+    }
+  }
+
+  AlignedBytes bytes_;
+  std::size_t used_ = 0;
+  std::optional<Parts> parts_;
+  int64_t frame_ = kFirstFrame;
+};
+
+std::unique_ptr<State> NetworkBuild::make_state() const { return std::make_unique<StateBuild>(*this); }
+
+// The window over the last frame and this one, its spectrum and magnitude.
+void NetworkBuild::analyse(StateBuild& s, const float* in) const {
+  for (int64_t i = 0; i < kHop; ++i) {
+    s->samples[i] = s->before[i] * window_[i];
+    s->samples[kHop + i] = in[i] * window_[kHop + i];
+    s->before[i] = in[i];
+  }
+  transform_.forward(s->samples, s->real, s->imag);
+  for (int64_t f = 0; f < kBins; ++f) {
+    s->fusion[f] = std::sqrt(s->real[f] * s->real[f] + s->imag[f] * s->imag[f]);
+    s->lstm1_in[f] = s->fusion[f];
+  }
+}
+
+// Y2 from m.
+void NetworkBuild::convolve(StateBuild& s) const {
+  const int64_t t = s.frame();
+  block1_.run(s->block1, {s->magnitude.data(), 1}, t);
+  block2_.run(s->block2, s->block1.y.channels(), t);
+  multi_order_.run(s->multi_order, s->block2.y.channels(), t, s->fusion + 2 * kBins);
+}
+
+// Magnitudes of floats are in the order of their bits, with Inf and NaN at the end.
+bool all_finite(const float* v, int64_t n) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, float_to_bits(v[i]) & 0x7fffffffu);
+  return largest < 0x7f800000u;
+}
+
+// Samples from X and R. False if one of them, or of what the LSTMs remember, is not finite.
+bool NetworkBuild::synthesise(StateBuild& s, float* out, float wet) const {
+  const float *r_mag = s->residual, *r_real = r_mag + kBins, *r_imag = r_real + kBins, *logit = s->logit;
+  float *real = s->real, *imag = s->imag;
+  LITE_RTSE_INDEPENDENT
+  for (int64_t f = 0; f < kBins; ++f) {
+    const Gain<float> g = gain(logit[f], r_mag[f], r_real[f], r_imag[f]);
+    const float a = wet * g.amount * g.real + (1 - wet), b = wet * g.amount * g.imag;
+    const float x = real[f], y = imag[f];
+    real[f] = a * x - b * y;
+    imag[f] = a * y + b * x;
+  }
+  transform_.inverse(real, imag, s->samples);
+  for (int64_t i = 0; i < kHop; ++i) {
+    out[i] = s->overlap[i] + s->samples[i] * window_[i];
+    s->overlap[i] = s->samples[kHop + i] * window_[kHop + i];
+  }
+  bool finite = all_finite(out, kHop) && all_finite(s->overlap, kHop);
+  for (const float* v : {s->cell1, s->cell2, s->lstm1_in + kBins, s->lstm2_in + kBins})
+    finite = finite && all_finite(v, kBins);
+  return finite;
+}
+
+void NetworkBuild::step(Frame* frames, int64_t n) const {
+  StateBuild* s[kMostStreams];
+  const float* in[kMostStreams] = {};
+  float* out[kMostStreams] = {};
+  const auto product = [&](const Dense& dense, auto from, auto to) {
+    for (int64_t i = 0; i < n; ++i) in[i] = from(*s[i]), out[i] = to(*s[i]);
+    dense.run(in, out, n);
+  };
+  const auto lstm1_in = [](StateBuild& x) { return x->lstm1_in; };
+  const auto lstm2_in = [](StateBuild& x) { return x->lstm2_in; };
+  const auto gates = [](StateBuild& x) { return x->gates; };
+
+  for (int64_t i = 0; i < n; ++i) {
+    s[i] = static_cast<StateBuild*>(frames[i].state);
+    analyse(*s[i], frames[i].in);
+  }
+  product(lstm1_, lstm1_in, gates);
+  for (int64_t i = 0; i < n; ++i) lstm_cell((*s[i])->gates, kBins, (*s[i])->cell1, (*s[i])->lstm1_in + kBins);
+  product(fc1_, [](StateBuild& x) { return x->lstm1_in + kBins; }, [](StateBuild& x) { return x->logit; });
+  for (int64_t i = 0; i < n; ++i) {
+    float *m = (*s[i])->fusion, *logit = (*s[i])->logit;
+    for (int64_t f = 0; f < kBins; ++f) m[kBins + f] = m[f] * sigmoid(logit[f]);
+    convolve(*s[i]);
+  }
+  product(fc2_, [](StateBuild& x) { return x->fusion; }, [](StateBuild& x) { return x->fused; });
+  for (int64_t i = 0; i < n; ++i) std::copy_n((*s[i])->fused, kBins, (*s[i])->lstm2_in);
+  product(lstm2_, lstm2_in, gates);
+  for (int64_t i = 0; i < n; ++i) lstm_cell((*s[i])->gates, kBins, (*s[i])->cell2, (*s[i])->lstm2_in + kBins);
+  product(heads_, [](StateBuild& x) { return x->lstm2_in + kBins; }, [](StateBuild& x) { return x->residual; });
+  for (int64_t i = 0; i < n; ++i) {
+    frames[i].finite = synthesise(*s[i], frames[i].out, frames[i].wet);
+    s[i]->advance();
+  }
+}

@@ -1,0 +1,6 @@
+// What the one-frame network uses of the standard library; see kernels/prelude.h.
+#pragma once
+
+#include <optional>
+
+#include "network.h"

@@ -1,0 +1,191 @@
+#include "stream.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+namespace lite_rtse::stream {
+namespace {
+
+// While one lives, subnormal numbers are read and written as zero: arithmetic on them takes a hundred times as long,
+// and a signal that fades to silence leaves every state of the network full of them.
+class FlushSubnormals {
+ public:
+#if defined(__x86_64__)
+  FlushSubnormals() : before_(__builtin_ia32_stmxcsr()) {
+    __builtin_ia32_ldmxcsr(before_ | kFlushResults | kZeroInputs);
+  }
+  ~FlushSubnormals() { __builtin_ia32_ldmxcsr(before_); }
+
+ private:
+  static constexpr unsigned kFlushResults = 0x8000, kZeroInputs = 0x0040;
+  const unsigned before_;
+#elif defined(__aarch64__)
+  FlushSubnormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_));
+    asm volatile("msr fpcr, %0" : : "r"(before_ | kFlushBoth));
+  }
+  ~FlushSubnormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
+
+ private:
+  static constexpr uint64_t kFlushBoth = uint64_t(1) << 24;
+  uint64_t before_;
+#else
+ public:
+  FlushSubnormals() {}
+  ~FlushSubnormals() {}
+#endif
+  FlushSubnormals(const FlushSubnormals&) = delete;
+  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+};
+
+// The numbers before the samples of a saved stream.
+constexpr int64_t kHeader = 7;
+constexpr float kVersion = 1;
+
+}  // namespace
+
+// A stream and how far a call of feed has come with it.
+class Cursor {
+ public:
+  Cursor() = default;
+  Cursor(Stream& s, const float* in, int64_t count, float* out)
+      : s_(&s), in_(in), left_(count), out_(out), begin_(out) {}
+
+  // Takes samples until a frame is complete; false if they run out before.
+  bool fill() {
+    const int64_t n = std::min(kHop - s_->filled_, left_);
+    float* to = s_->pending_ + s_->filled_;
+    for (int64_t i = 0; i < n; ++i) {
+      const bool finite = std::isfinite(in_[i]);
+      to[i] = finite ? in_[i] : 0.0f;
+      s_->faults_.samples += !finite;
+    }
+    if (s_->timing_ == Timing::live) out_ = std::copy_n(s_->ready_ + s_->filled_, n, out_);
+    in_ += n;
+    left_ -= n;
+    s_->filled_ += n;
+    return s_->filled_ == kHop;
+  }
+
+  Frame frame() const {
+    // What the first frame gives lies before the beginning: an aligned stream leaves it out.
+    const bool direct = s_->timing_ == Timing::aligned && s_->begun_;
+    return {s_->state_.get(), s_->pending_, direct ? out_ : s_->ready_, s_->wet_, true};
+  }
+
+  void finish(const Frame& frame) {
+    if (!frame.finite) s_->repair(frame);
+    if (frame.out == out_) out_ += kHop;
+    if (!s_->begun_) std::fill_n(s_->ready_, kHop, 0.0f);
+    s_->filled_ = 0;
+    s_->begun_ = true;
+  }
+
+  int64_t written() const { return out_ - begin_; }
+
+ private:
+  Stream* s_ = nullptr;
+  const float* in_ = nullptr;
+  int64_t left_ = 0;
+  float *out_ = nullptr, *begin_ = nullptr;
+};
+
+void feed(Stream* const* streams, const float* const* in, const int64_t* count, float* const* out, int64_t* written,
+          int64_t n) {
+  const FlushSubnormals flush;
+  for (int64_t first = 0; first < n; first += kMostStreams) {
+    const int64_t some = std::min(kMostStreams, n - first);
+    Cursor cursors[kMostStreams];
+    for (int64_t i = 0; i < some; ++i)
+      cursors[i] = Cursor(*streams[first + i], in[first + i], count[first + i], out[first + i]);
+    for (;;) {
+      Frame frames[kMostStreams];
+      Cursor* whose[kMostStreams];
+      int64_t complete = 0;
+      for (int64_t i = 0; i < some; ++i)
+        if (cursors[i].fill()) {
+          whose[complete] = &cursors[i];
+          frames[complete++] = cursors[i].frame();
+        }
+      if (complete == 0) break;
+      streams[first]->network()->step(frames, complete);
+      for (int64_t i = 0; i < complete; ++i) whose[i]->finish(frames[i]);
+    }
+    for (int64_t i = 0; i < some; ++i) written[first + i] = cursors[i].written();
+  }
+}
+
+Stream::Stream(std::shared_ptr<const Network> network, Timing timing)
+    : network_(std::move(network)), state_(network_->make_state()), timing_(timing) {}
+
+int64_t Stream::room(int64_t count) const { return timing_ == Timing::live ? count : (filled_ + count) / kHop * kHop; }
+
+int64_t Stream::feed(const float* in, int64_t count, float* out) {
+  Stream* self = this;
+  int64_t written = 0;
+  stream::feed(&self, &in, &count, &out, &written, 1);
+  return written;
+}
+
+int64_t Stream::flush(float* out) {
+  static constexpr float kSilence[2 * kHop] = {};
+  int64_t due = kLatency;
+  if (timing_ == Timing::live) {
+    feed(kSilence, kLatency, out);
+  } else {
+    due = filled_ + (begun_ ? kHop : 0);  // what came in since, and the frame that waits for its other half
+    if (due > 0) feed(kSilence, (filled_ > 0 ? kHop - filled_ : 0) + kHop, out);
+  }
+  reset();
+  return due;
+}
+
+void Stream::reset() {
+  state_->clear();
+  std::fill_n(pending_, kHop, 0.0f);
+  std::fill_n(ready_, kHop, 0.0f);
+  filled_ = 0;
+  begun_ = false;
+}
+
+void Stream::repair(const Frame& frame) {
+  std::fill_n(frame.out, kHop, 0.0f);
+  state_->clear();
+  ++faults_.frames;
+}
+
+int64_t Stream::size() const { return kHeader + 2 * kHop + state_->size(); }
+
+void Stream::save(float* to) const {
+  const Config& c = network_->config();
+  const float header[kHeader] = {kVersion,       float(c.channels), float(c.order), float(c.depthwise),
+                                 float(timing_), float(filled_),    float(begun_)};
+  to = std::copy_n(header, kHeader, to);
+  to = std::copy_n(pending_, kHop, to);
+  to = std::copy_n(ready_, kHop, to);
+  state_->save(to);
+}
+
+void Stream::load(const float* from, int64_t count) {
+  const Config& c = network_->config();
+  if (count != size())
+    throw std::invalid_argument("holds " + std::to_string(count) + " numbers instead of " + std::to_string(size()) +
+                                ": it is of another network");
+  const float own[5] = {kVersion, float(c.channels), float(c.order), float(c.depthwise), float(timing_)};
+  const char* names[5] = {"format", "channels", "order", "Conv-Blocks", "timing"};
+  for (int i = 0; i < 5; ++i)
+    if (!(from[i] == own[i])) throw std::invalid_argument(std::string("was saved with another ") + names[i]);
+  const float filled = from[5], begun = from[6];
+  const bool counts = filled >= 0 && filled < float(kHop) && filled == std::floor(filled) && (begun == 0 || begun == 1);
+  if (!counts || !std::all_of(from, from + count, [](float x) { return std::isfinite(x); }))
+    throw std::invalid_argument("is damaged");
+  filled_ = int64_t(filled);
+  begun_ = begun == 1;
+  std::copy_n(from + kHeader, kHop, pending_);
+  std::copy_n(from + kHeader + kHop, kHop, ready_);
+  state_->load(from + kHeader + 2 * kHop);
+}
+
+}  // namespace lite_rtse::stream

@@ -1,0 +1,52 @@
+"""``lite-rtse export``."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import click
+
+from lite_rtse_ext.cli.errors import one_line, require_packages
+
+LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
+
+
+@click.command()
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    envvar="LITE_RTSE_CHECKPOINT",
+    show_envvar=True,
+    required=True,
+    help="Trained parameters, safetensors or PyTorch.",
+)
+@click.option("--force", is_flag=True, help="Replace OUT if it exists already.")
+def export(target: Path, checkpoint: Path, force: bool) -> None:
+    """Write the network as an ONNX graph of one frame, for other runtimes.
+
+    The graph goes from a frame's spectrum (1, 257, 2) to the enhanced one. What the network remembers from frame to
+    frame goes in and out as further tensors: zeros at first, then each output next_NAME into the input NAME. Windows
+    and transforms are the caller's: 512 samples every 256 at 16 kHz, square-root Hann before and after.
+
+    The file is then run in ONNX Runtime and compared with this package's engine, frame by frame.
+
+    \b
+    lite-rtse export model.onnx --checkpoint model.safetensors
+    """
+    with one_line():
+        if target.exists() and not force:
+            raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
+        require_packages("exporting", "onnx", ("onnx", "onnxscript", "onnxruntime"))
+        from lite_rtse_ext.export import check_onnx, export_onnx
+        from lite_rtse_ext.model import LiteRTSE
+
+        model = LiteRTSE.from_checkpoint(checkpoint).eval()
+        export_onnx(model, target)
+        difference = check_onnx(target, model)
+        if not difference <= LIMIT:
+            raise RuntimeError(
+                f"{target}: ONNX Runtime and the engine differ by {difference:.1e}; do not use this file"
+            )
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; differs from the engine by {difference:.0e}")

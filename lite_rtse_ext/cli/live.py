@@ -1,0 +1,111 @@
+"""``lite-rtse live``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lite_rtse_ext.cli.errors import one_line, require_packages
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.stream.live import Counts
+
+
+def _device(text: str | None) -> int | str | None:
+    """sounddevice tells devices by number or by a part of their name."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
+@click.command()
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    envvar="LITE_RTSE_CHECKPOINT",
+    show_envvar=True,
+    help="Trained parameters, safetensors.",
+)
+@click.option("--input", "source", metavar="DEVICE", help="Microphone: a number, or a part of its name.")
+@click.option("--output", "target", metavar="DEVICE", help="Loudspeaker, or a virtual cable into a call.")
+@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz; others than 16000 add to the latency.")
+@click.option("--block", type=click.IntRange(min=1), help="Samples a block; by default 16 ms of them.")
+@click.option("--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down.")
+@click.option("--seconds", type=float, help="Stop after so long; by default at Ctrl-C.")
+@click.option("--devices", is_flag=True, help="List the devices and stop.")
+def live(
+    checkpoint: Path | None,
+    source: str | None,
+    target: str | None,
+    rate: int,
+    block: int | None,
+    attenuation_limit: float | None,
+    seconds: float | None,
+    devices: bool,
+) -> None:
+    """Take the noise out of what the microphone hears, while it hears it.
+
+    A sample comes out 32 ms after it went in, and later by what the sound card and the block add.
+
+    \b
+    lite-rtse live --devices
+    lite-rtse live --checkpoint model.safetensors --input 1 --output "virtual cable"
+    """
+    with one_line():
+        require_packages("live sound", "live", ("sounddevice",))
+        import sounddevice
+
+        if devices:
+            click.echo(sounddevice.query_devices())
+            return
+        if checkpoint is None:
+            raise ValueError("no trained parameters come with this version: give --checkpoint PATH")
+        from lite_rtse_ext.stream import Streamer
+        from lite_rtse_ext.stream.live import LiveCallback
+
+        streamer = Streamer.from_pretrained(
+            checkpoint,
+            sample_rate=rate,
+            compensate_delay=False,
+            attenuation_limit_db=attenuation_limit,
+            on_fault="mute",
+        )
+        stopped = threading.Event()
+        callback = LiveCallback(streamer, time.perf_counter, stopped.set)
+        channels = tuple(
+            min(2, sounddevice.query_devices(_device(name), kind)[f"max_{kind}_channels"])
+            for name, kind in ((source, "input"), (target, "output"))
+        )
+        try:
+            with sounddevice.Stream(
+                samplerate=rate,
+                blocksize=block or round(0.016 * rate),
+                device=(_device(source), _device(target)),
+                channels=channels,
+                dtype="float32",
+                latency="low",
+                callback=callback,
+            ) as stream:
+                latency_ms = 1e3 * (sum(stream.latency) + streamer.latency_samples / rate)
+                click.echo(f"running, about {latency_ms:.0f} ms behind; Ctrl-C ends it", err=True)
+                stopped.wait(seconds)
+        except KeyboardInterrupt:
+            click.echo("", err=True)
+        except sounddevice.PortAudioError as error:
+            raise RuntimeError(f"the sound device refused: {error}") from error
+        if callback.error is not None:
+            raise callback.error
+    click.echo(summary(callback.counts, streamer.faults.samples + streamer.faults.frames))
+
+
+def summary(counts: Counts, faults: int) -> str:
+    """The line at the end."""
+    if not counts.blocks:
+        return "no sound came in"
+    mean_ms = 1e3 * counts.busy_s / counts.blocks
+    lost = f"{counts.late} late, input lost {counts.lost_in} times, output {counts.lost_out} times"
+    return (
+        f"{counts.blocks} blocks, {mean_ms:.2f} ms each, {1e3 * counts.worst_s:.2f} at worst; {lost}; {faults} faults"
+    )

@@ -1,0 +1,28 @@
+"""Real time: enhancement of sound as it comes in, 16 ms at a time, on numpy alone. Nothing here needs torch.
+
+::
+
+    from lite_rtse_ext.stream import Streamer
+
+    streamer = Streamer.from_pretrained("lite_rtse.safetensors")
+    for block in blocks:                       # float32, any length
+        play(streamer.feed(block))
+    play(streamer.flush())
+
+What comes out is what :meth:`lite_rtse_ext.LiteRTSE.enhance` makes of the whole signal, however it is cut.
+"""
+
+from lite_rtse_ext.stream.network import HOP_SAMPLES, LATENCY_SAMPLES, SAMPLE_RATE_HZ, Network, isa, isas
+from lite_rtse_ext.stream.streamer import Faults, Streamer, process_batch
+
+__all__ = [
+    "HOP_SAMPLES",
+    "LATENCY_SAMPLES",
+    "SAMPLE_RATE_HZ",
+    "Faults",
+    "Network",
+    "Streamer",
+    "isa",
+    "isas",
+    "process_batch",
+]

@@ -1,0 +1,125 @@
+"""The network's weights, ready to be run one frame at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+try:
+    from lite_rtse_ext import _stream
+except ImportError as error:
+    raise ImportError(
+        f"lite_rtse_ext's compiled library _stream is missing or can't be loaded ({error}): reinstall lite-rtse-ext "
+        "with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+    ) from error
+
+SAMPLE_RATE_HZ: int = _stream.SAMPLE_RATE_HZ
+"""What the network hears: 16000."""
+
+HOP_SAMPLES: int = _stream.HOP_SAMPLES
+"""Samples a frame: 256, 16 ms."""
+
+LATENCY_SAMPLES: int = _stream.LATENCY_SAMPLES
+"""Algorithmic latency: a sample comes out when the 512 samples (32 ms) that begin with it are in."""
+
+Precision = Literal["float32", "int16"]
+
+_DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # safetensors' names
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
+
+
+class _Model(Protocol):
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+
+def isa() -> str:
+    """The instruction set in use: "avx512", "avx2", "baseline" (SSE2) or "neon"; LITE_RTSE_ISA overrides it."""
+    return str(_stream.isa())
+
+
+def isas() -> list[str]:
+    """The instruction sets this machine can run, best first."""
+    return list(_stream.isas())
+
+
+class Network:
+    """Weights that any number of streamers, in any number of threads, share.
+
+    Args:
+        weights: the parameters of :class:`lite_rtse_ext.LiteRTSE` by name, floating arrays; they are copied.
+        precision: how the weights of LSTMs and linears are stored. "int16" halves the memory that a frame reads; the
+            result differs by about 1e-4 of its size (80 dB below it).
+
+    Raises:
+        TypeError: a weight is not an array of a floating type.
+        ValueError: names, shapes or values are not those of a network of 257 bins, or ``precision`` is unknown.
+    """
+
+    def __init__(self, weights: Mapping[str, NDArray[np.floating]], precision: Precision = "float32") -> None:
+        self._network = _stream.Network({name: _as_float32(name, value) for name, value in weights.items()}, precision)
+        self.precision: Precision = precision
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str], precision: Precision = "float32") -> Self:
+        """Read a safetensors file, such as :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` writes.
+
+        Raises:
+            OSError: no such file, or it can't be read.
+            ValueError: no safetensors file, a damaged one, or one of another network; the message says which.
+        """
+        try:
+            return cls(_read_safetensors(Path(path)), precision)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_model(cls, model: _Model, precision: Precision = "float32") -> Self:
+        """Copy the parameters of a :class:`lite_rtse_ext.LiteRTSE`, or any module with the same names and shapes."""
+        state = model.state_dict()
+        return cls({name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}, precision)
+
+    def __repr__(self) -> str:
+        network = self._network
+        sizes = f"channels={network.channels}, order={network.order}, depthwise={network.depthwise}"
+        return f"Network({sizes}, precision={self.precision!r})"
+
+
+def _as_float32(name: str, value: object) -> NDArray[np.float32]:
+    array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"{name} must be of a floating type, but is {array.dtype}")
+    with np.errstate(over="ignore"):  # what a float32 can't hold becomes infinite, which is refused by name
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[np.floating]:
+    if dtype == "BF16":  # the upper half of a float32
+        wide = np.frombuffer(data, np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    if dtype not in _DTYPES:
+        raise ValueError(f"{name} must be one of {', '.join((*_DTYPES, 'BF16'))}, but is {dtype}")
+    return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
+
+
+def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
+    data = path.read_bytes()
+    if data[8:9] != b"{":  # 8 bytes of header length, then the header, a JSON object
+        raise ValueError(
+            "not a safetensors file; of a PyTorch file, `LiteRTSE.from_checkpoint(file).save_checkpoint(...)` makes one"
+        )
+    try:
+        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"damaged safetensors file ({error})") from error
+    weights = {name: _as_array(name, **entry) for name, entry in entries}
+    for prefix in _WRAPPER_PREFIXES:
+        if weights and all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights

@@ -1,0 +1,115 @@
+"""Sample rates other than the network's, through soxr's streaming resampler, one push at a time."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from lite_rtse_ext.stream.network import LATENCY_SAMPLES, SAMPLE_RATE_HZ
+
+Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
+QUALITIES: tuple[Quality, ...] = ("QQ", "LQ", "MQ", "HQ", "VHQ")
+_PROBE_SECONDS = 2
+_PROBES_A_SECOND = 1000
+
+
+class _Converter:
+    """A signal at another rate. Linear phase: what comes out is late, but not shifted."""
+
+    def __init__(self, source_rate: int, target_rate: int, quality: Quality) -> None:
+        self._rates = source_rate, target_rate
+        self._quality = quality
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new signal."""
+        self._stream = soxr.ResampleStream(*self._rates, 1, dtype="float32", quality=self._quality)
+        self.received = self.sent = 0
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is ready after these samples, ``(samples,)`` float32."""
+        ready: NDArray[np.float32] = self._stream.resample_chunk(samples)
+        self.received += len(samples)
+        self.sent += len(ready)
+        return ready
+
+    def finish(self, samples: int | None = None) -> NDArray[np.float32]:
+        """The rest, so that ``samples`` have come out in all: by default what covers the whole signal.
+
+        The signal is taken to go on in silence.
+        """
+        source_rate, target_rate = self._rates
+        wanted = -(-self.received * target_rate // source_rate) if samples is None else samples
+        # soxr rounds the length to the nearest; enough silence behind the signal makes it at least what is wanted.
+        silence = max(0, -(-wanted * source_rate // target_rate) + 1 - self.received)
+        rest: NDArray[np.float32] = self._stream.resample_chunk(np.zeros(silence, np.float32), last=True)
+        return rest[: wanted - self.sent]
+
+
+@lru_cache(maxsize=32)
+def _held_back(rate: int, quality: Quality) -> int:
+    """How many samples at ``rate`` the way to 16 kHz and back holds back at most, for blocks of any length.
+
+    soxr works in bursts whose rhythm depends on the rates. It is tried out, in steps of a millisecond; two steps more
+    cover what lies between them.
+    """
+    there, back = _Converter(rate, SAMPLE_RATE_HZ, quality), _Converter(SAMPLE_RATE_HZ, rate, quality)
+    step = max(1, rate // _PROBES_A_SECOND)
+    silence = np.zeros(step, np.float32)
+    held = 0
+    for _ in range(_PROBE_SECONDS * rate // step):
+        back.push(there.push(silence))
+        held = max(held, there.received - back.sent)
+    return held + 2 * step
+
+
+class RoundTrip:
+    """The way from the user's sample rate to the network's, and back.
+
+    Args:
+        rate: of the user's signal, in Hz.
+        quality: soxr's name.
+    """
+
+    def __init__(self, rate: int, quality: Quality) -> None:
+        self._there = _Converter(rate, SAMPLE_RATE_HZ, quality)
+        self._back = _Converter(SAMPLE_RATE_HZ, rate, quality)
+        self._held_back = _held_back(rate, quality)
+        self.latency = self._held_back + math.ceil(LATENCY_SAMPLES * rate / SAMPLE_RATE_HZ)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new signal."""
+        self._there.reset()
+        self._back.reset()
+        self._waiting = np.zeros(self._held_back, np.float32)
+
+    def there(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is ready at 16 kHz after these samples."""
+        return self._there.push(samples)
+
+    def rest(self) -> NDArray[np.float32]:
+        """What is left of the signal at 16 kHz."""
+        return self._there.finish()
+
+    def back(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is ready at the user's rate after these enhanced samples."""
+        return self._back.push(enhanced)
+
+    def back_rest(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The end of the signal at the user's rate, so that as many samples have come out as went in."""
+        ready = self._back.push(enhanced)
+        return np.concatenate([ready, self._back.finish(self._there.received)])
+
+    def back_evenly(self, enhanced: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+        """Exactly so many samples at the user's rate, late enough that they are always there."""
+        waiting = np.concatenate([self._waiting, self._back.push(enhanced)])
+        if len(waiting) < samples:
+            raise RuntimeError(f"{samples - len(waiting)} samples are missing: soxr was later than when it was tried")
+        self._waiting = waiting[samples:].copy()
+        return waiting[:samples]

@@ -1,0 +1,337 @@
+// The streaming engine without Python: against plain loops, for sanitizers, and for what it must not do while it works.
+//
+//   test_stream
+//
+// Prints what failed and how many; the exit status is 1 if any did, and 77 where this processor lacks the instruction
+// set that LITE_RTSE_ISA names.
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#include <linux/seccomp.h>
+#endif
+
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <thread>
+
+#include "../../../csrc/stream/stream.h"
+#include "allocations.h"
+#include "plain_network.h"
+
+using namespace lite_rtse::stream;
+using Samples = std::vector<float>;
+
+namespace {
+
+int failures = 0, cases = 0;
+
+void expect(bool ok, const std::string& what) {
+  ++cases;
+  if (ok) return;
+  ++failures;
+  std::printf("FAIL  %s\n", what.c_str());
+}
+
+double relative_error(const Samples& got, const Doubles& want) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    size += want[i] * want[i];
+  }
+  return got.size() == want.size() ? std::sqrt(difference / size) : 1.0 / 0.0;
+}
+
+Samples noise(int64_t n, unsigned seed = 3) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0, 0.1f);
+  Samples v(n);
+  for (float& x : v) x = normal(generator);
+  return v;
+}
+
+std::shared_ptr<const Network> make(const Weights& w, Precision precision = Precision::f32) {
+  return engine().network(parameters(w.arrays()), precision);
+}
+
+// What a stream gives for blocks of `size` samples, without the flush.
+Samples feed(Stream& s, const Samples& in, int64_t size) {
+  Samples out;
+  for (int64_t at = 0; at < int64_t(in.size()); at += size) {
+    const int64_t n = std::min(size, int64_t(in.size()) - at);
+    Samples block(s.room(n));
+    block.resize(s.feed(in.data() + at, n, block.data()));
+    out.insert(out.end(), block.begin(), block.end());
+  }
+  return out;
+}
+Samples run(Stream& s, const Samples& in, int64_t size) {
+  Samples out = feed(s, in, size), rest(kLatency);
+  rest.resize(s.flush(rest.data()));
+  out.insert(out.end(), rest.begin(), rest.end());
+  return out;
+}
+
+void test_transform() {
+  const Samples x = noise(kWindow);
+  Samples re(kBins), im(kBins), back(kWindow);
+  engine().transform(x.data(), re.data(), im.data());
+  Doubles want_re(kBins), want_im(kBins);
+  for (int64_t f = 0; f < kBins; ++f)
+    for (int64_t n = 0; n < kWindow; ++n) {
+      const double angle = 2 * 3.14159265358979323846 * double(f * n % kWindow) / kWindow;
+      want_re[f] += x[n] * std::cos(angle);
+      want_im[f] -= x[n] * std::sin(angle);
+    }
+  expect(relative_error(re, want_re) < 3e-7 && relative_error(im, want_im) < 3e-7, "transform");
+  engine().inverse(re.data(), im.data(), back.data());
+  expect(relative_error(back, Doubles(x.begin(), x.end())) < 3e-7, "inverse transform");
+  im[0] = 5, im[kBins - 1] = -7;  // what no real signal has
+  engine().inverse(re.data(), im.data(), back.data());
+  expect(relative_error(back, Doubles(x.begin(), x.end())) < 3e-7, "inverse transform, imaginary ends");
+}
+
+void test_against_plain_loops(const Config& c, int64_t frames) {
+  const Weights weights(c);
+  const Samples in = noise(frames * kHop);
+  PlainNetwork plain(weights);
+  Doubles want;
+  for (int64_t t = 0; t < frames; ++t) {
+    const Doubles out = plain.step(Samples(in.begin() + t * kHop, in.begin() + (t + 1) * kHop));
+    if (t > 0) want.insert(want.end(), out.begin(), out.end());
+  }
+  const std::string name =
+      std::to_string(c.channels) + " channels of order " + std::to_string(c.order) + (c.depthwise ? "" : ", full 3x3");
+  Stream f32(make(weights), Timing::aligned), i16(make(weights, Precision::i16), Timing::aligned);
+  const double error = relative_error(feed(f32, in, 100), want);
+  expect(error < 1e-5, name + ": error " + std::to_string(error));
+  const double int16_error = relative_error(feed(i16, in, 100), want);
+  expect(int16_error < 1e-3, name + ", int16: error " + std::to_string(int16_error));
+}
+
+void test_cuts_batches_and_states(const std::shared_ptr<const Network>& network) {
+  const Samples in = noise(9 * kHop + 77);
+  for (Timing timing : {Timing::aligned, Timing::live}) {
+    Stream s(network, timing);
+    const Samples whole = run(s, in, int64_t(in.size()));
+    expect(whole.size() == in.size() + (timing == Timing::live ? kLatency : 0), "length");
+    for (int64_t size : {1, 100, 255, 256, 257, 1000}) expect(run(s, in, size) == whole, "cuts leave no trace");
+    Stream first(network, timing), second(network, timing);
+    const int64_t at = 3 * kHop + 50;
+    feed(first, Samples(in.begin(), in.begin() + at), at);
+    Samples state(first.size());
+    first.save(state.data());
+    second.load(state.data(), int64_t(state.size()));
+    const Samples rest(in.begin() + at, in.end());
+    expect(run(first, rest, 300) == run(second, rest, 400), "a restored stream goes on");
+  }
+  constexpr int64_t kMany = kMostStreams + 3;
+  std::vector<std::unique_ptr<Stream>> streams;
+  std::vector<Samples> inputs, outputs;
+  std::vector<Stream*> which;
+  std::vector<const float*> from;
+  std::vector<float*> to;
+  std::vector<int64_t> count, written(kMany);
+  for (int64_t i = 0; i < kMany; ++i) {
+    streams.push_back(std::make_unique<Stream>(network, Timing::aligned));
+    inputs.push_back(noise(5 * kHop + 50 * i, unsigned(i)));
+    outputs.emplace_back(streams[i]->room(int64_t(inputs[i].size())));
+  }
+  for (int64_t i = 0; i < kMany; ++i) {
+    which.push_back(streams[i].get());
+    from.push_back(inputs[i].data());
+    to.push_back(outputs[i].data());
+    count.push_back(int64_t(inputs[i].size()));
+  }
+  feed(which.data(), from.data(), count.data(), to.data(), written.data(), kMany);
+  for (int64_t i = 0; i < kMany; ++i) {
+    Stream alone(network, Timing::aligned);
+    outputs[i].resize(written[i]);
+    expect(outputs[i] == feed(alone, inputs[i], 123), "a batch is its streams");
+  }
+}
+
+// Each thread has its stream; they share the network.
+void test_threads(const std::shared_ptr<const Network>& network) {
+  const Samples in = noise(6 * kHop);
+  Stream s(network, Timing::aligned);
+  const Samples whole = run(s, in, 100);
+  std::vector<std::thread> pool;
+  std::vector<Samples> results(4);
+  for (Samples& result : results)
+    pool.emplace_back([&] {
+      Stream own(network, Timing::aligned);
+      result = run(own, in, 77);
+    });
+  for (std::thread& t : pool) t.join();
+  for (const Samples& result : results) expect(result == whole, "threads do not disturb one another");
+}
+
+void test_faults(const std::shared_ptr<const Network>& network) {
+  Samples bad = noise(4 * kHop);
+  for (size_t i = 300; i < 310; ++i) bad[i] = i % 2 ? std::numeric_limits<float>::quiet_NaN() : 1.0f / 0.0f;
+  Samples zeroed = bad;
+  for (size_t i = 300; i < 310; ++i) zeroed[i] = 0;
+  Stream s(network, Timing::live), clean(network, Timing::live);
+  expect(run(s, bad, 50) == run(clean, zeroed, 50), "samples that are not finite are zero");
+  expect(s.faults().samples == 10 && s.faults().frames == 0, "and counted");
+  feed(s, Samples(4 * kHop, 3e38f), 100);
+  expect(s.faults().frames > 0, "overflows are counted");
+  s.reset();
+  expect(run(s, zeroed, 50) == run(clean, zeroed, 50), "and leave nothing behind");
+}
+
+void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) {
+  Stream s(network, Timing::aligned), other(network, Timing::live);
+  Samples state(s.size());
+  const auto refused = [&](const Samples& from) {
+    try {
+      s.load(from.data(), int64_t(from.size()));
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  other.save(state.data());
+  expect(refused(state), "a state of another timing is refused");
+  s.save(state.data());
+  expect(!refused(state), "a state of one's own is not");
+  for (int i : {0, 1, 2, 3, 4, 5, 6, 100}) {
+    Samples changed = state;
+    changed[i] = std::numeric_limits<float>::quiet_NaN();
+    expect(refused(changed), "NaN in a state is refused");
+  }
+  expect(refused(Samples(state.begin(), state.end() - 1)), "a short state is refused");
+}
+
+void test_missing_and_wrong_weights() {
+  const Weights weights({4, 2, true});
+  for (const auto& entry : weights.arrays()) {
+    auto arrays = weights.arrays();
+    arrays.erase(entry.first);
+    bool refused = false;
+    try {
+      parameters(arrays);
+    } catch (const std::invalid_argument& error) {
+      refused = std::string(error.what()).find(entry.first) != std::string::npos;
+    }
+    expect(refused, entry.first + " missing is refused by name");
+    arrays = weights.arrays();
+    arrays[entry.first].shape.push_back(1);
+    refused = false;
+    try {
+      parameters(arrays);
+    } catch (const std::invalid_argument& error) {
+      refused = std::string(error.what()).find(entry.first) != std::string::npos;
+    }
+    expect(refused, entry.first + " of another shape is refused by name");
+  }
+}
+
+// ---- What it must not do while it works ----------------------------------------------------------------------------
+
+void work(std::vector<std::unique_ptr<Stream>>& streams, const Samples& in, Samples& out) {
+  Stream* which[4];
+  const float* from[4];
+  float* to[4];
+  int64_t count[4], written[4];
+  for (int i = 0; i < 4; ++i) {
+    which[i] = streams[i].get();
+    from[i] = in.data();
+    to[i] = out.data() + i * int64_t(out.size() / 4);
+    count[i] = int64_t(in.size());
+  }
+  for (int i = 0; i < 4; ++i) written[i] = which[i]->feed(from[i], count[i], to[i]);
+  feed(which, from, count, to, written, 4);
+  which[0]->flush(to[0]);
+  which[1]->reset();
+}
+
+void test_no_allocation_no_system_call(const std::shared_ptr<const Network>& network) {
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (int i = 0; i < 4; ++i) streams.push_back(std::make_unique<Stream>(network, i ? Timing::aligned : Timing::live));
+  const Samples in = noise(5 * kHop + 11);
+  Samples out(4 * (in.size() + kLatency));
+  const int64_t before = allocations();
+  work(streams, in, out);
+  const int64_t after = allocations();  // before `expect` makes a string
+  expect(after == before, "the first frames allocate nothing");
+  if (before < 0) std::printf("allocations: not counted in this build\n");
+
+#if defined(LITE_RTSE_SECCOMP)
+  // In strict mode the kernel ends a process that makes any system call but read, write and this very exit.
+  const pid_t child = fork();
+  if (child == 0) {
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) _exit(2);
+    work(streams, in, out);
+    syscall(SYS_exit, 0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+    std::printf("system calls: not checked, this kernel has no seccomp\n");
+  } else {
+    expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "no system call");
+  }
+#endif
+}
+
+#if defined(__x86_64__)
+void test_the_control_word_is_restored(const std::shared_ptr<const Network>& network) {
+  for (unsigned flags : {0u, 0x8040u}) {
+    const unsigned before = (__builtin_ia32_stmxcsr() & ~0x8040u) | flags;
+    __builtin_ia32_ldmxcsr(before);
+    Stream s(network, Timing::aligned);
+    feed(s, noise(3 * kHop), 100);
+    constexpr unsigned kModes = 0xFFC0;  // without the sticky exception flags
+    expect((__builtin_ia32_stmxcsr() & kModes) == (before & kModes), "the control word is restored");
+  }
+  __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() & ~0x8040u);
+}
+#endif
+
+// A signal that fades out leaves no subnormal number behind; those would be a hundred times as slow.
+void test_subnormals_are_flushed(const std::shared_ptr<const Network>& network) {
+  Samples fading = noise(40 * kHop);
+  for (size_t i = 0; i < fading.size(); ++i) fading[i] *= std::exp(-float(i) / 150);
+  Stream s(network, Timing::aligned);
+  feed(s, fading, 256);
+  Samples state(s.size());
+  s.save(state.data());
+  int64_t subnormal = 0;
+  for (size_t i = 7 + 2 * kHop; i < state.size(); ++i) subnormal += std::fpclassify(state[i]) == FP_SUBNORMAL;
+  expect(subnormal == 0, std::to_string(subnormal) + " subnormal numbers in the state");
+}
+
+}  // namespace
+
+int main() {
+  try {
+    engine();
+  } catch (const std::runtime_error& error) {
+    std::printf("%s\n", error.what());
+    return 77;
+  }
+  test_transform();
+  test_against_plain_loops({64, 5, true}, 9);
+  test_against_plain_loops({20, 2, false}, 9);
+  test_against_plain_loops({8, 3, true}, 30);
+  test_missing_and_wrong_weights();
+  const auto network = make(Weights({8, 3, true})), usual = make(Weights({64, 5, true}));
+  test_cuts_batches_and_states(network);
+  test_threads(network);
+  test_faults(network);
+  test_states_that_do_not_fit(network);
+  test_no_allocation_no_system_call(network);
+  test_no_allocation_no_system_call(usual);
+#if defined(__x86_64__)
+  test_the_control_word_is_restored(network);
+#endif
+  test_subnormals_are_flushed(network);
+  std::printf("%s: %d cases, %d failures\n", engine().isa, cases, failures);
+  return failures ? 1 : 0;
+}

@@ -1,0 +1,80 @@
+"""What comes out in pieces is what the model makes of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lite_rtse_ext.audio import enhance_segments
+from lite_rtse_ext.stream import HOP_SAMPLES, LATENCY_SAMPLES, Streamer
+from tests.stream.conftest import CONFIGS, TOLERANCE, Samples, cut, hops, model, network, noise, offline, relative, run
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_configuration(name: str) -> None:
+    signal = noise(20 * HOP_SAMPLES + 100)
+    assert relative(run(Streamer(network(name)), hops(signal)), offline(name, signal)) <= TOLERANCE
+
+
+@given(
+    length=st.integers(0, 12 * HOP_SAMPLES),
+    sizes=st.lists(st.one_of(st.integers(0, 40), st.integers(0, 1000)), max_size=40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_length_and_any_cuts(length: int, sizes: list[int], seed: int) -> None:
+    signal = noise(length, seed)
+    whole = offline("small", signal)
+    assert relative(run(Streamer(network("small")), cut(signal, sizes)), whole) <= TOLERANCE
+    late = run(Streamer(network("small"), compensate_delay=False), cut(signal, sizes))
+    assert not late[:LATENCY_SAMPLES].any()
+    assert relative(late[LATENCY_SAMPLES:], whole) <= TOLERANCE
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 511, 512, 513])
+def test_the_first_and_last_frames(length: int) -> None:
+    signal = noise(length)
+    assert relative(run(Streamer(network("small")), [signal]), offline("small", signal)) <= TOLERANCE
+
+
+def test_sample_by_sample() -> None:
+    signal = noise(1000)
+    blocks = cut(signal, [1] * len(signal))
+    together = run(Streamer(network("small")), [signal])
+    np.testing.assert_array_equal(run(Streamer(network("small")), blocks), together)
+
+
+def signals() -> dict[str, Samples]:
+    time = np.arange(8000) / 16_000
+    square = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    speechlike = noise(8000) * (np.sin(2 * np.pi * 3 * time) > 0)
+    return {
+        "full scale": square,
+        "quiet": (1e-4 * square).astype(np.float32),
+        "constant": np.ones(8000, np.float32),
+        "bursts": speechlike.astype(np.float32),
+        "noise then silence": np.concatenate([noise(4000), np.zeros(20_000, np.float32)]),
+    }
+
+
+@pytest.mark.parametrize("name", signals())
+def test_kinds_of_signals(name: str) -> None:
+    signal = signals()[name]
+    assert relative(run(Streamer(network("network")), hops(signal)), offline("network", signal)) <= TOLERANCE
+
+
+def test_silence_is_silence() -> None:
+    signal = np.zeros(8000, np.float32)
+    assert not run(Streamer(network("network")), hops(signal)).any()
+    assert not offline("network", signal).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["network", "full"])
+def test_ten_minutes(name: str) -> None:
+    minutes = 10 * 60 * 16_000
+    signal = noise(minutes) * np.repeat(np.random.default_rng(1).random(minutes // 4000), 4000).astype(np.float32)
+    whole = enhance_segments(model(name), torch.from_numpy(signal)).numpy()
+    assert relative(run(Streamer(network(name)), cut(signal, [777] * 5000)), whole) <= TOLERANCE
