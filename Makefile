@@ -7,15 +7,23 @@ PYTHON ?= python3
 # The torch to build against and test with; any later one runs the same build.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --quiet --disable-pip-version-check
+# For `make cuda`: a torch with CUDA, the compute capabilities to build for, and what to test: on a machine without a GPU only what
+# needs none, and that the CPU's operators of that build work.
+CUDA_VENV ?= .venv-cuda
+CUDA_TORCH ?= torch==2.14.1
+CUDA_ARCHITECTURES ?= 8.0 9.0+PTX
+CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py network.py) \
+    $(if $(wildcard /dev/nvidiactl),tests/ops,tests/ops/test_accuracy.py)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp)
+CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
-CXX_FILES := $(CSRC) $(wildcard tests/native/*.cpp tests/native/*.h)
+CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu) $(wildcard tests/native/*.cpp tests/native/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test native lint format wheel clean
+.PHONY: help setup build demo test native cuda lint format wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -24,7 +32,7 @@ setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" ninja
+	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja
 	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev]"
 	touch $@
 
@@ -44,6 +52,23 @@ test: build ## the test suite
 native: ## the kernels as a plain program: optimised, under sanitizers, and as NEON code under qemu
 	$(MAKE) -C tests/native test
 
+# Apart from the build for the CPU: in build/cuda, and tested from a copy, which finds this build and no other.
+cuda: $(CUDA_VENV)/.installed ## the operators with CUDA kernels: built (nvcc), tested; the GPU's tests run where there is one
+	FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHITECTURES)" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} \
+	    $(CUDA_VENV)/bin/python setup.py --quiet build --build-base build/cuda
+	rm -rf $(CUDA_RUN) && mkdir -p $(CUDA_RUN)
+	cp -r build/cuda/lib.*/lite_rtse_ext $(CUDA_RUN)
+	tar --exclude=build --exclude=__pycache__ -cf - tests | tar -xf - -C $(CUDA_RUN)
+	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -c 'from lite_rtse_ext import ops; assert ops.has_cuda()'
+	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -m pytest --rootdir . -c $(CURDIR)/pyproject.toml \
+	    -p no:cacheprovider $(CUDA_TESTS)
+
+$(CUDA_VENV)/.installed:
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_VENV)/bin/pip install $(PIP_FLAGS) "$(CUDA_TORCH)" numpy soundfile soxr safetensors click matplotlib \
+	    pytest hypothesis expecttest "setuptools>=77" "pybind11>=3" ninja
+	touch $@
+
 lint: build ## ruff, mypy, clang-format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -59,5 +84,5 @@ wheel: build ## dist/*.whl, for any Python >= 3.10 and torch >= 2.10
 	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
 
 clean: ## what was built
-	rm -rf build dist $(LIBRARY) *.egg-info demo-out
+	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out
 	$(MAKE) -C tests/native clean

@@ -38,7 +38,7 @@ def add(to: Report, settings: Settings, name: str, what: str) -> None:
 
     The network's phases have derivatives without bound, so that its gradients in half precision agree with nothing.
     """
-    half = case(name, settings.batch, settings.frames, torch.bfloat16)
+    half = case(name, settings.batch, settings.frames, torch.bfloat16, device=settings.device)
     single = widened(half)
     exact = candidate("", single.reference, single, what).run()
     for this, dtype in ((single, torch.float32), (half, torch.bfloat16)):

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.variants import VARIANTS, NotInstalled, Runnable
+from benchmarks.variants import VARIANTS, CannotRun, Runnable
+from lite_rtse_ext import ops
 from lite_rtse_ext.bench import LIMITS, Candidate, Case, Environment, Quantiles, Rounds, check, environment, measure
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,7 +28,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes and effort. ``budget_s``: no new round of a comparison begins after so many seconds."""
+    """Sizes, effort, and "cpu" or "cuda". ``budget_s``: no new round of a comparison begins after so many seconds."""
 
     batch: int = 2
     frames: int = 250
@@ -35,6 +36,7 @@ class Settings:
     rounds: int = 7
     warm_up: int = 1
     budget_s: float = 300.0
+    device: str = "cpu"
     results: Path = RESULTS
 
 
@@ -114,19 +116,33 @@ def _record(data: dict[str, Any]) -> Record:
     return Record(**data)
 
 
-def report(question: str, settings: Settings) -> Report:
-    """An empty report on this machine, now."""
-    packages = {}
+def packages() -> dict[str, str]:
+    """Versions of the packages that the baselines use."""
+    versions = {}
     for package in PACKAGES:
         try:
-            packages[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            packages[package] = "not installed"
+            versions[package] = "not installed"
+    return versions
+
+
+def report(question: str, settings: Settings) -> Report:
+    """An empty report on this machine, now."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "results"}
     command = " ".join(["python -m", f"benchmarks.{question}", *sys.argv[1:]])
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     torch.set_num_threads(settings.threads)
-    return Report(question, command, date, environment(), packages, sizes)
+    _as_timed(settings.device)
+    return Report(question, command, date, environment(settings.device), packages(), sizes)
+
+
+def _as_timed(device: str) -> None:
+    """On a GPU float32 stays float32, which cuDNN would round to TensorFloat-32; and cuDNN may try its algorithms."""
+    if torch.device(device).type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
 
 
 @dataclass(frozen=True)
@@ -188,12 +204,12 @@ def compare(
     for entry in entries:
         try:
             candidate = entry.make()
-        except NotInstalled as error:
+        except CannotRun as error:
             to.miss(f"{entry.variant}: {error}")
             continue
         differences[entry.variant] = check(candidate, expected, limit, f"{case.name}, {what}")
         ready.append(candidate)
-    times = measure(ready, settings.rounds, settings.warm_up, settings.budget_s, gauge)
+    times = measure(ready, settings.rounds, settings.warm_up, settings.budget_s, gauge, device=case.device)
     for candidate in ready:
         name = candidate.name
         further = extra(name, times.seconds[name], times.gauge) if extra else {}
@@ -229,8 +245,10 @@ def timed(
     )
 
 
-def parse(description: str, arguments: Sequence[str] | None = None, **defaults: Any) -> Settings:
-    """Settings from the command line; every question takes the same options."""
+def parse(
+    description: str, arguments: Sequence[str] | None = None, devices: Sequence[str] = ("cpu", "cuda"), **defaults: Any
+) -> Settings:
+    """Settings from the command line; all questions take the same options. ``devices``: those it can be asked about."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     base = Settings(**defaults)
     helps = {
@@ -246,4 +264,11 @@ def parse(description: str, arguments: Sequence[str] | None = None, **defaults: 
         value = getattr(base, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path if name == "results" else type(value),
                             default=value, help=text)  # fmt: skip
-    return Settings(**vars(parser.parse_args(arguments)))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=base.device, help="what is timed")
+    settings = Settings(**vars(parser.parse_args(arguments)))
+    if settings.device not in devices:
+        parser.error("--device cuda: this question is about the CPU alone")
+    if settings.device == "cuda" and not (torch.cuda.is_available() and ops.has_cuda()):
+        lacks = "lite_rtse_ext was built without CUDA" if torch.cuda.is_available() else "there is no CUDA GPU here"
+        parser.error(f"--device cuda: {lacks}")
+    return settings

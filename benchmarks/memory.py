@@ -1,5 +1,7 @@
 """How much memory does a training step take above the parameters: ``python -m benchmarks.memory``. Linux only.
 
+On a GPU (``--device cuda``) it is what PyTorch's allocator had in use at the peak. On the CPU:
+
 Each variant runs in a process of its own. What was allocated before the step (parameters, optimizer state, inputs,
 code) is its base: freed memory is handed back to the system (malloc_trim), VmHWM, the kernel's high-water mark of
 resident memory, is reset to what is resident now (by writing 5 to /proc/self/clear_refs), one step runs, and the new
@@ -35,9 +37,11 @@ CASES = (("multi_order_conv", "forward + backward"), ("LiteRTSE", "training step
 SIDES = ("fused", "eager", "channels_last", "compile")
 
 
-def peak_bytes(step: Callable[[], object]) -> int:
-    """Resident memory at the highest point of ``step`` above what was resident before it."""
+def peak_bytes(step: Callable[[], object], device: str = "cpu") -> int:
+    """Resident memory at the highest point of ``step`` above what was resident before it; on a GPU, memory in use."""
     gc.collect()
+    if device == "cuda":
+        return _gpu_peak_bytes(step)
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     base = _status("VmRSS")
@@ -47,13 +51,20 @@ def peak_bytes(step: Callable[[], object]) -> int:
     return peak - base
 
 
+def _gpu_peak_bytes(step: Callable[[], object]) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    base = torch.cuda.memory_allocated()
+    step()
+    return torch.cuda.max_memory_allocated() - base
+
+
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def _candidate(variant: str, name: str, what: str, batch: int, frames: int) -> Candidate:
-    runnable, suited = VARIANTS[variant].build(case(name, batch, frames), False)
+def _candidate(variant: str, name: str, what: str, batch: int, frames: int, device: str) -> Candidate:
+    runnable, suited = VARIANTS[variant].build(case(name, batch, frames, device=device), False)
     if what == "training step":
         return training_candidate(variant, runnable, suited)
     return candidate(variant, runnable, suited, what)
@@ -63,13 +74,13 @@ def child(variant: str, name: str, what: str, settings: Settings, gradients: Pat
     """Measure one variant in this process: prints the bytes, saves the gradients."""
     torch.set_num_threads(settings.threads)
     if not VARIANTS[variant].compiles:
-        _candidate(variant, name, what, 1, 2).run()
-    step = _candidate(variant, name, what, settings.batch, settings.frames)
+        _candidate(variant, name, what, 1, 2, settings.device).run()
+    step = _candidate(variant, name, what, settings.batch, settings.frames, settings.device)
     if VARIANTS[variant].compiles:
         step.run()
     results: list[Tensor] = []
-    peak = peak_bytes(lambda: results.extend(step.run()))
-    torch.save([tensor.contiguous() for tensor in results], gradients)
+    peak = peak_bytes(lambda: results.extend(step.run()), settings.device)
+    torch.save([tensor.cpu().contiguous() for tensor in results], gradients)
     print(json.dumps({"peak_bytes": peak}))
 
 
@@ -77,7 +88,8 @@ def _measure(variant: str, name: str, what: str, settings: Settings, folder: Pat
     """MiB and gradients of one variant, from a process of its own."""
     path = folder / f"{variant}.pt"
     sizes = ["--batch", settings.batch, "--frames", settings.frames, "--threads", settings.threads]
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", variant, name, what, path, *sizes]
+    where = ["--device", settings.device]
+    command = [sys.executable, "-m", "benchmarks.memory", "--child", variant, name, what, path, *sizes, *where]
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True)
     peak = json.loads(done.stdout.splitlines()[-1])["peak_bytes"]
     return peak / 2**20, torch.load(path, weights_only=True)

@@ -70,7 +70,7 @@ def training_candidate(name: str, runnable: Runnable, case: Case, what: str = "t
 
 def add_inference(to: Report, settings: Settings, variants: Sequence[str] = tuple(VARIANTS)) -> None:
     """Compare inference, as "forward" of case "LiteRTSE"."""
-    this = case("LiteRTSE", settings.batch, settings.frames)
+    this = case("LiteRTSE", settings.batch, settings.frames, device=settings.device)
 
     def make(name: str, runnable: Runnable, suited: Case) -> Candidate:
         return candidate(name, runnable, suited, "forward")
@@ -83,7 +83,7 @@ def add_training(
     to: Report, settings: Settings, parts: Sequence[str] = TRAINING, variants: Sequence[str] = tuple(VARIANTS)
 ) -> None:
     """Compare a training step and its parts. Each variant is built, and compiled, once."""
-    this = case("LiteRTSE", settings.batch, settings.frames)
+    this = case("LiteRTSE", settings.batch, settings.frames, device=settings.device)
     trained = [name for name in variants if VARIANTS[name].trains]
     built = {name: VARIANTS[name].build(this, False) for name in trained}
     for what in parts:

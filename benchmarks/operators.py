@@ -17,7 +17,7 @@ def add(
     to: Report, settings: Settings, name: str, passes: Sequence[str] = PASSES, variants: Sequence[str] | None = None
 ) -> None:
     """Compare the variants on one case; those for inference alone take part in "forward"."""
-    this = case(name, settings.batch, settings.frames)
+    this = case(name, settings.batch, settings.frames, device=settings.device)
     for what in passes:
         inference = what == "forward"
         chosen = [v for v in variants or VARIANTS if inference or VARIANTS[v].trains]

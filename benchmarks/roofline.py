@@ -61,7 +61,7 @@ def add(to: Report, settings: Settings, name: str, what: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer, print and save."""
-    settings = replace(parse(__doc__ or "", arguments), threads=1)
+    settings = replace(parse(__doc__ or "", arguments, devices=["cpu"]), threads=1)
     answer = report("roofline", settings)
     for name in CASES:
         for what in PASSES:

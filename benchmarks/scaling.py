@@ -52,8 +52,10 @@ def shapes() -> list[Shape]:
     return lengths + [Shape(batch, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND)) for batch in BATCHES]
 
 
-def available_bytes() -> int:
+def available_bytes(device: str = "cpu") -> int:
     """Physical memory that is free now."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
@@ -86,17 +88,17 @@ def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[S
     cases, candidates, differences = [], [], []
     for shape in wanted or shapes():
         needed = needed_bytes(name, what, shape)
-        if needed > 0.8 * available_bytes():
+        if needed > 0.8 * available_bytes(settings.device):
             to.miss(f"{name}, {what}, {shape.label}: left out, needs about {needed / 2**30:.1f} GiB")
             continue
-        this = case(name, shape.batch, shape.frames)
+        this = case(name, shape.batch, shape.frames, device=settings.device)
         found = deviation(this)
         if not found <= LIMITS["forward"]:
             raise WrongResult(f"{name}, {shape.label}: fused and eager differ by {found:.1e}, not timed")
         cases.append(this)
         candidates.append(_candidate(shape.label, this, what))
         differences.append(found)
-    times = measure(candidates, settings.rounds, settings.warm_up, settings.budget_s)
+    times = measure(candidates, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
     for this, one, found in zip(cases, candidates, differences, strict=True):
         seconds = this.seconds_of_audio
         extra = {

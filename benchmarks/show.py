@@ -11,12 +11,13 @@ from benchmarks.harness import Record, Report
 
 
 def header(report: Report) -> str:
-    """Two lines on where and when."""
+    """Two lines on where and when; a third on the GPU, if one was timed."""
     e = report.environment
     return (
         f"{report.command}   ({report.date})\n"
         f"{e.machine}, {e.cores} cores, {e.memory_gib} GiB; {e.isa}, {e.threads} thread(s), torch {e.torch}; "
         f"one thread: {e.fma_peak_gflops} GFLOP/s float32 peak, {e.copy_gbps} GB/s copy"
+        + (f"\n{e.gpu}" if e.gpu else "")
     )
 
 
@@ -55,7 +56,7 @@ def table(report: Report) -> str:
     return "\n".join([header(report), "", grid(rows), note, *report.missing])
 
 
-def _figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> str:
+def figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> str:
     """Draw into a new figure's axes and save it; the line that says so, or why not."""
     try:
         matplotlib = importlib.import_module("matplotlib")
@@ -63,11 +64,11 @@ def _figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) 
         return f"no plot {path.name}: matplotlib is not installed: pip install 'lite-rtse-ext[bench]'"
     matplotlib.use("agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(figsize=size, layout="constrained")
+    plot, axes = pyplot.subplots(figsize=size, layout="constrained")
     draw(axes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plot.savefig(path, dpi=120)
+    pyplot.close(plot)
     return f"plot: {path}"
 
 
@@ -98,7 +99,7 @@ def bars(report: Report, path: Path) -> str:
         axes.set_xlabel(f"relative to {report.records[0].relative_to}")
         axes.legend()
 
-    return _figure(path, draw, (9, 1.5 + 0.2 * len(report.records)))
+    return figure(path, draw, (9, 1.5 + 0.2 * len(report.records)))
 
 
 def scaling(report: Report, path: Path) -> str:
@@ -119,7 +120,7 @@ def scaling(report: Report, path: Path) -> str:
         axes.set_ylabel("cost of a second, relative to the least")
         axes.legend()
 
-    return _figure(path, draw, (8, 5))
+    return figure(path, draw, (8, 5))
 
 
 def roofline(report: Report, path: Path) -> str:
@@ -141,7 +142,7 @@ def roofline(report: Report, path: Path) -> str:
         axes.set_ylabel("GFLOP/s executed")
         axes.legend(fontsize="small")
 
-    return _figure(path, draw, (9, 6))
+    return figure(path, draw, (9, 6))
 
 
 def finish(report: Report, folder: Path, plot: Callable[[Report, Path], str] = bars) -> None:

@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None, rows: Sequence[Row] = ROWS) -> 
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--only", default="")
     chosen, rest = own.parse_known_args(arguments)
-    settings = parse(__doc__ or "", rest)
+    settings = parse(__doc__ or "", rest, devices=["cpu"])
     answer = report("table", settings)
     results: list[tuple[Row, Measured]] = []
     for row in rows:

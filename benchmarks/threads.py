@@ -54,7 +54,7 @@ def add(to: Report, settings: Settings, name: str, what: str, sides: Sequence[st
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer, print and save."""
-    settings = parse(__doc__ or "", arguments)
+    settings = parse(__doc__ or "", arguments, devices=["cpu"])
     answer = report("threads", settings)
     for name, what in CASES:
         add(answer, settings, name, what)

@@ -22,8 +22,12 @@ from lite_rtse_ext.bench import Case
 Runnable = Callable[..., Tensor]
 
 
-class NotInstalled(RuntimeError):
-    """A baseline's package is missing; reports show it as a line, never as an omission."""
+class CannotRun(RuntimeError):
+    """A baseline is not for this case; reports show it as a line, never as an omission."""
+
+
+class NotInstalled(CannotRun):
+    """A baseline's package is missing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def _fused(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 
 def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
-    """Features in memory as (B, T, F, C), inputs and parameters converted beforehand."""
+    """Features in memory as (B, T, F, C), inputs and parameters converted beforehand: on a GPU cuDNN's own layout."""
     module = copy.deepcopy(case.reference).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if case.name in ("mask_residual", "LiteRTSE"):  # no features among inputs and outputs
         return module, case
@@ -90,9 +94,9 @@ def _rewritten(name: str) -> nn.Module:
 
 
 def _compile_unrolled(case: Case, inference: bool) -> tuple[Runnable, Case]:
-    module = _rewritten(case.name)
+    module = _rewritten(case.name).to(case.output_gradient)
     module.load_state_dict(case.reference.state_dict())
-    return _compiled(module.to(case.output_gradient.dtype), inference), case
+    return _compiled(module, inference), case
 
 
 def _package(name: str) -> ModuleType:
@@ -113,7 +117,13 @@ def _export(case: Case, folder: str) -> Path:
     return path
 
 
+def _on_cpu(case: Case) -> None:
+    if case.device.type != "cpu":
+        raise CannotRun("is a baseline on the CPU alone")
+
+
 def _onnxruntime(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    _on_cpu(case)
     ort = _package("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -133,6 +143,7 @@ def _onnxruntime(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 
 def _openvino(case: Case, inference: bool) -> tuple[Runnable, Case]:
+    _on_cpu(case)
     openvino = _package("openvino")
     with tempfile.TemporaryDirectory() as folder:
         model = openvino.Core().compile_model(

@@ -143,3 +143,65 @@ def test_an_unknown_pass_is_refused() -> None:
     this = case("mask_residual", 1, 1)
     with pytest.raises(ValueError, match="but is 'sideways'"):
         candidate("", this.reference, this, "sideways")
+
+
+class Gpu:
+    """Stands for torch.cuda: notes waits and events, which are so many milliseconds apart."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        for name, value in {"Event": self.event, "synchronize": self.synchronize, "current_stream": str}.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+    def synchronize(self, device: torch.device) -> None:
+        self.log.append(f"wait for {device}")
+
+    def event(self, enable_timing: bool) -> Event:
+        assert enable_timing
+        return Event(self.log)
+
+
+class Event:
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def record(self, stream: str) -> None:
+        self.log.append(f"event on {stream}")
+
+    def synchronize(self) -> None:
+        self.log.append("wait for event")
+
+    def elapsed_time(self, end: Event) -> float:
+        assert self is not end
+        return 12.5
+
+
+def test_a_gpu_is_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Around the step alone, behind all that was enqueued before, until all that it enqueued is done."""
+    gpu = Gpu(monkeypatch)
+
+    def step(state: str) -> list[torch.Tensor]:
+        gpu.log.append(f"step from {state}")
+        return []
+
+    def prepare() -> str:
+        gpu.log.append("prepare")
+        return "here"
+
+    rounds = measure([Candidate("a", step, prepare)], rounds=2, warm_up=0, device="cuda:1")
+    assert rounds.seconds == {"a": [0.0125, 0.0125]}
+    once = ["prepare", "wait for cuda:1", "event on cuda:1", "step from here", "event on cuda:1", "wait for event"]
+    assert gpu.log == 2 * once
+
+
+@pytest.mark.parametrize("name", [*CASES, "conv_blocks"])
+def test_all_of_a_case_is_on_its_device(name: str) -> None:
+    """The device ``meta`` stands for a GPU: it computes shapes, and refuses what is elsewhere."""
+    this = case(name, batch=2, frames=3, device="meta")
+    assert this.device.type == "meta"
+    for tensor in (*this.inputs, this.output_gradient, *this.reference.parameters(), *this.fused.parameters()):
+        assert tensor.device.type == "meta"
+    for module in (this.reference, this.fused):
+        (y,) = candidate("", module, this, "forward").run()
+        assert (y.device, y.shape) == (this.device, this.output_gradient.shape)
+        assert all(t.device == this.device for t in candidate("", module, this, "forward + backward").run())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import flops, memory, roofline, scaling, show, threads
+from benchmarks import flops, harness, memory, roofline, scaling, show, threads
 from benchmarks.harness import Report, Settings, parse
+from lite_rtse_ext import ops
 from lite_rtse_ext.bench import WrongResult, candidate, case
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -150,3 +152,44 @@ def test_memory_of_processes_of_their_own(answer: Report, settings: Settings) ->
 def test_options() -> None:
     settings = parse("", ["--batch", "3", "--budget-s", "1.5", "--results", "somewhere"], rounds=4)
     assert (settings.batch, settings.budget_s, settings.results.name, settings.rounds) == (3, 1.5, "somewhere", 4)
+
+
+def test_a_gpu_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused in words where there is none, where the build has no kernels for it, and where it is not the question."""
+    cases = [(False, True, (), "there is no CUDA GPU here"), (True, False, (), "was built without CUDA")]
+    for gpu, kernels, devices, message in [*cases, (True, True, ["cpu"], "about the CPU alone")]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(ops, "has_cuda", lambda kernels=kernels: kernels)
+        with pytest.raises(SystemExit) as stopped:
+            parse("", ["--device", "cuda"], *([devices] if devices else []))
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+    assert parse("", ["--device", "cuda"]).device == "cuda"
+    assert parse("", []).device == "cpu"
+
+
+def test_a_report_on_a_gpu_says_which(answer: Report) -> None:
+    gpu = replace(answer, environment=replace(answer.environment, gpu="a GPU, compute capability 9.0"))
+    assert show.header(gpu).endswith("\na GPU, compute capability 9.0")
+    assert show.header(answer).count("\n") == 1
+
+
+def test_float32_stays_float32_on_a_gpu() -> None:
+    cudnn, cublas = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark
+    try:
+        cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark = True, True, False
+        harness._as_timed("cpu")
+        assert (cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark) == (True, True, False)
+        harness._as_timed("cuda")
+        assert (cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark) == (False, False, True)
+    finally:
+        cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark = before
+
+
+def test_memory_of_a_gpu_is_its_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_use = {"now": 100, "most": 900}
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: in_use["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: in_use["most"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: in_use.update(most=in_use["now"]))
+    assert memory.peak_bytes(lambda: in_use.update(most=160, now=130), "cuda") == 60

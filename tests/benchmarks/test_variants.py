@@ -104,3 +104,21 @@ def test_bfloat16_is_held_to_what_eager_manages(answer: Report, settings: Settin
     assert single.limit == LIMITS["forward"]
     assert half.limit == pytest.approx(1.5 * answer.records[3].difference)
     assert half.difference > 100 * single.difference
+
+
+@pytest.mark.parametrize("name", [*CASES, "conv_blocks"])
+@pytest.mark.parametrize("variant", [*PLAIN, "compile", "compile channels_last", "compile unrolled"])
+def test_variants_stay_on_the_device(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device ``meta`` stands for a GPU: it computes shapes, and refuses what is elsewhere."""
+    monkeypatch.setattr(variants, "_compiled", lambda module, inference: module)
+    this = case(name, batch=2, frames=3, device="meta")
+    runnable, suited = variants.VARIANTS[variant].build(this, False)
+    found = candidate(variant, runnable, suited, "forward + backward").run()
+    assert {tensor.device.type for tensor in found} == {"meta"}
+
+
+def test_engines_of_the_cpu_are_a_visible_line_on_a_gpu() -> None:
+    this = case("mask_residual", batch=1, frames=3, device="meta")
+    for variant in ("onnxruntime", "openvino"):
+        with pytest.raises(variants.CannotRun, match="on the CPU alone"):
+            variants.VARIANTS[variant].build(this, True)
