@@ -302,7 +302,7 @@ def _seconds(candidate: Candidate, clock: Callable[[], float], device: torch.dev
 
 
 def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     stream = torch.cuda.current_stream(device)
     torch.cuda.synchronize(device)
     begin.record(stream)
@@ -310,7 +310,7 @@ def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> floa
     end.record(stream)
     end.synchronize()
     del tensors
-    return 1e-3 * begin.elapsed_time(end)
+    return float(1e-3 * begin.elapsed_time(end))
 
 
 # --- where it was measured --------------------------------------------------------------------------------------------

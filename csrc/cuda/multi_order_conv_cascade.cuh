@@ -20,9 +20,9 @@ namespace lite_rtse::cuda {
 struct MarchPlace {
   int64_t channel, utterance, segment, tile;
   int depth;
-  int first, last;                                 // frames of the segment
-  int start;                                       // the first frame that they depend on
-  int bin;                                         // of the tile's column 0
+  int first, last;                    // frames of the segment
+  int start;                          // the first frame that they depend on
+  int bin;                            // of the tile's column 0
   int plane_end, own_begin, own_end;  // columns up to the plane's end, and those that the block is to give
   int64_t row;                        // of partial sums
 };

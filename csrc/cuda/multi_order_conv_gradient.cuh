@@ -86,8 +86,8 @@ __global__ void __launch_bounds__(kGradientThreads) cascade_gradient(const __gri
                      role.reversed ? C(0) : C(to_compute(a.stage.bias[stage][p.channel])));
     if (role.reversed) {
       from = RowCursor<C>(shared, rings.before_gradient(above), rings.gradient_rows(above), pitch, own, lane * W);
-      other =
-          RowCursor<C>(shared, rings.before_gradient(stage), rings.gradient_rows(stage), pitch, own - taps + 1, lane * W + half);
+      other = RowCursor<C>(shared, rings.before_gradient(stage), rings.gradient_rows(stage), pitch, own - taps + 1,
+                           lane * W + half);
     } else {
       from = RowCursor<C>(shared, rings.before_stage(stage), rings.stage_rows(stage), pitch, 0, lane * W);
       other = RowCursor<C>(shared, rings.before_stage(above), rings.stage_rows(above), pitch, 0, lane * W + half);

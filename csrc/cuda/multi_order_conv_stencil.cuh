@@ -105,8 +105,7 @@ class Convolution<T, 0> {
     taps_ = taps, bias_ = bias;
   }
 
-  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& in, int pitch, int existing,
-                                       C (&out)[W]) const {
+  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& in, int pitch, int existing, C (&out)[W]) const {
 #pragma unroll
     for (int c = 0; c < W; ++c) out[c] = bias_;
     for (int i = max(0, taps_ - existing); i < taps_; ++i) {
@@ -152,8 +151,8 @@ class WeightGradient {
   }
 
   // The row at `g`, or zeros unless it `counts`, and the row at `x`, which is row `row` and exists from 0 on.
-  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& g, bool counts,
-                                       const RowCursor<C>& x, int row, int, C*) const {
+  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& g, bool counts, const RowCursor<C>& x, int row,
+                                       int, C*) const {
 #pragma unroll
     for (int i = K - 1; i > 0; --i)
 #pragma unroll
@@ -223,8 +222,8 @@ class WeightGradient<T, 0> {
   }
 
   // x: the first of the rows that the row at `g` depends on.
-  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& g, bool counts, const RowCursor<C>& x,
-                                       int row, int pitch, C* totals) const {
+  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& g, bool counts, const RowCursor<C>& x, int row,
+                                       int pitch, C* totals) const {
     if (!counts) return;
     for (int k = lane_; k <= taps_ * taps_; k += lanes_) {
       const int i = k / taps_, j = k % taps_;

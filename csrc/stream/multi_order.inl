@@ -11,7 +11,7 @@ class MultiOrderFrame {
 
   struct State {
     std::vector<std::vector<DepthwiseStage<kTaps>>> stages;  // of each block
-    Rows last;                                  // of each block, what its last stage gives
+    Rows last;                                               // of each block, what its last stage gives
     GateChain<float> chain;
     std::vector<const float*> u;
 

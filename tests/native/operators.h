@@ -1,0 +1,183 @@
+// The operators as test programs see them: named inputs, a value by plain loops, and jobs for the kernels.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "plain_loops.h"
+
+namespace lite_rtse::test {
+
+// An operator on a list of inputs: its plain-loop value and jobs for its kernel.
+struct Operator {
+  std::string name;
+  std::vector<Doubles> inputs;
+  int64_t output_size;
+  std::function<Doubles(const std::vector<Doubles>&)> plain;
+  std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& y)> forward;
+  std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& dy, std::vector<Stored>& gradients)> backward;
+};
+
+inline std::mt19937 generator(7);
+inline Doubles random_values(int64_t n, double scale = 1) {
+  std::normal_distribution<double> normal(0, scale);
+  Doubles v(n);
+  for (double& x : v) x = normal(generator);
+  return v;
+}
+
+inline Operator dwconv(Plane p, int64_t channels, int64_t kt, int64_t kf) {
+  Operator op;
+  op.name = "causal_dwconv2d " + std::to_string(kt) + "x" + std::to_string(kf) + " C=" + std::to_string(channels);
+  op.inputs = {random_values(p.batch * channels * p.frames * p.bins), random_values(channels * kt * kf),
+               random_values(channels)};
+  op.output_size = int64_t(op.inputs[0].size());
+  const auto args = [=](DType dtype, std::vector<Stored>& in) {
+    return CausalDwconv2d{dtype, p.batch,      channels,     p.frames,     p.bins, kt,
+                          kf,    in[0].data(), in[1].data(), in[2].data(), nullptr};
+  };
+  op.plain = [=](const std::vector<Doubles>& in) { return depthwise(in[0], in[1], in[2], p, channels, kt, kf); };
+  op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
+    CausalDwconv2d a = args(dtype, in);
+    a.y = y.data();
+    return kernels().causal_dwconv2d(a);
+  };
+  op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
+    return kernels().causal_dwconv2d_backward({args(dtype, in), dy.data(), g[0].data(), g[1].data(), g[2].data()});
+  };
+  return op;
+}
+
+inline Operator conv_block(Plane p, int64_t from, int64_t channels) {
+  Operator op;
+  op.name = "conv_block " + std::to_string(from) + "->" + std::to_string(channels);
+  const int64_t weight[4] = {from * channels, channels * 9, channels * channels, from * channels};
+  op.inputs = {random_values(p.batch * from * p.frames * p.bins)};
+  for (int64_t n : weight) op.inputs.push_back(random_values(n, 0.3));
+  for (int i = 0; i < 4; ++i) op.inputs.push_back(random_values(channels));
+  op.output_size = p.batch * channels * p.frames * p.bins;
+  const auto args = [=](DType dtype, std::vector<Stored>& in) {
+    ConvBlock a{dtype, p.batch, from, channels, p.frames, p.bins, in[0].data(), {}, {}, nullptr};
+    for (int i = 0; i < 4; ++i) a.weight[i] = in[1 + i].data(), a.bias[i] = in[5 + i].data();
+    return a;
+  };
+  op.plain = [=](const std::vector<Doubles>& in) {
+    const Doubles h = depthwise(pointwise(in[0], in[1], in[5], p, from, channels), in[2], in[6], p, channels, 3, 3);
+    return product(pointwise(h, in[3], in[7], p, channels, channels),
+                   pointwise(in[0], in[4], in[8], p, from, channels));
+  };
+  op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
+    ConvBlock a = args(dtype, in);
+    a.y = y.data();
+    return kernels().conv_block(a);
+  };
+  op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
+    ConvBlockBackward a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
+    for (int i = 0; i < 4; ++i) a.dweight[i] = g[1 + i].data(), a.dbias[i] = g[5 + i].data();
+    return kernels().conv_block_backward(a);
+  };
+  return op;
+}
+
+inline Operator multi_order(Plane p, int64_t from, int64_t channels, int64_t to, int64_t order, int64_t taps,
+                            int64_t threads) {
+  Operator op;
+  op.name = "multi_order_conv C=" + std::to_string(channels) + " n=" + std::to_string(order) +
+            " k=" + std::to_string(taps) + " T=" + std::to_string(p.frames);
+  MultiOrderConv geometry{};
+  geometry.channels = channels, geometry.order = order;
+  std::vector<int64_t> out{2 * channels}, in_each{from};
+  int64_t split = 2 * channels - geometry.gate(0);
+  for (int64_t k = 0; k < order - 1; split -= geometry.gate(k), ++k)
+    out.push_back(split), in_each.push_back(taps * taps);
+  for (int64_t k = 0; k < order - 1; ++k) out.push_back(2 * geometry.gate(k)), in_each.push_back(geometry.gate(k));
+  out.push_back(to), in_each.push_back(channels);
+  op.inputs = {random_values(p.batch * from * p.frames * p.bins)};
+  for (size_t i = 0; i < out.size(); ++i)
+    op.inputs.push_back(random_values(out[i] * in_each[i], 1 / std::sqrt(double(in_each[i]))));
+  for (int64_t n : out) op.inputs.push_back(random_values(n, 0.3));
+  op.output_size = p.batch * to * p.frames * p.bins;
+  const int64_t count = int64_t(out.size());
+  const auto args = [=](DType dtype, std::vector<Stored>& in) {
+    MultiOrderConv a{dtype,  p.batch, from,         channels, to, order,   p.frames,
+                     p.bins, taps,    in[0].data(), {},       {}, nullptr, threads};
+    for (int64_t i = 0; i < count; ++i)
+      a.weight.push_back(in[1 + i].data()), a.bias.push_back(in[1 + count + i].data());
+    return a;
+  };
+  op.plain = [=](const std::vector<Doubles>& in) {
+    const auto w = [&](int64_t i) { return in[1 + i]; };
+    const auto b = [&](int64_t i) { return in[1 + count + i]; };
+    const Doubles h = pointwise(in[0], w(0), b(0), p, from, 2 * channels);
+    int64_t n = 2 * channels - geometry.gate(0);
+    Doubles d = channels_of(h, p, 2 * channels, 0, n), q = channels_of(h, p, 2 * channels, n, geometry.gate(0));
+    for (int64_t k = 0; k < order - 1; ++k) {
+      const int64_t g = geometry.gate(k);
+      const Doubles u = depthwise(d, w(geometry.dw_index(k)), b(geometry.dw_index(k)), p, n, taps, taps);
+      d = channels_of(u, p, n, 0, n - g);
+      q = pointwise(product(q, channels_of(u, p, n, n - g, g)), w(geometry.pw_index(k)), b(geometry.pw_index(k)), p, g,
+                    2 * g);
+      n -= g;
+    }
+    return pointwise(product(d, q), w(geometry.out_index()), b(geometry.out_index()), p, channels, to);
+  };
+  op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
+    MultiOrderConv a = args(dtype, in);
+    a.y = y.data();
+    return kernels().multi_order_conv(a);
+  };
+  op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
+    MultiOrderConvBackward a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
+    for (int64_t i = 0; i < count; ++i)
+      a.dweight.push_back(g[1 + i].data()), a.dbias.push_back(g[1 + count + i].data());
+    return kernels().multi_order_conv_backward(a);
+  };
+  return op;
+}
+
+// The spectrogram is (batch, bins, frames, 2), or physically (batch, frames, bins, 2) where `frames_major`.
+inline Operator mask_residual(Plane p, bool frames_major) {
+  Operator op;
+  op.name = std::string("mask_residual ") + (frames_major ? "frames-major" : "bins-major");
+  const int64_t points = p.batch * p.frames * p.bins;
+  op.inputs = {random_values(2 * points)};
+  for (int i = 0; i < 4; ++i) op.inputs.push_back(random_values(points));
+  op.output_size = 2 * points;
+  const auto view = [=](const void* data) {
+    const int64_t bin = frames_major ? 2 : 2 * p.frames, frame = frames_major ? 2 * p.bins : 2;
+    return Spectrogram{data, 2 * p.frames * p.bins, bin, frame, 1};
+  };
+  op.plain = [=](const std::vector<Doubles>& in) {
+    Doubles y(2 * points);
+    const Spectrogram v = view(nullptr);
+    for (int64_t n = 0; n < p.batch; ++n)
+      for (int64_t t = 0; t < p.frames; ++t)
+        for (int64_t f = 0; f < p.bins; ++f) {
+          const int64_t at = n * v.batch_stride + t * v.frame_stride + f * v.bin_stride,
+                        i = (n * p.frames + t) * p.bins + f;
+          const double m = std::hypot(in[0][at], in[0][at + 1]), masked = m / (1 + std::exp(-in[1][i]));
+          const double magnitude = in[2][i] * (m - masked) + masked;
+          const double phase = std::atan2(in[0][at + 1], in[0][at]) + std::atan2(in[4][i], in[3][i]);
+          y[at] = magnitude * std::cos(phase), y[at + 1] = magnitude * std::sin(phase);
+        }
+    return y;
+  };
+  const auto args = [=](DType dtype, std::vector<Stored>& in, void* y) {
+    return MaskResidual{dtype,   p.batch,      p.frames,     p.bins,       view(in[0].data()),
+                        view(y), in[1].data(), in[2].data(), in[3].data(), in[4].data()};
+  };
+  op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
+    return kernels().mask_residual(args(dtype, in, y.data()));
+  };
+  op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
+    return kernels().mask_residual_backward({args(dtype, in, nullptr), view(dy.data()), view(g[0].data()), g[1].data(),
+                                             g[2].data(), g[3].data(), g[4].data()});
+  };
+  return op;
+}
+
+}  // namespace lite_rtse::test
