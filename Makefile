@@ -30,9 +30,10 @@ help: ## this list
 
 setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the tests and the demo need
 
+# Without build isolation what has no wheel is built with what is here already: pesq with numpy and Cython.
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja
+	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja numpy cython
 	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev]"
 	touch $@
 
