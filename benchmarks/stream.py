@@ -20,13 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import show
 from benchmarks.harness import RESULTS, packages
-from benchmarks.show import figure, grid
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.bench import environment
 from lite_rtse_ext.export import OneFrame, export_onnx
 from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
 from lite_rtse_ext.stream.timing import FRAME_MS, FrameTimes, histogram, speech_like, steps, time_frames
+
+ENGINE = "engine, float32"
+ONNX_RUNTIME = "ONNX Runtime, one frame"
 
 LIMITS = {"int16": 1e-3}
 LIMIT = 1e-5
@@ -91,7 +94,7 @@ def _openvino(model: LiteRTSE, path: Path) -> Graph:
     return run
 
 
-PEERS = {"eager PyTorch, one frame": _eager, "ONNX Runtime, one frame": _onnxruntime, "OpenVINO, one frame": _openvino}
+PEERS = {"eager PyTorch, one frame": _eager, ONNX_RUNTIME: _onnxruntime, "OpenVINO, one frame": _openvino}
 
 
 def spectra(signal: Floats) -> Floats:
@@ -162,7 +165,70 @@ def _engine_start(network: Network, streams: int, frames: int) -> Callable[[], C
     return lambda: steps(network, streams, frames)
 
 
-def measure(
+@dataclass(frozen=True)
+class Figure:
+    """What was found of an entry. ``relative``: its median over the engine's (:data:`ENGINE`), in turns."""
+
+    times: FrameTimes
+    relative: float
+    difference: float
+    seconds: list[float]
+
+
+def figures(
+    frames: int = 400,
+    rounds: int = 5,
+    *,
+    batches: Sequence[int] = (),
+    full: bool = False,
+    paced: bool = False,
+    missing: list[str] | None = None,
+) -> dict[str, Figure]:
+    """Check and time everything, on one thread.
+
+    Args:
+        frames: of 16 ms, a stretch.
+        rounds: stretches of each.
+        batches: how many calls at a time the engine is timed with, besides one.
+        full: the variant with a full 3×3 in its Conv-Blocks.
+        paced: a frame every 16 ms, as in a call, instead of at once.
+        missing: takes a line for each peer that is not installed.
+
+    Returns:
+        figures by name: :data:`ENGINE`, :data:`ONNX_RUNTIME` and the rest of :data:`PEERS`, and the other forms of the
+        engine.
+
+    Raises:
+        RuntimeError: something does not compute what the network does; nothing is timed then.
+        ValueError: a stretch is too short.
+    """
+    if frames <= SKIPPED:
+        raise ValueError(f"frames must be more than {SKIPPED}, which are not counted, but are {frames}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(0)
+        model = LiteRTSE(depthwise=not full).eval()
+        candidates = entries(model, frames, batches, [] if missing is None else missing)
+        for entry in candidates:
+            limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
+            if not entry.difference <= limit:
+                raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
+        seconds, medians = _in_turns(candidates, frames, rounds, FRAME_MS / 1e3 if paced else 0.0)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        entry.name: Figure(
+            FrameTimes.of(seconds[entry.name], entry.streams),
+            float(np.median(np.divide(medians[entry.name], medians[ENGINE]))),
+            entry.difference,
+            seconds[entry.name],
+        )
+        for entry in candidates
+    }
+
+
+def _in_turns(
     candidates: Sequence[Entry], frames: int, rounds: int, pace_s: float
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Seconds of every frame by name, all rounds together, and the median of each round."""
@@ -176,6 +242,9 @@ def measure(
     return seconds, medians
 
 
+# --- table, file and plot ---------------------------------------------------------------------------------------------
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -185,75 +254,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--full", action="store_true", help="the variant with a full 3×3 in its Conv-Blocks")
     parser.add_argument("--paced", action="store_true", help="a frame every 16 ms, as in a call, instead of at once")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for JSON and plot")
-    settings = parser.parse_args(arguments)
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = LiteRTSE(depthwise=not settings.full).eval()
+    settings = vars(parser.parse_args(arguments))
+    folder = settings.pop("results")
     missing: list[str] = []
-    candidates = entries(model, settings.frames, settings.batches, missing)
-    for entry in candidates:
-        limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
-        if not entry.difference <= limit:
-            raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
-    pace_s = FRAME_MS / 1e3 if settings.paced else 0.0
-    seconds, medians = measure(candidates, settings.frames, settings.rounds, pace_s)
-    _report(settings, candidates, seconds, medians, missing)
-
-
-def _report(
-    settings: argparse.Namespace,
-    candidates: Sequence[Entry],
-    seconds: dict[str, list[float]],
-    medians: dict[str, list[float]],
-    missing: Sequence[str],
-) -> None:
-    base = candidates[0].name
-    rows = [["", "p50 ms", "p99", "p99.9", "max", "RTF", "calls a core", f"p50 over {base}", "diff"]]
-    records: list[dict[str, Any]] = []
-    for entry in candidates:
-        times = FrameTimes.of(seconds[entry.name], entry.streams)
-        ratio = float(np.median(np.divide(medians[entry.name], medians[base])))
-        figures = [f"{value:.3f}" for value in (times.p50, times.p99, times.p999, times.max)]
-        factor, calls = f"{times.real_time_factor:.4f}", str(times.calls_a_core)
-        rows.append([entry.name, *figures, factor, calls, f"{ratio:.2f}×", f"{entry.difference:.0e}"])
-        derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
-        records.append(
-            {"name": entry.name, **asdict(times), **derived, "relative": ratio, "difference": entry.difference}
-        )
+    found = figures(**settings, missing=missing)
     where = environment()
     print(f"{where.machine}; {where.isa}, 1 thread; {where.fma_peak_gflops} GFLOP/s peak, {where.copy_gbps} GB/s copy")
-    print(f"{settings.rounds} × {settings.frames} frames{', one every 16 ms' if settings.paced else ''}\n")
-    print("\n".join([grid(rows), "", f"{base}:", *histogram(seconds[base]), *missing]))
-    name = "stream" + ("_full" if settings.full else "") + ("_paced" if settings.paced else "")
-    sizes = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in vars(settings).items()
-        if key != "results"
-    }
+    paced = ", one every 16 ms" if settings["paced"] else ""
+    print(f"{settings['rounds']} × {settings['frames']} frames{paced}\n")
+    print("\n".join([_table(found), "", f"{ENGINE}:", *histogram(found[ENGINE].seconds), *missing]))
+    name = "stream" + ("_full" if settings["full"] else "") + ("_paced" if settings["paced"] else "")
     data = {
         "question": name,
         "environment": asdict(where),
         "packages": packages(),
-        "settings": sizes,
-        "records": records,
+        "settings": settings,
+        "records": [_record(name, figure) for name, figure in found.items()],
     }
-    settings.results.mkdir(parents=True, exist_ok=True)
-    path = settings.results / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     print(f"results: {path}")
-    print(figure(settings.results / f"{name}.png", lambda axes: _draw(axes, candidates, seconds), (9, 5)))
+    print(show.figure(folder / f"{name}.png", lambda axes: _draw(axes, found), (9, 5)))
 
 
-def _draw(axes: Any, candidates: Sequence[Entry], seconds: dict[str, list[float]]) -> None:
-    for number, entry in enumerate(each for each in candidates if each.streams == 1):
-        ms = 1e3 * np.asarray(seconds[entry.name])
+def _table(found: dict[str, Figure]) -> str:
+    rows = [["", "p50 ms", "p99", "p99.9", "max", "RTF", "calls a core", f"p50 over {ENGINE}", "diff"]]
+    for name, figure in found.items():
+        times = figure.times
+        quantiles = [f"{value:.3f}" for value in (times.p50, times.p99, times.p999, times.max)]
+        load = [f"{times.real_time_factor:.4f}", str(times.calls_a_core)]
+        rows.append([name, *quantiles, *load, f"{figure.relative:.2f}×", f"{figure.difference:.0e}"])
+    return show.grid(rows)
+
+
+def _record(name: str, figure: Figure) -> dict[str, Any]:
+    times = figure.times
+    load = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
+    return {"name": name, **asdict(times), **load, "relative": figure.relative, "difference": figure.difference}
+
+
+def _draw(axes: Any, found: dict[str, Figure]) -> None:
+    for number, (name, figure) in enumerate((n, f) for n, f in found.items() if f.times.streams == 1):
         axes.hist(
-            np.clip(ms, None, FRAME_MS),
+            np.clip(1e3 * np.asarray(figure.seconds), None, FRAME_MS),
             bins=np.geomspace(0.1, FRAME_MS, 200),
             color=f"C{number}",
             alpha=0.7,
-            label=entry.name,
+            label=name,
         )
     axes.set_xscale("log")
     axes.axvline(FRAME_MS, color="black", linestyle=":", label="real time")

@@ -58,7 +58,9 @@ class ConvBlockFrame {
       const float* in[kTaps];
       s.history[i].window(t, in);
       const Vec<float> bias = load(w + kTaps * kTaps * kLanes<float>);
-      each_tile([&](auto n, int64_t at) { convolve_tile<float, n>(Taps<kTaps>(), s.hidden[i], in, at, w, bias); });
+      each_tile([&](auto n, int64_t at) {
+        convolve_tile<float, decltype(n)::value>(Taps<kTaps>(), s.hidden[i], in, at, w, bias);
+      });
     }
   }
 

@@ -9,6 +9,7 @@
 // weight, where a bfloat16 would be off by up to 4e-3 of each.
 
 constexpr int kGroup = 6;                            // vectors of outputs that are summed at a time
+constexpr int64_t kAheadBytes = 2048;                // how far ahead weights are fetched
 constexpr int kStreamTile = kManyRegisters ? 4 : 2;  // streams: 4 · 6 or 2 · 6 sums, and room for weights and inputs
 
 LITE_RTSE_INLINE Vec<float> load_weights(const float* w) { return load(w); }
@@ -30,6 +31,7 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* bia
   for (int64_t i = 0; i < inputs; ++i, w += G * L)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) {
+      __builtin_prefetch(reinterpret_cast<const char*>(w + g * L) + kAheadBytes);
       const Vec<float> wg = load_weights(w + g * L);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sum[n][g] += wg * x[n][i];
@@ -61,8 +63,9 @@ class Dense {
   Dense(int64_t outputs, int64_t inputs, Precision precision, Weight weight, Bias bias)
       : inputs_(inputs), vectors_(ceil_div(outputs, kLanes<float>)), groups_(ceil_div(vectors_, kGroup)),
         precision_(precision), scale_(padded()), bias_(padded()) {
-    if (precision == Precision::f32) f32_ = Buffer<float>(padded() * inputs);
-    if (precision == Precision::i16) i16_ = Buffer<int16_t>(padded() * inputs);
+    const std::size_t bytes = padded() * inputs * (precision == Precision::f32 ? sizeof(float) : sizeof(int16_t));
+    weights_ = pages(bytes);
+    std::memset(weights_.get(), 0, bytes);
     for (int64_t o = 0; o < outputs; ++o) {
       float largest = 0;
       for (int64_t i = 0; i < inputs; ++i) largest = std::max(largest, std::fabs(weight(o, i)));
@@ -77,8 +80,8 @@ class Dense {
 
   // x[n]: inputs, y[n]: padded() outputs of stream n. x and y must not overlap.
   void run(const float* const* x, float* const* y, int64_t n) const {
-    if (precision_ == Precision::f32) return run(f32_.data(), x, y, n);
-    run(i16_.data(), x, y, n);
+    if (precision_ == Precision::f32) return run(weights<float>(), x, y, n);
+    run(weights<int16_t>(), x, y, n);
   }
 
  private:
@@ -107,13 +110,17 @@ class Dense {
     while (group(g).last * kLanes<float> <= o) ++g;
     const int64_t first = group(g).first * kLanes<float>, width = group(g).size() * kLanes<float>;
     const int64_t at = first * inputs_ + i * width + (o - first);
-    if (precision_ == Precision::f32) f32_[at] = w;
-    if (precision_ == Precision::i16) i16_[at] = scale_[o] > 0 ? int16_t(std::lrintf(w / scale_[o])) : int16_t(0);
+    if (precision_ == Precision::f32) weights<float>()[at] = w;
+    if (precision_ == Precision::i16 && scale_[o] > 0) weights<int16_t>()[at] = int16_t(std::lrintf(w / scale_[o]));
+  }
+
+  template <class W>
+  W* weights() const {
+    return reinterpret_cast<W*>(weights_.get());
   }
 
   int64_t inputs_, vectors_, groups_;
   Precision precision_;
-  Buffer<float> f32_;
-  Buffer<int16_t> i16_;
+  Pages weights_;
   Buffer<float> scale_, bias_;
 };

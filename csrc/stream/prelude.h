@@ -4,3 +4,4 @@
 #include <optional>
 
 #include "network.h"
+#include "pages.h"

@@ -98,17 +98,18 @@ class DepthwiseStage {
     const Vec<float> bias = load(w + K * kRow);
     if (*ahead_for_ == t) {
       each_tile([&](auto n, int64_t at) {
-        Vec<float> sum[n];
-#pragma GCC unroll 16
-        for (int i = 0; i < n; ++i) sum[i] = load(ahead_ + at + i * kLanes<float>);
-        accumulate_tile<float, n>(TapRows<K>{1}, sum, x + K - 1, at, w + (K - 1) * kRow);
-        store_tile<float, n>(y + at, sum);
+        constexpr int N = decltype(n)::value;
+        Vec<float> sum[N];
+        for (int i = 0; i < N; ++i) sum[i] = load(ahead_ + at + i * kLanes<float>);
+        accumulate_tile<float, N>(TapRows<K>{1}, sum, x + K - 1, at, w + (K - 1) * kRow);
+        store_tile<float, N>(y + at, sum);
       });
       return;
     }
     each_tile([&](auto n, int64_t at) {
-      convolve_tile<float, n>(Taps<K>(), y, x, at, w, bias);
-      if (look_ahead) convolve_tile<float, n>(TapRows<K>{K - 1}, ahead_, x + 1, at, w, bias);
+      constexpr int N = decltype(n)::value;
+      convolve_tile<float, N>(Taps<K>(), y, x, at, w, bias);
+      if (look_ahead) convolve_tile<float, N>(TapRows<K>{K - 1}, ahead_, x + 1, at, w, bias);
     });
     if (look_ahead) *ahead_for_ = t + 1;
   }
