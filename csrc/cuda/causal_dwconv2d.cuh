@@ -60,15 +60,15 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
     dwconv_convolve(const T* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
                     T* __restrict__ y, bool reversed, const __grid_constant__ DwconvMarch m) {
   using C = Compute<T>;
-  constexpr int R = CausalDwconv2dPlan::kRows, kHistory = K - 1;
-  const int ring_rows = m.rows + kHistory, quads = (m.bins + 3) / 4;
+  constexpr int R = CausalDwconv2dPlan::kRows, W = kStripColumns<C>, kHistory = K - 1;
+  const int ring_rows = m.rows + kHistory, strips = (m.bins + W - 1) / W;
   C* const ring = dynamic_shared<C>();
   C* const out = ring + ring_rows * m.pitch;
   const DwconvPlace at = dwconv_place(m);
   const int64_t plane = at.plane * m.frames * m.bins, offset = reversed ? 0 : -kHistory;
 
-  // by way of shared memory, so that they stay in registers instead of being read and converted again in each chunk
-  __shared__ C taps[K * K + 1];
+  // By way of shared memory, so that they stay in registers instead of being read and converted again in each chunk.
+  C* const taps = ring;
   for (int k = threadIdx.x; k < K * K; k += blockDim.x)
     taps[reversed ? K * K - 1 - k : k] = to_compute(weight[at.channel * (K * K) + k]);
   if (threadIdx.x == 0) taps[K * K] = bias ? C(to_compute(bias[at.channel])) : C(0);
@@ -77,6 +77,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
 #pragma unroll
   for (int k = 0; k < K * K; ++k) w[k] = taps[k];
   const C b = taps[K * K];
+  __syncthreads();
 
   int base = 0;  // ring row of the chunk's first input
   const auto slot = [&](int i) { return base + i < ring_rows ? base + i : base + i - ring_rows; };
@@ -84,18 +85,21 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   for (int64_t t = at.begin; t < at.end; t += m.rows) {
     load_rows(ring, x + plane, m, K / 2, t + offset + kHistory, m.rows, [&](int i) { return slot(kHistory + i); });
     __syncthreads();
-    for (int item = threadIdx.x; item < quads * (m.rows / R); item += blockDim.x) {
-      const int group = item / quads, column = (item - group * quads) * 4;
-      C sum[R][4];
+    for (int item = threadIdx.x; item < strips * (m.rows / R); item += blockDim.x) {
+      const int group = item / strips, column = (item - group * strips) * W;
+      C sum[R][W];
 #pragma unroll
       for (int r = 0; r < R; ++r)
 #pragma unroll
-        for (int c = 0; c < 4; ++c) sum[r][c] = b;
+        for (int c = 0; c < W; ++c) sum[r][c] = b;
       convolve_window<K, R>(sum, w, [&](int i) { return ring + slot(group * R + i) * m.pitch + column; });
 #pragma unroll
-      for (int r = 0; r < R; ++r)
-        store_pack<4>(out + (group * R + r) * m.pitch + column,
-                      Pack<C, 4>{{sum[r][0], sum[r][1], sum[r][2], sum[r][3]}});
+      for (int r = 0; r < R; ++r) {
+        Pack<C, W> row;
+#pragma unroll
+        for (int c = 0; c < W; ++c) row.at[c] = sum[r][c];
+        store_pack<W>(out + (group * R + r) * m.pitch + column, row);
+      }
     }
     __syncthreads();
     const int64_t left = at.end - t;
@@ -113,10 +117,8 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
     dwconv_weight_gradient(const T* __restrict__ x, const T* __restrict__ dy, Compute<T>* __restrict__ partial,
                            int64_t partial_width, const __grid_constant__ DwconvMarch m) {
   using C = Compute<T>;
-  constexpr int R = CausalDwconv2dPlan::kRows, kHistory = K - 1, kSums = K * K + 1;
-  constexpr int kMostWarps = CausalDwconv2dPlan::kThreads / kWarp;
-  __shared__ C sums[kMostWarps][kSums];
-  const int ring_rows = m.rows + kHistory, quads = (m.bins + 3) / 4;
+  constexpr int R = CausalDwconv2dPlan::kRows, W = kStripColumns<C>, kHistory = K - 1, kSums = K * K + 1;
+  const int ring_rows = m.rows + kHistory, strips = (m.bins + W - 1) / W;
   C* const ring = dynamic_shared<C>();
   C* const gradient = ring + ring_rows * m.pitch;
   const DwconvPlace at = dwconv_place(m);
@@ -130,15 +132,15 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
     load_rows(ring, x + plane, m, K / 2, t, m.rows, [&](int i) { return slot(kHistory + i); });
     load_rows(gradient, dy + plane, m, 0, t, m.rows, [](int i) { return i; });
     __syncthreads();
-    for (int item = threadIdx.x; item < quads * (m.rows / R); item += blockDim.x) {
-      const int group = item / quads, column = (item - group * quads) * 4;
-      C g[R][4];
+    for (int item = threadIdx.x; item < strips * (m.rows / R); item += blockDim.x) {
+      const int group = item / strips, column = (item - group * strips) * W;
+      C g[R][W];
 #pragma unroll
       for (int r = 0; r < R; ++r) {
         const bool counts = t + group * R + r < at.end;
         load_window(g[r], gradient + (group * R + r) * m.pitch + column);
 #pragma unroll
-        for (int c = 0; c < 4; ++c) db += g[r][c] = counts ? g[r][c] : C(0);
+        for (int c = 0; c < W; ++c) db += g[r][c] = counts ? g[r][c] : C(0);
       }
       weight_gradient_window<K, R>(dw, g, [&](int i) { return ring + slot(group * R + i) * m.pitch + column; });
     }
@@ -146,7 +148,9 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
     base = slot(m.rows);
   }
 
-  C* const own = sums[threadIdx.x / kWarp];
+  // In the place of the ring, which has room for more than that from each warp.
+  C* const sums = ring;
+  C* const own = sums + threadIdx.x / kWarp * kSums;
 #pragma unroll
   for (int k = 0; k < kSums; ++k) {
     const C sum = warp_sum(k < K * K ? dw[k < K * K ? k : 0] : db);
@@ -155,7 +159,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   __syncthreads();
   for (int k = threadIdx.x; k < kSums; k += blockDim.x) {
     C sum = 0;
-    for (int warp = 0; warp < int(blockDim.x) / kWarp; ++warp) sum += sums[warp][k];
+    for (int warp = 0; warp < int(blockDim.x) / kWarp; ++warp) sum += sums[warp * kSums + k];
     const int64_t column = k < K * K ? at.channel * (K * K) + k : m.channels * (K * K) + at.channel;
     partial[at.row * partial_width + column] = sum;
   }
@@ -167,7 +171,7 @@ struct DwconvLoops {
 };
 
 template <class T>
-__global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads)
+__global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, 4)
     dwconv_convolve_loops(const T* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
                           T* __restrict__ y, bool reversed, const __grid_constant__ DwconvLoops a) {
   using C = Compute<T>;
@@ -193,7 +197,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads)
 
 // A block sums one tap, or one bias, over one segment of an utterance.
 template <class T>
-__global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads)
+__global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, 4)
     dwconv_weight_gradient_loops(const T* __restrict__ x, const T* __restrict__ dy, Compute<T>* __restrict__ partial,
                                  int64_t segment, int64_t segments, const __grid_constant__ DwconvLoops a) {
   using C = Compute<T>;

@@ -6,10 +6,11 @@
 namespace lite_rtse::cuda {
 
 // A block marches over the frames of one (utterance, channel, segment of time) with a ring of whole rows in shared
-// memory: `rows` outputs and the look-back of taps - 1 rows. Each thread has 4 bins of 4 rows at a time. Kernel sizes
-// other than 3 x 3 and 7 x 7, and rows too long for shared memory, take loops over global memory: `rows` is 0.
+// memory: `rows` outputs and the look-back of taps - 1 rows. Each thread has 16 bytes of neighbouring bins, in the
+// compute type, of 4 rows at a time. Kernel sizes other than 3 x 3 and 7 x 7, and rows too long for shared memory, take
+// loops over global memory: `rows` is 0.
 struct CausalDwconv2dPlan {
-  static constexpr int kRows = 4, kColumns = 4, kThreads = 256;
+  static constexpr int kRows = 4, kThreads = 256;
   static constexpr int64_t kMostFrames = 512;  // a segment: bounds how many terms one sum adds up
 
   int64_t rows = 0, pitch = 0, segment = 0, segments = 0;
@@ -24,7 +25,7 @@ struct CausalDwconv2dPlan {
     partial_rows = a.batch * segments;
     partial_width = a.channels * (taps + 1);
     if (rows > 0) {
-      const int64_t items = quads(a) * (rows / kRows);
+      const int64_t items = strips(a) * (rows / kRows);
       const int threads = int(std::min<int64_t>(round_up(items, kWarp), kThreads));
       convolve = gradient = {planes * segments, threads, shared_bytes(a, rows)};
     } else {
@@ -33,7 +34,9 @@ struct CausalDwconv2dPlan {
     }
   }
 
-  static int64_t quads(const CausalDwconv2d& a) { return ceil_div(a.bins, kColumns); }
+  // Bins of a thread, and how many threads make a row.
+  static int64_t columns(const CausalDwconv2d& a) { return 16 / compute_size(a.dtype); }
+  static int64_t strips(const CausalDwconv2d& a) { return ceil_div(a.bins, columns(a)); }
 
   // The ring of inputs, and the chunk's outputs (or gradients) on their way to (or from) global memory.
   int64_t shared_bytes(const CausalDwconv2d& a, int64_t n) const {
@@ -43,11 +46,10 @@ struct CausalDwconv2dPlan {
  private:
   void choose_rows(const CausalDwconv2d& a, const Device& device) {
     // the last window of a row ends within the row's padding
-    pitch = quads(a) * kColumns + round_up(a.taps_f - 1, 4);
-    int64_t groups = std::clamp<int64_t>(kThreads / std::max<int64_t>(1, quads(a)), 1, kThreads);
+    pitch = strips(a) * columns(a) + round_up(a.taps_f - 1, columns(a));
+    int64_t groups = std::clamp<int64_t>(kThreads / strips(a), 1, kThreads);
     groups = std::min(groups, std::max<int64_t>(1, ceil_div(a.frames, kRows)));
-    const int64_t fixed = kThreads / kWarp * (a.taps_t * a.taps_f + 1) * compute_size(a.dtype);  // `sums`, `taps`
-    while (groups > 0 && shared_bytes(a, groups * kRows) + fixed > device.shared_per_block) --groups;
+    while (groups > 0 && shared_bytes(a, groups * kRows) > device.shared_per_block) --groups;
     rows = groups * kRows;
   }
   // Eight blocks for each multiprocessor, unless segments would fall below four chunks.

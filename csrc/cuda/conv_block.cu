@@ -37,23 +37,24 @@ cudaError_t forward_slice(const ConvBlock& a, const ConvBlockLoopsPlan& plan, co
   const auto weight = [&](int k) { return static_cast<const T*>(a.weight[k]); };
   const auto bias = [&](int k) { return static_cast<const T*>(a.bias[k]); };
   const auto from_x = [&](int k, C* to) {
-    return launch_pointwise(Pointwise<T, T, C>{n, a.in_channels, a.channels, plan.points, x, x_size, weight(k), false,
-                                               bias(k), to, size, nullptr, nullptr},
+    return launch_pointwise(Pointwise<T, T, C>{n, a.in_channels, a.channels, plan.points, x, x_size, plan.points,
+                                               weight(k), false, bias(k), to, size, plan.points, nullptr, nullptr},
                             stream);
   };
   const ConvLoops loops{n * a.channels, a.channels, a.frames, a.bins};
   const Geometry geometry{ceil_div(n * size, ConvBlockLoopsPlan::kThreads), ConvBlockLoopsPlan::kThreads, 0};
-  return in_order([&] { return from_x(ConvBlock::kIn, w.h); }, [&] { return from_x(ConvBlock::kSkip, w.s); },
-                  [&] {
-                    return enqueue(geometry, stream, conv_block_depthwise<T>, w.h, weight(ConvBlock::kDw),
-                                   bias(ConvBlock::kDw), w.u, false, loops);
-                  },
-                  [&] {
-                    return launch_pointwise(
-                        Pointwise<C, T, T>{n, a.channels, a.channels, plan.points, w.u, size, weight(ConvBlock::kOut),
-                                           false, bias(ConvBlock::kOut), y, size, w.s, nullptr},
-                        stream);
-                  });
+  return in_order(
+      [&] { return from_x(ConvBlock::kIn, w.h); }, [&] { return from_x(ConvBlock::kSkip, w.s); },
+      [&] {
+        return enqueue(geometry, stream, conv_block_depthwise<T>, w.h, weight(ConvBlock::kDw), bias(ConvBlock::kDw),
+                       w.u, false, loops);
+      },
+      [&] {
+        return launch_pointwise(
+            Pointwise<C, T, T>{n, a.channels, a.channels, plan.points, w.u, size, plan.points, weight(ConvBlock::kOut),
+                               false, bias(ConvBlock::kOut), y, size, plan.points, w.s, nullptr},
+            stream);
+      });
 }
 
 }  // namespace

@@ -89,16 +89,17 @@ struct LoopsBackward {
   cudaError_t product(int64_t n, int k, bool transposed, int64_t sources, int64_t targets, const X* from, Y* to,
                       const C* addend = nullptr) const {
     return launch_pointwise(
-        Pointwise<X, T, Y>{n, sources, targets, points, from, sources * points, weight(k), transposed,
-                           transposed ? nullptr : bias(k), to, targets * points, nullptr, addend},
+        Pointwise<X, T, Y>{n, sources, targets, points, from, sources * points, points, weight(k), transposed,
+                           transposed ? nullptr : bias(k), to, targets * points, points, nullptr, addend},
         stream);
   }
   template <class X>
   cudaError_t outer(int64_t begin, int64_t n, PointwiseGradientPlan cut, int64_t sources, const C* g, const X* x,
                     C* partial) const {
     cut.rows = n * cut.spans;
-    return launch_pointwise_gradient(PointwiseGradient<C, X>{n, sources, c, points, g, size, x, sources * points}, cut,
-                                     partial + begin * cut.spans * cut.width, stream);
+    return launch_pointwise_gradient(
+        PointwiseGradient<C, X>{n, sources, c, points, g, size, points, x, sources * points, points}, cut,
+        partial + begin * cut.spans * cut.width, stream);
   }
 
   cudaError_t slice(int64_t i) const {

@@ -18,17 +18,41 @@ struct Divisor {
   __device__ __forceinline__ int divide(int n) const { return int(uint64_t(n) * multiplier >> 32 >> shift); }
 };
 
-// Calls put(i, value) for each i < count with element i of `from`; the block's threads share the work.
+// A pack's elements [turns, N), then [0, turns); turns < N.
+template <int N, class T>
+__device__ __forceinline__ Pack<T, N> rotated(const Pack<T, N>& pack, int turns) {
+  Pack<T, N> from = pack;
+#pragma unroll
+  for (int bit = 1; bit < N; bit *= 2) {
+    Pack<T, N> to;
+#pragma unroll
+    for (int k = 0; k < N; ++k) to.at[k] = turns & bit ? from.at[(k + bit) % N] : from.at[k];
+    from = to;
+  }
+  return from;
+}
+
+// The element with which a lane begins, where each moves the N neighbouring elements of a pack to or from shared memory
+// one at a time: so lanes whose packs are 128 bytes apart, which share their banks, do not take the same element.
+template <int N, class C>
+__device__ __forceinline__ int first_of_lane() {
+  constexpr int kLanes = 128 / int(sizeof(C)) / N;  // whose packs fill 128 bytes
+  return int(threadIdx.x) % kWarp / kLanes % N;
+}
+
+// Calls put(i, value) for each i < count with element i of `from`; the block's threads share the work. put stores to
+// shared memory.
 template <class T, class Put>
 __device__ __forceinline__ void load_span(const T* __restrict__ from, int count, Put&& put) {
   constexpr int kWide = kWidest<T>;
   const int head = min(count, to_boundary(from)), packs = (count - head) / kWide;
   const int rest = count - packs * kWide;  // those before the packs, then those behind
-#pragma unroll 4
+  const int turns = first_of_lane<kWide, Compute<T>>();
+#pragma unroll(kWide > 4 ? 2 : 4)
   for (int i = threadIdx.x; i < packs; i += blockDim.x) {
-    const Pack<T, kWide> read = load_pack<kWide>(from + head + i * kWide);
+    const Pack<T, kWide> read = rotated(load_pack<kWide>(from + head + i * kWide), turns);
 #pragma unroll
-    for (int k = 0; k < kWide; ++k) put(head + i * kWide + k, to_compute(read.at[k]));
+    for (int k = 0; k < kWide; ++k) put(head + i * kWide + (k + turns) % kWide, to_compute(read.at[k]));
   }
   for (int i = threadIdx.x; i < rest; i += blockDim.x) {
     const int at = i < head ? i : i + packs * kWide;
@@ -36,18 +60,20 @@ __device__ __forceinline__ void load_span(const T* __restrict__ from, int count,
   }
 }
 
-// Stores get(i) as element i of `to` for each i < count; the block's threads share the work.
+// Stores get(i) as element i of `to` for each i < count; the block's threads share the work. get loads from shared
+// memory.
 template <class T, class Get>
 __device__ __forceinline__ void store_span(T* __restrict__ to, int count, Get&& get) {
   constexpr int kWide = kWidest<T>;
   const int head = min(count, to_boundary(to)), packs = (count - head) / kWide;
   const int rest = count - packs * kWide;
+  const int turns = first_of_lane<kWide, Compute<T>>();
 #pragma unroll 2
   for (int i = threadIdx.x; i < packs; i += blockDim.x) {
     Pack<T, kWide> stored;
 #pragma unroll
-    for (int k = 0; k < kWide; ++k) stored.at[k] = from_compute<T>(get(head + i * kWide + k));
-    store_pack<kWide>(to + head + i * kWide, stored);
+    for (int k = 0; k < kWide; ++k) stored.at[k] = from_compute<T>(get(head + i * kWide + (k + turns) % kWide));
+    store_global_pack<kWide>(to + head + i * kWide, rotated(stored, (kWide - turns) % kWide));
   }
   for (int i = threadIdx.x; i < rest; i += blockDim.x) {
     const int at = i < head ? i : i + packs * kWide;

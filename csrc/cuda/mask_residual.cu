@@ -31,8 +31,8 @@ cudaError_t enqueue_plan(const MaskResidualPlan& plan, const MaskArguments<T>& a
     return enqueue(plan.geometry, stream, mask_residual_rows<T, Backward>, a, plan.rows, plan.batches, plan.length,
                    plan.slots);
   const int64_t last_bins = a.bins - (plan.tiles_in_bins - 1) * plan.tile_bins;
-  const MaskTiling tiling{plan.tiles_in_time,  plan.tiles_in_bins,      plan.tile_bins,    plan.pitch,
-                          Divisor(plan.slots), Divisor(plan.tile_bins), Divisor(last_bins)};
+  const MaskTiling tiling{plan.tiles_in_time, plan.tiles_in_bins,  plan.tile_bins,          plan.slot_pitch,
+                          plan.pitch,         Divisor(plan.slots), Divisor(plan.tile_bins), Divisor(last_bins)};
   return enqueue(plan.geometry, stream, mask_residual_tiles<T, Backward>, a, tiling);
 }
 

@@ -211,13 +211,16 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   x.store(a.y.data + b * a.y.batch + t * a.y.frame, at);
 }
 
-// A tile of a spectrogram in shared memory: the real parts and behind them the imaginary ones, see tile_pitch.
-template <class C>
+// A tile of a spectrogram in shared memory: the real parts and behind them the imaginary ones, see choose_pitches. W:
+// bins of a slot.
+template <class C, int W>
 struct MaskTile {
-  static constexpr int kFrames = MaskResidualPlan::kTileFrames, kBanks = 128 / int(sizeof(C));
+  static constexpr int kFrames = MaskResidualPlan::kTileFrames;
   C* real;
-  int pitch;
-  __device__ __forceinline__ int place(int t, int f) const { return t * pitch + f + f / kBanks; }
+  int slot_pitch, pitch;
+  __device__ __forceinline__ int place(int t, int f) const {
+    return t * pitch + int(unsigned(f) % W) * slot_pitch + int(unsigned(f) / W);
+  }
   __device__ __forceinline__ ComplexOf<C> get(int t, int f) const {
     return {real[place(t, f)], real[kFrames * pitch + place(t, f)]};
   }
@@ -263,8 +266,8 @@ __device__ __forceinline__ void for_tile(const SpectrogramView<T>& s, const Tile
 template <class T>
 inline constexpr int kFramesInPack = kWidest<T> / 2;
 
-template <class T, class C>
-__device__ __forceinline__ void load_tile(const MaskTile<C>& tile, const SpectrogramView<const T>& s,
+template <class T, class C, int W>
+__device__ __forceinline__ void load_tile(const MaskTile<C, W>& tile, const SpectrogramView<const T>& s,
                                           const TilePlace& at, Divisor bins) {
   constexpr int V = kFramesInPack<T>;
   for_tile<V>(s, at, bins, [&](int64_t element, int t, int f, int count) {
@@ -277,8 +280,8 @@ __device__ __forceinline__ void load_tile(const MaskTile<C>& tile, const Spectro
   });
 }
 
-template <class T, class C>
-__device__ __forceinline__ void store_tile(const MaskTile<C>& tile, const SpectrogramView<T>& s, const TilePlace& at,
+template <class T, class C, int W>
+__device__ __forceinline__ void store_tile(const MaskTile<C, W>& tile, const SpectrogramView<T>& s, const TilePlace& at,
                                            Divisor bins) {
   constexpr int V = kFramesInPack<T>;
   for_tile<V>(s, at, bins, [&](int64_t element, int t, int f, int count) {
@@ -298,7 +301,7 @@ __device__ __forceinline__ void store_tile(const MaskTile<C>& tile, const Spectr
 
 struct MaskTiling {
   int64_t tiles_in_time, tiles_in_bins;
-  int tile_bins, pitch;
+  int tile_bins, slot_pitch, pitch;
   Divisor slots;
   Divisor bins, last_bins;  // of a tile, and of the last one
 };
@@ -317,7 +320,8 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   at.frames = int(a.frames - at.frame < kFrames ? a.frames - at.frame : kFrames);
   at.bins = int(last ? a.bins - at.bin : m.tile_bins);
   const Divisor bins = last ? m.last_bins : m.bins;
-  const MaskTile<C> x{dynamic_shared<C>(), m.pitch}, d{x.real + 2 * kFrames * m.pitch, m.pitch};
+  const MaskTile<C, kSlot<T>> x{dynamic_shared<C>(), m.slot_pitch, m.pitch};
+  const MaskTile<C, kSlot<T>> d{x.real + 2 * kFrames * m.pitch, m.slot_pitch, m.pitch};
 
   load_tile(x, a.x, at, bins);
   if constexpr (Backward) load_tile(d, a.d, at, bins);

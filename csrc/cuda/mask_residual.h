@@ -30,7 +30,7 @@ struct MaskResidualPlan {
   int64_t length = 0, rows = 0, batches = 0, slots = 0;
   // Tiles, with `slots` to each row.
   int64_t tiles_in_time = 0, tiles_in_bins = 0;
-  int tile_bins = 0, pitch = 0;
+  int tile_bins = 0, slot_pitch = 0, pitch = 0;
   Geometry geometry;
 
   // `others`: all spectrograms but x.
@@ -66,7 +66,7 @@ struct MaskResidualPlan {
     const int64_t most = std::min(kMostTileBins, kTileBytes / column);
     tiles_in_bins = ceil_div(a.bins, most), tiles_in_time = ceil_div(a.frames, kTileFrames);
     tile_bins = int(ceil_div(a.bins, std::max<int64_t>(1, tiles_in_bins)));
-    pitch = tile_pitch(tile_bins, compute_size(a.dtype));
+    choose_pitches(wide, compute_size(a.dtype));
     slots = slots_of(tile_bins, wide);
     const int64_t items = kTileFrames * slots, rounds = ceil_div(items, kThreads);
     const int64_t threads = round_up(ceil_div(items, std::max<int64_t>(1, rounds)), kWarp);
@@ -74,15 +74,15 @@ struct MaskResidualPlan {
                 kept * 2 * kTileFrames * pitch * compute_size(a.dtype)};
   }
 
-  // Numbers from one frame to the next in a tile, where bin f of frame t stands at t · pitch + f + f / banks (banks:
-  // 32, or 16 pairs of them for 8 bytes). Lanes that read neighbouring slots, whose bins are 2, 4 or 8 apart, then meet
-  // different banks. Lanes that move 16 bytes of bins f, f + 1, … meet (V k + v) · pitch + f, where V is the number of
-  // frames in 16 bytes and k counts the 16 / V lanes of a bin: banks / (16 / V) = V · banks / 16 bins at a time, so
-  // with a pitch of banks / 16 times an odd number these meet different banks too.
-  static constexpr int tile_pitch(int bins, int64_t compute) {
-    const int banks = int(128 / compute), step = banks / kTileFrames;
-    const int least = int(ceil_div(bins + bins / banks + 1, step));
-    return step * (least | 1);
+  // Bin f of frame t stands at t · pitch + f % W · slot_pitch + f / W, where W bins make a slot: lanes that read bins
+  // of neighbouring slots then read neighbouring numbers. Lanes that move 16 bytes have V frames of a bin each, 16 / V
+  // lanes a bin, so they meet V k · pitch + (f % W) · slot_pitch with k < 16 / V and V · banks / 16 values of f (banks:
+  // 32, or 16 of 8 bytes). With a pitch of banks / 16 times an odd number the first term takes all multiples of V ·
+  // banks / 16 there are, and an odd slot_pitch puts the second one between them.
+  void choose_pitches(int64_t wide, int64_t compute) {
+    const int64_t step = 128 / compute / kTileFrames;
+    slot_pitch = int(ceil_div(tile_bins, wide) | 1);
+    pitch = int(step * (ceil_div(wide * slot_pitch, step) | 1));
   }
 };
 

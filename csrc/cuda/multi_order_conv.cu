@@ -6,12 +6,14 @@ namespace {
 template <class T>
 struct ForwardWorkspace {
   T *h, *u;
+  Compute<T>* rings;
   size_t bytes;
 
   ForwardWorkspace(const MultiOrderConv& a, const MultiOrderPlan& plan, void* base) {
     WorkspaceCutter cutter(base);
     h = cutter.take<T>(plan.slice * 2 * a.channels * plan.plane);
     u = plan.in_place ? h : cutter.take<T>(plan.slice * plan.deep * plan.plane);
+    rings = cutter.take<Compute<T>>(plan.cascade.ring_numbers(plan.slice));
     bytes = cutter.used();
   }
 };
@@ -27,17 +29,18 @@ cudaError_t forward_slice(const MultiOrderConv& a, const MultiOrderPlan& plan, c
   gates.y = a.out_channels == 1 ? y : nullptr;
   Geometry geometry = plan.gates.geometry;
   geometry.blocks = utterances * plan.gates.tiles;
-  return in_order([&] { return input_product<T>(a, plan, begin, utterances, w.h, stream); },
-                  [&] { return cascade<T>(a, plan.cascade, plan.plane, utterances, w.h, w.u, u_utterance, stream); },
-                  [&] { return enqueue(geometry, stream, gates_forward<T>, gates); },
-                  [&] {
-                    if (a.out_channels == 1) return cudaSuccess;
-                    const T *weight = weight_of<T>(a, a.out_index()), *bias = bias_of<T>(a, a.out_index());
-                    return launch_pointwise(
-                        Pointwise<T, T, T>{utterances, a.channels, a.out_channels, plan.points, w.u, u_utterance,
-                                           weight, false, bias, y, a.out_channels * plan.points, nullptr, nullptr},
-                        stream);
-                  });
+  return in_order(
+      [&] { return input_product<T>(a, plan, begin, utterances, w.h, stream); },
+      [&] { return cascade<T>(a, plan.cascade, plan.plane, utterances, w.h, w.u, u_utterance, w.rings, stream); },
+      [&] { return enqueue(geometry, stream, gates_forward<T>, gates); },
+      [&] {
+        if (a.out_channels == 1) return cudaSuccess;
+        const T *weight = weight_of<T>(a, a.out_index()), *bias = bias_of<T>(a, a.out_index());
+        return launch_pointwise(
+            Pointwise<T, T, T>{utterances, a.channels, a.out_channels, plan.points, w.u, u_utterance, plan.plane,
+                               weight, false, bias, y, a.out_channels * plan.points, plan.points, nullptr, nullptr},
+            stream);
+      });
 }
 
 }  // namespace

@@ -26,18 +26,20 @@ LITE_RTSE_SHARED_CODE constexpr int cascade_depth(int64_t channels, int stages, 
   return depth;
 }
 
-// Kernel sizes whose taps are kept in registers; others take loops.
-LITE_RTSE_SHARED_CODE constexpr bool is_unrolled(int taps) { return taps == 3 || taps == 7; }
+// Kernel sizes whose taps are kept in registers. Others take loops, as does double precision: it is for exact tests of
+// gradients, and its taps would be most of a thread's registers.
+constexpr bool is_unrolled(DType dtype, int64_t taps) { return dtype != DType::f64 && (taps == 3 || taps == 7); }
 // Rows of a stage, the newest one included, that the next stage reads: with the taps in registers, sums of the rows to
 // come are there as well and each row is read once.
-LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps) { return is_unrolled(taps) ? 1 : taps; }
+LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps, bool unrolled) { return unrolled ? 1 : taps; }
 
 // Rings of rows in shared memory; one more than is read, for the row that is written meanwhile. The last stage is on
 // its way to global memory only.
 struct CascadeRings {
   int stages, taps;
-  LITE_RTSE_SHARED_CODE constexpr int rows(int stage) const { return stage < stages ? rows_read(taps) + 1 : 2; }
-  LITE_RTSE_SHARED_CODE constexpr int before(int stage) const { return stage * (rows_read(taps) + 1); }
+  bool unrolled;
+  LITE_RTSE_SHARED_CODE constexpr int before(int stage) const { return stage * (rows_read(taps, unrolled) + 1); }
+  LITE_RTSE_SHARED_CODE constexpr int rows(int stage) const { return stage < stages ? before(1) : 2; }
   LITE_RTSE_SHARED_CODE constexpr int total() const { return before(stages) + 2; }
 };
 
@@ -55,12 +57,13 @@ struct CascadeRings {
 // τ - s + 1.
 struct GradientRings {
   int depth, taps;
+  bool unrolled;
   LITE_RTSE_SHARED_CODE constexpr int lag(int stage) const {
-    const int first = is_unrolled(taps) ? (depth > taps ? depth - taps : 0) : depth - 1;
+    const int first = unrolled ? (depth > taps ? depth - taps : 0) : depth - 1;
     return first + (depth - stage) * taps;
   }
   LITE_RTSE_SHARED_CODE constexpr int stage_rows(int stage) const {
-    const int needed = lag(stage + 1) + taps - stage + 1, least = rows_read(taps) + 1;
+    const int needed = lag(stage + 1) + taps - stage + 1, least = rows_read(taps, unrolled) + 1;
     return needed > least ? needed : least;
   }
   LITE_RTSE_SHARED_CODE constexpr int before_stage(int stage) const {
@@ -69,9 +72,11 @@ struct GradientRings {
     return sum;
   }
   // dh only goes to global memory.
-  LITE_RTSE_SHARED_CODE constexpr int gradient_rows(int stage) const { return stage > 0 ? rows_read(taps) + 1 : 2; }
+  LITE_RTSE_SHARED_CODE constexpr int gradient_rows(int stage) const {
+    return stage > 0 ? rows_read(taps, unrolled) + 1 : 2;
+  }
   LITE_RTSE_SHARED_CODE constexpr int before_gradient(int stage) const {
-    return before_stage(depth) + (stage > 0 ? 2 + (stage - 1) * (rows_read(taps) + 1) : 0);
+    return before_stage(depth) + (stage > 0 ? 2 + (stage - 1) * gradient_rows(1) : 0);
   }
   LITE_RTSE_SHARED_CODE constexpr int total() const { return before_gradient(depth + 1); }
 };
@@ -102,6 +107,7 @@ struct CascadeMarch {
   int lanes;  // threads that share a row: 8, 16 or 32
   int tile;   // bins of a tile; `halo` more on either side are computed unless there is one tile only
   int halo, pitch;
+  int shared_size;          // numbers: rings, and backward the sums of weight gradients
   int convolution_threads;  // the rest of the block's, if any, are for weight gradients
 
   LITE_RTSE_SHARED_CODE constexpr int64_t deep() const { return 2 * channels - gate_channels(channels, stages, 0); }
@@ -112,15 +118,38 @@ struct CascadePlan {
   Geometry geometry{};
   bool fits = false;
 
+  bool unrolled, in_global = false;  // in_global: rings are in the workspace
+
   // Of `utterances` of them; backward or not.
-  CascadePlan(const MultiOrderConv& a, int64_t utterances, const Device& device, bool backward) {
-    const int stages = int(a.stages()), columns = columns_of(a.dtype), halo = int(a.taps / 2) * stages;
+  CascadePlan(const MultiOrderConv& a, int64_t utterances, const Device& device, bool backward)
+      : unrolled(is_unrolled(a.dtype, a.taps)) {
+    const int stages = int(a.stages());
     march = {.utterances = utterances,
              .channels = a.channels,
              .frames = a.frames,
              .stages = stages,
              .taps = int(a.taps),
              .bins = int(a.bins)};
+    choose_lanes(a, device, backward);
+    if (!fits) {  // loops, with rings of any size
+      unrolled = false, in_global = true;
+      choose_lanes(a, device, backward);
+    }
+    if (fits) choose_segments(a, device, backward);
+  }
+
+  int resident = 0;  // blocks of a multiprocessor
+
+  int64_t rows_of_utterance() const { return march.segments * march.tiles; }  // of partial sums
+  // Numbers of the rings of all blocks for so many utterances.
+  int64_t ring_numbers(int64_t utterances) const {
+    return in_global ? utterances * march.deep() * rows_of_utterance() * march.shared_size : 0;
+  }
+
+ private:
+  // Few lanes a row leave none idle at the end of short rows; the most that fit make the fewest tiles of long ones.
+  void choose_lanes(const MultiOrderConv& a, const Device& device, bool backward) {
+    const int columns = columns_of(a.dtype), halo = int(a.taps / 2) * march.stages;
     for (const int lanes : {8, 16, 32}) {
       const bool whole = lanes * columns >= a.bins;
       const int tile = whole ? int(a.bins) : lanes * columns - 2 * halo;
@@ -130,31 +159,24 @@ struct CascadePlan {
       march.tiles = int(ceil_div(a.bins, std::max(1, tile)));
       if (whole) break;
     }
-    if (fits) choose_segments(a, device, backward);
   }
 
-  int resident = 0;  // blocks of a multiprocessor
-
-  int64_t rows_of_utterance() const { return march.segments * march.tiles; }  // of partial sums
-
- private:
   // Sets block and shared memory for so many lanes a row; false where the device has too little.
   bool fit(const MultiOrderConv& a, const Device& device, int lanes, bool backward) {
-    const int64_t compute = compute_size(a.dtype);
     const int pitch = lanes * columns_of(a.dtype) + int(a.taps) - 1, n = march.stages;
-    const int64_t convolving = round_up((backward ? 2 * n - 1 : n) * lanes, kWarp);
-    const int64_t summing = backward ? round_up(n * lanes, kWarp) : 0;
-    const int64_t threads = std::max<int64_t>(convolving + summing, kMovingThreads);
-    const int64_t sums = backward ? n * (a.taps * a.taps + 1) : 0;
-    const int rows = backward ? GradientRings{n, march.taps}.total() : CascadeRings{n, march.taps}.total();
-    const int64_t bytes = (int64_t(rows) * pitch + sums) * compute;
+    const int64_t convolving = std::max<int64_t>(round_up((backward ? 2 * n - 1 : n) * lanes, kWarp), kMovingThreads);
+    const int64_t threads = convolving + (backward ? round_up(n * lanes, kWarp) : 0);
+    const int rows =
+        backward ? GradientRings{n, march.taps, unrolled}.total() : CascadeRings{n, march.taps, unrolled}.total();
+    const int64_t numbers = int64_t(rows) * pitch + (backward ? n * (a.taps * a.taps + 1) : 0);
+    const int64_t bytes = in_global ? 0 : numbers * compute_size(a.dtype);
     if (threads > (backward ? kGradientThreads : kCascadeThreads)) return false;
     const int held =
         blocks_per_multiprocessor(device, int(threads), bytes, backward ? kGradientRegisters : kCascadeRegisters);
     if (held == 0) return false;
     resident = held;
-    march.pitch = pitch, march.convolution_threads = int(convolving);
-    geometry = {0, int(round_up(threads, kWarp)), bytes};
+    march.pitch = pitch, march.shared_size = int(numbers), march.convolution_threads = int(convolving);
+    geometry = {0, int(threads), bytes};
     return true;
   }
 
@@ -164,7 +186,8 @@ struct CascadePlan {
   void choose_segments(const MultiOrderConv& a, const Device& device, bool backward) {
     constexpr double kAloneSlower = 0.4;
     const int look_back = march.taps - 1, n = march.stages;
-    const int extra = n * look_back + (backward ? GradientRings{n, march.taps}.lag(0) : n);
+    const int pipeline = backward ? GradientRings{n, march.taps, unrolled}.lag(0) : n;
+    const int extra = n * look_back + pipeline;
     const int64_t blocks = march.utterances * march.deep() * march.tiles;
     const int64_t most = std::max<int64_t>(1, a.frames / std::max(16, 2 * extra));
     double best = 0;
@@ -182,29 +205,30 @@ struct CascadePlan {
   }
 };
 
-// Where parameter gradients stand in a row of partial sums: A_0 …, a_0 …, W_out, b_out.
+// Where parameter gradients stand in a row of the gate chain's partial sums: A_0 …, with rows of interleaved columns
+// (reduce.cuh), a_0 …, W_out, b_out.
 struct GateSums {
   int64_t channels;
   int stages;
   LITE_RTSE_SHARED_CODE constexpr int64_t gate(int k) const { return gate_channels(channels, stages, k); }
   LITE_RTSE_SHARED_CODE constexpr int64_t matrix(int k) const {
     int64_t at = 0;
-    for (int i = 0; i < k; ++i) at += 2 * gate(i) * gate(i);
+    for (int i = 0; i < k; ++i) at += 2 * gate(i) * round_up(gate(i), 4);
     return at;
   }
-  LITE_RTSE_SHARED_CODE constexpr int64_t vectors() const { return matrix(stages); }
-  // Within the vectors; gates double, so that g_0 + … + g_{k-1} = g_k - g_0.
-  LITE_RTSE_SHARED_CODE constexpr int64_t bias(int k) const { return 2 * (gate(k) - gate(0)); }
+  // Gates double, so that 2 (g_0 + … + g_{k-1}) = 2 (g_k - g_0).
+  LITE_RTSE_SHARED_CODE constexpr int64_t bias(int k) const { return matrix(stages) + 2 * (gate(k) - gate(0)); }
   LITE_RTSE_SHARED_CODE constexpr int64_t out() const { return bias(stages); }
-  LITE_RTSE_SHARED_CODE constexpr int64_t out_bias() const { return out() + channels; }
-  LITE_RTSE_SHARED_CODE constexpr int64_t vectors_size() const { return out_bias() + 1; }
-  LITE_RTSE_SHARED_CODE constexpr int64_t width() const { return vectors() + vectors_size(); }
+  LITE_RTSE_SHARED_CODE constexpr int64_t out_size() const { return channels + 1; }
+  LITE_RTSE_SHARED_CODE constexpr int64_t width() const { return round_up(out() + out_size(), 4); }
 };
 
-// The gate chain works on tiles of points, 32 for each warp of a block: as many warps as the device can hold.
+// The gate chain works on tiles of points, 8 x 16 bytes in the compute type for each warp of a block: as many warps as
+// the device can hold.
 struct GatesPlan {
   static constexpr int kMostWarps = 4;
-  static constexpr int64_t kTilePadding = 8, kWeights = 32 * 36;  // as tile.cuh has them
+  static constexpr int64_t kWarpBytes = 128, kPaddingBytes = 32;  // of a channel of a tile, as tile.cuh wants them
+  static constexpr int64_t kWeights = 33 * 36;                    // a block of 32 x 32, and biases
 
   bool fits = false;
   int64_t tiles = 0;  // of one utterance
@@ -212,19 +236,20 @@ struct GatesPlan {
   Geometry geometry{};
 
   GatesPlan(const MultiOrderConv& a, int64_t utterances, const Device& device, bool backward) {
+    const int64_t compute = compute_size(a.dtype);
     int most = 0;
     for (int warps = kMostWarps; warps > 0; --warps) {
-      const int64_t points = warps * kWarp, padded = points + kTilePadding;
-      const int64_t sums = backward ? warps * GateSums{a.channels, int(a.stages())}.vectors_size() : 0;
-      const int64_t bytes = (tile_channels(a, backward) * padded + kWeights + sums) * compute_size(a.dtype);
-      const int held = blocks_per_multiprocessor(device, int(points), bytes, registers(a.dtype, backward));
+      const int64_t padded = (warps * kWarpBytes + kPaddingBytes) / compute;
+      const int64_t sums = backward ? warps * GateSums{a.channels, int(a.stages())}.out_size() : 0;
+      const int64_t bytes = (tile_channels(a, backward) * padded + kWeights + sums) * compute;
+      const int held = blocks_per_multiprocessor(device, warps * kWarp, bytes, registers(a.dtype, backward));
       if (held * warps <= most) continue;
       most = held * warps;
       fits = true;
       pitch = int(padded);
-      tiles = ceil_div(a.frames * a.bins, points);
+      tiles = ceil_div(a.frames * a.bins, warps * kWarpBytes / compute);
       const int64_t blocks = utterances * tiles;
-      geometry = {backward ? std::min<int64_t>(blocks, int64_t(held) * device.multiprocessors) : blocks, int(points),
+      geometry = {backward ? std::min<int64_t>(blocks, int64_t(held) * device.multiprocessors) : blocks, warps * kWarp,
                   bytes};
     }
   }
@@ -234,8 +259,12 @@ struct GatesPlan {
     if (backward) return 2 * a.channels - a.gate(0);
     return a.gate(a.stages() - 1) + (a.stages() > 1 ? a.gate(a.stages() - 2) : 0);
   }
+  // Blocks that the registers of a multiprocessor shall suffice for.
+  static constexpr int blocks(int64_t compute_bytes, bool backward) {
+    return !backward ? 4 : compute_bytes == 8 ? 2 : 3;
+  }
   static constexpr int registers(DType dtype, bool backward) {
-    return dtype == DType::f64 ? 255 : backward ? 168 : 128;
+    return std::min(255, 65536 / (kMostWarps * kWarp * blocks(compute_size(dtype), backward)) / 8 * 8);
   }
 };
 
@@ -246,7 +275,8 @@ struct GatesPlan {
 //   u      2C - g_0 planes, likewise in the place of h in the forward pass, where p_0 alone is needed of h
 //   dq     C planes, backward and for more than one output channel
 struct MultiOrderPlan {
-  static constexpr int64_t kFill = 4;  // blocks of the cascade for each that the device holds at a time
+  static constexpr int64_t kPlaneUnit = 8;  // elements, 16 bytes of the smallest type
+  static constexpr int64_t kFill = 4;       // blocks of the cascade for each that the device holds at a time
 
   int64_t points, plane, deep, slice, slices;
   CascadePlan cascade;
@@ -254,7 +284,7 @@ struct MultiOrderPlan {
   bool in_place;
 
   MultiOrderPlan(const MultiOrderConv& a, const Device& device, bool backward)
-      : points(a.frames * a.bins), plane(points), deep(2 * a.channels - a.gate(0)),
+      : points(a.frames * a.bins), plane(round_up(points, kPlaneUnit)), deep(2 * a.channels - a.gate(0)),
         slice(utterances_at_a_time(a, device, backward)), slices(slice > 0 ? ceil_div(a.batch, slice) : 0),
         cascade(a, slice, device, backward), gates(a, slice, device, backward),
         in_place(cascade.march.segments <= 1 && cascade.march.tiles <= 1) {}

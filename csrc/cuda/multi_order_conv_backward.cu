@@ -35,7 +35,7 @@ template <class T>
 struct BackwardWorkspace {
   using C = Compute<T>;
   T *h, *u, *dh, *dq = nullptr;
-  C *in, *depthwise, *gates, *out = nullptr;
+  C *in, *depthwise, *gates, *out = nullptr, *rings;
   size_t bytes;
 
   BackwardWorkspace(const MultiOrderConv& f, const BackwardPlan& plan, void* base) {
@@ -47,6 +47,7 @@ struct BackwardWorkspace {
     in = cutter.take<C>(f.batch * plan.in.spans * plan.in.width);
     depthwise = cutter.take<C>(f.batch * p.cascade.rows_of_utterance() * plan.depthwise_width);
     gates = cutter.take<C>(plan.gate_rows(f.batch) * plan.gate_sums.width());
+    rings = cutter.take<C>(std::max(p.cascade.ring_numbers(p.slice), plan.forward.ring_numbers(p.slice)));
     if (f.out_channels > 1) {
       dq = cutter.take<T>(p.slice * f.channels * p.plane);
       out = cutter.take<C>(f.batch * plan.out.spans * plan.out.width);
@@ -72,13 +73,14 @@ class BackwardLaunch {
 
   cudaError_t run_slice(int64_t s) const {
     const int64_t begin = s * p_.slice, utterances = p_.utterances(f_.batch, s);
-    return in_order([&] { return input_product<T>(f_, p_, begin, utterances, w_.h, stream_); },
-                    [&] { return cascade<T>(f_, plan_.forward, p_.plane, utterances, w_.h, w_.u, u_size(), stream_); },
-                    [&] { return single() ? cudaSuccess : output_gradient(begin, utterances); },
-                    [&] { return gates(s, utterances); },
-                    [&] { return single() ? cudaSuccess : output_weight_gradient(begin, utterances); },
-                    [&] { return stages(begin, utterances); }, [&] { return input_gradient(begin, utterances); },
-                    [&] { return input_weight_gradient(begin, utterances); });
+    return in_order(
+        [&] { return input_product<T>(f_, p_, begin, utterances, w_.h, stream_); },
+        [&] { return cascade<T>(f_, plan_.forward, p_.plane, utterances, w_.h, w_.u, u_size(), w_.rings, stream_); },
+        [&] { return single() ? cudaSuccess : output_gradient(begin, utterances); },
+        [&] { return gates(s, utterances); },
+        [&] { return single() ? cudaSuccess : output_weight_gradient(begin, utterances); },
+        [&] { return stages(begin, utterances); }, [&] { return input_gradient(begin, utterances); },
+        [&] { return input_weight_gradient(begin, utterances); });
   }
 
   bool single() const { return f_.out_channels == 1; }
@@ -88,10 +90,11 @@ class BackwardLaunch {
 
   // dq = W_outᵀ dy
   cudaError_t output_gradient(int64_t begin, int64_t utterances) const {
-    return launch_pointwise(Pointwise<T, T, T>{utterances, f_.out_channels, f_.channels, p_.points, dy(begin),
-                                               f_.out_channels * p_.points, weight_of<T>(f_, f_.out_index()), true,
-                                               nullptr, w_.dq, f_.channels * p_.plane, nullptr, nullptr},
-                            stream_);
+    return launch_pointwise(
+        Pointwise<T, T, T>{utterances, f_.out_channels, f_.channels, p_.points, dy(begin), f_.out_channels * p_.points,
+                           p_.points, weight_of<T>(f_, f_.out_index()), true, nullptr, w_.dq, f_.channels * p_.plane,
+                           p_.plane, nullptr, nullptr},
+        stream_);
   }
 
   cudaError_t gates(int64_t s, int64_t utterances) const {
@@ -111,31 +114,39 @@ class BackwardLaunch {
   cudaError_t output_weight_gradient(int64_t begin, int64_t utterances) const {
     PointwiseGradientPlan plan = plan_.out;
     plan.rows = utterances * plan.spans;
-    return launch_pointwise_gradient<T, T>({utterances, f_.channels, f_.out_channels, p_.points, dy(begin),
-                                            f_.out_channels * p_.points, w_.dq, f_.channels * p_.plane},
-                                           plan, w_.out + begin * plan.spans * plan.width, stream_);
+    return launch_pointwise_gradient<T, T>(
+        {utterances, f_.channels, f_.out_channels, p_.points, dy(begin), f_.out_channels * p_.points, p_.points, w_.dq,
+         f_.channels * p_.plane, p_.plane},
+        plan, w_.out + begin * plan.spans * plan.width, stream_);
   }
 
   cudaError_t stages(int64_t begin, int64_t utterances) const {
     Geometry geometry;
     const CascadeMarch march = march_of(p_.cascade, utterances, geometry);
     C* const partial = w_.depthwise + begin * p_.cascade.rows_of_utterance() * plan_.depthwise_width;
-    const CascadeGradient<T> arguments{
-        march,   depthwise_stages<T>(f_), w_.h, w_.u, w_.dh, h_size(), u_size(), p_.plane,
-        partial, plan_.depthwise_width};
-    const auto kernel = f_.taps == 7   ? cascade_gradient<T, 7>
-                        : f_.taps == 3 ? cascade_gradient<T, 3>
-                                       : cascade_gradient<T, 0>;
-    return enqueue(geometry, stream_, kernel, arguments);
+    const CascadeGradient<T> arguments{march,
+                                       depthwise_stages<T>(f_),
+                                       w_.h,
+                                       w_.u,
+                                       w_.dh,
+                                       h_size(),
+                                       u_size(),
+                                       p_.plane,
+                                       p_.cascade.in_global ? w_.rings : nullptr,
+                                       partial,
+                                       plan_.depthwise_width};
+    return with_unrolled_taps<T>(
+        p_.cascade, [&]<int K>() { return enqueue(geometry, stream_, cascade_gradient<T, K>, arguments); });
   }
 
   // dx = W_inᵀ dh
   cudaError_t input_gradient(int64_t begin, int64_t utterances) const {
     const int64_t x_size = f_.in_channels * p_.points;
-    return launch_pointwise(Pointwise<T, T, T>{utterances, 2 * f_.channels, f_.in_channels, p_.points, w_.dh, h_size(),
-                                               weight_of<T>(f_, f_.in_index()), true, nullptr,
-                                               static_cast<T*>(a_.dx) + begin * x_size, x_size, nullptr, nullptr},
-                            stream_);
+    return launch_pointwise(
+        Pointwise<T, T, T>{utterances, 2 * f_.channels, f_.in_channels, p_.points, w_.dh, h_size(), p_.plane,
+                           weight_of<T>(f_, f_.in_index()), true, nullptr, static_cast<T*>(a_.dx) + begin * x_size,
+                           x_size, p_.points, nullptr, nullptr},
+        stream_);
   }
 
   cudaError_t input_weight_gradient(int64_t begin, int64_t utterances) const {
@@ -143,7 +154,7 @@ class BackwardLaunch {
     PointwiseGradientPlan plan = plan_.in;
     plan.rows = utterances * plan.spans;
     return launch_pointwise_gradient<T, T>({utterances, f_.in_channels, 2 * f_.channels, p_.points, w_.dh, h_size(),
-                                            static_cast<const T*>(f_.x) + begin * x_size, x_size},
+                                            p_.plane, static_cast<const T*>(f_.x) + begin * x_size, x_size, p_.points},
                                            plan, w_.in + begin * plan.spans * plan.width, stream_);
   }
 
@@ -154,11 +165,11 @@ class BackwardLaunch {
     for (int k = 0; k < g.stages; ++k) {
       const int64_t channels = 2 * f_.channels - g.gate(k), at = depthwise_sums(f_.channels, g.stages, int(f_.taps), k);
       both(depthwise, at, channels * f_.taps * f_.taps, channels, f_.dw_index(k));
-      gates.push_back({g.matrix(k), 2 * g.gate(k) * g.gate(k), a_.dweight[size_t(f_.pw_index(k))]});
-      gates.push_back({g.vectors() + g.bias(k), 2 * g.gate(k), a_.dbias[size_t(f_.pw_index(k))]});
+      gates.push_back({g.matrix(k), 2 * g.gate(k) * g.gate(k), a_.dweight[size_t(f_.pw_index(k))], g.gate(k)});
+      gates.push_back({g.bias(k), 2 * g.gate(k), a_.dbias[size_t(f_.pw_index(k))]});
     }
     if (single())
-      both(gates, g.vectors() + g.out(), f_.channels, 1, f_.out_index());
+      both(gates, g.out(), f_.channels, 1, f_.out_index());
     else
       both(out, 0, f_.channels * f_.out_channels, f_.out_channels, f_.out_index());
     const auto sum = [&](const C* partial, int64_t rows, int64_t width, const std::vector<Gradient>& into) {

@@ -71,10 +71,9 @@ class RowMover {
     for (int m = 0; m < kMost; ++m)
       if (moves_[m]) row[m * kMovingThreads] = to_compute(value_[m]);
   }
-  __device__ __forceinline__ void put_zeros(C* row) const {
+  __device__ __forceinline__ void clear() {
 #pragma unroll
-    for (int m = 0; m < kMost; ++m)
-      if (moves_[m]) row[m * kMovingThreads] = C(0);
+    for (int m = 0; m < kMost; ++m) value_[m] = from_compute<T>(C(0));
   }
   __device__ __forceinline__ void store(T* row, const C* from) const {
 #pragma unroll
@@ -101,22 +100,38 @@ struct Cascade {
   const T* h;
   T* u;  // may be h, where one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;
+  Compute<T>* rings;  // in global memory, where shared memory does not suffice; only read if K is 0
 };
+
+// Where the block has its rings. With unrolled taps this is always shared memory, and the compiler knows.
+template <int K, class C>
+__device__ __forceinline__ C* ring_memory(C* in_global, const CascadeMarch& m) {
+  if constexpr (K == 0)
+    if (in_global) return in_global + int64_t(blockIdx.x) * m.shared_size;
+  return dynamic_shared<C>();
+}
 
 template <class C>
 __device__ __forceinline__ void clear_shared(C* shared, int size) {
   for (int i = threadIdx.x; i < size; i += blockDim.x) shared[i] = 0;
 }
 
+// Of one plane, so that those who read it in larger pieces find numbers.
+template <class T>
+__device__ __forceinline__ void clear_padding(T* u, const Cascade<T>& a) {
+  const int64_t points = a.march.frames * a.march.bins;
+  if (int64_t(threadIdx.x) < a.plane - points) u[points + threadIdx.x] = from_compute<T>(Compute<T>(0));
+}
+
 template <class T, int K>
-__global__ void __launch_bounds__(kCascadeThreads) cascade_forward(const __grid_constant__ Cascade<T> a) {
+__global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __grid_constant__ Cascade<T> a) {
   using C = Compute<T>;
   constexpr int W = kColumns<C>;
   const CascadeMarch& m = a.march;
   const int taps = K > 0 ? K : m.taps, half = taps / 2, pitch = m.pitch;
   const MarchPlace p = march_place(m);
-  const CascadeRings rings{m.stages, taps};
-  C* const shared = dynamic_shared<C>();
+  const CascadeRings rings{m.stages, taps, K > 0};
+  C* const shared = ring_memory<K>(a.rings, m);
 
   const int stage = threadIdx.x / m.lanes, column = threadIdx.x % m.lanes * W;
   Convolution<T, K> convolution;
@@ -138,7 +153,8 @@ __global__ void __launch_bounds__(kCascadeThreads) cascade_forward(const __grid_
   const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x;
   const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
   T* u = a.u + p.utterance * a.u_utterance + in_plane + int64_t(p.first) * m.bins;
-  clear_shared(shared, rings.total() * pitch);
+  if (p.last == m.frames && p.tile == 0) clear_padding(a.u + p.utterance * a.u_utterance + p.channel * a.plane, a);
+  clear_shared(shared, m.shared_size);
   load.fetch(h);
   __syncthreads();
 

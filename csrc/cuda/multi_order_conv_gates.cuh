@@ -3,17 +3,22 @@
 //
 //   s_k = p_k · gate_k,   p_{k+1} = A_k s_k + a_k,   q = final · p_{n-1},   y = W_out q + b_out
 //
-// A warp takes 32 points through the whole chain, 32 targets of a product in registers at a time. Only s_k is in shared
-// memory: what a product gives is multiplied by the next gate, read from global memory meanwhile, before it is stored.
-// Of the weights one block of 32 x 32 at a time is in shared memory, so any number of channels will do.
+// A warp takes its points through the whole chain, 32 targets of a product in registers at a time; a lane has 16 bytes
+// of neighbouring points of eight channels. Only s_k is in shared memory: what a product gives is multiplied by the
+// next gate, which was read from global memory before the product, and stored. Of the weights one block of 32 x 32 at a
+// time is in shared memory, so any number of channels will do.
+//
+// Planes in the workspace begin at multiples of 16 bytes, and are padded to them with numbers that are finite wherever
+// the operands are. What a lane makes of the padding goes back into the padding.
+//
+// No tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids, and the products of half
+// types are too small to matter (2720 multiply-adds a point against the cascade's 22148).
 #pragma once
 
 #include "multi_order_conv.h"
 #include "tile.cuh"
 
 namespace lite_rtse::cuda {
-
-static_assert(channel_pitch(kTile) == kTile + GatesPlan::kTilePadding && kWeightBlock == GatesPlan::kWeights);
 
 template <class T>
 struct Gates {
@@ -22,82 +27,96 @@ struct Gates {
   const T *weight[kMostStages], *bias[kMostStages], *w_out, *b_out;
   const T* p0;
   T* u;
-  int64_t p0_utterance, u_utterance, p0_plane, u_plane;
-  T* y;  // of one output channel; where it is null, q takes the place of `final`
+  int64_t p0_utterance, u_utterance, plane;  // elements from one utterance, or channel, to the next
+  T* y;                                      // of one output channel; where it is null, q takes the place of `final`
 
   __device__ __forceinline__ int gate(int k) const { return int(gate_channels(channels, stages, k)); }
   // Channel of u where the factor of p_k begins: gate_k, or `final`.
   __device__ __forceinline__ int64_t factor(int k) const { return k < stages ? 2 * channels - 2 * gate(k) : 0; }
 };
 
-// A lane's points in a tile and in the planes.
+// A lane's points, in the tile and in the planes, and how many of them exist.
+template <class C>
 struct GatePlace {
+  static constexpr int kPoints = kLanePoints<C>;
   LanePlace lane;
-  int column;     // in the tile: the first of four
-  int64_t point;  // in a plane
-  int count;      // how many of the four exist
+  int column, count;
+  int64_t point;
+
+  __device__ __forceinline__ GatePlace(int thread, int64_t tile, int64_t points)
+      : lane(lane_place(thread)), column((thread / kWarp * kQuads + lane.quad) * kPoints),
+        point(tile * (int(blockDim.x) / kWarp * kQuads * kPoints) + column) {
+    const int64_t left = points - point;
+    count = left < 0 ? 0 : left < kPoints ? int(left) : kPoints;
+  }
 };
 
+// A lane's points of eight channels, row + 4 i, as they are stored; zeros for channels, and lanes, that do not exist.
 template <class T>
-__device__ __forceinline__ GatePlace gate_place(const Gates<T>& a, int64_t tile) {
-  GatePlace p;
-  p.lane = lane_place();
-  p.column = int(threadIdx.x) / kWarp * kTile + p.lane.quad * 4;
-  p.point = tile * blockDim.x + p.column;
-  p.count = int(a.points - p.point < 0 ? 0 : a.points - p.point < 4 ? a.points - p.point : 4);
-  return p;
-}
+struct GateRows {
+  using C = Compute<T>;
+  static constexpr int J = kLanePoints<C>;
+  Pack<T, J> at[8];
 
-// The first `count` of four numbers, zeros behind them.
-template <class C, class T>
-__device__ __forceinline__ Pack<C, 4> load_quad(const T* p, int count) {
-  Pack<C, 4> value{};
-  if (count >= 4 && reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, 4>) == 0) {
-    const Pack<T, 4> read = load_pack<4>(p);
+  // Of so many `channels`; `from`: the lane's points of the first.
+  __device__ __forceinline__ void load(const T* from, int64_t plane, int channels, const GatePlace<C>& p) {
+    from += p.lane.row * plane;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) value.at[j] = to_compute(read.at[j]);
-    return value;
+    for (int i = 0; i < 8; ++i, from += 4 * plane) {
+      at[i] = Pack<T, J>{};
+      if (p.count > 0 && p.lane.row + 4 * i < channels) at[i] = load_pack<J>(from);
+    }
   }
+  __device__ __forceinline__ C value(int i, int j) const { return to_compute(at[i].at[j]); }
+};
+
+// Stores a lane's points of one channel into a padded plane.
+template <class T, class C, int J>
+__device__ __forceinline__ void store_points(T* to, const Pack<C, J>& value) {
+  Pack<T, J> stored;
 #pragma unroll
-  for (int j = 0; j < 4; ++j)
-    if (j < count) value.at[j] = to_compute(p[j]);
-  return value;
+  for (int j = 0; j < J; ++j) stored.at[j] = from_compute<T>(value.at[j]);
+  store_global_pack<J>(to, stored);
 }
 
-// sum = the product of `sources` channels in shared memory with weights w(target, source) of 32 targets, in a lane's
-// targets and points. All threads of the block call it; what they wrote to shared memory before is there.
+// sum = bias + the product of `sources` channels in shared memory with weights w(target, source), in a lane's targets
+// and points, of 32 targets; bias may be null. All threads of the block call it; what they wrote to shared memory
+// before is there, and what they read before may be overwritten.
 template <class C, class T>
-__device__ __forceinline__ void gate_product(C (&sum)[1][8][4], C* weights, const C* from, int pitch, int sources,
-                                             const T* w, int64_t target_stride, int64_t source_stride, int targets,
-                                             LanePlace lane) {
+__device__ __forceinline__ void gate_product(C (&sum)[1][8][kLanePoints<C>], C* weights, const C* from, int pitch,
+                                             int sources, const T* w, int64_t target_stride, int64_t source_stride,
+                                             const T* bias, int targets, LanePlace lane) {
+  constexpr int J = kLanePoints<C>;
+  C* const biases = weights + kWeightBlock;
+  from += int(threadIdx.x) / kWarp * (kQuads * J);
 #pragma unroll
   for (int i = 0; i < 8; ++i)
 #pragma unroll
-    for (int j = 0; j < 4; ++j) sum[0][i][j] = 0;
-  from += threadIdx.x / kWarp * kTile;
+    for (int j = 0; j < J; ++j) sum[0][i][j] = 0;
   for (int c0 = 0; c0 < sources; c0 += kTile) {
     const int count = min(sources - c0, kTile);
     __syncthreads();
     stage_weights(weights, w + c0 * source_stride, target_stride, source_stride, targets, count);
+    if (bias && c0 == 0 && threadIdx.x < kTile)
+      biases[weight_slot(0, threadIdx.x)] = int(threadIdx.x) < targets ? C(to_compute(bias[threadIdx.x])) : C(0);
     __syncthreads();
     accumulate_product(sum, weights, from + c0 * pitch, pitch, 0, count, lane);
   }
+  if (!bias) return;
+  const Pack<C, 8> b = load_pack<8>(biases + lane.row * 8);
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+#pragma unroll
+    for (int j = 0; j < J; ++j) sum[0][i][j] += b.at[i];
 }
 
-// p_{k+1} of targets [first, first + 32), bias included.
+// p_{k+1} of targets [first, first + 32).
 template <class T, class C>
-__device__ __forceinline__ void next_p(C (&sum)[1][8][4], const Gates<T>& a, C* weights, const C* s, int k, int first,
-                                       LanePlace lane) {
-  const int sources = a.gate(k), targets = 2 * sources;
-  gate_product(sum, weights, s, a.pitch, sources, a.weight[k] + int64_t(first) * sources, sources, 1, targets - first,
-               lane);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int target = first + lane.row + 4 * i;
-    const C bias = target < targets ? C(to_compute(a.bias[k][target])) : C(0);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) sum[0][i][j] += bias;
-  }
+__device__ __forceinline__ void next_p(C (&sum)[1][8][kLanePoints<C>], const Gates<T>& a, C* weights, const C* s, int k,
+                                       int first, LanePlace lane) {
+  const int sources = a.gate(k), targets = 2 * sources - first;
+  gate_product(sum, weights, s, a.pitch, sources, a.weight[k] + int64_t(first) * sources, sources, 1, a.bias[k] + first,
+               targets, lane);
 }
 
 // Sum over the lanes that have the same points.
@@ -107,70 +126,75 @@ __device__ __forceinline__ C sum_over_rows(C x) {
   return x + __shfl_xor_sync(0xffffffffu, x, 4);
 }
 
-// s_0 of the block's points.
+// s_0; p0, u: the lane's points of their first channels.
 template <class T, class C>
-__device__ __forceinline__ void first_gate(const Gates<T>& a, const T* p0, const T* u, C* s, const GatePlace& p) {
-  const T* const gate = u + a.factor(0) * a.u_plane;
-  for (int c = p.lane.row; c < a.gate(0); c += 4) {
-    const Pack<C, 4> x = load_quad<C>(p0 + c * a.p0_plane + p.point, p.count);
-    Pack<C, 4> value = load_quad<C>(gate + c * a.u_plane + p.point, p.count);
+__device__ __forceinline__ void first_gate(const Gates<T>& a, const T* p0, const T* u, C* s, const GatePlace<C>& p) {
+  constexpr int J = kLanePoints<C>;
+  for (int first = 0; first < a.gate(0); first += kTile) {
+    const int channels = a.gate(0) - first;
+    GateRows<T> x, gate;
+    x.load(p0 + first * a.plane, a.plane, channels, p);
+    gate.load(u + (a.factor(0) + first) * a.plane, a.plane, channels, p);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) value.at[j] *= x.at[j];
-    store_pack<4>(s + c * a.pitch + p.column, value);
+    for (int i = 0; i < 8; ++i) {
+      const int row = p.lane.row + 4 * i;
+      Pack<C, J> value;
+#pragma unroll
+      for (int j = 0; j < J; ++j) value.at[j] = x.value(i, j) * gate.value(i, j);
+      if (row < channels) store_pack<J>(s + (first + row) * a.pitch + p.column, value);
+    }
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, 4) gates_forward(const __grid_constant__ Gates<T> a) {
+__global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::blocks(sizeof(Compute<T>), false))
+    gates_forward(const __grid_constant__ Gates<T> a) {
   using C = Compute<T>;
+  constexpr int J = kLanePoints<C>;
   const int64_t utterance = blockIdx.x / a.tiles;
-  const GatePlace p = gate_place(a, blockIdx.x % a.tiles);
-  const T* const p0 = a.p0 + utterance * a.p0_utterance;
-  T* const u = a.u + utterance * a.u_utterance;
+  const GatePlace<C> p(threadIdx.x, blockIdx.x % a.tiles, a.points);
+  T* const u = a.u + utterance * a.u_utterance + p.point;
   C* const tiles = dynamic_shared<C>();
   // Two tiles take turns; s_{n-2}, the largest, is in the first.
   C* const other = tiles + a.gate(a.stages - 1) * a.pitch;
   C* const weights = other + (a.stages > 1 ? a.gate(a.stages - 2) * a.pitch : 0);
   const auto tile = [&](int k) { return (a.stages - 1 - k) % 2 == 0 ? tiles : other; };
 
-  first_gate(a, p0, u, tile(0), p);
-  C y[4] = {};
+  first_gate(a, a.p0 + utterance * a.p0_utterance + p.point, u, tile(0), p);
+  C y[J] = {};
   for (int k = 0; k < a.stages; ++k) {
     const bool last = k + 1 == a.stages;
-    const int targets = 2 * a.gate(k);
-    for (int first = 0; first < targets; first += kTile) {
-      T* const factors = u + (a.factor(k + 1) + first) * a.u_plane + p.point;
-      Pack<C, 4> factor[8];
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const int row = p.lane.row + 4 * i;
-        factor[i] = load_quad<C>(factors + row * a.u_plane, first + row < targets ? p.count : 0);
-      }
-      C sum[1][8][4];
+    for (int first = 0; first < 2 * a.gate(k); first += kTile) {
+      const int targets = 2 * a.gate(k) - first;
+      T* const factors = u + (a.factor(k + 1) + first) * a.plane;
+      GateRows<T> factor;
+      factor.load(factors, a.plane, targets, p);
+      C sum[1][8][J];
       next_p(sum, a, weights, tile(k), k, first, p.lane);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int row = p.lane.row + 4 * i;
-        if (first + row >= targets) continue;
+        if (row >= targets) continue;
+        Pack<C, J> value;
 #pragma unroll
-        for (int j = 0; j < 4; ++j) factor[i].at[j] *= sum[0][i][j];
+        for (int j = 0; j < J; ++j) value.at[j] = factor.value(i, j) * sum[0][i][j];
         if (!last) {
-          store_pack<4>(tile(k + 1) + (first + row) * a.pitch + p.column, factor[i]);
+          store_pack<J>(tile(k + 1) + (first + row) * a.pitch + p.column, value);
         } else if (a.y) {
           const C w = to_compute(a.w_out[first + row]);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) y[j] += w * factor[i].at[j];
-        } else {
-          store_quad(factors + row * a.u_plane, factor[i], p.count);
+          for (int j = 0; j < J; ++j) y[j] += w * value.at[j];
+        } else if (p.count > 0) {
+          store_points(factors + row * a.plane, value);
         }
       }
     }
   }
   if (!a.y) return;
-  Pack<C, 4> out;
+  Pack<C, J> out;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) out.at[j] = sum_over_rows(y[j]) + C(to_compute(a.b_out[0]));
-  if (p.lane.row == 0) store_quad(a.y + utterance * a.points + p.point, out, p.count);
+  for (int j = 0; j < J; ++j) out.at[j] = sum_over_rows(y[j]) + C(to_compute(a.b_out[0]));
+  if (p.lane.row == 0) store_some(a.y + utterance * a.points + p.point, out, p.count);
 }
 
 }  // namespace lite_rtse::cuda

@@ -24,6 +24,7 @@ struct CascadeGradient {
   const T *h, *gu;
   T* dh;  // may be h, where one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;  // dh has the strides of h
+  Compute<T>* rings;                        // as Cascade has them
   Compute<T>* partial;
   int64_t partial_width;
 };
@@ -57,99 +58,141 @@ struct GradientRole {
   __device__ __forceinline__ bool acts() const { return row >= first && row < last; }
 };
 
-template <class T, int K>
-__global__ void __launch_bounds__(kGradientThreads) cascade_gradient(const __grid_constant__ CascadeGradient<T> a) {
-  using C = Compute<T>;
-  constexpr int W = kColumns<C>;
-  const CascadeMarch& m = a.march;
-  const int taps = K > 0 ? K : m.taps, half = taps / 2, pitch = m.pitch, sums_size = taps * taps + 1;
-  const MarchPlace p = march_place(m);
-  const int rows = p.last - p.start, own = p.first - p.start, left = int(m.frames) - p.start;
-  const GradientRings rings{p.depth, taps};
-  C* const shared = dynamic_shared<C>();
-  C* const totals = shared + GradientRings{m.stages, taps}.total() * pitch;
+// All threads of the block end each step here, whichever loop they are in.
+__device__ __forceinline__ void end_step() { __syncthreads(); }
 
-  GradientRole role(m, rings, own, rows);
-  const int lane = threadIdx.x % m.lanes, stage = role.stage, above = stage + 1;
-  C* const own_totals = totals + stage * sums_size;
-  StageRegisters<C, K> registers;
-  Convolution<T, K> convolution;
-  WeightGradient<T, K> gradient;
-  RowCursor<C> from, other;  // convolution: in and out; weight gradient: g and x
-  if (role.sums) {
-    const int column = gradient.column(lane);
-    gradient.begin(registers, lane, m.lanes, taps, p.own_begin, p.own_end);
-    from = RowCursor<C>(shared, rings.before_gradient(above), rings.gradient_rows(above), pitch, own, column + half);
-    other = RowCursor<C>(shared, rings.before_stage(stage), rings.stage_rows(stage), pitch, own - taps + 1, column);
-  } else if (!role.idle()) {
-    convolution.load(registers, a.stage.weight[stage] + p.channel * taps * taps, taps, role.reversed,
-                     role.reversed ? C(0) : C(to_compute(a.stage.bias[stage][p.channel])));
-    if (role.reversed) {
-      from = RowCursor<C>(shared, rings.before_gradient(above), rings.gradient_rows(above), pitch, own, lane * W);
-      other = RowCursor<C>(shared, rings.before_gradient(stage), rings.gradient_rows(stage), pitch, own - taps + 1,
-                           lane * W + half);
-    } else {
-      from = RowCursor<C>(shared, rings.before_stage(stage), rings.stage_rows(stage), pitch, 0, lane * W);
-      other = RowCursor<C>(shared, rings.before_stage(above), rings.stage_rows(above), pitch, 0, lane * W + half);
-    }
+// One block's march, from the points of view of the threads that convolve and of those that sum weight gradients. Each
+// has a loop of its own, so that neither has its registers arranged for the other.
+template <class T, int K>
+struct GradientMarch {
+  using C = Compute<T>;
+  static constexpr int W = kColumns<C>;
+  const CascadeGradient<T>& a;
+  const MarchPlace& p;
+  GradientRings rings;
+  C *shared, *totals;   // totals: of each stage
+  int rows, own, left;  // up to the segment's end, before its first, up to the utterance's end
+  int taps, pitch, lane;
+
+  __device__ __forceinline__ int half() const { return taps / 2; }
+  __device__ __forceinline__ int steps() const { return rows + rings.lag(0); }
+  __device__ __forceinline__ RowCursor<C> in_stage(int s, int row, int column) const {
+    return {shared, rings.before_stage(s), rings.stage_rows(s), pitch, row, column};
+  }
+  __device__ __forceinline__ RowCursor<C> in_gradient(int s, int row, int column) const {
+    return {shared, rings.before_gradient(s), rings.gradient_rows(s), pitch, row, column};
   }
 
-  const int moved = threadIdx.x + half;
-  RowMover<T> load_h(0, p.plane_end), load_gu = load_h, store(p.own_begin, p.own_end);
-  RowCursor<C> h_row(shared, rings.before_stage(0), rings.stage_rows(0), pitch, 0, moved);
-  RowCursor<C> gu_row(shared, rings.before_gradient(p.depth), rings.gradient_rows(p.depth), pitch, own, moved);
-  RowCursor<C> dh_row(shared, rings.before_gradient(0), rings.gradient_rows(0), pitch, own, moved);
-  const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x, first = int64_t(p.first) * m.bins;
-  const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
-  T* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
-  const T* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
-  int gu_next = -rings.lag(p.depth);  // row that the next step puts into its ring
-  clear_shared(shared, int(totals - shared) + m.stages * sums_size);
-  load_h.fetch(h);
-  if (gu_next == own) load_gu.fetch(gu);
-  __syncthreads();
-
-  const int steps = rows + rings.lag(0);
-  for (int step = -1; step < steps; ++step) {
-    if (step + 1 < rows) {
-      load_h.put(h_row.at);
-      h_row.advance(pitch);
-      if (step + 2 < rows) load_h.fetch(h += m.bins);
+  // A stage's convolution; the first threads also move rows between global and shared memory.
+  __device__ __forceinline__ void convolve(GradientRole role) const {
+    const CascadeMarch& m = a.march;
+    const int above = role.stage + 1;
+    StageRegisters<C, K> registers;
+    Convolution<T, K> convolution;
+    RowCursor<C> from, to;
+    if (!role.idle()) {
+      const C bias = role.reversed ? C(0) : C(to_compute(a.stage.bias[role.stage][p.channel]));
+      convolution.load(registers, a.stage.weight[role.stage] + p.channel * taps * taps, taps, role.reversed, bias);
+      from = role.reversed ? in_gradient(above, own, lane * W) : in_stage(role.stage, 0, lane * W);
+      to = role.reversed ? in_gradient(role.stage, own - taps + 1, lane * W + half())
+                         : in_stage(above, 0, lane * W + half());
     }
-    if (gu_next >= own) {
-      if (gu_next < left)
+
+    const int moved = threadIdx.x + half();
+    RowMover<T> load_h(0, p.plane_end), load_gu = load_h, store(p.own_begin, p.own_end);
+    RowCursor<C> h_row = in_stage(0, 0, moved), dh_row = in_gradient(0, own, moved);
+    RowCursor<C> gu_row = in_gradient(rings.depth, own, moved);
+    const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x, first = int64_t(p.first) * m.bins;
+    const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
+    T* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
+    const T* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
+    int gu_next = -rings.lag(rings.depth);  // row that the next step puts into its ring
+    load_h.fetch(h);
+    if (gu_next == own) load_gu.fetch(gu);
+    end_step();
+
+    for (int step = -1; step < steps(); ++step) {
+      if (step + 1 < rows) {
+        load_h.put(h_row.at);
+        h_row.advance(pitch);
+        if (step + 2 < rows) load_h.fetch(h += m.bins);
+      }
+      if (gu_next >= own) {
         load_gu.put(gu_row.at);
-      else
-        load_gu.put_zeros(gu_row.at);
-      gu_row.advance(pitch);
-      gu += m.bins;
-    }
-    ++gu_next;
-    if (gu_next >= own && gu_next < left) load_gu.fetch(gu);
+        gu_row.advance(pitch);
+        gu += m.bins;
+      }
+      ++gu_next;
+      if (gu_next >= left)
+        load_gu.clear();
+      else if (gu_next >= own)
+        load_gu.fetch(gu);
 
-    if (role.acts()) {
-      if (role.sums) {
-        gradient.step(registers, from, role.row < rows, other, role.row - taps + 1, pitch, own_totals);
-      } else {
+      if (role.acts()) {
         C sum[W];
         convolution.step(registers, from, pitch, role.row - role.first + 1, sum);
 #pragma unroll
         for (int c = 0; c < W; ++c)
-          if (lane * W + c < p.plane_end) other.at[c] = sum[c];
+          if (lane * W + c < p.plane_end) to.at[c] = sum[c];
+        from.advance(pitch), to.advance(pitch);
       }
-      from.advance(pitch), other.advance(pitch);
-    }
-    ++role.row;
-    if (role.sums && (step % kGradientPeriod == kGradientPeriod - 1 || step + 1 == steps))
-      gradient.flush(registers, own_totals, !role.idle());
+      ++role.row;
 
-    if (step - rings.lag(0) >= own) {
-      store.store(dh, dh_row.at);
-      dh_row.advance(pitch);
-      dh += m.bins;
+      if (step - rings.lag(0) >= own) {
+        store.store(dh, dh_row.at);
+        dh_row.advance(pitch);
+        dh += m.bins;
+      }
+      end_step();
     }
-    __syncthreads();
   }
+
+  __device__ __forceinline__ void sum(GradientRole role) const {
+    StageRegisters<C, K> registers;
+    WeightGradient<T, K> gradient;
+    C* const own_totals = totals + role.stage * (taps * taps + 1);
+    RowCursor<C> g, x;
+    gradient.begin(registers, lane, a.march.lanes, taps, p.own_begin, p.own_end);
+    if (!role.idle()) {
+      g = in_gradient(role.stage + 1, own, gradient.column(lane) + half());
+      x = in_stage(role.stage, own - taps + 1, gradient.column(lane));
+    }
+    end_step();
+
+    for (int step = -1, pause = kGradientPeriod; step < steps(); pause += kGradientPeriod) {
+      for (; step < min(pause, steps()); ++step) {
+        if (role.acts()) {
+          gradient.step(registers, g, role.row < rows, x, role.row - taps + 1, pitch, own_totals);
+          g.advance(pitch), x.advance(pitch);
+        }
+        ++role.row;
+        end_step();
+      }
+      gradient.flush(registers, own_totals, !role.idle());
+    }
+  }
+};
+
+template <class T, int K>
+__global__ void __launch_bounds__(kGradientThreads, 1) cascade_gradient(const __grid_constant__ CascadeGradient<T> a) {
+  using C = Compute<T>;
+  const CascadeMarch& m = a.march;
+  const int taps = K > 0 ? K : m.taps, sums_size = taps * taps + 1;
+  const MarchPlace p = march_place(m);
+  const GradientRings rings{p.depth, taps, K > 0}, deepest{m.stages, taps, K > 0};
+  C* const shared = ring_memory<K>(a.rings, m);
+  C* const totals = shared + deepest.total() * m.pitch;
+  const int own = p.first - p.start, rows = p.last - p.start;
+  clear_shared(shared, m.shared_size);
+
+  const GradientMarch<T, K> march{
+      a, p, rings, shared, totals, rows, own, int(m.frames) - p.start, taps, m.pitch, int(threadIdx.x) % m.lanes};
+  const GradientRole role(m, rings, own, rows);
+  if (role.sums)
+    march.sum(role);
+  else
+    march.convolve(role);
+  __syncthreads();
 
   C* const partial = a.partial + p.row * a.partial_width;
   for (int i = threadIdx.x; i < p.depth * sums_size; i += blockDim.x) {

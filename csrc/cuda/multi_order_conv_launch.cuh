@@ -16,6 +16,16 @@ const T* bias_of(const MultiOrderConv& a, int64_t index) {
   return static_cast<const T*>(a.bias[size_t(index)]);
 }
 
+// Calls f.operator()<K>() for kernels that have K x K taps in registers, or take loops where K is 0.
+template <class T, class F>
+cudaError_t with_unrolled_taps(const CascadePlan& plan, F&& f) {
+  if constexpr (sizeof(T) < sizeof(double)) {  // as is_unrolled says
+    if (plan.unrolled && plan.march.taps == 7) return f.template operator()<7>();
+    if (plan.unrolled && plan.march.taps == 3) return f.template operator()<3>();
+  }
+  return f.template operator()<0>();
+}
+
 template <class T>
 DepthwiseStages<T> depthwise_stages(const MultiOrderConv& a) {
   DepthwiseStages<T> stages{};
@@ -32,10 +42,11 @@ cudaError_t input_product(const MultiOrderConv& a, const MultiOrderPlan& plan, i
                           cudaStream_t stream) {
   const int64_t x_utterance = a.in_channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + begin * x_utterance;
-  return launch_pointwise(Pointwise<T, T, T>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance,
-                                             weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
-                                             2 * a.channels * plan.plane, nullptr, nullptr},
-                          stream);
+  return launch_pointwise(
+      Pointwise<T, T, T>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance, plan.points,
+                         weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
+                         2 * a.channels * plan.plane, plan.plane, nullptr, nullptr},
+      stream);
 }
 
 // The plan's march for so many utterances.
@@ -50,12 +61,13 @@ inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geomet
 // u = cascade(h). The march may be that of the backward pass's plan or its own.
 template <class T>
 cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t plane, int64_t utterances, const T* h,
-                    T* u, int64_t u_utterance, cudaStream_t stream) {
+                    T* u, int64_t u_utterance, Compute<T>* rings, cudaStream_t stream) {
   Geometry geometry;
   const CascadeMarch march = march_of(plan, utterances, geometry);
-  const Cascade<T> arguments{march, depthwise_stages<T>(a), h, u, 2 * a.channels * plane, u_utterance, plane};
-  const auto kernel = a.taps == 7 ? cascade_forward<T, 7> : a.taps == 3 ? cascade_forward<T, 3> : cascade_forward<T, 0>;
-  return enqueue(geometry, stream, kernel, arguments);
+  const Cascade<T> arguments{march, depthwise_stages<T>(a),          h, u, 2 * a.channels * plane, u_utterance,
+                             plane, plan.in_global ? rings : nullptr};
+  return with_unrolled_taps<T>(plan,
+                               [&]<int K>() { return enqueue(geometry, stream, cascade_forward<T, K>, arguments); });
 }
 
 // Without y.
@@ -73,7 +85,7 @@ Gates<T> gate_chain(const MultiOrderConv& a, const GatesPlan& plan, int64_t plan
   gates.p0 = h + (2 * a.channels - a.gate(0)) * plane;
   gates.u = u;
   gates.p0_utterance = 2 * a.channels * plane, gates.u_utterance = u_utterance;
-  gates.p0_plane = gates.u_plane = plane;
+  gates.plane = plane;
   return gates;
 }
 

@@ -48,7 +48,7 @@ __device__ __forceinline__ unsigned columns_within(int column, int columns, int 
 }
 
 // What a thread keeps from row to row. Convolution: taps and bias, and the sums of rows to come. Weight gradient: the
-// sums of taps and bias, and rows of g. A kernel that does both, in different warps, has the registers once.
+// sums of taps and bias, and rows of g.
 template <class C, int K>
 struct StageRegisters {
   C tap[K * K + 1], row[K][kColumns<C>];
@@ -179,31 +179,34 @@ class WeightGradient {
   //
   // In each round a lane gives half of its sums to the lane `offset` away and takes on the other half.
   __device__ __forceinline__ void flush(Registers& r, C* totals, bool writes) const {
-    constexpr int kSums = K * K + 1, kPadded = kSums > 32 ? 64 : 32, kFewestLanes = 8;
-    static_assert(kSums <= kPadded);
     C sum[kPadded] = {};
 #pragma unroll
     for (int k = 0; k < kSums; ++k) sum[k] = r.tap[k], r.tap[k] = 0;
-    int offset = lanes_ / 2, first = 0;
-#pragma unroll
-    for (int round = 1; round <= 5; ++round) {  // up to 32 lanes
-      const int half = kPadded >> round;
-      if (offset == 0) continue;
-      const bool upper = lane_ & offset;
-#pragma unroll
-      for (int i = 0; i < half; ++i) {
-        const C given = upper ? sum[i] : sum[half + i], kept = upper ? sum[half + i] : sum[i];
-        sum[i] = kept + __shfl_xor_sync(0xffffffffu, given, offset);
-      }
-      first += upper ? half : 0;
-      offset /= 2;
-    }
+    int first = 0;
+    halve<kPadded / 2>(sum, lanes_ / 2, first);
 #pragma unroll
     for (int i = 0; i < kPadded / kFewestLanes; ++i)
       if (writes && i < kPadded / lanes_ && first + i < kSums) totals[first + i] += sum[i];
   }
 
  private:
+  static constexpr int kSums = K * K + 1, kPadded = kSums > 32 ? 64 : 32, kFewestLanes = 8, kMostLanes = 32;
+  static_assert(kSums <= kPadded);
+
+  // A round and those after it. The recursion unrolls them for certain: the sums have to be in registers.
+  template <int Half>
+  __device__ __forceinline__ void halve(C (&sum)[kPadded], int offset, int& first) const {
+    if (offset == 0) return;
+    const bool upper = lane_ & offset;
+#pragma unroll
+    for (int i = 0; i < Half; ++i) {
+      const C given = upper ? sum[i] : sum[Half + i], kept = upper ? sum[Half + i] : sum[i];
+      sum[i] = kept + __shfl_xor_sync(0xffffffffu, given, offset);
+    }
+    first += upper ? Half : 0;
+    if constexpr (Half > kPadded / kMostLanes) halve<Half / 2>(sum, offset / 2, first);
+  }
+
   int lane_ = 0, lanes_ = 0;
   unsigned own_ = 0;
 };

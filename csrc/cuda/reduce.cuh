@@ -17,10 +17,20 @@ __device__ __forceinline__ C warp_sum(C x) {
   return x;
 }
 
-// Columns [first, first + size) of the matrix are the elements of `data`.
+// Columns [first, first + size) of the matrix are the elements of `data`. With `columns` these are a matrix too, whose
+// rows lie with their columns interleaved: a thread that sums columns c, c + n, c + 2 n and c + 3 n, n = ceil(columns /
+// 4), has four neighbours there.
 struct Gradient {
   int64_t first, size;
   void* data;
+  int64_t columns = 0;
+
+  LITE_RTSE_SHARED_CODE static constexpr int64_t interleaved_size(int64_t columns) { return round_up(columns, 4); }
+  LITE_RTSE_SHARED_CODE constexpr int64_t column_of(int64_t element) const {
+    if (columns == 0) return first + element;
+    const int64_t n = ceil_div(columns, 4), c = element % columns;
+    return first + element / columns * (4 * n) + c % n * 4 + c / n;
+  }
 };
 struct Gradients {
   static constexpr int kMost = 24;
@@ -45,7 +55,7 @@ __global__ void __launch_bounds__(kReduceColumns* kReduceStripes)
   const bool exists = element < gradients.at[which].size;
   double sum = 0;
   if (exists) {
-    const Compute<T>* column = partial + gradients.at[which].first + element;
+    const Compute<T>* column = partial + gradients.at[which].column_of(element);
 #pragma unroll 4
     for (int64_t row = stripe; row < rows; row += kReduceStripes) sum += column[row * width];
   }

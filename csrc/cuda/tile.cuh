@@ -21,10 +21,15 @@ LITE_RTSE_SHARED_CODE constexpr int channel_pitch(int points) { return (points +
 struct LanePlace {
   int row, quad;
 };
-__device__ __forceinline__ LanePlace lane_place() {
-  const int lane = threadIdx.x % kWarp;
+__device__ __forceinline__ LanePlace lane_place(int thread = threadIdx.x) {
+  const int lane = thread % kWarp;
   return {(lane & 1) | (lane >> 1 & 2), (lane >> 1 & 1) | (lane >> 2 & 6)};
 }
+
+// Lanes of different quads, and a lane's neighbouring points where a tile is as wide as 16 bytes each.
+inline constexpr int kQuads = kWarp / 4;
+template <class C>
+inline constexpr int kLanePoints = 16 / int(sizeof(C));
 
 // Weights w(target, source) of one block of 32 x 32 as `accumulate_product` reads them: of each source the 32 targets,
 // in the order of the lanes that hold them.
@@ -40,8 +45,12 @@ template <class C, class T>
 __device__ void stage_weights(C* __restrict__ to, const T* __restrict__ weight, int64_t target_stride,
                               int64_t source_stride, int64_t targets, int64_t sources) {
   for (int i = threadIdx.x; i < kTile * kTile; i += blockDim.x) {
-    // neighbouring threads read neighbouring elements
-    const int target = source_stride == 1 ? i / kTile : i % kTile, source = source_stride == 1 ? i % kTile : i / kTile;
+    // Neighbouring threads read neighbouring elements, and those of a warp write to different banks: targets side by
+    // side, or eight sources side by side for every fourth of sixteen targets.
+    const int lane = i % kTile, round = i / kTile;
+    const bool by_source = source_stride == 1;
+    const int target = by_source ? lane / 8 * 4 + round / 4 % 4 + round / 16 * 16 : lane;
+    const int source = by_source ? lane % 8 + round % 4 * 8 : round;
     const bool exists = target < targets && source < sources;
     to[weight_slot(source, target)] =
         exists ? C(to_compute(weight[target * target_stride + source * source_stride])) : C(0);
@@ -69,7 +78,7 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
     }
     return;
   }
-#pragma unroll 8
+#pragma unroll 4
   for (int i = threadIdx.x; i < kTile * N; i += blockDim.x) {
     const int c = i / N, p = i % N;
     to[c * kPitch + p] = c < channels && p < points ? C(to_compute(from[c * stride + p])) : C(0);
@@ -77,22 +86,22 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
 }
 
 // sum[n][i][j] += Σ_c w(target, c) x[c][p] for the lane's 8 targets and, in each of N tiles `apart` elements from one
-// another, its 4 points. `weights`: a weight block; `x`: the first tile's channel 0 at the warp's first point.
-template <int N, class C>
-__device__ __forceinline__ void accumulate_product(C (&sum)[N][8][4], const C* weights, const C* x, int pitch,
+// another, its J points. `weights`: a weight block; `x`: the first tile's channel 0 at the warp's first point.
+template <int N, int J, class C>
+__device__ __forceinline__ void accumulate_product(C (&sum)[N][8][J], const C* weights, const C* x, int pitch,
                                                    int apart, int sources, LanePlace lane) {
   weights += lane.row * 8;
-  x += lane.quad * 4;
-#pragma unroll 4
+  x += lane.quad * J;
+#pragma unroll 2  // more would take registers for operands still to come
   for (int c = 0; c < sources; ++c) {
     const Pack<C, 8> w = load_pack<8>(weights + c * kWeightPitch);
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const Pack<C, 4> xc = load_pack<4>(x + c * pitch + n * apart);
+      const Pack<C, J> xc = load_pack<J>(x + c * pitch + n * apart);
 #pragma unroll
       for (int i = 0; i < 8; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[n][i][j] += w.at[i] * xc.at[j];
+        for (int j = 0; j < J; ++j) sum[n][i][j] += w.at[i] * xc.at[j];
     }
   }
 }
@@ -104,6 +113,7 @@ __device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], c
                                                  int b_pitch, int points, LanePlace lane) {
   a += lane.quad * a_pitch;
   b += lane.row * b_pitch;
+#pragma unroll 1
   for (int p = 0; p < points; p += 4) {
     Pack<C, 4> ap[4];
 #pragma unroll
@@ -124,12 +134,12 @@ __device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], c
 }
 
 // Adds up what the block's warps hold of one outer product, and gives write(row, column, sum) for all of it, spread
-// over the threads; column 32 is the bias. `scratch`: kTile * (kTile + 1) numbers a warp, which the block no longer
+// over the threads; column 32 is the bias. `scratch`: kTile * (kTile + 4) numbers a warp, which the block no longer
 // needs.
 template <int Threads, class C, class Write>
 __device__ __forceinline__ void sum_over_warps(C* scratch, const C (&sum)[4][8], const C (&bias)[4], LanePlace lane,
                                                Write&& write) {
-  constexpr int kPitch = kTile + 1, kSize = kTile * kPitch;
+  constexpr int kPitch = kTile + 4, kSize = kTile * kPitch;
   C* const own = scratch + threadIdx.x / kWarp * kSize;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -140,6 +150,7 @@ __device__ __forceinline__ void sum_over_warps(C* scratch, const C (&sum)[4][8],
   }
   __syncthreads();
   for (int i = threadIdx.x; i < kSize; i += Threads) {
+    if (i % kPitch > kTile) continue;
     C total = scratch[i];
 #pragma unroll
     for (int w = 1; w < Threads / kWarp; ++w) total += scratch[w * kSize + i];

@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "plan.h"
 
@@ -40,6 +41,13 @@ __device__ __forceinline__ __nv_bfloat16 from_compute<__nv_bfloat16, float>(floa
   return __float2bfloat16_rn(x);
 }
 
+// The same number, but one of which the compiler knows nothing: what depends on it is computed where it is needed
+// instead of being held in registers throughout a loop.
+__device__ __forceinline__ int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // N elements moved by one access where they fill 16 bytes or less. The address must be a multiple of the size.
 template <class T, int N>
 struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
@@ -57,24 +65,74 @@ __device__ __forceinline__ void store_pack(T* p, const Pack<T, N>& value) {
   *reinterpret_cast<Pack<T, N>*>(p) = value;
 }
 
+template <int Bytes>
+struct WordOf;
+template <>
+struct WordOf<2> {
+  using type = unsigned short;
+};
+template <>
+struct WordOf<4> {
+  using type = unsigned;
+};
+template <>
+struct WordOf<8> {
+  using type = uint2;
+};
+template <>
+struct WordOf<16> {
+  using type = uint4;
+};
+// In global memory, where a pack has to stay in one piece: nvcc would take it apart to share the code of a scalar path.
+template <int N, class T>
+__device__ __forceinline__ void store_global_pack(T* p, const Pack<T, N>& value) {
+  using Word = typename WordOf<alignof(Pack<T, N>)>::type;
+  constexpr int kWords = sizeof(value) / sizeof(Word);
+  Word words[kWords];
+  memcpy(words, &value, sizeof(value));
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) __stwb(reinterpret_cast<Word*>(p) + i, words[i]);
+}
+
 // Elements from p to the next 16-byte boundary.
 template <class T>
 __device__ __forceinline__ int to_boundary(const T* p) {
   return int((0 - reinterpret_cast<uintptr_t>(p)) % 16 / sizeof(T));
 }
 
-// Stores the first `count` of four numbers, by one access where all are wanted and the address allows it.
-template <class T, class C>
-__device__ __forceinline__ void store_quad(T* p, const Pack<C, 4>& value, int64_t count) {
-  if (count >= 4 && reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, 4>) == 0) {
-    Pack<T, 4> stored;
+template <int N, class T>
+__device__ __forceinline__ bool allows_pack(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, N>) == 0;
+}
+
+// The first `count` of N numbers, by one access where all are wanted and the address allows it; zeros behind them.
+template <class C, int N, class T>
+__device__ __forceinline__ Pack<C, N> load_some(const T* p, int64_t count) {
+  Pack<C, N> value{};
+  if (count >= N && allows_pack<N>(p)) {
+    const Pack<T, N> read = load_pack<N>(p);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) stored.at[j] = from_compute<T>(value.at[j]);
-    store_pack<4>(p, stored);
+    for (int j = 0; j < N; ++j) value.at[j] = to_compute(read.at[j]);
+    return value;
+  }
+#pragma unroll
+  for (int j = 0; j < N; ++j)
+    if (j < count) value.at[j] = to_compute(p[j]);
+  return value;
+}
+
+// Stores the first `count` of N numbers, likewise.
+template <class T, class C, int N>
+__device__ __forceinline__ void store_some(T* p, const Pack<C, N>& value, int64_t count) {
+  if (count >= N && allows_pack<N>(p)) {
+    Pack<T, N> stored;
+#pragma unroll
+    for (int j = 0; j < N; ++j) stored.at[j] = from_compute<T>(value.at[j]);
+    store_global_pack<N>(p, stored);
     return;
   }
 #pragma unroll
-  for (int j = 0; j < 4; ++j)
+  for (int j = 0; j < N; ++j)
     if (j < count) p[j] = from_compute<T>(value.at[j]);
 }
 

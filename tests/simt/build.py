@@ -36,7 +36,8 @@ FLAVOURS = {
 Building optimised code with AddressSanitizer takes longer than running the other does.
 """
 
-COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-Wall", "-Wno-unknown-pragmas"]  # nvcc contracts x · y + z too
+# As nvcc: x · y + z is contracted, and numbers may be moved as words of another type.
+COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"]
 # Keep __shared__ variables, which are thread-local here, to their library. Clang does so by itself.
 ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
 ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish

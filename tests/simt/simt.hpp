@@ -198,6 +198,10 @@ template <class T>
 T __ldg(const T* address) {
   return *address;
 }
+template <class T>
+void __stwb(T* address, T value) {
+  *address = value;
+}
 inline void __threadfence() { simt::maybe_yield(); }
 inline void __threadfence_block() { simt::maybe_yield(); }
 [[noreturn]] inline void __trap(simt::Where where = simt::Where::current()) { simt::fail("__trap", where); }

@@ -240,8 +240,8 @@ MUTANTS = (
         "barrier",
         "none between the rows of the cascade's gradient",
         "multi_order_conv_gradient.cuh",
-        "      dh += m.bins;\n    }\n    __syncthreads();\n",
-        "      dh += m.bins;\n    }\n",
+        "void end_step() { __syncthreads(); }",
+        "void end_step() {}",
     ),
     Mutant(
         MULTI_ORDER_CONV,
@@ -267,8 +267,8 @@ MUTANTS = (
         "mask",
         "gradients after the last frame not zero",
         "multi_order_conv_gradient.cuh",
-        "      if (gu_next < left)\n        load_gu",
-        "      if (true)\n        load_gu",
+        "        load_gu.clear();",
+        "        ;",
     ),
     Mutant(
         MASK_RESIDUAL,
@@ -312,8 +312,8 @@ MUTANTS = (
         "index",
         "the gradient's tile over the spectrogram's",
         "mask_residual.cuh",
-        "d{x.real + 2 * kFrames * m.pitch, m.pitch}",
-        "d{x.real + kFrames * m.pitch, m.pitch}",
+        "d{x.real + 2 * kFrames * m.pitch, m.slot_pitch, m.pitch}",
+        "d{x.real + kFrames * m.pitch, m.slot_pitch, m.pitch}",
     ),
     Mutant(
         MASK_RESIDUAL,
