@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from json import dumps
 
-from benchmarks import memory, model, operators, roofline, scaling, show, threads
+from benchmarks import memory, model, operators, roofline, scaling, show, stream, threads
 from benchmarks.harness import Report, Settings, parse, report
 from benchmarks.variants import PYTORCH
 
@@ -126,6 +127,30 @@ def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
     return measure
 
 
+@functools.cache
+def _stream_figures(rounds: int) -> dict[str, stream.Figure]:
+    """One measurement for all rows about streaming."""
+    return stream.figures(rounds=rounds)
+
+
+def _frame(quantile: str) -> Callable[[Report, Settings], Measured]:
+    def measure(to: Report, settings: Settings) -> Measured:
+        found = _stream_figures(settings.rounds)
+        engine = found[stream.ENGINE].times
+        words = [f"{name} {getattr(figure.times, quantile):.3f}" for name, figure in found.items()]
+        return Measured(getattr(engine, quantile), f"of {engine.frames} frames: " + "; ".join(words))
+
+    return measure
+
+
+def _frame_against_onnxruntime(to: Report, settings: Settings) -> Measured:
+    found = _stream_figures(settings.rounds)
+    if stream.ONNX_RUNTIME not in found:
+        return Measured(float("nan"), "ONNX Runtime is not installed")
+    words = [f"{name} {figure.relative:.2f}×" for name, figure in found.items() if name != stream.ENGINE]
+    return Measured(found[stream.ONNX_RUNTIME].relative, "; ".join(words))
+
+
 ROWS = (
     Row("Multi-Order block, forward + backward, against the fastest of PyTorch's", "×", 8, 12, _block),
     Row("network, training step, against the fastest of PyTorch's", "×", 5, 8, _step),
@@ -136,6 +161,9 @@ ROWS = (
     Row("peak memory of a training step, of eager's", "", 1 / 4, 1 / 8, _memory, at_least=False),
     Row("two threads against one, Multi-Order block", "×", 1.7, 1.9, _threads(BLOCK, BOTH)),
     Row("two threads against one, training step", "×", 1.7, 1.9, _threads(NETWORK, STEP)),
+    Row("streaming: a frame of 16 ms, p50", "ms", 1, 0.5, _frame("p50"), at_least=False),
+    Row("streaming: a frame of 16 ms, p99", "ms", 2, 0.8, _frame("p99"), at_least=False),
+    Row("streaming: against ONNX Runtime's one-frame graph", "×", 2, 4, _frame_against_onnxruntime),
     Row("1 s to 300 s, B 1 to 32: cost spread, Multi-Order block", "%", 15, 5, _scaling(BLOCK, BOTH), at_least=False),
     Row("1 s to 300 s, B 1 to 32: cost spread, inference", "%", 15, 5, _scaling(NETWORK, "forward"), at_least=False),
     Row("1 s to 300 s, B 1 to 32: cost spread, training step", "%", 15, 5, _scaling(NETWORK, STEP), at_least=False),

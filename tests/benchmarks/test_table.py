@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import table
+from benchmarks import stream, table
 from benchmarks.harness import Record, Report, Settings
+from benchmarks.stream import Figure
 from benchmarks.table import ROWS, Measured, Row
 from lite_rtse_ext.bench import Quantiles
+from lite_rtse_ext.stream.timing import FrameTimes
 
 
 def row(value: float, at_least: bool = True) -> Row:
@@ -73,6 +75,28 @@ def test_every_figure_has_its_row() -> None:
     assert {(e.floor, e.aim) for e in ROWS if "FMA peak" in e.what} == {(60, 75), (45, 60)}
     assert {(e.floor, e.aim) for e in ROWS if "threads" in e.what} == {(1.7, 1.9)}
     assert {(e.floor, e.aim) for e in ROWS if "spread" in e.what} == {(15, 5)}
+    assert {(e.floor, e.aim) for e in ROWS if e.what.startswith("streaming")} == {(1, 0.5), (2, 0.8), (2, 4)}
+
+
+def test_streaming_rows_share_a_measurement(
+    answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def figure(p50: float, relative: float) -> Figure:
+        return Figure(FrameTimes(1, 100, p50, p50, 2 * p50, 3 * p50, 4 * p50), relative, 0.0, [])
+
+    calls = []
+
+    def figures(rounds: int) -> dict[str, Figure]:
+        calls.append(rounds)
+        return {stream.ENGINE: figure(0.25, 1.0), stream.ONNX_RUNTIME: figure(1.0, 4.5)}
+
+    monkeypatch.setattr(stream, "figures", figures)
+    table._stream_figures.cache_clear()
+    rows = [entry for entry in ROWS if entry.what.startswith("streaming")]
+    assert [entry.measure(answer, settings).value for entry in rows] == [0.25, 0.5, 4.5]
+    assert "ONNX Runtime, one frame 1.000" in rows[0].measure(answer, settings).detail
+    assert calls == [settings.rounds]
+    table._stream_figures.cache_clear()
 
 
 @pytest.mark.parametrize("measure", [table._share("backward"), table._threads("mask_residual", table.BOTH)])
