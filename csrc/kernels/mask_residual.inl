@@ -109,29 +109,55 @@ class PartRows {
   }
 
  private:
-  // `count` numbers of each bin, which stand side by side; N is count where it is known when compiled.
+  // `count` numbers of each bin, which stand side by side; N is count where it is known when compiled. Those move in
+  // square tiles, each transposed in registers.
   template <int N>
   void read_lines(int64_t b, int64_t t, int64_t count) {
+    constexpr int64_t L = kLanes<T>;
     T converted[2 * kFrames];
-    for (int64_t f = 0; f < bins_; ++f) {
-      const int64_t at = offset(b, t, 0) + f * s_.bin_stride;
-      const T* line = stored_as<T>(dtype_) ? static_cast<const T*>(s_.data) + at : converted;
-      if (!stored_as<T>(dtype_)) read_elements(s_.data, dtype_, at, converted, count);
-      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) rows_[k * bins_ + f] = line[k];
+    int64_t f = 0;
+    if (N > 0 && stored_as<T>(dtype_))
+      for (; f + L <= bins_; f += L)
+        for (int64_t k = 0; k < N; k += L) {
+          Vec<T> v[L];
+#pragma GCC unroll 16
+          for (int64_t l = 0; l < L; ++l) v[l] = load_unaligned(line(b, t, f + l) + k);
+          transpose<T>(v);
+#pragma GCC unroll 16
+          for (int64_t l = 0; l < L; ++l) store_unaligned(rows_ + (k + l) * bins_ + f, v[l]);
+        }
+    for (; f < bins_; ++f) {
+      const T* from = stored_as<T>(dtype_) ? line(b, t, f) : converted;
+      if (!stored_as<T>(dtype_)) read_elements(s_.data, dtype_, offset(b, t, 0) + f * s_.bin_stride, converted, count);
+      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) rows_[k * bins_ + f] = from[k];
     }
   }
   template <int N>
   void write_lines(int64_t b, int64_t t, int64_t count) const {
-    void* data = const_cast<void*>(s_.data);
+    constexpr int64_t L = kLanes<T>;
     T converted[2 * kFrames];
-    for (int64_t f = 0; f < bins_; ++f) {
-      const int64_t at = offset(b, t, 0) + f * s_.bin_stride;
-      T* line = stored_as<T>(dtype_) ? static_cast<T*>(data) + at : converted;
-      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) line[k] = rows_[k * bins_ + f];
-      if (!stored_as<T>(dtype_)) write_elements(data, dtype_, at, converted, count);
+    int64_t f = 0;
+    if (N > 0 && stored_as<T>(dtype_))
+      for (; f + L <= bins_; f += L)
+        for (int64_t k = 0; k < N; k += L) {
+          Vec<T> v[L];
+#pragma GCC unroll 16
+          for (int64_t l = 0; l < L; ++l) v[l] = load_unaligned(rows_ + (k + l) * bins_ + f);
+          transpose<T>(v);
+#pragma GCC unroll 16
+          for (int64_t l = 0; l < L; ++l) store_unaligned(line(b, t, f + l) + k, v[l]);
+        }
+    for (; f < bins_; ++f) {
+      T* to = stored_as<T>(dtype_) ? line(b, t, f) : converted;
+      for (int64_t k = 0; k < (N > 0 ? N : count); ++k) to[k] = rows_[k * bins_ + f];
+      if (!stored_as<T>(dtype_))
+        write_elements(const_cast<void*>(s_.data), dtype_, offset(b, t, 0) + f * s_.bin_stride, converted, count);
     }
   }
 
+  T* line(int64_t b, int64_t t, int64_t f) const {
+    return static_cast<T*>(const_cast<void*>(s_.data)) + offset(b, t, 0) + f * s_.bin_stride;
+  }
   bool side_by_side() const { return s_.part_stride == 1 && s_.frame_stride == 2; }
   int64_t offset(int64_t b, int64_t t, int64_t part) const {
     return b * s_.batch_stride + t * s_.frame_stride + part * s_.part_stride;
@@ -267,11 +293,14 @@ class MaskResidualBackwardJob final : public Job {
       dy.read(s.utterance, t, n);
       for (int64_t r = 0; r < n; ++r) {
         in.read(s.utterance, t + r);
+        const int64_t at = (s.utterance * f_.frames + t + r) * f_.bins;
+        T* to[4];
+        for (int i = 0; i < 4; ++i) to[i] = stored_as<T>(f_.dtype) ? static_cast<T*>(features[i]) + at : row[i];
         mask_residual_backward_bins<T>(in, f_.bins,
                                        {x.row(r, 0), x.row(r, 1), dy.row(r, 0), dy.row(r, 1), dx.row(r, 0),
-                                        dx.row(r, 1), row[0], row[1], row[2], row[3]});
-        for (int i = 0; i < 4; ++i)
-          write_elements(features[i], f_.dtype, (s.utterance * f_.frames + t + r) * f_.bins, row[i], f_.bins);
+                                        dx.row(r, 1), to[0], to[1], to[2], to[3]});
+        for (int i = 0; i < 4 && !stored_as<T>(f_.dtype); ++i)
+          write_elements(features[i], f_.dtype, at, row[i], f_.bins);
       }
       dx.write(s.utterance, t, n);
     }
