@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -128,11 +129,22 @@ def _nothing() -> None:
     return None
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads, and afterwards as many as before; whatever there are for None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One implementation of one pass: ``step(prepare())`` gives the tensors to compare; ``step`` alone is timed.
 
-    ``threads``: what ``torch.set_num_threads`` is set to before each step; left as it is if None.
+    ``threads``: CPU threads for a step; those that there are if None.
     """
 
     name: str
@@ -142,9 +154,8 @@ class Candidate:
 
     def run(self) -> list[Tensor]:
         """The step once, untimed."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        return self.step(self.prepare())
+        with _threads(self.threads):
+            return self.step(self.prepare())
 
 
 def candidate(name: str, module: Callable[..., Tensor], case: Case, what: str) -> Candidate:
@@ -271,7 +282,6 @@ def measure(
     names = [candidate.name for candidate in candidates]
     if len(set(names)) != len(names) or rounds < 1:
         raise ValueError(f"candidates must have different names and rounds be at least 1, but are {names} and {rounds}")
-    threads = torch.get_num_threads()
     for candidate in candidates:
         for _ in range(warm_up):
             candidate.run()
@@ -283,14 +293,12 @@ def measure(
         if gauge:
             result.gauge.append(gauge())
         for candidate in candidates if number % 2 == 0 else reversed(candidates):
-            result.seconds[candidate.name].append(_seconds(candidate, clock, torch.device(device)))
-    torch.set_num_threads(threads)
+            with _threads(candidate.threads):
+                result.seconds[candidate.name].append(_seconds(candidate, clock, torch.device(device)))
     return result
 
 
 def _seconds(candidate: Candidate, clock: Callable[[], float], device: torch.device) -> float:
-    if candidate.threads is not None:
-        torch.set_num_threads(candidate.threads)
     state = candidate.prepare()
     if device.type == "cuda":
         return _gpu_seconds(candidate, state, device)

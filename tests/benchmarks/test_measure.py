@@ -96,6 +96,9 @@ def test_each_candidate_has_its_threads_and_the_count_is_restored() -> None:
     measure([Candidate("one", step, threads=1), Candidate("two", step, threads=2)], rounds=1, warm_up=1)
     assert seen == [1, 2, 1, 2]
     assert torch.get_num_threads() == before
+    Candidate("one", step, threads=before + 1).run()
+    assert seen.pop() == before + 1
+    assert torch.get_num_threads() == before
 
 
 def test_same_names_are_refused() -> None:
