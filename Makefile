@@ -20,7 +20,8 @@ STAMP := $(VENV)/.installed
 CSRC := $(wildcard csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp)
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
-CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu) $(wildcard tests/native/*.cpp tests/native/*.h)
+CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu) $(wildcard tests/native/*.cpp tests/native/*.h) \
+    $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test native cuda lint format wheel clean
@@ -50,8 +51,9 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the test suite
 	$(BIN)/python -m pytest
 
-native: ## the kernels as a plain program: optimised, under sanitizers, and as NEON code under qemu
+native: ## the kernels and the engine as plain programs: optimised, under sanitizers, and as NEON code under qemu
 	$(MAKE) -C tests/native test
+	$(MAKE) -C tests/stream/native test
 
 # Apart from the build for the CPU: in build/cuda, and tested from a copy, which finds this build and no other.
 cuda: $(CUDA_VENV)/.installed ## the operators with CUDA kernels: built (nvcc), tested; the GPU's tests run where there is one
@@ -87,3 +89,5 @@ wheel: build ## dist/*.whl, for any Python >= 3.10 and torch >= 2.10
 clean: ## what was built
 	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out
 	$(MAKE) -C tests/native clean
+	$(MAKE) -C tests/stream/native clean
+	$(MAKE) -C tests/stream/fuzz clean

@@ -26,14 +26,13 @@ from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.bench import environment
 from lite_rtse_ext.export import OneFrame, export_onnx
 from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
-from lite_rtse_ext.stream.timing import FRAME_MS, FrameTimes, histogram, speech_like, steps, time_frames
+from lite_rtse_ext.stream.timing import FRAME_MS, SKIPPED, FrameTimes, histogram, speech_like, steps, time_frames
 
 ENGINE = "engine, float32"
 ONNX_RUNTIME = "ONNX Runtime, one frame"
 
 LIMITS = {"int16": 1e-3}
 LIMIT = 1e-5
-SKIPPED = 20  # frames at the beginning of a stretch, in which the caches fill
 
 Floats = NDArray[np.float32]
 Graph = Callable[[Floats, list[Floats]], tuple[Floats, list[Floats]]]

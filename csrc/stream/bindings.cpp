@@ -1,5 +1,5 @@
 // The Python module lite_rtse_ext._stream: networks and streams on numpy arrays, without torch. The public classes are
-// in lite_rtse_ext/stream.py, which checks what users give; what is checked here keeps memory safe.
+// in lite_rtse_ext/stream, which checks what users give; what is checked here keeps memory safe.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -1,37 +1,21 @@
-"""From an audio file to an audio file: same format, sample rate, channels and length, to the sample."""
+"""From a noisy audio file to an enhanced one through PyTorch, on any device."""
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import AudioError, read_blocks, read_format, split, writer
+from lite_rtse_ext.audio.convert import Blocks, Enhanced, file_to_file
+from lite_rtse_ext.audio.io import AudioFormat, read_blocks, read_format, split
 from lite_rtse_ext.audio.resample import resample_blocks
 from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.reference import LiteRTSE
-
-
-@dataclass(frozen=True)
-class Enhanced:
-    """What :func:`enhance_file` did: seconds of audio in the file, and seconds it took, reading and writing
-    included."""
-
-    audio_seconds: float
-    elapsed_seconds: float
-
-    @property
-    def real_time_factor(self) -> float:
-        """Time it took over length of the audio (RTF): below 1 is faster than real time."""
-        return self.elapsed_seconds / self.audio_seconds
 
 
 def enhance_file(
@@ -65,28 +49,17 @@ def enhance_file(
         AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or the network's
             result is not finite.
     """
-    source, target = Path(source), Path(target)
-    began = time.perf_counter()
-    source_format = read_format(source)
-    target_format = source_format.renamed(target, source)
-    if target.exists():
-        if target.samefile(source):
-            raise AudioError(f"{target}: is the input itself, which is never overwritten")
-        if not overwrite:
-            raise FileExistsError(errno.EEXIST, "exists already", str(target))
-    rate, channels = source_format.sample_rate, source_format.channels
-    with writer(target, target_format) as file:  # before the work: here it shows whether it can be written at all
+
+    def enhanced(source: Path, audio_format: AudioFormat) -> Blocks:
+        channels = audio_format.channels
         noisy, frames = _read_at_16k(source)
         report = (lambda samples: progress(samples / SAMPLE_RATE_HZ / channels)) if progress else None
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
-            try:
-                noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
-            except FloatingPointError as error:
-                raise AudioError(f"{source}: {error}") from error
-        for block in resample_blocks(split(noisy), SAMPLE_RATE_HZ, rate, frames):
-            file.write(block)
-    return Enhanced(frames / rate, time.perf_counter() - began)
+            noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
+        yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, audio_format.sample_rate, frames)
+
+    return file_to_file(source, target, overwrite, enhanced)
 
 
 def _read_at_16k(path: Path) -> tuple[NDArray[np.float32], int]:

@@ -37,6 +37,13 @@ CONTAINERS = {
 }
 """The containers that are read and written, by file name suffix."""
 
+_MOST_BYTES = {"WAV": 2**32 - 2**20, "WAVEX": 2**32 - 2**20, "AIFF": 2**32 - 2**20}
+"""Containers whose headers count bytes in 32 bits; a MiB is left for what is not samples."""
+
+SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
+"""Bytes a sample, of the types that have a size."""
+
 _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF"})
 
 
@@ -84,6 +91,19 @@ class AudioFormat:
             candidates.insert(1, "PCM_24")
         subtype = next(name for name in candidates if sf.check_format(container, name))
         return AudioFormat(self.sample_rate, self.channels, container, subtype, "FILE", self.frames, self.tags)
+
+    def check_size(self, path: Path, frames: int) -> None:
+        """Whether a file of this format can be so long: WAV and AIFF end at 4 GiB.
+
+        Raises:
+            AudioError: it can't, and what can.
+        """
+        size = frames * self.channels * SAMPLE_BYTES.get(self.subtype, 0)
+        if size > _MOST_BYTES.get(self.container, size):
+            raise AudioError(
+                f"{path}: {size / 2**30:.1f} GiB of samples are more than {self.container} can hold (4 GiB): "
+                "name it .w64, .rf64, .caf or .flac"
+            )
 
 
 def read_format(path: str | os.PathLike[str]) -> AudioFormat:

@@ -24,13 +24,14 @@ def main() -> None:
     """Lite-RTSE speech enhancement on fused operators.
 
     \b
-    lite-rtse enhance noisy.wav clean.wav --checkpoint model.safetensors
+    lite-rtse enhance noisy.wav clean.wav
     lite-rtse prepare debian --out debian
     lite-rtse train debian --data debian/manifest.json --out run
     lite-rtse evaluate run --data debian/manifest.json
-    lite-rtse live --checkpoint model.safetensors
-    lite-rtse export model.onnx --checkpoint model.safetensors
+    lite-rtse live
+    lite-rtse export model.onnx
     lite-rtse bench
+    lite-rtse bench stream
     lite-rtse info
     """
     if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import click
 
+from lite_rtse_ext.cli.bench_stream import stream
 from lite_rtse_ext.cli.errors import one_line
 
 
-@click.command()
+@click.group(invoke_without_command=True, options_metavar="[OPTIONS]", subcommand_metavar="[stream]")
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Utterances at a time.")
 @click.option("--frames", type=click.IntRange(min=1), default=250, show_default=True, help="Frames of 16 ms each.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Times each side is timed.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results to this file.")
-def bench(batch: int, frames: int, threads: int, rounds: int, json_path: Path | None) -> None:
-    """Time the fused operators and the network against plain PyTorch, float32 on the CPU.
+@click.pass_context
+def bench(context: click.Context, batch: int, frames: int, threads: int, rounds: int, json_path: Path | None) -> None:
+    """Time the fused operators and the network against plain PyTorch, float32 on the CPU; or, `bench stream`, the
+    streaming engine.
 
     Both sides are first shown to compute the same, then timed in turns. The columns are the median of each side, the
     median of the rounds' ratios and their 20th to 80th percentile; "diff" is the relative difference of the results
@@ -27,7 +30,10 @@ def bench(batch: int, frames: int, threads: int, rounds: int, json_path: Path | 
     \b
     lite-rtse bench
     lite-rtse bench --threads 2 --rounds 3 --json bench.json
+    lite-rtse bench stream
     """
+    if context.invoked_subcommand:
+        return
     with one_line():
         import torch
 
@@ -51,3 +57,6 @@ def bench(batch: int, frames: int, threads: int, rounds: int, json_path: Path | 
         if json_path:
             data = harness.as_json(where, batch, frames, rounds, timings)
             json_path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+bench.add_command(stream)

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from lite_rtse_ext.cli.errors import describe, one_line
+from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.cli.jobs import Job, JobError, plan, split_existing
-
-if TYPE_CHECKING:
-    from lite_rtse_ext.audio import Enhanced
-    from lite_rtse_ext.model import LiteRTSE
-
-CLEAR_LINE = "\033[1G\033[K"  # click takes it out again where stderr is no terminal
-TICKS_PER_SECOND = 100  # the progress bar counts whole numbers
+from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, raw_format, run_pipe
+from lite_rtse_ext.cli.run import Enhance, run_jobs
+from lite_rtse_ext.cli.weights import checkpoint_option, chosen, network
 
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    envvar="LITE_RTSE_CHECKPOINT",
-    show_envvar=True,
-    help="Trained parameters, safetensors or PyTorch. Needed: none come with this version.",
-)
+@checkpoint_option
 @click.option("--force", is_flag=True, help="Replace outputs that exist already. Inputs are never replaced.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist already, e.g. to resume a run.")
+@click.option(
+    "--attenuation-limit", metavar="DB", type=click.FloatRange(min=0), help="The most by which noise is turned down."
+)
+@click.option("--wet", metavar="SHARE", type=click.FloatRange(0, 1), help="Share of the enhanced signal, 0 to 1.")
+@click.option("--raw", type=click.Choice(RAW_TYPES), help="What goes through - has no header: little-endian samples.")
+@click.option("--rate", metavar="HZ", type=int, help="Sample rate of raw input.")
+@click.option("--channels", metavar="N", type=int, help="Channels of raw input; by default 1.")
 @click.option("--device", metavar="NAME", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default what PyTorch picks.")
+@click.option("--threads", type=click.IntRange(min=1), help="Files at a time; by default as many as there are cores.")
 def enhance(
     source: Path,
     target: Path,
     checkpoint: Path | None,
     force: bool,
     skip_existing: bool,
+    attenuation_limit: float | None,
+    wet: float | None,
+    raw: str | None,
+    rate: int | None,
+    channels: int | None,
     device: str,
     threads: int | None,
 ) -> None:
@@ -50,31 +50,44 @@ def enhance(
     sub-folders included, into the same places below OUT. Every output has the sample rate, channels and length of its
     input, and its format too unless OUT has another suffix.
 
-    Every channel is enhanced by itself, at 16 kHz: what a file holds above 8 kHz is not in the output. Files may be
-    hours long: the work is done in segments of 16 seconds, and each minute of a channel adds about 9 MB of memory.
+    Every channel is enhanced by itself, at 16 kHz: what a file holds above 8 kHz is not in the output. Files may be of
+    any length, none is ever in memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB.
 
     A file of a folder that fails is reported, the others go on, and the exit code is 1. An output appears under its
     name only once it is complete, so an interrupted run is resumed with --skip-existing.
 
+    As IN or OUT, - is standard input or output: WAV, or with --raw bare samples. What can be known of the enhanced
+    signal is written before more input is waited for, 32 ms after it went in.
+
     The real-time factor (RTF) is the time taken over the length of the audio: 0.1 is ten times faster than real time.
 
     \b
-    lite-rtse enhance noisy.wav clean.wav --checkpoint model.safetensors
-    lite-rtse enhance recordings/ cleaned/ --checkpoint model.safetensors --skip-existing
+    lite-rtse enhance noisy.wav clean.wav
+    lite-rtse enhance recordings/ cleaned/ --skip-existing
+    ffmpeg -i talk.mkv -f wav - | lite-rtse enhance - - | ffmpeg -i - clean.opus
     """
+    options = {"attenuation_limit_db": attenuation_limit, "wet": 1.0 if wet is None else wet}
     with one_line():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")
+        if device != "cpu":
+            _check_device(device)
+            if (attenuation_limit, wet) != (None, None):
+                raise JobError("--attenuation-limit and --wet need --device cpu")
+        raw_samples = raw_format(source, target, raw, rate, channels)
+        if is_pipe(source) or is_pipe(target):
+            if skip_existing or device != "cpu":
+                raise JobError("-: goes with neither --skip-existing nor --device")
+            run_pipe(lambda: network(checkpoint), source, target, raw_samples, force, options)
+            return
         jobs, skipped = _settle(source, target, force, skip_existing)
         if skipped:
             click.echo(f"{skipped} skipped, as the output exists")
         if not jobs:
             return
-        model = _load(checkpoint, device, threads)
-        done = _run(model, jobs, force)
-    if done:
-        click.echo(_summary(done))
-    if len(done) < len(jobs):
+        by = _by_engine(checkpoint, force, options) if device == "cpu" else _by_torch(checkpoint, force, device)
+        failed = run_jobs(by, jobs, threads if device == "cpu" else 1)
+    if failed:
         raise click.exceptions.Exit(1)
 
 
@@ -92,80 +105,31 @@ def _settle(source: Path, target: Path, force: bool, skip_existing: bool) -> tup
     raise JobError(f"{existing[0].target}{many} already; --force replaces outputs, --skip-existing leaves them")
 
 
-def _load(checkpoint: Path | None, device: str, threads: int | None) -> LiteRTSE:
-    if checkpoint is None:
-        raise JobError("no trained parameters come with this version: give --checkpoint PATH")
-    import torch
+def _by_engine(checkpoint: Path | None, force: bool, options: dict[str, Any]) -> Enhance:
+    from lite_rtse_ext.audio.streaming import stream_file
 
-    from lite_rtse_ext import _native
+    weights = network(checkpoint)
+    return lambda job, progress: stream_file(
+        weights, job.source, job.target, overwrite=force, progress=progress, **options
+    )
+
+
+def _by_torch(checkpoint: Path | None, force: bool, device: str) -> Enhance:
+    from lite_rtse_ext.audio import enhance_file
     from lite_rtse_ext.model import LiteRTSE
 
-    _native.require()
-    if threads:
-        torch.set_num_threads(threads)
-    _check_device(device)
-    return LiteRTSE.from_checkpoint(checkpoint).to(device).eval()
+    model = LiteRTSE.from_checkpoint(chosen(checkpoint)).to(device).eval()
+    return lambda job, progress: enhance_file(model, job.source, job.target, overwrite=force, progress=progress)
 
 
 def _check_device(name: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise JobError(f"--device {name}: must be cpu, cuda or cuda:N")
     import torch
 
     from lite_rtse_ext import _native
 
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise JobError(f"--device {name}: must be cpu, cuda or cuda:N")
-    if name == "cpu":
-        return
     if not _native.has_cuda():
         raise JobError(f"--device {name}: this build of lite-rtse-ext has no CUDA kernels")
     if not torch.cuda.is_available():
         raise JobError(f"--device {name}: PyTorch finds no usable CUDA GPU on this machine")
-
-
-def _run(model: LiteRTSE, jobs: list[Job], force: bool) -> list[Enhanced]:
-    """Does the jobs; those that fail are reported and missing in the result."""
-    from lite_rtse_ext.audio import AudioError, enhance_file
-
-    done = []
-    length = sum(_header_ticks(job.source) for job in jobs)
-    with click.progressbar(length=length, label="enhancing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        seconds = 0.0
-
-        def advance(more: float) -> None:
-            nonlocal seconds
-            seconds += more
-            bar.update(round(seconds * TICKS_PER_SECOND) - bar.pos)
-
-        for job in jobs:
-            try:
-                _make_folder(job.target.parent)
-                done.append(enhance_file(model, job.source, job.target, overwrite=force, progress=advance))
-            except (OSError, ValueError, RuntimeError, MemoryError) as error:
-                named = isinstance(error, (AudioError, OSError))  # their messages begin with the path they are about
-                message = describe(error) if named else f"{job.source}: {describe(error)}"
-                click.echo(f"{CLEAR_LINE}Error: {message}", err=True)
-    return done
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path)) from error
-
-
-def _header_ticks(path: Path) -> int:
-    """Length of a file for the progress bar; 0 if it can't be told, which is reported when the file's turn comes."""
-    from lite_rtse_ext.audio import read_format
-
-    try:
-        return round(read_format(path).seconds * TICKS_PER_SECOND)
-    except (OSError, ValueError):
-        return 0
-
-
-def _summary(done: list[Enhanced]) -> str:
-    audio = sum(each.audio_seconds for each in done)
-    elapsed = sum(each.elapsed_seconds for each in done)
-    files = "1 file" if len(done) == 1 else f"{len(done)} files"
-    return f"{files}, {audio:.1f} s of audio in {elapsed:.1f} s, RTF {elapsed / audio:.3f}"

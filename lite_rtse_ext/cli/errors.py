@@ -25,6 +25,8 @@ def one_line() -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:  # nobody reads on: click ends the command without a word, as is the custom
+        raise
     except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
         raise click.ClickException(describe(error)) from error
 

@@ -8,22 +8,16 @@ from pathlib import Path
 import click
 
 from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.weights import checkpoint_option, chosen
 
 LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
 
 
 @click.command()
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    envvar="LITE_RTSE_CHECKPOINT",
-    show_envvar=True,
-    required=True,
-    help="Trained parameters, safetensors or PyTorch.",
-)
+@checkpoint_option
 @click.option("--force", is_flag=True, help="Replace OUT if it exists already.")
-def export(target: Path, checkpoint: Path, force: bool) -> None:
+def export(target: Path, checkpoint: Path | None, force: bool) -> None:
     """Write the network as an ONNX graph of one frame, for other runtimes.
 
     The graph goes from a frame's spectrum (1, 257, 2) to the enhanced one. What the network remembers from frame to
@@ -33,7 +27,7 @@ def export(target: Path, checkpoint: Path, force: bool) -> None:
     The file is then run in ONNX Runtime and compared with this package's engine, frame by frame.
 
     \b
-    lite-rtse export model.onnx --checkpoint model.safetensors
+    lite-rtse export model.onnx
     """
     with one_line():
         if target.exists() and not force:
@@ -42,7 +36,7 @@ def export(target: Path, checkpoint: Path, force: bool) -> None:
         from lite_rtse_ext.export import check_onnx, export_onnx
         from lite_rtse_ext.model import LiteRTSE
 
-        model = LiteRTSE.from_checkpoint(checkpoint).eval()
+        model = LiteRTSE.from_checkpoint(chosen(checkpoint)).eval()
         export_onnx(model, target)
         difference = check_onnx(target, model)
         if not difference <= LIMIT:

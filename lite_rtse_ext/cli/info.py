@@ -26,6 +26,7 @@ def _facts() -> list[tuple[str, str]]:
     from lite_rtse_ext import __version__, _native, ops
 
     native = ops.available()
+    capabilities = _native.cuda_architectures()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no usable GPU"
     return [
         ("lite-rtse-ext", __version__),
@@ -34,7 +35,7 @@ def _facts() -> list[tuple[str, str]]:
         ("native library", str(_native.path()) if native else "not built"),
         ("instruction set", ops.isa() if native else "none"),
         ("available", ", ".join(ops.isas()) if native else "none"),
-        ("CUDA kernels", "compiled in" if native and ops.has_cuda() else "not compiled in"),
+        ("CUDA kernels", f"for compute capability {', '.join(capabilities)}" if capabilities else "not compiled in"),
         ("CUDA in PyTorch", f"{torch.version.cuda or 'none'}, {gpu}"),
         ("threads", str(torch.get_num_threads())),
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.weights import checkpoint_option, network
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream.live import Counts
@@ -21,13 +22,7 @@ def _device(text: str | None) -> int | str | None:
 
 
 @click.command()
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    envvar="LITE_RTSE_CHECKPOINT",
-    show_envvar=True,
-    help="Trained parameters, safetensors.",
-)
+@checkpoint_option
 @click.option("--input", "source", metavar="DEVICE", help="Microphone: a number, or a part of its name.")
 @click.option("--output", "target", metavar="DEVICE", help="Loudspeaker, or a virtual cable into a call.")
 @click.option("--rate", type=int, default=16_000, show_default=True, help="Hz; others than 16000 add to the latency.")
@@ -51,7 +46,7 @@ def live(
 
     \b
     lite-rtse live --devices
-    lite-rtse live --checkpoint model.safetensors --input 1 --output "virtual cable"
+    lite-rtse live --input 1 --output "virtual cable"
     """
     with one_line():
         require_packages("live sound", "live", ("sounddevice",))
@@ -60,13 +55,11 @@ def live(
         if devices:
             click.echo(sounddevice.query_devices())
             return
-        if checkpoint is None:
-            raise ValueError("no trained parameters come with this version: give --checkpoint PATH")
         from lite_rtse_ext.stream import Streamer
         from lite_rtse_ext.stream.live import LiveCallback
 
-        streamer = Streamer.from_pretrained(
-            checkpoint,
+        streamer = Streamer(
+            network(checkpoint),
             sample_rate=rate,
             compensate_delay=False,
             attenuation_limit_db=attenuation_limit,

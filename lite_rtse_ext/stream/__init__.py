@@ -12,6 +12,7 @@
 What comes out is what :meth:`lite_rtse_ext.LiteRTSE.enhance` makes of the whole signal, however it is cut.
 """
 
+from lite_rtse_ext.stream.blocks import enhance_blocks
 from lite_rtse_ext.stream.network import HOP_SAMPLES, LATENCY_SAMPLES, SAMPLE_RATE_HZ, Network, isa, isas
 from lite_rtse_ext.stream.streamer import Faults, Streamer, process_batch
 
@@ -22,6 +23,7 @@ __all__ = [
     "Faults",
     "Network",
     "Streamer",
+    "enhance_blocks",
     "isa",
     "isas",
     "process_batch",

@@ -12,6 +12,8 @@ import safetensors
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from lite_rtse_ext.pretrained import pretrained_path
+
 try:
     from lite_rtse_ext import _stream
 except ImportError as error:
@@ -67,15 +69,17 @@ class Network:
         self.precision: Precision = precision
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str], precision: Precision = "float32") -> Self:
-        """Read a safetensors file, such as :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` writes.
+    def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:
+        """Read a safetensors file, such as :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` writes; by default the one
+        that comes with the package.
 
         Raises:
             OSError: no such file, or it can't be read.
             ValueError: no safetensors file, a damaged one, or one of another network; the message says which.
         """
+        path = pretrained_path() if path is None else Path(path)
         try:
-            return cls(_read_safetensors(Path(path)), precision)
+            return cls(_read_safetensors(path), precision)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 

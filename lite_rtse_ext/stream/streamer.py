@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -81,13 +83,17 @@ class Streamer:
         self._stream = _stream.Stream(network._network, live=not compensate_delay)
         self._rates = None if sample_rate == SAMPLE_RATE_HZ else RoundTrip(sample_rate, resampling)
         self._overflows = 0
+        self._idle = Lock()
         self._wet = 1.0
         self.attenuation_limit_db = attenuation_limit_db
         self.wet = wet
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str], *, precision: Precision = "float32", **options: Any) -> Self:
-        """Read the weights from a safetensors file; ``options`` are the constructor's.
+    def from_pretrained(
+        cls, path: str | os.PathLike[str] | None = None, *, precision: Precision = "float32", **options: Any
+    ) -> Self:
+        """Read the weights from a safetensors file, by default the one that comes with the package; ``options`` are the
+        constructor's.
 
         Raises:
             OSError: no such file, or it can't be read.
@@ -118,7 +124,9 @@ class Streamer:
             FloatingPointError: unless ``on_fault`` is "mute", a number overflowed. The block's output is lost.
             RuntimeError: another thread is using this streamer.
         """
-        return self._feed(self._checked(samples))
+        checked = self._checked(samples)
+        with self._exclusive():
+            return self._finite(self._given(self._stream.feed(self._at_16k(checked)), len(checked)))
 
     def flush(self) -> NDArray[np.float32]:
         """End the signal: give the rest, and be ready for a new one.
@@ -129,19 +137,29 @@ class Streamer:
         Raises:
             FloatingPointError, RuntimeError: as ``feed``.
         """
-        rates = self._rates
-        if rates is None:
-            return self._finite(self._stream.flush())
-        if self.compensate_delay:
-            last = np.concatenate([self._stream.feed(rates.rest()), self._stream.flush()])
-            samples = rates.back_rest(last)
-        else:
-            samples = self._feed(np.zeros(rates.latency, np.float32))
-        self.reset()
-        return self._finite(samples)
+        with self._exclusive():
+            rates = self._rates
+            if rates is None:
+                samples = self._stream.flush()
+            elif self.compensate_delay:
+                last = np.concatenate([self._stream.feed(rates.rest()), self._stream.flush()])
+                samples = rates.back_rest(last)
+            else:
+                silence = np.zeros(rates.latency, np.float32)
+                samples = rates.back_evenly(self._stream.feed(rates.there(silence)), len(silence))
+            self._reset()
+            return self._finite(samples)
 
     def reset(self) -> None:
-        """Forget the signal so far; settings and counted faults stay."""
+        """Forget the signal so far; settings and counted faults stay.
+
+        Raises:
+            RuntimeError: another thread is using this streamer.
+        """
+        with self._exclusive():
+            self._reset()
+
+    def _reset(self) -> None:
         self._stream.reset()
         if self._rates:
             self._rates.reset()
@@ -225,11 +243,24 @@ class Streamer:
 
     # --- how ------------------------------------------------------------------------------------------------------
 
-    def _feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """The engine refuses a second thread by itself; soxr, beside it, does not."""
+        if not self._idle.acquire(blocking=False):
+            raise RuntimeError("the streamer is in use by another thread, or listed twice")
+        try:
+            yield
+        finally:
+            self._idle.release()
+
+    def _at_16k(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return samples if self._rates is None else self._rates.there(samples)
+
+    def _given(self, enhanced: NDArray[np.float32], taken: int) -> NDArray[np.float32]:
+        """What is given for so many samples taken, of what the engine gave at 16 kHz."""
         if self._rates is None:
-            return self._finite(self._stream.feed(samples))
-        enhanced = self._finite(self._stream.feed(self._rates.there(samples)))
-        return self._rates.back(enhanced) if self.compensate_delay else self._rates.back_evenly(enhanced, len(samples))
+            return enhanced
+        return self._rates.back(enhanced) if self.compensate_delay else self._rates.back_evenly(enhanced, taken)
 
     def _checked(self, samples: ArrayLike) -> NDArray[np.float32]:
         array = np.asarray(samples)
@@ -245,10 +276,14 @@ class Streamer:
         return array
 
     def _finite(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        before, self._overflows = self._overflows, self._stream.faults()[1]
-        if self._overflows > before and self.on_fault == "raise":
+        if self._failed():
             raise FloatingPointError(_NOT_FINITE)
         return samples
+
+    def _failed(self) -> bool:
+        """Whether a number overflowed since this was asked last, in the network or in soxr, and that is an error."""
+        before, self._overflows = self._overflows, sum(self._stream.faults())
+        return self._overflows > before and self.on_fault == "raise"
 
 
 def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
@@ -258,23 +293,28 @@ def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) ->
     one waits for.
 
     Args:
-        streamers: of one network, at 16 kHz, each listed once; they may be anywhere in their signals.
+        streamers: of one network, each listed once; they may be anywhere in their signals, and of different rates.
         blocks: one ``(samples,)`` for each, of any length, as ``feed`` takes them.
 
     Raises:
-        TypeError, ValueError, FloatingPointError, RuntimeError: as ``feed``; a ValueError too where the networks
-            differ, a rate is not 16000, or there are not as many blocks as streamers. Where samples are refused, no
-            stream has changed.
+        TypeError, ValueError, RuntimeError: as ``feed``; a ValueError too where the networks differ, or there are not
+            as many blocks as streamers. No stream has changed then.
+        FloatingPointError: as ``feed``, where one of the streamers raises it. The output of all is lost then: for calls
+            that have nothing to do with each other, use ``on_fault="mute"``.
     """
     if len(streamers) != len(blocks):
         raise ValueError(f"blocks must be as many as streamers, {len(streamers)}, but are {len(blocks)}")
     for number, streamer in enumerate(streamers):
-        if streamer.sample_rate != SAMPLE_RATE_HZ:
-            raise ValueError(
-                f"streamers must be at {SAMPLE_RATE_HZ} Hz, but number {number} is at {streamer.sample_rate}"
-            )
         if streamer.network is not streamers[0].network:
             raise ValueError(f"streamers must share one network, but number {number} has another than number 0")
     checked = [streamer._checked(block) for streamer, block in zip(streamers, blocks, strict=True)]
-    results = _stream.feed([streamer._stream for streamer in streamers], checked)
-    return [streamer._finite(result) for streamer, result in zip(streamers, results, strict=True)]
+    with ExitStack() as stack:
+        for streamer in streamers:
+            stack.enter_context(streamer._exclusive())
+        inputs = [streamer._at_16k(block) for streamer, block in zip(streamers, checked, strict=True)]
+        enhanced = _stream.feed([streamer._stream for streamer in streamers], inputs)
+        given = [s._given(result, len(block)) for s, result, block in zip(streamers, enhanced, checked, strict=True)]
+        failed = [streamer._failed() for streamer in streamers]
+        if any(failed):
+            raise FloatingPointError(_NOT_FINITE)
+        return given

@@ -15,6 +15,9 @@ from lite_rtse_ext.stream.streamer import Streamer, process_batch
 FRAME_MS = 1e3 * HOP_SAMPLES / SAMPLE_RATE_HZ
 """16: a frame that takes longer comes too late."""
 
+SKIPPED = 20
+"""Frames at the beginning that are not counted: the caches fill in them."""
+
 _BARS = 24
 
 
@@ -49,10 +52,11 @@ class FrameTimes:
 
 
 def histogram(seconds: Sequence[float]) -> list[str]:
-    """What share of the frames took how long, as lines of text; the last line is all that is longer."""
+    """What share of the frames took how long, as lines of text; each begins a few per cent above the one before,
+    and the last is all that is longer."""
     ms = 1e3 * np.asarray(seconds)
     low, high = float(ms.min()), float(np.quantile(ms, 0.999))
-    edges = np.append(np.linspace(low, max(high, low * 1.01), _BARS), np.inf)
+    edges = np.append(np.geomspace(low, max(high, low * 1.01), _BARS), np.inf)
     counts, _ = np.histogram(ms, edges)
     widest = max(1, int(counts.max()))
     return [

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks import stream
-from benchmarks.stream import ENGINE, SKIPPED
+from benchmarks.stream import ENGINE
+from lite_rtse_ext.stream.timing import SKIPPED
 
 
 def test_figures_of_the_engine_and_of_every_peer_that_is_installed() -> None:

@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "lite_rtse_ext.cli"]
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("command", [[], ["enhance"], ["bench"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["enhance"], ["bench"], ["bench", "stream"], ["info"]])
 def test_help_shows_what_to_type(run: Run, command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -64,7 +64,7 @@ def test_info_names_what_a_bug_report_needs(run: Run) -> None:
     assert facts["instruction set"] == ops.isa()
     assert facts["available"] == ", ".join(ops.isas())
     assert facts["threads"] == str(torch.get_num_threads())
-    assert facts["CUDA kernels"] == ("compiled in" if ops.has_cuda() else "not compiled in")
+    assert facts["CUDA kernels"].startswith("for compute capability " if ops.has_cuda() else "not compiled in")
     assert Path(facts["native library"]).is_file()
 
 
@@ -131,3 +131,20 @@ def test_a_process_interrupted_leaves_no_part_of_a_file(
     finished = os.listdir(target)
     assert 0 < len(finished) < 40
     assert all(read_format(target / name).seconds == 20.0 for name in finished)
+
+
+def test_bench_stream_prints_quantiles_and_a_histogram(tmp_path: Path, run: Run) -> None:
+    result = run("bench", "stream", "--frames", 8, "--calls", 2, "--json", tmp_path / "stream.json")
+    assert result.exit_code == 0, result.output
+    data = json.loads((tmp_path / "stream.json").read_text())
+    assert (data["frames"], data["streams"], data["precision"], data["paced"]) == (8, 2, "float32", False)
+    assert 0 < data["p50"] <= data["p99"] <= data["p999"] <= data["max"]
+    shown = dict(line.split()[:2] for line in result.stdout.splitlines() if line.endswith(" ms"))
+    assert shown == {
+        name: f"{data[key]:.3f}" for name, key in {"p50": "p50", "p99": "p99", "p99.9": "p999", "max": "max"}.items()
+    }
+    assert f"RTF {data['real_time_factor']:11.4f}    calls a core: {data['calls_a_core']}" in result.stdout
+    assert sum(float(line.split()[-2]) for line in result.stdout.splitlines() if line.endswith("%")) == pytest.approx(
+        100, abs=0.5
+    )
+    assert_one_line(run("bench", "stream", "--json", tmp_path / "nowhere" / "x.json"), "nowhere", "No such file")

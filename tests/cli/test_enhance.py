@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from safetensors.torch import load_file
 
-from lite_rtse_ext import _native
+from lite_rtse_ext import _native, pretrained
 from lite_rtse_ext.audio import enhance_file, read, read_format
 from lite_rtse_ext.model import LiteRTSE
 
@@ -30,7 +31,8 @@ def test_a_file(tmp_path: Path, enhance: Run, checkpoint: Path) -> None:
     assert result.stderr == ""
     assert read_format(tmp_path / "out.wav") == read_format(source)
     enhance_file(LiteRTSE.from_checkpoint(checkpoint), source, tmp_path / "expected.wav")
-    np.testing.assert_array_equal(read(tmp_path / "out.wav")[0], read(tmp_path / "expected.wav")[0])
+    difference = read(tmp_path / "out.wav")[0] - read(tmp_path / "expected.wav")[0]
+    assert np.abs(difference).max() <= 2**-15  # 1 in the last of 16 bits
 
 
 def test_a_file_into_a_folder(tmp_path: Path, enhance: Run) -> None:
@@ -160,10 +162,11 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path, enhance: Run) -> None:
     assert_one_line(result, f"{locked / 'out.wav'}: can't be written")
 
 
-def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run) -> None:
+def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     source = sound(tmp_path / "in.wav")
     (tmp_path / "text.pt").write_text("Not a checkpoint.")
     torch.save({"state_dict": {"other.weight": torch.zeros(2)}}, tmp_path / "other.pt")
+    monkeypatch.setattr(pretrained, "_WEIGHTS", tmp_path / "none.safetensors")
     assert_one_line(run("enhance", source, tmp_path / "out.wav"), "give --checkpoint PATH")
     for name, words in [("missing.pt", "No such file"), ("text.pt", "not a checkpoint"), ("other.pt", "is missing")]:
         result = run("enhance", source, tmp_path / "out.wav", "--checkpoint", tmp_path / name)
@@ -196,12 +199,38 @@ def test_the_checkpoint_may_come_from_the_environment(
     assert run("enhance", sound(tmp_path / "in.wav"), tmp_path / "out.wav").exit_code == 0
 
 
-def test_threads_are_set_and_do_not_matter(tmp_path: Path, enhance: Run) -> None:
-    source = sound(tmp_path / "in.wav", 1.0)
-    for count in (1, 2):
-        assert enhance(source, tmp_path / f"{count}.wav", "--threads", count).exit_code == 0
-        assert torch.get_num_threads() == count
-    np.testing.assert_allclose(read(tmp_path / "1.wav")[0], read(tmp_path / "2.wav")[0], atol=2**-14)
+def test_files_at_a_time_do_not_matter(tmp_path: Path, enhance: Run) -> None:
+    for number in range(5):
+        sound(tmp_path / "in" / f"{number}.wav", 0.3 + 0.1 * number)
+    for count in (1, 3):
+        assert enhance(tmp_path / "in", tmp_path / str(count), "--threads", count).exit_code == 0
+    for number in range(5):
+        one, three = (tmp_path / count / f"{number}.wav" for count in ("1", "3"))
+        assert one.read_bytes() == three.read_bytes()
+
+
+def test_attenuation_limit_and_wet_mix_the_input_in(tmp_path: Path, enhance: Run) -> None:
+    source = sound(tmp_path / "in.wav", 0.5)
+    for name, options in {
+        "all": [],
+        "none": ["--wet", 0],
+        "half": ["--wet", 0.5],
+        "limited": ["--attenuation-limit", 20],
+    }.items():
+        assert enhance(source, tmp_path / f"{name}.wav", *options).exit_code == 0
+    noisy, *mixed = (read(tmp_path / f"{name}.wav")[0] for name in ("in", "all", "none", "half", "limited"))
+    enhanced, none, half, limited = mixed
+    for got, share in ((none, 0.0), (half, 0.5), (limited, 0.9)):
+        np.testing.assert_allclose(got, share * enhanced + (1 - share) * noisy, atol=2**-14)
+    assert "--wet" in enhance(source, tmp_path / "x.wav", "--wet", 1.1).stderr
+
+
+def test_pytorch_checkpoints_are_read_too(tmp_path: Path, run: Run, enhance: Run, checkpoint: Path) -> None:
+    source = sound(tmp_path / "in.wav")
+    torch.save({"model": load_file(checkpoint)}, tmp_path / "model.pt")
+    assert run("enhance", source, tmp_path / "pt.wav", "--checkpoint", tmp_path / "model.pt").exit_code == 0
+    assert enhance(source, tmp_path / "safetensors.wav").exit_code == 0
+    assert (tmp_path / "pt.wav").read_bytes() == (tmp_path / "safetensors.wav").read_bytes()
 
 
 def test_force_and_skip_existing_exclude_each_other(tmp_path: Path, enhance: Run) -> None:
@@ -215,7 +244,7 @@ def test_a_file_far_above_full_scale_does_not_stop_the_others(tmp_path: Path, en
         sound(source / name)
     sf.write(source / "loud.wav", np.full(4000, 3e38, np.float32), 16_000, subtype="FLOAT")
     result = enhance(source, target)
-    assert_one_line(result, "loud.wav: the network's result is not finite")
+    assert_one_line(result, "loud.wav: the network's result was not finite")
     assert (result.exit_code, names(target)) == (1, ["a.wav", "z.wav"])
 
 

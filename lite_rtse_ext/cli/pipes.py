@@ -1,0 +1,73 @@
+"""Standard input and output, which ``lite-rtse enhance`` calls ``-``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from lite_rtse_ext.cli.jobs import JobError
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.audio import AudioFormat
+    from lite_rtse_ext.audio.pipe import Source
+    from lite_rtse_ext.stream import Network
+
+RAW_TYPES = ("u8", "s16", "s24", "s32", "f32", "f64")  # of lite_rtse_ext.audio.pipe, which --help need not import
+_MOST_CHANNELS = 64
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it means standard input or output. A file of that name has to be given with its folder's."""
+    return str(path) == "-"
+
+
+def raw_format(
+    source: Path, target: Path, raw: str | None, rate: int | None, channels: int | None
+) -> AudioFormat | None:
+    """What ``--raw``, ``--rate`` and ``--channels`` say of samples without a header; None for WAV.
+
+    Raises:
+        JobError: they don't go together.
+    """
+    from lite_rtse_ext.audio.io import AudioFormat
+    from lite_rtse_ext.audio.pipe import RAW_SUBTYPES
+
+    needed = raw is not None and is_pipe(source)
+    if not needed and (rate, channels) != (None, None):
+        raise JobError("--rate and --channels are for raw input: IN must be -, with --raw")
+    if raw is None:
+        return None
+    if not (is_pipe(source) or is_pipe(target)):
+        raise JobError("--raw is for standard input and output: IN or OUT must be -")
+    if needed and not (rate is not None and 1000 <= rate <= 1_000_000):
+        raise JobError("raw input needs its sample rate: --rate HZ, 1000 to 1000000")
+    if channels is not None and not 1 <= channels <= _MOST_CHANNELS:
+        raise JobError(f"--channels must be 1 to {_MOST_CHANNELS}, but is {channels}")
+    return AudioFormat(rate or 0, channels or 1, "WAV", RAW_SUBTYPES[raw])
+
+
+def run_pipe(
+    network: Callable[[], Network],
+    source: Path,
+    target: Path,
+    raw: AudioFormat | None,
+    overwrite: bool,
+    options: dict[str, Any],
+) -> None:
+    """Enhances what comes in on ``-``, or goes out on it, and says so on stderr."""
+    from lite_rtse_ext.audio.streaming import stream_pipe
+
+    stdin, stdout = cast("Source", sys.stdin.buffer), sys.stdout.buffer
+    if is_pipe(source) and sys.stdin.isatty():
+        raise JobError("-: standard input is a terminal; pipe sound into it")
+    if is_pipe(target) and sys.stdout.isatty():
+        raise JobError("-: standard output is a terminal; pipe it into a program")
+    if source.is_dir():
+        raise JobError(f"{source}: a folder can't go into -")
+    incoming, outgoing = stdin if is_pipe(source) else source, stdout if is_pipe(target) else target
+    done = stream_pipe(network(), incoming, outgoing, raw=raw, overwrite=overwrite, **options)
+    click.echo(f"{done.audio_seconds:.1f} s of audio in {done.elapsed_seconds:.1f} s", err=True)
