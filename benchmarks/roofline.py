@@ -59,6 +59,17 @@ def add(to: Report, settings: Settings, name: str, what: str) -> None:
     compare(to, this, what, [entry("fused"), entry("eager")], expected, settings, gauge=gauge, extra=extra)
 
 
+def cascade(rounds: int) -> tuple[float, float]:
+    """The depthwise stages of the Multi-Order block's forward pass alone: share of the peak, and GFLOP/s.
+
+    Peak and stages in turns; medians over the rounds. What they compute is what the operator computes: they are its
+    forward pass with a clock around them, and without the gate chain behind.
+    """
+    pairs = [(gauge(), 1e9 * _native.cascade_gflops()) for _ in range(rounds)]
+    rates = Quantiles.of([rate for _, rate in pairs])
+    return Quantiles.of([rate / peak for peak, rate in pairs]).p50, 1e-9 * rates.p50
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer, print and save."""
     settings = replace(parse(__doc__ or "", arguments, devices=["cpu"]), threads=1)

@@ -89,17 +89,25 @@ def isas() -> list[str]:
     return _text(_library, "lite_rtse_runnable_isas").split(",")
 
 
-def _measure(function: str, seconds: float) -> float:
+def _measure(function: str, argument: float) -> float:
     require()
     assert _library is not None
     entry = getattr(_library, function)
     entry.restype, entry.argtypes = ctypes.c_double, [ctypes.c_double]
-    return float(entry(seconds))
+    return float(entry(argument))
 
 
 def fma_peak_gflops(seconds: float = 0.2) -> float:
     """float32 GFLOP/s (a multiply-add is two) that one thread reaches in registers: the best of `seconds` of trying."""
     return _measure("lite_rtse_fma_peak", seconds) * 1e-9
+
+
+def cascade_gflops(frames: int = 250) -> float:
+    """float32 GFLOP/s that one thread reaches in the depthwise stages alone of the Multi-Order block's forward pass, on
+    one utterance of so many frames, at the network's sizes."""
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, but is {frames}")
+    return _measure("lite_rtse_cascade_rate", frames) * 1e-9
 
 
 def copy_gbps(seconds: float = 0.5) -> float:

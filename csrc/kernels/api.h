@@ -117,6 +117,8 @@ struct Kernels {
   // float32 multiply-adds, in FLOP/s, that one thread reaches in registers alone: what the kernels are measured
   // against.
   double (*fma_peak)(double seconds);
+  // The same that it reaches in the depthwise stages of the Multi-Order block alone, over so many frames.
+  double (*cascade_rate)(int64_t frames);
 };
 
 // The best build this machine can run, or the one named by the environment variable LITE_RTSE_ISA.

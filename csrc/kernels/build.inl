@@ -22,7 +22,7 @@ namespace {
 #include "multi_order_conv.inl"
 #include "multi_order_conv_backward.inl"
 #include "mask_residual.inl"
-#include "fma_peak.inl"
+#include "rates.inl"
 // clang-format on
 
 template <template <class> class J, class Args>
@@ -53,6 +53,7 @@ const Kernels table = {
     forward<MaskResidualJob, MaskResidual>,
     backward<MaskResidualBackwardJob, MaskResidualBackward>,
     fma_peak,
+    cascade_rate,
 };
 
 }  // namespace LITE_RTSE_BUILD

@@ -42,7 +42,9 @@ class Cascade {
 
   // All stages of all blocks for the frames of `step`, of which stage s of a block of depth d is computed from frame
   // first - (d - s)(k - 1) on: what the frames from `first` on depend on.
-  void run(const LaneSources<T>& x, Range step, int64_t first) {
+  // around(stages) calls stages(), which takes one block through a chunk; a benchmark's holds a clock.
+  template <class Around>
+  void run(const LaneSources<T>& x, Range step, int64_t first, Around around) {
     const int64_t together = shares_rows() ? 1 : 2;  // two blocks make the better register tile of `in`
     std::vector<T*> h(together);
     for (int64_t b = 0; b < int64_t(stage_.size()); b += together) {
@@ -53,9 +55,13 @@ class Cascade {
           for (int64_t i = 0; i < count; ++i) h[i] = stage_[b + i][0].row(t);
           plan_.in.forward(plan_.w_in.data(), x[t - step.first], bins_, b, count, h.data());
         }
-        for (int64_t i = 0; i < count; ++i) convolve(b + i, chunk, first);
+        for (int64_t i = 0; i < count; ++i) around([&] { convolve(b + i, chunk, first); });
       }
     }
+  }
+
+  void run(const LaneSources<T>& x, Range step, int64_t first) {
+    run(x, step, first, [](const auto& stages) { stages(); });
   }
 
   const Ring<T>& ring(int64_t block, int64_t stage) const { return stage_[block][stage]; }
@@ -138,12 +144,11 @@ class MultiOrderConvJob final : public Job {
     const Segment s = segments_[task];
     Task k(*this, s);
     const int64_t begin = std::max<int64_t>(0, s.first - plan_.stages * plan_.look_back);
-    for (int64_t t = begin / kStep * kStep; t < s.last; t += kStep) k.step(Range{t, t + kStep}.clip(begin, s.last));
+    for (int64_t t = begin / kMultiOrderStep * kMultiOrderStep; t < s.last; t += kMultiOrderStep)
+      k.step(Range{t, t + kMultiOrderStep}.clip(begin, s.last));
   }
 
  private:
-  static constexpr int64_t kStep = 2 * kChunk;
-
   // Enough segments for every thread to have one, but none shorter than what recomputing look-back is worth. Each
   // frame's value is the same however it is cut.
   static int64_t segment_frames(const MultiOrderConv& a) {
@@ -165,8 +170,8 @@ class MultiOrderConvJob final : public Job {
 
     Task(const MultiOrderConvJob& j, Segment segment)
         : job(j), s(segment), y(j.a_.y, j.a_.dtype, j.a_.out_channels, j.a_.frames, j.a_.bins),
-          sources(Feature<T>(j.a_.x, j.a_.dtype, j.a_.in_channels, j.a_.frames, j.a_.bins), kStep),
-          cascade(j.plan_, j.a_.frames, j.a_.bins, kStep), chain(j.plan_), y_row(j.a_.out_channels),
+          sources(Feature<T>(j.a_.x, j.a_.dtype, j.a_.in_channels, j.a_.frames, j.a_.bins), kMultiOrderStep),
+          cascade(j.plan_, j.a_.frames, j.a_.bins, kMultiOrderStep), chain(j.plan_), y_row(j.a_.out_channels),
           y_tile(j.a_.out_channels), u(j.plan_.blocks.size()) {
       const auto layout = [&](Arena arena) {
         sources.layout(arena);

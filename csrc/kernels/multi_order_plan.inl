@@ -8,6 +8,7 @@
 
 constexpr int64_t kMultiOrderSegment =
     256;  // frames a gradient task; each recomputes (n - 1)(k - 1) = 24 on either side
+constexpr int64_t kMultiOrderStep = 2 * kChunk;  // frames that one block marches through before the next one does
 
 template <class T>
 struct MultiOrderPlan {

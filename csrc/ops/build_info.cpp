@@ -49,6 +49,11 @@ LITE_RTSE_EXPORT const char* lite_rtse_cuda_architectures() {
 // float32 FLOP/s of one thread in registers, with the instruction set in use.
 LITE_RTSE_EXPORT double lite_rtse_fma_peak(double seconds) { return lite_rtse::kernels().fma_peak(seconds); }
 
+// float32 FLOP/s of one thread in the depthwise stages of the Multi-Order block's forward pass, over so many frames.
+LITE_RTSE_EXPORT double lite_rtse_cascade_rate(double frames) {
+  return lite_rtse::kernels().cascade_rate(int64_t(frames));
+}
+
 // Bytes a second, read and written, of one thread copying blocks larger than any cache.
 LITE_RTSE_EXPORT double lite_rtse_copy_bandwidth(double seconds) {
   using Clock = std::chrono::steady_clock;
