@@ -58,6 +58,10 @@ struct ConvBlockForwardShared {
         size(ring + channels * conv_pitch(rows + kConvLookBack)) {}
 };
 
+// Where column i of a block's sums is in shared memory: rows of 32 sources lie 36 apart, so that the lanes of an outer
+// product meet different banks.
+LITE_RTSE_SHARED_CODE constexpr int totals_slot(int i) { return i + int(unsigned(i) / kConvChannels * 4); }
+
 // Tiles that outer products are made of have all 32 channels, whatever the numbers in those behind the last one.
 LITE_RTSE_SHARED_CODE constexpr int conv_tile_channels(int sources) {
   return sources > kConvNarrow ? kConvChannels : sources;
@@ -136,12 +140,11 @@ struct ConvBlockKernelPlan {
                      : pass == ConvBlockPass::out   ? ConvBlockOutShared(sources, channels, rows).size
                                                     : ConvBlockInShared(sources, channels, rows).size;
     // The sums of a block take the place of the tiles.
-    const int64_t totals =
-        pass == ConvBlockPass::out
-            ? ConvBlockOutShared(sources, channels, rows).totals + ConvBlockOutSums(sources, channels).width
-        : pass == ConvBlockPass::in
-            ? ConvBlockInShared(sources, channels, rows).totals + ConvBlockInSums(sources, channels).width
-            : 0;
+    const int64_t totals = pass == ConvBlockPass::out  ? ConvBlockOutShared(sources, channels, rows).totals +
+                                                             totals_slot(int(ConvBlockOutSums(sources, channels).width))
+                           : pass == ConvBlockPass::in ? ConvBlockInShared(sources, channels, rows).totals +
+                                                             totals_slot(int(ConvBlockInSums(sources, channels).width))
+                                                       : 0;
     return std::max<int64_t>(size, totals) * int64_t(sizeof(float));
   }
 

@@ -9,16 +9,21 @@ constexpr int kIn = ConvBlock::kIn, kDw = ConvBlock::kDw, kOut = ConvBlock::kOut
 
 template <class T>
 struct FusedWorkspace {
-  T* du;
-  Compute<T>*out, *in;  // partial sums
+  using C = Compute<T>;
+  C *du, *dx_skip, *out, *in;  // out, in: partial sums
   size_t bytes;
 
   FusedWorkspace(const ConvBlockBackward& a, const ConvBlockBackwardPlan& plan, void* base) {
     const ConvBlock& f = a.forward;
     WorkspaceCutter cutter(base);
-    du = cutter.take<T>(f.batch * f.channels * f.frames * f.bins);
-    out = cutter.take<Compute<T>>(plan.out.geometry.blocks * ConvBlockOutSums(f.in_channels, f.channels).width);
-    in = cutter.take<Compute<T>>(plan.in.geometry.blocks * ConvBlockInSums(f.in_channels, f.channels).width);
+    const int64_t points = f.batch * f.frames * f.bins;
+    du = cutter.take<C>(points * f.channels);
+    if constexpr (std::is_same_v<T, C>)
+      dx_skip = static_cast<C*>(a.dx);
+    else
+      dx_skip = cutter.take<C>(points * f.in_channels);
+    out = cutter.take<C>(plan.out.geometry.blocks * ConvBlockOutSums(f.in_channels, f.channels).width);
+    in = cutter.take<C>(plan.in.geometry.blocks * ConvBlockInSums(f.in_channels, f.channels).width);
     bytes = cutter.used();
   }
 };
@@ -29,13 +34,13 @@ cudaError_t backward_fused(const ConvBlockBackward& a, const ConvBlockBackwardPl
   const ConvBlock& f = a.forward;
   const FusedWorkspace<T> w(a, plan, workspace);
   const T* const x = static_cast<const T*>(f.x);
-  T* const dx = static_cast<T*>(a.dx);
-  ConvBlockOutGradient<T> out{plan.out.march, x, static_cast<const T*>(a.dy), {}, {}, w.du, dx, w.out};
+  ConvBlockOutGradient<T> out{plan.out.march, x, static_cast<const T*>(a.dy), {}, {}, w.du, w.dx_skip, w.out};
   for (int i = 0; i < ConvBlock::kParams; ++i) {
     out.weight[i] = static_cast<const T*>(f.weight[i]);
     out.bias[i] = static_cast<const T*>(f.bias[i]);
   }
-  const ConvBlockInGradient<T> in{plan.in.march, x, w.du, out.weight[kIn], out.weight[kDw], dx, w.in};
+  const ConvBlockInGradient<T> in{plan.in.march, x,         out.weight[kIn],       out.weight[kDw],
+                                  w.du,          w.dx_skip, static_cast<T*>(a.dx), w.in};
   const int64_t c = f.channels, weights = c * f.in_channels;
   const ConvBlockOutSums o(f.in_channels, c);
   const ConvBlockInSums i(f.in_channels, c);

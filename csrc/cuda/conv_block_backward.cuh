@@ -3,14 +3,15 @@
 //
 //   conv_block_gradient_out    dv = dy s, ds = dy v                       a row at a time
 //                              du = W_outᵀ dv                             to the workspace
-//                              dx = W_skipᵀ ds                            to be completed
+//                              dx_skip = W_skipᵀ ds                       skip's share of dx
 //                              dW_out += dv ⊗ u, dW_skip += ds ⊗ x, dW_dw += du ⋆ h, biases
 //   conv_block_gradient_in     dh[t] = Σ_i w_dw[2 - i] du[t + i]          a ring of du that runs ahead
-//                              dx += W_inᵀ dh
+//                              dx = dx_skip + W_inᵀ dh
 //                              dW_in += dh ⊗ x, bias
 //
 // As in the forward pass, a warp has its row to itself but for the ring. Columns that are not the strip's own carry
 // zeros in dv, ds, du and dh, so that sums over a row count each bin once. A block leaves its sums in the workspace.
+// What passes from one kernel to the other is in the compute type: of half types, dx is rounded once.
 #pragma once
 
 #include "conv_block_forward.cuh"
@@ -21,15 +22,15 @@ template <class T>
 struct ConvBlockOutGradient {
   ConvBlockMarch march;
   const T *x, *dy, *weight[ConvBlock::kParams], *bias[ConvBlock::kParams];
-  T *du, *dx;
-  Compute<T>* partial;
+  Compute<T>*du, *dx_skip, *partial;
 };
 
 template <class T>
 struct ConvBlockInGradient {
   ConvBlockMarch march;
-  const T *x, *du, *w_in, *w_dw;
-  T* dx;  // holds skip's share
+  const T *x, *w_in, *w_dw;
+  const Compute<T>*du, *dx_skip;
+  T* dx;  // may be dx_skip
   Compute<T>* partial;
 };
 
@@ -86,17 +87,17 @@ __device__ __forceinline__ C narrow_product(const C* weight, const C* row, int p
 }
 
 // Adds up what the block's warps hold, in their order: give(add) of each warp calls add(column, value). `totals` lies
-// in tiles that the block no longer needs.
+// in tiles that the block no longer needs, column i at `totals_slot(i)`.
 template <class C, class Give>
 __device__ __forceinline__ void sum_warps(C* totals, int width, C* __restrict__ partial, Give&& give) {
   __syncthreads();
-  for (int i = threadIdx.x; i < width; i += blockDim.x) totals[i] = 0;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) totals[totals_slot(i)] = 0;
   __syncthreads();
   for (int w = 0; w < int(blockDim.x) / kWarp; ++w) {
-    if (int(threadIdx.x) / kWarp == w) give([&](int column, C value) { totals[column] += value; });
+    if (int(threadIdx.x) / kWarp == w) give([&](int column, C value) { totals[totals_slot(column)] += value; });
     __syncthreads();
   }
-  for (int i = threadIdx.x; i < width; i += blockDim.x) partial[i] = totals[i];
+  for (int i = threadIdx.x; i < width; i += blockDim.x) partial[i] = totals[totals_slot(i)];
 }
 
 // The transposed matrices that the first kernel needs besides the forward pass.
@@ -153,24 +154,20 @@ struct DepthwiseSums {
   }
 };
 
-// One element of dx in global memory: with Add, added to what is there.
-template <bool Add, class C, class T>
-__device__ __forceinline__ void put_element(T* dx, C value, bool own) {
-  if (!own) return;
-  if constexpr (Add) value += to_compute(*dx);
-  *dx = from_compute<T>(value);
-}
-
-// dx of a row, from the gradients of all channels in the row `g`, which is lost: Wᵀ g, with Add plus what is there.
-template <bool Add, class C, class T>
-__device__ __forceinline__ void put_dx(T* __restrict__ dx, const ConvBlockMarch& m, const C* weight, C* g, int pitch,
-                                       LanePlace lane, bool own) {
+// One row of Wᵀ g, from the gradients of all channels in the row `g`, which is lost: calls put(element, value) for each
+// source's element in this thread's column, where it is the strip's own; elements are counted from column 0 of source
+// 0.
+template <class C, class Put>
+__device__ __forceinline__ void put_dx(const ConvBlockMarch& m, const C* weight, C* g, int pitch, LanePlace lane,
+                                       bool own, Put&& put) {
   const int64_t plane = m.frames * m.bins;
   const int column = threadIdx.x % kWarp;
   if (m.sources <= kConvNarrow) {
 #pragma unroll 1
-    for (int s = 0; s < m.sources; ++s)
-      put_element<Add>(dx + s * plane + column, narrow_product(weight + s * kConvChannels, g, pitch, m.channels), own);
+    for (int s = 0; s < m.sources; ++s) {
+      const C value = narrow_product(weight + s * kConvChannels, g, pitch, m.channels);
+      if (own) put(s * plane + column, value);
+    }
     return;
   }
   C sum[1][8][4];
@@ -179,7 +176,8 @@ __device__ __forceinline__ void put_dx(T* __restrict__ dx, const ConvBlockMarch&
   put_row(g, pitch, sum[0], m.sources, lane);
   __syncwarp();
 #pragma unroll 8
-  for (int s = 0; s < m.sources; ++s) put_element<Add>(dx + s * plane + column, g[s * pitch + column], own);
+  for (int s = 0; s < m.sources; ++s)
+    if (own) put(s * plane + column, g[s * pitch + column]);
 }
 
 template <class T>
@@ -236,7 +234,8 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp)
       store_row(a.du + conv_offset(m, p, m.channels, frame), plane, u, pitch, m.channels, p.own);
       if (channel < m.channels) dw.add(u + channel * pitch, hidden);
       skip.add(g, m.channels, x, m.sources, pitch, lane);
-      put_dx<false>(a.dx + conv_offset(m, p, m.sources, frame), m, shared + at.skip_back, g, pitch, lane, p.own);
+      C* const dx_skip = a.dx_skip + conv_offset(m, p, m.sources, frame);
+      put_dx(m, shared + at.skip_back, g, pitch, lane, p.own, [&](int64_t i, C value) { dx_skip[i] = value; });
     }
     ring.advance();
     __syncthreads();
@@ -303,7 +302,9 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp, 2)
     __syncthreads();
     if (!own) continue;
     in.add(dh, m.channels, x, m.sources, pitch, lane);
-    put_dx<true>(a.dx + conv_offset(m, p, m.sources, frame), m, shared + at.in_back, dh, pitch, lane, p.own);
+    const int64_t offset = conv_offset(m, p, m.sources, frame);
+    put_dx(m, shared + at.in_back, dh, pitch, lane, p.own,
+           [&](int64_t i, C value) { a.dx[offset + i] = from_compute<T>(a.dx_skip[offset + i] + value); });
     __syncwarp();  // x is read until here
   }
 

@@ -14,6 +14,13 @@ __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 
+// Every sum of products is contracted here instead of by the compiler: two kernels share this arithmetic, and the same
+// numbers must come out of both.
+__device__ __forceinline__ float fused(float x, float y, float z) { return fmaf(x, y, z); }
+__device__ __forceinline__ double fused(double x, double y, double z) { return fma(x, y, z); }
+__device__ __forceinline__ float plus_one(float x) { return __fadd_rn(1.0f, x); }
+__device__ __forceinline__ double plus_one(double x) { return __dadd_rn(1.0, x); }
+
 template <class C>
 struct ComplexGain {
   C mask, rest;      // M and 1 - M, each to full relative precision
@@ -40,10 +47,10 @@ __device__ __forceinline__ ComplexGain<C> complex_gain(C logit, C res_mag, C re,
   ComplexGain<C> g;
   const C x = logit > 0 ? -logit : logit;
   const C e = exponential(x < kLeast ? kLeast : x);
-  const C larger = 1 / (1 + e), smaller = e * larger;
+  const C larger = 1 / plus_one(e), smaller = e * larger;
   g.mask = logit > 0 ? larger : smaller;
   g.rest = logit > 0 ? smaller : larger;
-  g.amount = res_mag * g.rest + g.mask;
+  g.amount = fused(res_mag, g.rest, g.mask);
   re = clamp_finite(re);
   im = clamp_finite(im);
   const C abs_re = re < 0 ? -re : re, abs_im = im < 0 ? -im : im;
@@ -51,7 +58,7 @@ __device__ __forceinline__ ComplexGain<C> complex_gain(C logit, C res_mag, C re,
   g.scale = larger_part < kTiny ? kUp : larger_part > kHuge ? kDown : C(1);
   re *= g.scale;
   im *= g.scale;
-  const C square = re * re + im * im;
+  const C square = fused(re, re, im * im);
   const bool zero = square == 0;
   const C inverse = 1 / square_root(zero ? C(1) : square);
   g.real = zero ? C(1) : re * inverse;
@@ -64,6 +71,10 @@ template <class C>
 struct ComplexOf {
   C real, imag;
 };
+template <class C>
+__device__ __forceinline__ ComplexOf<C> product(ComplexOf<C> x, ComplexOf<C> y) {
+  return {fused(x.real, y.real, -(x.imag * y.imag)), fused(x.real, y.imag, x.imag * y.real)};
+}
 
 enum MaskHead : int { kLogit, kResMag, kResReal, kResImag, kMaskHeads };
 
@@ -71,10 +82,10 @@ enum MaskHead : int { kLogit, kResMag, kResReal, kResImag, kMaskHeads };
 template <class C>
 __device__ __forceinline__ void differentiate(const ComplexGain<C>& g, C res_mag, ComplexOf<C>& x, ComplexOf<C> d,
                                               C (&gradient)[kMaskHeads]) {
-  const ComplexOf<C> u{g.real * x.real - g.imag * x.imag, g.real * x.imag + g.imag * x.real};
-  const C da = u.real * d.real + u.imag * d.imag;
-  const C turn = g.amount * (u.real * d.imag - u.imag * d.real) * g.inverse * g.scale;
-  x = {g.amount * (g.real * d.real + g.imag * d.imag), g.amount * (g.real * d.imag - g.imag * d.real)};
+  const ComplexOf<C> r{g.real, g.imag}, r_conj{g.real, -g.imag};
+  const ComplexOf<C> u = product(r, x), turned = product({u.real, -u.imag}, d), dx = product(r_conj, d);
+  const C da = turned.real, turn = g.amount * turned.imag * g.inverse * g.scale;
+  x = {g.amount * dx.real, g.amount * dx.imag};
   gradient[kLogit] = da * (1 - res_mag) * g.mask * g.rest;
   gradient[kResMag] = da * g.rest;
   gradient[kResReal] = -turn * g.imag;
@@ -126,7 +137,7 @@ __device__ __forceinline__ Pack<T, N> load_some(const T* __restrict__ p, int beg
 template <int N, class T>
 __device__ __forceinline__ void store_some(T* __restrict__ p, const Pack<T, N>& value, int begin, int end) {
   if (begin <= 0 && end >= N && reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, N>) == 0)
-    return store_pack<N>(p, value);
+    return store_global_pack<N>(p, value);
 #pragma unroll
   for (int k = 0; k < N; ++k)
     if (k >= begin && k < end) p[k] = value.at[k];
@@ -140,6 +151,12 @@ __device__ __forceinline__ void mask_slot(const MaskArguments<T>& a, int64_t row
   using C = Compute<T>;
   constexpr int W = kSlot<T>;
   Pack<T, W> head[kMaskHeads], dhead[kMaskHeads];
+  ComplexOf<C> x[W], d[W];
+#pragma unroll
+  for (int k = 0; k < W; ++k) {
+    x[k] = read(k);
+    if constexpr (Backward) d[k] = read_d(k);
+  }
 #pragma unroll
   for (int i = 0; i < kMaskHeads; ++i) head[i] = load_some<W>(a.head[i] + row + at.first, at.begin, at.end);
 #pragma unroll
@@ -147,18 +164,17 @@ __device__ __forceinline__ void mask_slot(const MaskArguments<T>& a, int64_t row
     const C res_mag = to_compute(head[kResMag].at[k]);
     const ComplexGain<C> g = complex_gain<C>(to_compute(head[kLogit].at[k]), res_mag, to_compute(head[kResReal].at[k]),
                                              to_compute(head[kResImag].at[k]));
-    ComplexOf<C> x = read(k);
     if constexpr (Backward) {
       C gradient[kMaskHeads];
-      differentiate(g, res_mag, x, read_d(k), gradient);
+      differentiate(g, res_mag, x[k], d[k], gradient);
 #pragma unroll
       for (int i = 0; i < kMaskHeads; ++i) dhead[i].at[k] = from_compute<T>(gradient[i]);
     } else {
-      const C real = g.amount * g.real, imag = g.amount * g.imag;
-      x = {real * x.real - imag * x.imag, real * x.imag + imag * x.real};
+      x[k] = product({g.amount * g.real, g.amount * g.imag}, x[k]);
     }
-    put(k, x);
   }
+#pragma unroll
+  for (int k = 0; k < W; ++k) put(k, x[k]);
   if constexpr (Backward) {
 #pragma unroll
     for (int i = 0; i < kMaskHeads; ++i) store_some<W>(a.dhead[i] + row + at.first, dhead[i], at.begin, at.end);
@@ -266,13 +282,19 @@ __device__ __forceinline__ void for_tile(const SpectrogramView<T>& s, const Tile
 template <class T>
 inline constexpr int kFramesInPack = kWidest<T> / 2;
 
+// Whether so many frames, of those that `for_tile` gives, are a pack or the beginning of one.
+template <class T>
+__device__ __forceinline__ bool is_packed(int count, int64_t part_stride) {
+  return kFramesInPack<T> > 1 ? count > 1 : part_stride == 1;
+}
+
 template <class T, class C, int W>
 __device__ __forceinline__ void load_tile(const MaskTile<C, W>& tile, const SpectrogramView<const T>& s,
                                           const TilePlace& at, Divisor bins) {
   constexpr int V = kFramesInPack<T>;
   for_tile<V>(s, at, bins, [&](int64_t element, int t, int f, int count) {
     const T* const from = s.data + element;
-    if (count == 1) return tile.put(t, f, {C(to_compute(from[0])), C(to_compute(from[s.part]))});
+    if (!is_packed<T>(count, s.part)) return tile.put(t, f, {C(to_compute(from[0])), C(to_compute(from[s.part]))});
     const Pack<T, 2 * V> read = load_some<2 * V>(from, 0, 2 * count);
 #pragma unroll
     for (int v = 0; v < V; ++v)
@@ -293,7 +315,7 @@ __device__ __forceinline__ void store_tile(const MaskTile<C, W>& tile, const Spe
       stored.at[2 * v] = from_compute<T>(value.real);
       stored.at[2 * v + 1] = from_compute<T>(value.imag);
     }
-    if (count > 1) return store_some<2 * V>(to, stored, 0, 2 * count);
+    if (is_packed<T>(count, s.part)) return store_some<2 * V>(to, stored, 0, 2 * count);
     to[0] = stored.at[0];
     to[s.part] = stored.at[1];
   });
@@ -326,19 +348,22 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   load_tile(x, a.x, at, bins);
   if constexpr (Backward) load_tile(d, a.d, at, bins);
   __syncthreads();
-  for (int i = threadIdx.x; i < at.frames * int(m.slots.divisor); i += blockDim.x) {
-    const int t = m.slots.divide(i);
+  const int items = at.frames * int(m.slots.divisor);
+  for (int first = 0; first < items; first += blockDim.x) {
+    const int i = first + int(threadIdx.x), t = m.slots.divide(i);
     const int64_t row = (at.batch * a.frames + at.frame + t) * a.bins + at.bin;
-    const SlotPlace slot = slot_place(a.head[kLogit] + row, i - t * int(m.slots.divisor), at.bins);
-    if (slot.begin >= slot.end) continue;
-    const auto bin = [&](int k) {  // of points that do not exist, one that does
-      return int(slot.first) + (k < slot.begin ? slot.begin : k < slot.end ? k : slot.end - 1);
+    SlotPlace slot = slot_place(a.head[kLogit] + row, i - t * int(m.slots.divisor), at.bins);
+    if (i >= items) slot.end = 0;  // no points, but the lane stays with its warp
+    const auto exists = [&](int k) { return k >= slot.begin && k < slot.end; };
+    const auto read = [&](const auto& tile, int k) {
+      return exists(k) ? tile.get(t, int(slot.first) + k) : ComplexOf<C>{};
     };
     mask_slot<Backward>(
-        a, row, slot, [&](int k) { return x.get(t, bin(k)); }, [&](int k) { return d.get(t, bin(k)); },
+        a, row, slot, [&](int k) { return read(x, k); }, [&](int k) { return read(d, k); },
         [&](int k, ComplexOf<C> value) {
-          if (k >= slot.begin && k < slot.end) x.put(t, bin(k), value);
+          if (exists(k)) x.put(t, int(slot.first) + k, value);
         });
+    __syncwarp();
   }
   __syncthreads();
   store_tile(x, a.y, at, bins);

@@ -22,7 +22,7 @@ namespace lite_rtse::cuda {
 struct MaskResidualPlan {
   static constexpr int kThreads = 256;
   static constexpr int kTileFrames = 16;
-  static constexpr int64_t kMostTileBins = 160, kTileBytes = 24 << 10;  // four blocks on 100 KB
+  static constexpr int64_t kMostTileBins = 160, kTileBytes = 24 << 10;  // without padding: three blocks on 100 KB
 
   bool in_order = false;
   // In order: rows of `length` points, `rows` of them in an utterance, cut into `slots` of 16 bytes of a head. The
@@ -66,8 +66,8 @@ struct MaskResidualPlan {
     const int64_t most = std::min(kMostTileBins, kTileBytes / column);
     tiles_in_bins = ceil_div(a.bins, most), tiles_in_time = ceil_div(a.frames, kTileFrames);
     tile_bins = int(ceil_div(a.bins, std::max<int64_t>(1, tiles_in_bins)));
-    choose_pitches(wide, compute_size(a.dtype));
     slots = slots_of(tile_bins, wide);
+    choose_pitches(wide, compute_size(a.dtype));
     const int64_t items = kTileFrames * slots, rounds = ceil_div(items, kThreads);
     const int64_t threads = round_up(ceil_div(items, std::max<int64_t>(1, rounds)), kWarp);
     geometry = {a.batch * tiles_in_time * tiles_in_bins, int(std::max<int64_t>(threads, kWarp)),
@@ -79,10 +79,19 @@ struct MaskResidualPlan {
   // lanes a bin, so they meet V k · pitch + (f % W) · slot_pitch with k < 16 / V and V · banks / 16 values of f (banks:
   // 32, or 16 of 8 bytes). With a pitch of banks / 16 times an odd number the first term takes all multiples of V ·
   // banks / 16 there are, and an odd slot_pitch puts the second one between them.
+  //
+  // Lanes with neighbouring slots go on from the last slot of frame t to the first of frame t + 1. Of an odd number of
+  // bins such as 257, one more than a multiple of W, frame t + 1 begins one bin further behind a boundary of 16 bytes,
+  // and its lanes meet (f - 1) % W where those of frame t meet f % W. So they go on in the next bank if
+  //
+  //   pitch = slot_pitch + slots  modulo banks
+  //
+  // which is met as nearly as the above allows.
   void choose_pitches(int64_t wide, int64_t compute) {
-    const int64_t step = 128 / compute / kTileFrames;
+    const int64_t banks = 128 / compute, step = banks / kTileFrames;
     slot_pitch = int(ceil_div(tile_bins, wide) | 1);
-    pitch = int(step * (ceil_div(wide * slot_pitch, step) | 1));
+    const int64_t wanted = step * ((slot_pitch + slots) / step | 1), least = wide * slot_pitch;
+    pitch = int(wanted + round_up(std::max<int64_t>(0, least - wanted), banks));
   }
 };
 

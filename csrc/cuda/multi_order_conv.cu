@@ -5,15 +5,15 @@ namespace {
 
 template <class T>
 struct ForwardWorkspace {
-  T *h, *u;
-  Compute<T>* rings;
+  using C = Compute<T>;
+  C *h, *u, *rings;
   size_t bytes;
 
   ForwardWorkspace(const MultiOrderConv& a, const MultiOrderPlan& plan, void* base) {
     WorkspaceCutter cutter(base);
-    h = cutter.take<T>(plan.slice * 2 * a.channels * plan.plane);
-    u = plan.in_place ? h : cutter.take<T>(plan.slice * plan.deep * plan.plane);
-    rings = cutter.take<Compute<T>>(plan.cascade.ring_numbers(plan.slice));
+    h = cutter.take<C>(plan.slice * 2 * a.channels * plan.plane);
+    u = plan.in_place ? h : cutter.take<C>(plan.slice * plan.deep * plan.plane);
+    rings = cutter.take<C>(plan.cascade.ring_numbers(plan.slice));
     bytes = cutter.used();
   }
 };
@@ -37,8 +37,9 @@ cudaError_t forward_slice(const MultiOrderConv& a, const MultiOrderPlan& plan, c
         if (a.out_channels == 1) return cudaSuccess;
         const T *weight = weight_of<T>(a, a.out_index()), *bias = bias_of<T>(a, a.out_index());
         return launch_pointwise(
-            Pointwise<T, T, T>{utterances, a.channels, a.out_channels, plan.points, w.u, u_utterance, plan.plane,
-                               weight, false, bias, y, a.out_channels * plan.points, plan.points, nullptr, nullptr},
+            Pointwise<Compute<T>, T, T>{utterances, a.channels, a.out_channels, plan.points, w.u, u_utterance,
+                                        plan.plane, weight, false, bias, y, a.out_channels * plan.points, plan.points,
+                                        nullptr, nullptr},
             stream);
       });
 }

@@ -269,13 +269,16 @@ struct GatesPlan {
 };
 
 // The whole block, forward or backward: utterances are taken a slice at a time, enough of them to fill the device a few
-// times over, so that the workspace does not grow with the batch. In units of the dtype, a slice has
+// times over, so that the workspace does not grow with the batch. In the compute type, a slice has
 //
 //   h      2C planes; dh takes its place where one block has the whole of a plane, else it has as many again
 //   u      2C - g_0 planes, likewise in the place of h in the forward pass, where p_0 alone is needed of h
 //   dq     C planes, backward and for more than one output channel
+//
+// Of half types too: rounded to them, each of these would err as much as an intermediate of eager mode does. It costs
+// little time, since the kernel that reads and writes most of them is bound by its multiply-adds.
 struct MultiOrderPlan {
-  static constexpr int64_t kPlaneUnit = 8;  // elements, 16 bytes of the smallest type
+  static constexpr int64_t kPlaneUnit = 4;  // elements, 16 bytes of a float
   static constexpr int64_t kFill = 4;       // blocks of the cascade for each that the device holds at a time
 
   int64_t points, plane, deep, slice, slices;

@@ -34,22 +34,22 @@ struct BackwardPlan {
 template <class T>
 struct BackwardWorkspace {
   using C = Compute<T>;
-  T *h, *u, *dh, *dq = nullptr;
+  C *h, *u, *dh, *dq = nullptr;
   C *in, *depthwise, *gates, *out = nullptr, *rings;
   size_t bytes;
 
   BackwardWorkspace(const MultiOrderConv& f, const BackwardPlan& plan, void* base) {
     const MultiOrderPlan& p = plan.whole;
     WorkspaceCutter cutter(base);
-    h = cutter.take<T>(p.slice * 2 * f.channels * p.plane);
-    u = cutter.take<T>(p.slice * p.deep * p.plane);
-    dh = p.in_place ? h : cutter.take<T>(p.slice * 2 * f.channels * p.plane);
+    h = cutter.take<C>(p.slice * 2 * f.channels * p.plane);
+    u = cutter.take<C>(p.slice * p.deep * p.plane);
+    dh = p.in_place ? h : cutter.take<C>(p.slice * 2 * f.channels * p.plane);
     in = cutter.take<C>(f.batch * plan.in.spans * plan.in.width);
     depthwise = cutter.take<C>(f.batch * p.cascade.rows_of_utterance() * plan.depthwise_width);
     gates = cutter.take<C>(plan.gate_rows(f.batch) * plan.gate_sums.width());
     rings = cutter.take<C>(std::max(p.cascade.ring_numbers(p.slice), plan.forward.ring_numbers(p.slice)));
     if (f.out_channels > 1) {
-      dq = cutter.take<T>(p.slice * f.channels * p.plane);
+      dq = cutter.take<C>(p.slice * f.channels * p.plane);
       out = cutter.take<C>(f.batch * plan.out.spans * plan.out.width);
     }
     bytes = cutter.used();
@@ -91,7 +91,7 @@ class BackwardLaunch {
   // dq = W_outᵀ dy
   cudaError_t output_gradient(int64_t begin, int64_t utterances) const {
     return launch_pointwise(
-        Pointwise<T, T, T>{utterances, f_.out_channels, f_.channels, p_.points, dy(begin), f_.out_channels * p_.points,
+        Pointwise<T, T, C>{utterances, f_.out_channels, f_.channels, p_.points, dy(begin), f_.out_channels * p_.points,
                            p_.points, weight_of<T>(f_, f_.out_index()), true, nullptr, w_.dq, f_.channels * p_.plane,
                            p_.plane, nullptr, nullptr},
         stream_);
@@ -114,7 +114,7 @@ class BackwardLaunch {
   cudaError_t output_weight_gradient(int64_t begin, int64_t utterances) const {
     PointwiseGradientPlan plan = plan_.out;
     plan.rows = utterances * plan.spans;
-    return launch_pointwise_gradient<T, T>(
+    return launch_pointwise_gradient<T, C>(
         {utterances, f_.channels, f_.out_channels, p_.points, dy(begin), f_.out_channels * p_.points, p_.points, w_.dq,
          f_.channels * p_.plane, p_.plane},
         plan, w_.out + begin * plan.spans * plan.width, stream_);
@@ -143,7 +143,7 @@ class BackwardLaunch {
   cudaError_t input_gradient(int64_t begin, int64_t utterances) const {
     const int64_t x_size = f_.in_channels * p_.points;
     return launch_pointwise(
-        Pointwise<T, T, T>{utterances, 2 * f_.channels, f_.in_channels, p_.points, w_.dh, h_size(), p_.plane,
+        Pointwise<C, T, T>{utterances, 2 * f_.channels, f_.in_channels, p_.points, w_.dh, h_size(), p_.plane,
                            weight_of<T>(f_, f_.in_index()), true, nullptr, static_cast<T*>(a_.dx) + begin * x_size,
                            x_size, p_.points, nullptr, nullptr},
         stream_);
@@ -153,7 +153,7 @@ class BackwardLaunch {
     const int64_t x_size = f_.in_channels * p_.points;
     PointwiseGradientPlan plan = plan_.in;
     plan.rows = utterances * plan.spans;
-    return launch_pointwise_gradient<T, T>({utterances, f_.in_channels, 2 * f_.channels, p_.points, w_.dh, h_size(),
+    return launch_pointwise_gradient<C, T>({utterances, f_.in_channels, 2 * f_.channels, p_.points, w_.dh, h_size(),
                                             p_.plane, static_cast<const T*>(f_.x) + begin * x_size, x_size, p_.points},
                                            plan, w_.in + begin * plan.spans * plan.width, stream_);
   }

@@ -48,11 +48,9 @@ __device__ __forceinline__ MarchPlace march_place(const CascadeMarch& m) {
 
 // The columns of a row that a thread moves between global and shared memory: every 128th, three at most. Pointers are
 // those of the thread's first column.
-template <class T>
+template <class C>
 class RowMover {
  public:
-  using C = Compute<T>;
-
   // Columns [begin, end) of the tile.
   __device__ __forceinline__ RowMover(int begin, int end) {
 #pragma unroll
@@ -61,7 +59,7 @@ class RowMover {
       moves_[m] = threadIdx.x < kMovingThreads && column >= begin && column < end;
     }
   }
-  __device__ __forceinline__ void fetch(const T* row) {
+  __device__ __forceinline__ void fetch(const C* row) {
 #pragma unroll
     for (int m = 0; m < kMost; ++m)
       if (moves_[m]) value_[m] = row[m * kMovingThreads];
@@ -69,22 +67,22 @@ class RowMover {
   __device__ __forceinline__ void put(C* row) const {
 #pragma unroll
     for (int m = 0; m < kMost; ++m)
-      if (moves_[m]) row[m * kMovingThreads] = to_compute(value_[m]);
+      if (moves_[m]) row[m * kMovingThreads] = value_[m];
   }
   __device__ __forceinline__ void clear() {
 #pragma unroll
-    for (int m = 0; m < kMost; ++m) value_[m] = from_compute<T>(C(0));
+    for (int m = 0; m < kMost; ++m) value_[m] = 0;
   }
-  __device__ __forceinline__ void store(T* row, const C* from) const {
+  __device__ __forceinline__ void store(C* row, const C* from) const {
 #pragma unroll
     for (int m = 0; m < kMost; ++m)
-      if (moves_[m]) row[m * kMovingThreads] = from_compute<T>(from[m * kMovingThreads]);
+      if (moves_[m]) row[m * kMovingThreads] = from[m * kMovingThreads];
   }
 
  private:
   static constexpr int kMost = (kWarp * kColumns<float> + kMovingThreads - 1) / kMovingThreads;
   bool moves_[kMost];
-  T value_[kMost];
+  C value_[kMost];
 };
 
 template <class T>
@@ -97,8 +95,8 @@ template <class T>
 struct Cascade {
   CascadeMarch march;
   DepthwiseStages<T> stage;
-  const T* h;
-  T* u;  // may be h, where one block does a whole plane: it reads each row before it stores it
+  const Compute<T>* h;
+  Compute<T>* u;  // may be h, where one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;
   Compute<T>* rings;  // in global memory, where shared memory does not suffice; only read if K is 0
 };
@@ -118,9 +116,9 @@ __device__ __forceinline__ void clear_shared(C* shared, int size) {
 
 // Of one plane, so that those who read it in larger pieces find numbers.
 template <class T>
-__device__ __forceinline__ void clear_padding(T* u, const Cascade<T>& a) {
+__device__ __forceinline__ void clear_padding(Compute<T>* u, const Cascade<T>& a) {
   const int64_t points = a.march.frames * a.march.bins;
-  if (int64_t(threadIdx.x) < a.plane - points) u[points + threadIdx.x] = from_compute<T>(Compute<T>(0));
+  if (int64_t(threadIdx.x) < a.plane - points) u[points + threadIdx.x] = 0;
 }
 
 template <class T, int K>
@@ -147,12 +145,12 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
 
   const int rows = p.last - p.start, own = p.first - p.start;  // counted from `start`, as rows are from here on
   const int moved = threadIdx.x + half;
-  RowMover<T> load(0, p.plane_end), store(p.own_begin, p.own_end);
+  RowMover<C> load(0, p.plane_end), store(p.own_begin, p.own_end);
   RowCursor<C> loaded(shared, rings.before(0), rings.rows(0), pitch, 0, moved);
   RowCursor<C> stored(shared, rings.before(m.stages), rings.rows(m.stages), pitch, own, moved);
   const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x;
-  const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
-  T* u = a.u + p.utterance * a.u_utterance + in_plane + int64_t(p.first) * m.bins;
+  const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
+  C* u = a.u + p.utterance * a.u_utterance + in_plane + int64_t(p.first) * m.bins;
   if (p.last == m.frames && p.tile == 0) clear_padding(a.u + p.utterance * a.u_utterance + p.channel * a.plane, a);
   clear_shared(shared, m.shared_size);
   load.fetch(h);
@@ -167,7 +165,7 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
     const int row = step - stage;
     if (stage < p.depth && row >= 0 && row < rows) {
       C sum[W];
-      convolution.step(registers, in, pitch, row + 1, sum);
+      convolution.step(registers, in, pitch, sum);
 #pragma unroll
       for (int c = 0; c < W; ++c)
         if (column + c < p.plane_end) out.at[c] = sum[c];

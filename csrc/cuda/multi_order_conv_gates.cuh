@@ -25,8 +25,8 @@ struct Gates {
   int64_t channels, points, tiles;  // tiles of one utterance
   int stages, pitch;                // of the tile in shared memory
   const T *weight[kMostStages], *bias[kMostStages], *w_out, *b_out;
-  const T* p0;
-  T* u;
+  const Compute<T>* p0;
+  Compute<T>* u;
   int64_t p0_utterance, u_utterance, plane;  // elements from one utterance, or channel, to the next
   T* y;                                      // of one output channel; where it is null, q takes the place of `final`
 
@@ -51,33 +51,22 @@ struct GatePlace {
   }
 };
 
-// A lane's points of eight channels, row + 4 i, as they are stored; zeros for channels, and lanes, that do not exist.
-template <class T>
+// A lane's points of eight channels, row + 4 i; zeros for channels, and lanes, that do not exist.
+template <class C>
 struct GateRows {
-  using C = Compute<T>;
   static constexpr int J = kLanePoints<C>;
-  Pack<T, J> at[8];
+  Pack<C, J> at[8];
 
   // Of so many `channels`; `from`: the lane's points of the first.
-  __device__ __forceinline__ void load(const T* from, int64_t plane, int channels, const GatePlace<C>& p) {
+  __device__ __forceinline__ void load(const C* from, int64_t plane, int channels, const GatePlace<C>& p) {
     from += p.lane.row * plane;
 #pragma unroll
     for (int i = 0; i < 8; ++i, from += 4 * plane) {
-      at[i] = Pack<T, J>{};
+      at[i] = Pack<C, J>{};
       if (p.count > 0 && p.lane.row + 4 * i < channels) at[i] = load_pack<J>(from);
     }
   }
-  __device__ __forceinline__ C value(int i, int j) const { return to_compute(at[i].at[j]); }
 };
-
-// Stores a lane's points of one channel into a padded plane.
-template <class T, class C, int J>
-__device__ __forceinline__ void store_points(T* to, const Pack<C, J>& value) {
-  Pack<T, J> stored;
-#pragma unroll
-  for (int j = 0; j < J; ++j) stored.at[j] = from_compute<T>(value.at[j]);
-  store_global_pack<J>(to, stored);
-}
 
 // sum = bias + the product of `sources` channels in shared memory with weights w(target, source), in a lane's targets
 // and points, of 32 targets; bias may be null. All threads of the block call it; what they wrote to shared memory
@@ -128,11 +117,11 @@ __device__ __forceinline__ C sum_over_rows(C x) {
 
 // s_0; p0, u: the lane's points of their first channels.
 template <class T, class C>
-__device__ __forceinline__ void first_gate(const Gates<T>& a, const T* p0, const T* u, C* s, const GatePlace<C>& p) {
+__device__ __forceinline__ void first_gate(const Gates<T>& a, const C* p0, const C* u, C* s, const GatePlace<C>& p) {
   constexpr int J = kLanePoints<C>;
   for (int first = 0; first < a.gate(0); first += kTile) {
     const int channels = a.gate(0) - first;
-    GateRows<T> x, gate;
+    GateRows<C> x, gate;
     x.load(p0 + first * a.plane, a.plane, channels, p);
     gate.load(u + (a.factor(0) + first) * a.plane, a.plane, channels, p);
 #pragma unroll
@@ -140,7 +129,7 @@ __device__ __forceinline__ void first_gate(const Gates<T>& a, const T* p0, const
       const int row = p.lane.row + 4 * i;
       Pack<C, J> value;
 #pragma unroll
-      for (int j = 0; j < J; ++j) value.at[j] = x.value(i, j) * gate.value(i, j);
+      for (int j = 0; j < J; ++j) value.at[j] = x.at[i].at[j] * gate.at[i].at[j];
       if (row < channels) store_pack<J>(s + (first + row) * a.pitch + p.column, value);
     }
   }
@@ -153,7 +142,7 @@ __global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::block
   constexpr int J = kLanePoints<C>;
   const int64_t utterance = blockIdx.x / a.tiles;
   const GatePlace<C> p(threadIdx.x, blockIdx.x % a.tiles, a.points);
-  T* const u = a.u + utterance * a.u_utterance + p.point;
+  C* const u = a.u + utterance * a.u_utterance + p.point;
   C* const tiles = dynamic_shared<C>();
   // Two tiles take turns; s_{n-2}, the largest, is in the first.
   C* const other = tiles + a.gate(a.stages - 1) * a.pitch;
@@ -166,8 +155,8 @@ __global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::block
     const bool last = k + 1 == a.stages;
     for (int first = 0; first < 2 * a.gate(k); first += kTile) {
       const int targets = 2 * a.gate(k) - first;
-      T* const factors = u + (a.factor(k + 1) + first) * a.plane;
-      GateRows<T> factor;
+      C* const factors = u + (a.factor(k + 1) + first) * a.plane;
+      GateRows<C> factor;
       factor.load(factors, a.plane, targets, p);
       C sum[1][8][J];
       next_p(sum, a, weights, tile(k), k, first, p.lane);
@@ -177,7 +166,7 @@ __global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::block
         if (row >= targets) continue;
         Pack<C, J> value;
 #pragma unroll
-        for (int j = 0; j < J; ++j) value.at[j] = factor.value(i, j) * sum[0][i][j];
+        for (int j = 0; j < J; ++j) value.at[j] = factor.at[i].at[j] * sum[0][i][j];
         if (!last) {
           store_pack<J>(tile(k + 1) + (first + row) * a.pitch + p.column, value);
         } else if (a.y) {
@@ -185,7 +174,7 @@ __global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::block
 #pragma unroll
           for (int j = 0; j < J; ++j) y[j] += w * value.at[j];
         } else if (p.count > 0) {
-          store_points(factors + row * a.plane, value);
+          store_global_pack<J>(factors + row * a.plane, value);
         }
       }
     }

@@ -17,10 +17,10 @@ namespace lite_rtse::cuda {
 
 template <class T>
 struct GatesBackward {
-  Gates<T> chain;  // u becomes its gradient
-  const T* dy;     // of one output channel, or
-  T* dq;           // planes of C channels an utterance; becomes q. Not used, but not null, beside dy
-  T* dp0;          // as p0
+  Gates<T> chain;   // u becomes its gradient
+  const T* dy;      // of one output channel, or
+  Compute<T>* dq;   // planes of C channels an utterance; becomes q. Not used, but not null, beside dy
+  Compute<T>* dp0;  // as p0
   Compute<T>* partial;
   int64_t all_tiles;  // of all utterances
 };
@@ -129,7 +129,7 @@ struct GateTile {
   // The lane's points of the first channels.
   struct Place : GatePlace<C> {
     int64_t in_h;
-    T* u;
+    C* u;
     __device__ __forceinline__ explicit Place(const GateTile& t)
         : GatePlace<C>(opaque(threadIdx.x), t.index, t.f.points), in_h(t.utterance * t.f.p0_utterance + this->point),
           u(t.f.u + t.utterance * t.f.u_utterance + this->point) {}
@@ -145,7 +145,7 @@ struct GateTile {
     for (int k = 0; k + 1 < f.stages; ++k)
       for (int first = 0; first < 2 * f.gate(k); first += kTile) {
         const int targets = 2 * f.gate(k) - first;
-        GateRows<T> factor;
+        GateRows<C> factor;
         factor.load(p.u + (f.factor(k + 1) + first) * f.plane, f.plane, targets, p);
         C sum[1][8][J];
         next_p(sum, f, weights, s(k), k, first, p.lane);
@@ -154,7 +154,7 @@ struct GateTile {
           const int row = p.lane.row + 4 * i;
           Pack<C, J> value;
 #pragma unroll
-          for (int j = 0; j < J; ++j) value.at[j] = factor.value(i, j) * sum[0][i][j];
+          for (int j = 0; j < J; ++j) value.at[j] = factor.at[i].at[j] * sum[0][i][j];
           if (row < targets) store_pack<J>(s(k + 1) + (first + row) * f.pitch + p.column, value);
         }
       }
@@ -164,7 +164,7 @@ struct GateTile {
   __device__ __forceinline__ void out() const {
     const Place p(*this);
     const int last = f.stages - 1;
-    T* const dq = a.dq + utterance * f.channels * f.plane + p.point;
+    C* const dq = a.dq + utterance * f.channels * f.plane + p.point;
     Pack<C, J> dy{};
     if (a.dy) dy = load_some<C, J>(a.dy + utterance * f.points + p.point, p.count);
     C dy_sum = 0;
@@ -174,7 +174,7 @@ struct GateTile {
     if (threadIdx.x % kWarp == 0) sums[f.channels] += dy_sum;
     for (int first = 0; first < f.channels; first += kTile) {
       const int targets = int(f.channels) - first;
-      GateRows<T> final;
+      GateRows<C> final;
       final.load(p.u + first * f.plane, f.plane, targets, p);
       C sum[1][8][J], dw[8] = {};
       next_p(sum, f, weights, s(last), last, first, p.lane);
@@ -185,26 +185,24 @@ struct GateTile {
         const bool exists = channel < f.channels, stores = exists && p.count > 0;
         Pack<C, J> q, g{};
 #pragma unroll
-        for (int j = 0; j < J; ++j) q.at[j] = final.value(i, j) * sum[0][i][j];
+        for (int j = 0; j < J; ++j) q.at[j] = final.at[i].at[j] * sum[0][i][j];
         if (a.dy) {
           const C w = exists ? C(to_compute(f.w_out[channel])) : C(0);
 #pragma unroll
           for (int j = 0; j < J; ++j) g.at[j] = w * dy.at[j], dw[i] += q.at[j] * dy.at[j];
         } else if (stores) {
-          T* const at = dq + channel * f.plane;
-          const Pack<T, J> read = load_pack<J>(at);
-#pragma unroll
-          for (int j = 0; j < J; ++j) g.at[j] = to_compute(read.at[j]);
-          store_points(at, q);
+          C* const at = dq + channel * f.plane;
+          g = load_pack<J>(at);
+          store_global_pack<J>(at, q);
         }
         Pack<C, J> dfinal, dp;
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           dfinal.at[j] = g.at[j] * sum[0][i][j];
-          dp.at[j] = g.at[j] * final.value(i, j);
+          dp.at[j] = g.at[j] * final.at[i].at[j];
         }
         if (exists) store_pack<J>(dp_after(last) + channel * f.pitch + p.column, dp);
-        if (stores) store_points(p.u + channel * f.plane, dfinal);
+        if (stores) store_global_pack<J>(p.u + channel * f.plane, dfinal);
       }
       if (!a.dy) continue;
       int which;
@@ -219,8 +217,8 @@ struct GateTile {
     const Place p(*this);
     for (int first = 0; first < f.gate(k); first += kTile) {
       const int targets = f.gate(k) - first;
-      T* const gates = p.u + (f.factor(k) + first) * f.plane;
-      GateRows<T> gate;
+      C* const gates = p.u + (f.factor(k) + first) * f.plane;
+      GateRows<C> gate;
       gate.load(gates, f.plane, targets, p);
       C ds[1][8][J];
       gate_product(ds, weights, dp_after(k), f.pitch, 2 * f.gate(k), f.weight[k] + first, 1, f.gate(k),
@@ -235,15 +233,15 @@ struct GateTile {
           Pack<C, J> dgate;
 #pragma unroll
           for (int j = 0; j < J; ++j) dgate.at[j] = ds[0][i][j] * pk[0][i][j];
-          store_points(gates + row * f.plane, dgate);
+          store_global_pack<J>(gates + row * f.plane, dgate);
         });
       } else {
         const int64_t in_h = p.in_h + first * f.plane;
-        GateRows<T> x;  // dp_0 may take the place of p_0
+        GateRows<C> x;  // dp_0 may take the place of p_0
         x.load(f.p0 + in_h, f.plane, targets, p);
         for_rows(p.count > 0 ? targets : 0, p, [&](int i, int row) {
-          store_points(gates + row * f.plane, times(ds[0][i], x, i));
-          store_points(a.dp0 + in_h + row * f.plane, times(ds[0][i], gate, i));
+          store_global_pack<J>(gates + row * f.plane, times(ds[0][i], x, i));
+          store_global_pack<J>(a.dp0 + in_h + row * f.plane, times(ds[0][i], gate, i));
         });
       }
     }
@@ -256,10 +254,10 @@ struct GateTile {
     for (int i = 0; i < 8; ++i)
       if (p.lane.row + 4 * i < channels) act(i, p.lane.row + 4 * i);
   }
-  __device__ __forceinline__ Pack<C, J> times(const C (&x)[J], const GateRows<T>& rows, int i) const {
+  __device__ __forceinline__ Pack<C, J> times(const C (&x)[J], const GateRows<C>& rows, int i) const {
     Pack<C, J> product;
 #pragma unroll
-    for (int j = 0; j < J; ++j) product.at[j] = x[j] * rows.value(i, j);
+    for (int j = 0; j < J; ++j) product.at[j] = x[j] * rows.at[i].at[j];
     return product;
   }
 };

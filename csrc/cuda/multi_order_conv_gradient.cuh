@@ -21,8 +21,8 @@ template <class T>
 struct CascadeGradient {
   CascadeMarch march;
   DepthwiseStages<T> stage;
-  const T *h, *gu;
-  T* dh;  // may be h, where one block does a whole plane: it reads each row before it stores it
+  const Compute<T>*h, *gu;
+  Compute<T>* dh;  // may be h, where one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;  // dh has the strides of h
   Compute<T>* rings;                        // as Cascade has them
   Compute<T>* partial;
@@ -99,13 +99,13 @@ struct GradientMarch {
     }
 
     const int moved = threadIdx.x + half();
-    RowMover<T> load_h(0, p.plane_end), load_gu = load_h, store(p.own_begin, p.own_end);
+    RowMover<C> load_h(0, p.plane_end), load_gu = load_h, store(p.own_begin, p.own_end);
     RowCursor<C> h_row = in_stage(0, 0, moved), dh_row = in_gradient(0, own, moved);
     RowCursor<C> gu_row = in_gradient(rings.depth, own, moved);
     const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x, first = int64_t(p.first) * m.bins;
-    const T* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
-    T* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
-    const T* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
+    const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
+    C* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
+    const C* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
     int gu_next = -rings.lag(rings.depth);  // row that the next step puts into its ring
     load_h.fetch(h);
     if (gu_next == own) load_gu.fetch(gu);
@@ -130,7 +130,7 @@ struct GradientMarch {
 
       if (role.acts()) {
         C sum[W];
-        convolution.step(registers, from, pitch, role.row - role.first + 1, sum);
+        convolution.step(registers, from, pitch, sum);
 #pragma unroll
         for (int c = 0; c < W; ++c)
           if (lane * W + c < p.plane_end) to.at[c] = sum[c];

@@ -38,14 +38,14 @@ DepthwiseStages<T> depthwise_stages(const MultiOrderConv& a) {
 
 // h = in(x) of `utterances` from `begin` on.
 template <class T>
-cudaError_t input_product(const MultiOrderConv& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances, T* h,
-                          cudaStream_t stream) {
+cudaError_t input_product(const MultiOrderConv& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances,
+                          Compute<T>* h, cudaStream_t stream) {
   const int64_t x_utterance = a.in_channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + begin * x_utterance;
   return launch_pointwise(
-      Pointwise<T, T, T>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance, plan.points,
-                         weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
-                         2 * a.channels * plan.plane, plan.plane, nullptr, nullptr},
+      Pointwise<T, T, Compute<T>>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance, plan.points,
+                                  weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
+                                  2 * a.channels * plan.plane, plan.plane, nullptr, nullptr},
       stream);
 }
 
@@ -60,8 +60,8 @@ inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geomet
 
 // u = cascade(h). The march may be that of the backward pass's plan or its own.
 template <class T>
-cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t plane, int64_t utterances, const T* h,
-                    T* u, int64_t u_utterance, Compute<T>* rings, cudaStream_t stream) {
+cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t plane, int64_t utterances,
+                    const Compute<T>* h, Compute<T>* u, int64_t u_utterance, Compute<T>* rings, cudaStream_t stream) {
   Geometry geometry;
   const CascadeMarch march = march_of(plan, utterances, geometry);
   const Cascade<T> arguments{march, depthwise_stages<T>(a),          h, u, 2 * a.channels * plane, u_utterance,
@@ -72,7 +72,7 @@ cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t pl
 
 // Without y.
 template <class T>
-Gates<T> gate_chain(const MultiOrderConv& a, const GatesPlan& plan, int64_t plane, const T* h, T* u,
+Gates<T> gate_chain(const MultiOrderConv& a, const GatesPlan& plan, int64_t plane, const Compute<T>* h, Compute<T>* u,
                     int64_t u_utterance) {
   Gates<T> gates{};
   gates.channels = a.channels, gates.points = a.frames * a.bins, gates.tiles = plan.tiles;

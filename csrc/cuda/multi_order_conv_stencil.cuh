@@ -68,14 +68,19 @@ class Convolution {
     r.tap[K * K] = bias;
 #pragma unroll
     for (int k = 0; k < K * K; ++k) r.tap[k] = to_compute(weight[reversed ? K * K - 1 - k : k]);
+    // The first outputs depend on rows of zeros before the first one too, which a tap that is no number makes none.
+    C sum = bias;
 #pragma unroll
-    for (int i = 0; i < K; ++i)
+    for (int i = K - 1; i >= 0; --i) {
 #pragma unroll
-      for (int c = 0; c < W; ++c) r.row[i][c] = bias;
+      for (int c = 0; c < W; ++c) r.row[i][c] = sum;
+#pragma unroll
+      for (int j = 0; j < K; ++j) sum += r.tap[(K - 1 - i) * K + j] * C(0);
+    }
   }
 
   // out: the row of outputs that is complete with the row at `in`.
-  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& in, int, int, C (&out)[W]) const {
+  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& in, int, C (&out)[W]) const {
     C x[W + K - 1];
 #pragma unroll
     for (int j = 0; j < W + K - 1; ++j) x[j] = in.at[j];
@@ -91,7 +96,7 @@ class Convolution {
   }
 };
 
-// Any kernel size; `existing`: how many rows up to the one at `in` there are.
+// Any kernel size. Of rows before the first one the ring has zeros.
 template <class T>
 class Convolution<T, 0> {
  public:
@@ -105,10 +110,10 @@ class Convolution<T, 0> {
     taps_ = taps, bias_ = bias;
   }
 
-  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& in, int pitch, int existing, C (&out)[W]) const {
+  __device__ __forceinline__ void step(Registers&, const RowCursor<C>& in, int pitch, C (&out)[W]) const {
 #pragma unroll
     for (int c = 0; c < W; ++c) out[c] = bias_;
-    for (int i = max(0, taps_ - existing); i < taps_; ++i) {
+    for (int i = 0; i < taps_; ++i) {
       const C* const x = in.row(i - taps_ + 1, pitch);
       for (int j = 0; j < taps_; ++j) {
         const C w = to_compute(weight_[(i * taps_ + j) * stride_]);

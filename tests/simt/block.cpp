@@ -51,7 +51,7 @@ Block::Block(const Work& work, Team& team, Random& random, Faults& faults)
     thread.index = {i % b.x, i / b.x % b.y, i / (b.x * b.y)};
     thread.number = i;
     thread.state = State::ready;
-    thread.barriers = 0;
+    thread.barriers = thread.warp_operations = 0;
     thread.fiber.prepare(enter, i);
   }
 }
@@ -225,6 +225,7 @@ unsigned Block::warp_operation(WarpOp op, unsigned mask, int source, Slot& slot,
     if (random_.coin()) yield();  // the last to come goes on first, or some other
   }
   tsan_acquire(sync);
+  ++me.warp_operations;
   slot = me.slot;
   return me.ballot;
 }

@@ -41,7 +41,7 @@ struct Thread {
   unsigned number = 0;
   State state = State::ready;
   Where where;  // of the barrier or warp operation it waits at
-  unsigned barriers = 0;
+  unsigned barriers = 0, warp_operations = 0;  // that it has left behind
   int source = 0;  // what it brought to a warp operation, and what it takes from it
   Slot slot{};
   unsigned ballot = 0;

@@ -1,52 +1,119 @@
-"""The CUDA kernels of multi_order_conv, run by the emulator, against the reference in float64."""
+"""The CUDA kernels of multi_order_conv, run by the emulator, against the reference."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
-from lite_rtse_ext import reference
-
-from ..compare import agreement
+from ..compare import assert_same
+from ..ops import test_shapes
+from ..ops.operators import (
+    HALF_TYPES,
+    MULTI_ORDER_CONV,
+    Shape,
+    check_against_reference,
+    check_no_worse_than_eager,
+    gradients,
+)
 from . import harness
 
 pytestmark = harness.needs("multi_order_conv")
 
-# (batch, in channels, channels, out channels, order, kernel size, frames, bins)
-SHAPES = [(1, 5, 8, 1, 3, 7, 1, 5), (2, 5, 16, 1, 3, 7, 9, 21), (1, 3, 8, 2, 2, 3, 6, 12), (1, 2, 16, 1, 5, 5, 7, 9)]
+CPU = torch.device("cpu")
+
+# Taps of 3 x 3 and 7 x 7 are unrolled. One output channel is summed by the gate chain itself.
+UNROLLED = (
+    Shape(batch=1, frames=1, bins=5, channels=8, in_channels=5, order=3, kernel=(7, 7)),
+    Shape(batch=2, frames=9, bins=21, channels=16, in_channels=5, order=3, kernel=(7, 7)),
+    Shape(batch=1, frames=6, bins=12, channels=8, in_channels=3, out_channels=2, order=2, kernel=(3, 3)),
+)
+LOOPS = (
+    Shape(batch=1, frames=7, bins=9, channels=16, in_channels=2, order=5, kernel=(5, 5)),
+    Shape(batch=2, frames=4, bins=5, channels=4, in_channels=1, out_channels=3, order=2, kernel=(1, 1)),
+)
+USUAL = UNROLLED[1]
 
 
-def operands(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    batch, in_channels, channels, out_channels, order, taps, frames, bins = shape
-    torch.manual_seed(sum(shape))
-    block = reference.MultiOrderConv(channels, order, in_channels, out_channels, taps).to(dtype)
-    weights, biases = ([tensor.detach() for tensor in tensors] for tensors in block.operands())
-    return torch.randn(batch, in_channels, frames, bins).to(dtype), weights, biases
+def device(multiprocessors: int) -> harness.Device:
+    """An RTX 3090 with so many multiprocessors. With one, utterances are taken one by one and a block has all frames;
+    with many, frames are cut into segments."""
+    limits = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
+    limits.multiprocessors = multiprocessors
+    return limits
 
 
-def check(actual: Tensor, expected: Tensor, limit: float, what: str) -> None:
-    found = agreement(actual, expected)
-    assert found.within(limit), f"{what}: {found}"
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", [*UNROLLED, *LOOPS], ids=str)
+def test_agrees_with_the_reference(shape: Shape, dtype: torch.dtype) -> None:
+    check_against_reference(harness.emulated(MULTI_ORDER_CONV, seed=shape.bins), shape, dtype, CPU)
 
 
-@pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-13), (torch.float32, 2e-6)], ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_forward(shape: tuple[int, ...], dtype: torch.dtype, limit: float) -> None:
-    x, weights, biases = operands(shape, dtype)
-    expected = reference.multi_order_conv(x.double(), [w.double() for w in weights], [b.double() for b in biases])
-    check(harness.run("multi_order_conv", x, weights, biases), expected, limit, "y")
+@pytest.mark.parametrize("dtype", HALF_TYPES, ids=str)
+@pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0]], ids=str)
+def test_half_types(shape: Shape, dtype: torch.dtype) -> None:
+    check_no_worse_than_eager(harness.emulated(MULTI_ORDER_CONV), shape, dtype, CPU)
 
 
-@pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_backward(shape: tuple[int, ...], dtype: torch.dtype, limit: float) -> None:
-    x, weights, biases = operands(shape, dtype)
-    leaves = [tensor.double().requires_grad_() for tensor in (x, *weights, *biases)]
-    count = len(weights)
-    y = reference.multi_order_conv(leaves[0], leaves[1 : 1 + count], leaves[1 + count :])
-    dy = torch.randn(y.shape).to(dtype)
-    expected = torch.autograd.grad(y, leaves, dy.double())
-    dx, dweights, dbiases = harness.run("multi_order_conv_backward", dy, x, weights, biases)
-    for i, (a, e) in enumerate(zip((dx, *dweights, *dbiases), expected, strict=True)):
-        check(a, e, limit, f"gradient {i}")
+@pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"])
+def test_plans_of_all_devices(name: str) -> None:
+    check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=name), USUAL, torch.float32, CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_one_utterance_at_a_time(dtype: torch.dtype) -> None:
+    check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=device(1)), USUAL, dtype, CPU)
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_segments_of_time(taps: int) -> None:
+    """Where frames are cut into segments, results and gradients at their borders are those of the whole."""
+    shape = Shape(batch=1, frames=70, bins=7, channels=4, in_channels=2, order=3, kernel=(taps, taps))
+    limits = device(1000)
+    arguments = MULTI_ORDER_CONV.arguments(MULTI_ORDER_CONV.inputs(shape))
+    launches, _ = harness.launches("multi_order_conv", *arguments, device=limits)
+    (cascade,) = (launch for launch in launches if "cascade_forward" in launch.kernel)
+    assert cascade.grid[0] > 2 * shape.channels  # more than one block for each channel of h
+    check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=limits), shape, torch.float32, CPU)
+
+
+@pytest.mark.parametrize("shape", MULTI_ORDER_CONV.empty, ids=str)
+def test_empty(shape: Shape) -> None:
+    """As tests/ops has it."""
+    contract = test_shapes.test_empty_result if shape.in_channels else test_shapes.test_no_input_channels
+    contract(harness.emulated(MULTI_ORDER_CONV), shape, CPU)
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_address(dtype: torch.dtype, shift: int) -> None:
+    """Buffers that do not begin where 16 bytes do: the values are those of buffers that do."""
+    for a, b in zip(*(all_results(UNROLLED[2], dtype, shift=s) for s in (0, shift)), strict=True):
+        assert_same(a, b)
+
+
+@pytest.mark.parametrize("shape", [USUAL, UNROLLED[2], LOOPS[0]], ids=str)
+def test_any_schedule_gives_the_same_bits(shape: Shape) -> None:
+    for a, b in zip(*(all_results(shape, torch.float32, seed=seed) for seed in (1, 2)), strict=True):
+        assert_same(a, b)
+
+
+def all_results(shape: Shape, dtype: torch.dtype, **options: int) -> Iterator[Tensor]:
+    """Result and gradients."""
+    y, found = gradients(harness.emulated(MULTI_ORDER_CONV, **options), MULTI_ORDER_CONV.inputs(shape, dtype=dtype))
+    yield from (y, *found.values())
+
+
+@pytest.mark.parametrize("shape", [UNROLLED[1], LOOPS[0]], ids=str)
+def test_a_nan_weight_shows(shape: Shape) -> None:
+    """In the first frames too, where a depthwise stage's first taps meet nothing but the zeros before them."""
+    tensors = MULTI_ORDER_CONV.inputs(shape)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 4 and tensor.shape[-1] > 1 and name != "x":
+            tensors[name] = tensor.clone()
+            tensors[name][0, 0, 0, 0] = torch.nan
+            y = harness.emulated(MULTI_ORDER_CONV)(tensors)
+            assert torch.equal(y.isnan(), MULTI_ORDER_CONV.reference(tensors).isnan())
+            tensors[name] = tensor
