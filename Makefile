@@ -24,7 +24,7 @@ CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu) $(wildcard tests/nativ
     $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test native cuda lint format wheel clean
+.PHONY: help setup build demo test native cuda gates lint format wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -65,6 +65,11 @@ cuda: $(CUDA_VENV)/.installed ## the operators with CUDA kernels: built (nvcc), 
 	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -c 'from lite_rtse_ext import ops; assert ops.has_cuda()'
 	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -m pytest --rootdir . -c $(CURDIR)/pyproject.toml \
 	    -p no:cacheprovider $(CUDA_TESTS)
+
+# The tools that read it come with few toolkits.
+gates: build ## what nvcc made of the CUDA kernels, read: local memory, registers, widths of accesses, share of multiply-adds
+	$(BIN)/pip install $(PIP_FLAGS) nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
+	$(BIN)/python -m pytest tests/cuda/test_gates.py tests/cuda/test_machine_code.py
 
 $(CUDA_VENV)/.installed:
 	$(PYTHON) -m venv $(CUDA_VENV)

@@ -1,0 +1,50 @@
+"""What the kernels do to memory at the network's shapes: bank conflicts, and how wide they read and write."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from . import gates, machine_code, network, trace
+from .expectations import NARROW, WIDE
+from .trace import Launch
+
+BATCH, FRAMES = 16, 256  # as in training, and planes of 257 bins are a multiple of 16 bytes long
+BLOCKS = 3  # of each grid are run
+MOST = 0.9
+
+pytestmark = trace.needs()
+for_each_case = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=trace.needs(network.OPERATORS[c])) for c in network.CASES]
+)
+for_each_pass = pytest.mark.parametrize("what", ["forward", "backward"])
+for_each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+
+
+@cache
+def launches(case: str, what: str, dtype: torch.dtype) -> list[Launch]:
+    calls = network.CASES[case](BATCH, FRAMES, dtype)
+    name, arguments = calls.of(what)
+    return trace.count(name, *arguments, device=f"sm_{machine_code.architectures()[-1]}", blocks=BLOCKS)
+
+
+@for_each_dtype
+@for_each_pass
+@for_each_case
+def test_at_most_2_way_conflicts(case: str, what: str, dtype: torch.dtype) -> None:
+    gates.demand_nothing(line for launch in launches(case, what, dtype) for line in gates.conflicts(launch))
+
+
+@for_each_pass
+@for_each_case
+def test_most_bytes_move_by_128_bits(case: str, what: str) -> None:
+    """Rows of 257 numbers are aligned to nothing, but whole planes are, here."""
+    for launch in launches(case, what, torch.float32):
+        family = launch.kernel.split("::")[-1].split("<")[0]
+        exempt = NARROW.get(family, WIDE).accesses
+        for accesses, store in (("loads", False), ("stores", True)):
+            if accesses not in exempt:
+                share = gates.wide_share(launch, 16, store)
+                assert share >= MOST, f"{launch.kernel}: {100 * share:.0f} % of the bytes of its {accesses}"

@@ -1,0 +1,123 @@
+"""Every kernel of csrc/cuda as machine code: registers, local memory, widths of accesses, share of multiply-adds.
+
+By default for sm_80, sm_90 and sm_120; ``LITE_RTSE_CUDA_ARCHS=all`` for all, ``LITE_RTSE_CUDA_ARCHS=75,86`` for some.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from ..simt import build, harness
+from . import gates, machine_code, network, plans
+from .expectations import MULTIPLY_ADDS, NARROW, WIDE
+from .machine_code import Kernel
+
+pytestmark = [
+    pytest.mark.skipif(bool(machine_code.missing()), reason=machine_code.missing()),
+    harness.needs(),
+]
+
+SOURCES = machine_code.sources()
+ARCHITECTURES = machine_code.architectures()
+for_each_file = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+for_each_architecture = pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: f"sm_{arch}")
+
+
+@cache
+def all_compiled() -> None:
+    machine_code.compile_all(SOURCES, ARCHITECTURES)
+
+
+def kernels(source: Path, arch: int) -> tuple[Kernel, ...]:
+    all_compiled()
+    return machine_code.kernels(source, arch)
+
+
+def of_all_files(arch: int) -> list[Kernel]:
+    return [kernel for source in SOURCES for kernel in kernels(source, arch)]
+
+
+@for_each_architecture
+@for_each_file
+def test_no_local_memory(source: Path, arch: int) -> None:
+    """Neither spilled registers nor arrays."""
+    found = kernels(source, arch)
+    assert found
+    gates.demand_nothing(map(gates.local_memory, found))
+
+
+@for_each_architecture
+@for_each_file
+def test_no_more_registers_than_the_plan_assumes(source: Path, arch: int) -> None:
+    assumed = plans.assumed_registers()
+    gates.demand_nothing(gates.registers(kernel, assumed) for kernel in kernels(source, arch))
+
+
+@for_each_architecture
+@for_each_file
+def test_global_memory_by_128_bits(source: Path, arch: int) -> None:
+    found = ((kernel, NARROW.get(kernel.family, WIDE).accesses) for kernel in kernels(source, arch))
+    gates.demand_nothing(line for kernel, exempt in found for line in gates.wide_accesses(kernel, exempt))
+
+
+@for_each_architecture
+def test_depthwise_loops_are_mostly_multiply_adds(arch: int) -> None:
+    """7 x 7 in float32: the cascade's forward and backward kernel among others."""
+    found = {k.qualified_name: k for k in of_all_files(arch) if k.template_arguments[:2] == ("float", "7")}
+    assert {"cascade_forward", "cascade_gradient"} <= {kernel.family for kernel in found.values()}
+    period = plans.gradient_period()
+    gates.demand_nothing(gates.share(kernel, MULTIPLY_ADDS, period=period) for kernel in found.values())
+
+
+def test_every_kernel_is_compiled() -> None:
+    families = {kernel.family for kernel in of_all_files(ARCHITECTURES[0])}
+    assert families == machine_code.global_names(SOURCES)
+
+
+def test_expectations_are_of_kernels_that_exist() -> None:
+    families = machine_code.global_names(SOURCES)
+    assert {family for family, _ in plans.assumed_registers()} <= families
+    assert set(NARROW) <= families
+
+
+def test_every_assumption_of_a_plan_is_tested() -> None:
+    """Constants named …Registers and functions ``registers`` of csrc/cuda all are in plans.cpp."""
+    known = (Path(plans.__file__).parent / "plans.cpp").read_text()
+    for header in sorted(build.CUDA_SOURCES.glob("*.h")):
+        text = header.read_text()
+        for name in re.findall(r"\b(k\w*Registers)\s*=", text):
+            assert name in known, f"{header.name}: {name}"
+        for function in re.finditer(r"\bint registers\(", text):
+            owner = re.findall(r"^(?:struct|class) (\w+)", text[: function.start()], re.MULTILINE)[-1]
+            assert f"{owner}::registers(" in known, f"{header.name}: {owner}::registers"
+
+
+def launches_of(case: str, dtype: torch.dtype, arch: int, batch: int, frames: int) -> list[harness.Launch]:
+    calls = network.CASES[case](batch, frames, dtype)
+    found = []
+    for what in ("forward", "backward"):
+        name, arguments = calls.of(what)
+        found += harness.launches(name, *arguments, device=f"sm_{arch}")[0]
+    return found
+
+
+@for_each_architecture
+@pytest.mark.parametrize("case", [pytest.param(c, marks=harness.needs(network.OPERATORS[c])) for c in network.CASES])
+def test_launches_fit_the_machine_code(case: str, arch: int) -> None:
+    """Blocks are no larger than their kernel allows, and a multiprocessor can hold one at least."""
+    by_name = {kernel.qualified_name: kernel for kernel in of_all_files(arch)}
+    device = harness.devices()[f"sm_{arch}"]
+    for dtype in harness.DTYPES:
+        for batch, frames in ((1, 1), (1, 250), (16, 250), (2, 3000)):
+            for launch in launches_of(case, dtype, arch, batch, frames):
+                kernel = by_name[launch.kernel]
+                threads = launch.block[0] * launch.block[1] * launch.block[2]
+                what = f"{kernel} with {threads} threads, {launch.shared_bytes} bytes of shared memory"
+                assert kernel.max_threads is None or threads <= kernel.max_threads, what
+                shared = launch.shared_bytes + kernel.shared_bytes
+                assert plans.blocks_per_multiprocessor(device, threads, shared, kernel.registers) >= 1, what
