@@ -1,0 +1,331 @@
+"""A model of the CUDA kernels, nothing measured: ``python -m benchmarks.cuda_model``.
+
+For each kernel and device what the kernel moves and computes, and the time that a device needs for that at the least:
+the longest of
+
+    bytes / bandwidth of global memory
+    operations / peak of float32
+    passes through shared memory / (one a clock and multiprocessor)
+
+A launch adds its own microseconds, and no kernel reaches any of the three: a floor is what cannot be beaten, not what
+will be measured. Beside it the same floor for PyTorch's eager graph of the same module, of which bytes and operations
+are counted (:mod:`benchmarks.eager_traffic`).
+
+Where the counts are from. Bytes and passes: the kernels are run on the CPU, with the launch plan for the device, and
+every access to memory is recorded (``tests/cuda/trace.py``); of large grids some blocks, evenly spread, stand for all.
+Bytes are what each block reads and writes, every byte once a block, and parameters once a launch. Operations: the
+multiply-adds of the mathematics (:mod:`benchmarks.cuda_operations`), two each. Occupancy: registers from the machine
+code, where nvcc and a disassembler are installed, and shared memory from the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.cuda_operations import multiply_adds, points
+from benchmarks.eager_traffic import Operation, traffic
+from benchmarks.show import grid
+from lite_rtse_ext import reference
+
+
+def _of_tests(name: str) -> Any:
+    """A module of the tests. By name, so that type checkers leave the tests alone."""
+    return importlib.import_module(f"tests.{name}")
+
+
+machine_code, network, plans, trace = map(_of_tests, ("cuda.machine_code", "cuda.network", "cuda.plans", "cuda.trace"))
+build, harness = map(_of_tests, ("simt.build", "simt.harness"))
+
+PASSES = ("forward", "backward")
+
+
+@dataclass(frozen=True)
+class DeviceFigures:
+    """Of a product: its launch plan's device, bytes and float32 operations a second, and cores of a multiprocessor."""
+
+    name: str
+    plan: str
+    bandwidth: float
+    peak: float
+    cores: int
+    source: str
+
+    @property
+    def multiprocessors(self) -> int:
+        return int(harness.devices()[self.plan].multiprocessors)
+
+    @property
+    def clock(self) -> float:
+        """Hz: each core does two operations in every clock of the peak."""
+        return self.peak / (2 * self.cores * self.multiprocessors)
+
+    @property
+    def shared_passes(self) -> float:
+        """A second: 128 bytes a clock and multiprocessor."""
+        return self.clock * self.multiprocessors
+
+
+DEVICES = (
+    DeviceFigures("A100", "sm_80", 1.555e12, 19.5e12, 64, "A100 data sheet, SXM4 40 GB"),
+    DeviceFigures("H100", "sm_90", 3.35e12, 66.9e12, 128, "H100 data sheet and architecture white paper, SXM5 80 GB"),
+    DeviceFigures("RTX 4090", "sm_89", 1.008e12, 82.6e12, 128, "Ada architecture white paper"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel's launches in one pass, or one kind of eager operation. ``None``: not known, or not counted.
+
+    ``occupancy``: resident threads of a multiprocessor over the most it can hold.
+    """
+
+    kernel: str
+    launches: int
+    read_bytes: float
+    written_bytes: float
+    flops: float
+    passes: float | None
+    occupancy: float | None
+    floor_s: float
+    bound: str
+
+    @property
+    def bytes(self) -> float:
+        return self.read_bytes + self.written_bytes
+
+
+@dataclass(frozen=True)
+class Model:
+    """One pass of a case on a device, by the CUDA kernels and by the eager graph."""
+
+    case: str
+    what: str
+    device: str
+    batch: int
+    frames: int
+    kernels: list[Row]
+    eager: list[Row]
+
+
+def floor(device: DeviceFigures, moved: float, flops: float, passes: float) -> tuple[float, str]:
+    """Seconds, and what takes them."""
+    times = {
+        "memory": moved / device.bandwidth,
+        "arithmetic": flops / device.peak,
+        "shared memory": passes / device.shared_passes,
+    }
+    bound = max(times, key=lambda name: times[name])
+    return times[bound], bound
+
+
+def family(kernel: str) -> str:
+    """A kernel's name without namespaces and template arguments."""
+    return kernel.split("<")[0].split("::")[-1]
+
+
+def registers(operator: str, arch: int) -> dict[str, int]:
+    """Of the operator's kernels in machine code; empty where it cannot be had."""
+    if machine_code.missing():
+        return {}
+    files = build.operator_sources(operator)
+    machine_code.compile_all(files, [arch])
+    return {kernel.qualified_name: kernel.registers for file in files for kernel in machine_code.kernels(file, arch)}
+
+
+def _occupancy(launch: Any, device: DeviceFigures, in_use: Mapping[str, int]) -> float | None:
+    if launch.kernel not in in_use:
+        return None
+    limits = harness.devices()[device.plan]
+    shared = launch.shared_bytes + launch.static_shared_bytes
+    blocks = plans.blocks_per_multiprocessor(limits, launch.threads, shared, in_use[launch.kernel])
+    return float(blocks * launch.threads / limits.threads_per_sm)
+
+
+def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_use: Mapping[str, int]) -> list[Row]:
+    """What the kernels of a pass do; launches of one kernel together.
+
+    Args:
+        calls: the operator's, of ``tests.cuda.network``.
+        what: "forward" or "backward".
+        device: to plan for.
+        blocks: of a grid to run at most; 0: all.
+        in_use: registers by kernel.
+    """
+    name, arguments = calls.of(what)
+    launches = trace.count(name, *arguments, device=device.plan, blocks=blocks)
+    wanted = multiply_adds(calls.operator, arguments, what == "backward")
+    together: dict[str, list[Any]] = {}
+    for launch in launches:
+        together.setdefault(launch.kernel, []).append(launch)
+    rows = []
+    for kernel, group in together.items():
+        read = sum(launch.read_bytes + launch.parameter_bytes for launch in group)
+        written = sum(launch.written_bytes for launch in group)
+        flops = 2.0 * wanted[family(kernel)] * points(arguments)
+        passes = sum(launch.total("passes", shared=True) for launch in group)
+        seconds, bound = floor(device, read + written, flops, passes)
+        occupancy = _occupancy(group[0], device, in_use)
+        rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, seconds, bound))
+    return rows
+
+
+def eager_rows(operations: Sequence[Operation], device: DeviceFigures) -> list[Row]:
+    """What an eager graph does; operations of one name together, each with a floor of its own."""
+    together: dict[str, list[Operation]] = {}
+    for operation in operations:
+        together.setdefault(operation.name, []).append(operation)
+    rows = []
+    for name, group in together.items():
+        read, written = sum(o.read_bytes for o in group), sum(o.written_bytes for o in group)
+        floors = [floor(device, o.read_bytes + o.written_bytes, o.flops, 0.0) for o in group]
+        longest = max(floors)[1]
+        flops = sum(o.flops for o in group)
+        rows.append(Row(name, len(group), read, written, flops, None, None, sum(s for s, _ in floors), longest))
+    return rows
+
+
+_MODULES: Mapping[str, Any] = {
+    "causal_dwconv2d": lambda: reference.CausalDepthwiseConv2d(64, 7),
+    "conv_block 1 to 32": lambda: reference.ConvBlock(1, 32),
+    "conv_block 32 to 32": lambda: reference.ConvBlock(32, 32),
+    "multi_order_conv": reference.MultiOrderConv,
+    "mask_residual": reference.MaskResidual,
+}
+
+
+def eager_operations(case: str, calls: Any, what: str) -> list[Operation]:
+    """Those of the reference's graph, with the gradients of all inputs."""
+    with torch.device("meta"):
+        module: nn.Module = _MODULES[case]()
+    signals = [tensor for tensor in calls.forward if isinstance(tensor, torch.Tensor)]
+    if calls.operator != "mask_residual":
+        signals = signals[:1]  # the others are parameters, and the module has its own
+    return traffic(module, [signal.clone().requires_grad_() for signal in signals], what == "backward")
+
+
+def model(
+    case: str, what: str, device: DeviceFigures, batch: int, frames: int, blocks: int, in_use: Mapping[str, int]
+) -> Model:
+    """One pass of a case on a device; arguments as :func:`kernel_rows` takes them."""
+    calls = network.CASES[case](batch, frames, torch.float32)
+    kernels = kernel_rows(calls, what, device, blocks, in_use)
+    return Model(
+        case, what, device.name, batch, frames, kernels, eager_rows(eager_operations(case, calls, what), device)
+    )
+
+
+def moved(rows: Sequence[Row]) -> float:
+    """Bytes of all rows."""
+    return sum(row.bytes for row in rows)
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.kernel,
+        str(row.launches),
+        f"{row.read_bytes / 1e6:.1f}",
+        f"{row.written_bytes / 1e6:.1f}",
+        f"{row.flops / 1e9:.2f}",
+        "" if row.passes is None else f"{row.passes / 1e6:.2f}",
+        "" if row.occupancy is None else f"{100 * row.occupancy:.0f} %",
+        f"{row.floor_s * 1e6:.0f}",
+        row.bound,
+    ]
+
+
+def _sum(title: str, rows: Sequence[Row]) -> list[str]:
+    seconds = sum(row.floor_s for row in rows)
+    read, written = sum(row.read_bytes for row in rows), sum(row.written_bytes for row in rows)
+    launches, flops = sum(row.launches for row in rows), sum(row.flops for row in rows)
+    return [title, str(launches), f"{read / 1e6:.1f}", f"{written / 1e6:.1f}", f"{flops / 1e9:.2f}", "", "",
+            f"{seconds * 1e6:.0f}", ""]  # fmt: skip
+
+
+HEADINGS = ["model", "launches", "MB read", "MB written", "GFLOP", "M passes", "occupancy", "floor µs", "bound by"]
+
+
+def table(found: Model) -> str:
+    """The kernels and their sum, the eager graph's sum below, and the ratios."""
+    rows = [HEADINGS, *map(_cells, found.kernels), _sum("all kernels", found.kernels), _sum("eager", found.eager)]
+    ratio = moved(found.kernels) / moved(found.eager)
+    times = sum(row.floor_s for row in found.kernels) / sum(row.floor_s for row in found.eager)
+    title = f"{found.case}, {found.what}, {found.batch} × {found.frames} frames, float32: {found.device} (model)"
+    return f"{title}\n{grid(rows)}\nof eager's bytes {ratio:.2f}, of eager's floor {times:.2f}"
+
+
+def training_step(models: Sequence[Model], device: str, case: str) -> str:
+    """Bytes of forward and backward together, against eager's."""
+    both = [m for m in models if (m.device, m.case) == (device, case)]
+    fused, eager = (sum(moved(rows) for rows in side) for side in ([m.kernels for m in both], [m.eager for m in both]))
+    megabytes = f"{fused / 1e6:.0f} of eager's {eager / 1e6:.0f} MB, {fused / eager:.2f}"
+    return f"{case}, training step, {device} (model): {megabytes}"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {text}")
+    return value
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda_model", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--batch", type=_positive, default=16, help="utterances (16)")
+    parser.add_argument("--frames", type=_positive, default=250, help="frames of 16 ms each (250)")
+    parser.add_argument("--blocks", type=_positive, default=8, help="blocks of a grid to count, at most (8)")
+    parser.add_argument("--case", choices=[*network.CASES], action="append", help="only this one; may be repeated")
+    parser.add_argument("--device", choices=[d.name for d in DEVICES], action="append", help="likewise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return parser.parse_args(arguments)
+
+
+def _write(path: Path, models: Sequence[Model]) -> None:
+    figures = {
+        "note": "a model, nothing measured: see benchmarks/cuda_model.py",
+        "devices": [asdict(device) for device in DEVICES],
+        "models": [asdict(found) for found in models],
+    }
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, and write the figures if asked to."""
+    chosen = _options(arguments)
+    if trace.missing():
+        sys.exit(f"cuda_model: {trace.missing()}")
+    cases = chosen.case or [*network.CASES]
+    devices = [device for device in DEVICES if not chosen.device or device.name in chosen.device]
+    print(
+        "A model, nothing measured: what the kernels move and compute, and the least time that a device needs for it."
+    )
+    if machine_code.missing():
+        print(f"Occupancy is left out: {machine_code.missing()}.")
+    models = []
+    for device in devices:
+        print(f"\n{device.name}: {device.bandwidth / 1e9:.0f} GB/s, {device.peak / 1e12:.1f} TFLOP/s float32, "
+              f"{device.multiprocessors} multiprocessors ({device.source})")  # fmt: skip
+        for case in cases:
+            in_use = registers(network.OPERATORS[case], int(device.plan.removeprefix("sm_")))
+            for what in PASSES:
+                models.append(model(case, what, device, chosen.batch, chosen.frames, chosen.blocks, in_use))
+                print("\n" + table(models[-1]), flush=True)
+            print("\n" + training_step(models, device.name, case), flush=True)
+    if chosen.json:
+        _write(chosen.json, models)
+
+
+if __name__ == "__main__":
+    main()

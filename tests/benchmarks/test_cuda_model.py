@@ -1,0 +1,200 @@
+"""The model of the CUDA kernels: what it counts is what the emulator counts, and it says that it is a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import cuda_model, flops
+from benchmarks.cuda_model import DEVICES, Row
+from benchmarks.cuda_operations import multiply_adds
+from benchmarks.eager_traffic import Operation, traffic
+from lite_rtse_ext.bench import case
+
+from ..cuda import network, trace
+from ..simt import build
+
+pytestmark = pytest.mark.skipif(bool(trace.missing()), reason=trace.missing())
+
+BLOCK = "multi_order_conv"
+A100, H100, RTX_4090 = DEVICES
+
+
+@trace.needs(BLOCK)
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
+def test_a_training_step_of_the_block_moves_a_quarter_of_eagers_bytes_at_most(
+    device: cuda_model.DeviceFigures,
+) -> None:
+    both = [cuda_model.model(BLOCK, what, device, 1, 60, 4, {}) for what in cuda_model.PASSES]
+    fused = sum(cuda_model.moved(found.kernels) for found in both)
+    assert fused <= sum(cuda_model.moved(found.eager) for found in both) / 4
+
+
+@trace.needs(BLOCK)
+def test_bytes_are_those_of_the_planes() -> None:
+    """By hand, in channels: 32 of x to 128 of h; 124 of h to u; 4 of h and u to y. Every block is run."""
+    calls = network.CASES[BLOCK](1, 4, torch.float32)
+    name, arguments = calls.of("forward")
+    launches = {cuda_model.family(launch.kernel): launch for launch in trace.count(name, *arguments, device="sm_90")}
+    plane = 4 * 4 * network.BINS
+    moved = {kernel: (launch.read_bytes / plane, launch.written_bytes / plane) for kernel, launch in launches.items()}
+    assert moved == {"pointwise": (32, 128), "cascade_forward": (124, 124), "gates_forward": (128, 1)}
+    weights, biases = arguments[1:]
+    assert sum(launch.parameter_bytes for launch in launches.values()) == 4 * sum(
+        parameter.numel() for parameter in (*weights, *biases)
+    )
+
+
+@trace.needs(BLOCK)
+@pytest.mark.parametrize("what", ["forward", "backward"])
+def test_some_blocks_stand_for_all(what: str) -> None:
+    """Even in grids so small that the last block of a kernel, which has less to do, weighs something."""
+    calls = network.CASES[BLOCK](1, 24, torch.float32)
+    whole, some = (cuda_model.kernel_rows(calls, what, H100, blocks, {}) for blocks in (0, 12))
+    for w, s in zip(whole, some, strict=True):
+        assert (s.kernel, s.launches, s.flops) == (w.kernel, w.launches, w.flops)
+        assert s.bytes == pytest.approx(w.bytes, rel=0.2)
+        assert s.passes == pytest.approx(w.passes, rel=0.2)
+    assert cuda_model.moved(some) == pytest.approx(cuda_model.moved(whole), rel=0.05)
+    assert sum(row.passes for row in some) == pytest.approx(sum(row.passes for row in whole), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["causal_dwconv2d", "conv_block 1 to 32", "conv_block 32 to 32", BLOCK])
+def test_forward_operations_are_those_of_the_module(name: str) -> None:
+    calls = network.CASES[name](1, 1, torch.float32)
+    wanted = multiply_adds(calls.operator, calls.forward, backward=False)
+    module = case(name.split(" ")[0], 1, 1).reference if "1 to" not in name else _first_block()
+    assert sum(wanted.values()) == flops.macs_per_point(module)
+
+
+def _first_block() -> nn.Module:
+    return case("conv_blocks", 1, 1).reference[0]  # type: ignore[index]
+
+
+def test_backward_operations() -> None:
+    """Two passes, and the forward pass anew; in the block the cascade but for each channel's last stage once more."""
+    for name in ("conv_block 1 to 32", "conv_block 32 to 32", BLOCK):
+        calls = network.CASES[name](1, 1, torch.float32)
+        forward = sum(multiply_adds(calls.operator, calls.forward, backward=False).values())
+        backward = sum(multiply_adds(calls.operator, calls.backward, backward=True).values())
+        again = 49 * (120 + 112 + 96) - 64 if name == BLOCK else 0  # W_out is not computed anew
+        assert backward == 3 * forward + again
+
+
+def test_every_kernel_has_its_operations() -> None:
+    """At the network's shapes; a kernel that is not in the table is a KeyError."""
+    for name in network.CASES:
+        if not build.operator_sources(network.OPERATORS[name]):
+            continue
+        for what in cuda_model.PASSES:
+            rows = cuda_model.kernel_rows(network.CASES[name](1, 2, torch.float32), what, H100, 1, {})
+            assert rows
+            assert all(row.bytes > 0 and row.floor_s > 0 for row in rows)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1, device="meta")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)[:, :2] * x
+
+
+def test_eager_operations_are_counted() -> None:
+    """By hand: 2 and 4 channels of 1 × 5 × 6 numbers, a kernel of 72 weights and 4 biases."""
+    x = torch.empty(1, 2, 5, 6, device="meta", requires_grad=True)
+    channel, parameters = 4 * 30, 4 * 76
+    assert traffic(Twice(), [x], backward=False) == [
+        Operation("convolution", 2 * channel + parameters, 4 * channel, 2 * 4 * 30 * 18),
+        Operation("mul", 4 * channel, 2 * channel, 0),
+    ]
+    backward = traffic(Twice(), [x], backward=True)
+    assert [operation.name for operation in backward] == ["mul", "mul", "slice_backward", "convolution_backward", "add"]
+    assert backward[2] == Operation("slice_backward", 2 * channel, 4 * channel, 0)
+    assert backward[3].flops == 2 * 2 * 4 * 30 * 18
+    assert backward[4] == Operation("add", 4 * channel, 2 * channel, 0)
+
+
+def test_an_expanded_tensor_is_read_once() -> None:
+    x = torch.empty(3, device="meta").expand(100, 3)
+    (operation,) = traffic(_Negative(), [x], backward=False)
+    assert (operation.read_bytes, operation.written_bytes) == (12, 1200)
+
+
+class _Negative(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -x
+
+
+def test_the_floor_is_the_longest_of_three() -> None:
+    assert cuda_model.floor(H100, 3.35e9, 1.0, 1.0) == (pytest.approx(1e-3), "memory")
+    assert cuda_model.floor(H100, 1.0, 66.9e9, 1.0) == (pytest.approx(1e-3), "arithmetic")
+    passes = 132 * 1.98e9
+    assert cuda_model.floor(H100, 1.0, 1.0, passes) == (pytest.approx(1, rel=1e-3), "shared memory")
+
+
+@pytest.mark.parametrize(("device", "clock"), [(A100, 1.41e9), (H100, 1.98e9), (RTX_4090, 2.52e9)])
+def test_peaks_and_clocks_agree(device: cuda_model.DeviceFigures, clock: float) -> None:
+    """The boost clocks of the same sources."""
+    assert device.clock == pytest.approx(clock, rel=2e-3)
+
+
+def test_occupancy() -> None:
+    """By hand: 128 threads with 128 registers are 4 blocks of 65,536 registers, 512 of 2,048 threads."""
+    launch = trace.Launch("k", 1, 1, 128, 0, 0, 0, 0, 0, ())
+    assert cuda_model._occupancy(launch, H100, {"k": 128}) == pytest.approx(512 / 2048)
+    assert cuda_model._occupancy(launch, H100, {}) is None
+
+
+@trace.needs("mask_residual")
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_model.machine_code, "missing", lambda: "no nvcc here")
+    path = tmp_path / "model.json"
+    cuda_model.main(
+        ["--case", "mask_residual", "--device", "H100", "--batch", "1", "--frames", "3", "--json", str(path)]
+    )
+    text = capsys.readouterr().out
+    assert text.startswith("A model, nothing measured")
+    assert "Occupancy is left out: no nvcc here." in text
+    assert "mask_residual, forward, 1 × 3 frames, float32: H100 (model)" in text
+    assert "mask_residual, training step, H100 (model): " in text
+    figures = json.loads(path.read_text())
+    assert figures["note"].startswith("a model, nothing measured")
+    assert [m["what"] for m in figures["models"]] == ["forward", "backward"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--batch", "0"], "argument --batch: must be at least 1, but is 0"),
+        (["--device", "GTX 280"], "argument --device: invalid choice: 'GTX 280'"),
+    ],
+)
+def test_bad_options_are_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_code:
+        cuda_model.main(arguments)
+    assert exit_code.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+def test_no_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_model.trace, "missing", lambda: "no g++ here")
+    with pytest.raises(SystemExit, match=r"^cuda_model: no g\+\+ here$"):
+        cuda_model.main(["--batch", "1"])
+
+
+def test_rows_of_the_table() -> None:
+    row = Row("k", 2, 1e6, 2e6, 3e9, 4e6, 0.5, 5e-6, "memory")
+    found = cuda_model.Model(
+        "c", "forward", "H100", 1, 2, [row], [Row("e", 1, 4e6, 8e6, 0, None, None, 1e-5, "memory")]
+    )
+    lines = cuda_model.table(found).splitlines()
+    assert lines[0] == "c, forward, 1 × 2 frames, float32: H100 (model)"
+    assert lines[2].split() == ["k", "2", "1.0", "2.0", "3.00", "4.00", "50", "%", "5", "memory"]
+    assert lines[-1] == "of eager's bytes 0.25, of eager's floor 0.50"
