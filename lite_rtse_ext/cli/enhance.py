@@ -57,7 +57,7 @@ def enhance(
     name only once it is complete, so an interrupted run is resumed with --skip-existing.
 
     As IN or OUT, - is standard input or output: WAV, or with --raw bare samples. What can be known of the enhanced
-    signal is written before more input is waited for, 32 ms after it went in.
+    signal is written before more input is waited for: at 16 kHz, 32 ms after it went in.
 
     The real-time factor (RTF) is the time taken over the length of the audio: 0.1 is ten times faster than real time.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -13,7 +13,6 @@ from lite_rtse_ext.cli.jobs import JobError
 
 if TYPE_CHECKING:
     from lite_rtse_ext.audio import AudioFormat
-    from lite_rtse_ext.audio.pipe import Source
     from lite_rtse_ext.stream import Network
 
 RAW_TYPES = ("u8", "s16", "s24", "s32", "f32", "f64")  # of lite_rtse_ext.audio.pipe, which --help need not import
@@ -61,13 +60,18 @@ def run_pipe(
     """Enhances what comes in on ``-``, or goes out on it, and says so on stderr."""
     from lite_rtse_ext.audio.streaming import stream_pipe
 
-    stdin, stdout = cast("Source", sys.stdin.buffer), sys.stdout.buffer
-    if is_pipe(source) and sys.stdin.isatty():
-        raise JobError("-: standard input is a terminal; pipe sound into it")
-    if is_pipe(target) and sys.stdout.isatty():
-        raise JobError("-: standard output is a terminal; pipe it into a program")
+    incoming = _standard("input", sys.stdin, "pipe sound into it") if is_pipe(source) else source
+    outgoing = _standard("output", sys.stdout, "pipe it into a program") if is_pipe(target) else target
     if source.is_dir():
         raise JobError(f"{source}: a folder can't go into -")
-    incoming, outgoing = stdin if is_pipe(source) else source, stdout if is_pipe(target) else target
     done = stream_pipe(network(), incoming, outgoing, raw=raw, overwrite=overwrite, **options)
     click.echo(f"{done.audio_seconds:.1f} s of audio in {done.elapsed_seconds:.1f} s", err=True)
+
+
+def _standard(name: str, stream: TextIO | None, advice: str) -> Any:
+    """The bytes of standard input or output."""
+    if stream is None:
+        raise JobError(f"-: standard {name} is closed")
+    if stream.isatty():
+        raise JobError(f"-: standard {name} is a terminal; {advice}")
+    return stream.buffer

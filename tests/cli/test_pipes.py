@@ -178,6 +178,15 @@ def test_terminals_are_refused(tmp_path: Path, pipe: Run, monkeypatch: pytest.Mo
     assert_one_line(pipe(b"", "-", tmp_path / "out.wav"), "standard input is a terminal")
 
 
+@pytest.mark.parametrize(
+    ("closed", "words"), [("<&-", "standard input is closed"), (">&-", "standard output is closed")]
+)
+def test_closed_pipes_are_one_line(closed: str, words: str) -> None:
+    command = f'"{sys.executable}" -m lite_rtse_ext.cli enhance - - {closed}'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, input="", check=False)
+    assert (done.returncode, done.stderr) == (1, f"Error: -: {words}\n")
+
+
 WITHOUT_TORCH = """
 import sys
 class NoTorch:
