@@ -99,7 +99,9 @@ def test_streaming_rows_share_a_measurement(
     table._stream_figures.cache_clear()
 
 
-@pytest.mark.parametrize("measure", [table._share("backward"), table._threads("mask_residual", table.BOTH)])
+@pytest.mark.parametrize(
+    "measure", [table._cascade, table._share("backward"), table._threads("mask_residual", table.BOTH)]
+)
 def test_rows_measure(answer: Report, settings: Settings, measure: object) -> None:
     assert callable(measure)
     found = measure(answer, settings)
