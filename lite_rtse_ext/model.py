@@ -11,6 +11,7 @@ from typing_extensions import Self
 from lite_rtse_ext import checkpoint, nn, reference
 from lite_rtse_ext.audio.stft import BINS, SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext.pretrained import pretrained_path
 
 __all__ = ["LiteRTSE"]
 
@@ -20,7 +21,7 @@ class LiteRTSE(reference.LiteRTSE):
 
     ::
 
-        model = LiteRTSE.from_checkpoint("lite_rtse.safetensors")
+        model = LiteRTSE.from_pretrained()                 # or from_checkpoint("my.safetensors")
         enhanced = model.enhance(noisy)                    # waveform, 16 kHz
         spectrogram = model(noisy_spectrogram)             # (B, 257, T, 2) or complex (B, 257, T)
     """
@@ -63,6 +64,16 @@ class LiteRTSE(reference.LiteRTSE):
         spectrogram = torch.view_as_real(stft(batch)).to(parameter.dtype)
         enhanced = torch.view_as_complex(self(spectrogram).to(wide).contiguous())
         return istft(enhanced, waveform.shape[-1]).reshape(waveform.shape).to(waveform)
+
+    @classmethod
+    def from_pretrained(cls) -> Self:
+        """The network with the trained parameters that come with the package; ``weights/MODEL_CARD.md`` there says what
+        they were trained on and what they are worth. Nothing is fetched. On the CPU, in the default dtype.
+
+        Raises:
+            FileNotFoundError: this version comes without any.
+        """
+        return cls.from_checkpoint(pretrained_path())
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:

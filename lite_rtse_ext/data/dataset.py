@@ -67,6 +67,9 @@ class TrainingExamples(Dataset[Example]):
         self._damaged: set[str] = set()
         self._pairs = [pair for pair in manifest.pairs if pair.split == "train"]
         self._speech = manifest.select("speech", "train")
+        self._voices: dict[str, list[Clip]] = {}
+        for clip in self._speech:
+            self._voices.setdefault(clip.label, []).append(clip)
         self._rooms = manifest.select("room", "train")
         self._noises: dict[str, list[Clip]] = {}
         for clip in manifest.select("noise", "train"):
@@ -124,7 +127,11 @@ class TrainingExamples(Dataset[Example]):
 
     def _mix(self, place: int, epoch: int, random: np.random.Generator) -> tuple[_Samples, _Samples]:
         options = self.options
-        clean = self._speech_stretch(self._speech[self._utterance(place, epoch)], random)
+        clip = self._speech[self._utterance(place, epoch)]
+        if random.random() < options.even_voices:
+            voice = list(self._voices.values())[random.integers(len(self._voices))]
+            clip = voice[random.integers(len(voice))]
+        clean = self._speech_stretch(clip, random)
         noise = self._noise(random)
         if self._rooms and random.random() < options.room:
             clean, noise = self._in_rooms(clean, noise, random)
@@ -153,7 +160,7 @@ class TrainingExamples(Dataset[Example]):
         factor = random.uniform(*options.speed)
         parts: list[_Samples] = []
         have = 0
-        same_voice = [other for other in self._speech if other.label == clip.label]
+        same_voice = self._voices[clip.label]
         while have < length:
             samples = mixing.change_speed(self._read(clip), factor)
             if not parts:
@@ -170,10 +177,18 @@ class TrainingExamples(Dataset[Example]):
         count = 1 + int(random.choice(len(chances), p=chances))
         total = np.zeros(options.samples, np.float32)
         for _ in range(count):
-            noise = self._babble(random) if random.random() < options.babble else self._one_noise(random)
+            noise = self._any_noise(random)
             noise = mixing.equalise(noise, options.noise_equaliser_db, random)
             total += noise / np.float32(max(mixing.rms(noise), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
         return total
+
+    def _any_noise(self, random: np.random.Generator) -> _Samples:
+        options, what = self.options, random.random()
+        if what < options.babble:
+            return self._babble(random)
+        if what < options.babble + options.synthetic:
+            return mixing.synthetic_noise(options.samples, random)
+        return self._one_noise(random)
 
     def _one_noise(self, random: np.random.Generator) -> _Samples:
         """A kind of noise, and of that kind clips until there is enough."""

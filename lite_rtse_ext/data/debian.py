@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import apt
 from lite_rtse_ext.data.convert import is_complete, write_flac
-from lite_rtse_ext.data.debian_packages import PACKAGES
+from lite_rtse_ext.data.debian_packages import PACKAGES, Piece
+from lite_rtse_ext.data.debian_voices import VOICE_PACKAGES
 from lite_rtse_ext.data.fixed import make_mixtures
 from lite_rtse_ext.data.manifest import Clip, Manifest, Mixture
 from lite_rtse_ext.files import replacing
@@ -33,12 +34,19 @@ _VALID_SEED, _TEST_SEED = 1, 2
 
 
 def prepare_debian(
-    target: Path, *, debs: Path | None = None, suite: str = apt.NEWER_SUITE, report: Callable[[str], None] = print
+    target: Path,
+    *,
+    more_voices: bool = False,
+    debs: Path | None = None,
+    suite: str = apt.NEWER_SUITE,
+    report: Callable[[str], None] = print,
 ) -> Manifest:
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
         target: the folder; made if it doesn't exist. It grows to about 0.5 GB, most of it the packages in ``deb``.
+        more_voices: add words of some thirty voices to the training split, which are another 94 MB to fetch; the
+            mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.
         suite: the Debian release to take a package from that the system's own release doesn't have.
         report: is called with a line about each step.
@@ -49,12 +57,13 @@ def prepare_debian(
         AudioError, ContainerError: a package holds something else than expected.
     """
     target.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in PACKAGES if _recorded(target, name) is None]
+    packages = {**PACKAGES, **VOICE_PACKAGES} if more_voices else PACKAGES
+    missing = [name for name in packages if _recorded(target, name) is None]
     if missing:
         archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
         for name in missing:
-            _convert(name, archives[name], target, report)
-    clips = [clip for name in PACKAGES for clip in _recorded(target, name) or ()]
+            _convert(name, packages[name], archives[name], target, report)
+    clips = [clip for name in packages for clip in _recorded(target, name) or ()]
     manifest = Manifest(target, "debian", tuple(clips), (*_mixtures("valid", clips), *_mixtures("test", clips)))
     manifest.save(target / "manifest.json")
     return manifest
@@ -66,14 +75,20 @@ def _mixtures(split: str, clips: list[Clip]) -> tuple[Mixture, ...]:
     return tuple(make_mixtures(split, speech, noise, SNRS_DB, count, seed))
 
 
-def _convert(name: str, archive: Path, target: Path, report: Callable[[str], None]) -> None:
+def _convert(
+    name: str,
+    pieces: Callable[[Path], Iterator[Piece]],
+    archive: Path,
+    target: Path,
+    report: Callable[[str], None],
+) -> None:
     """Decode one package and record its clips; the record is written last, and tells that the package is done."""
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=target) as folder:
         report(f"{name}: unpacking {archive.name}")
         apt.unpack(archive, Path(folder))
         _copy_licence(name, Path(folder), target)
         clips = []
-        for piece in PACKAGES[name](Path(folder)):
+        for piece in pieces(Path(folder)):
             path = target / piece.path
             if not is_complete(path, len(piece.samples)):
                 path.parent.mkdir(parents=True, exist_ok=True)

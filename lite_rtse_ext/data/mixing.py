@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 
-__all__ = ["MixingOptions", "band_limit", "change_speed", "cut", "equalise", "mix_at", "reverberate", "rms"]
+__all__ = [
+    "MixingOptions",
+    "band_limit",
+    "change_speed",
+    "cut",
+    "equalise",
+    "mix_at",
+    "reverberate",
+    "rms",
+    "synthetic_noise",
+]
 
 _Samples = NDArray[np.float32]
 _TINY = 1e-9
+_SPECTRUM_DB, _CONTOUR_DB = 25.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -23,10 +34,13 @@ class MixingOptions:
     Args:
         seconds: length of an example.
         snr_db: ratio of the powers of speech and noise.
+        even_voices: chance that a voice is drawn first, each as likely, and then one of its utterances; otherwise every
+            utterance has its turn, and so a voice with many of them is heard often.
         speech_dbfs: level of the speech, its power over the whole example.
         noises: how many noises are added up; the chance of 1, 2, 3 … of them.
         babble: chance that a noise is several other training utterances at once.
         babble_voices: how many they are.
+        synthetic: chance that a noise is made, not recorded; see :func:`synthetic_noise`.
         speed: factor on the speed of speech, and its pitch with it.
         noise_speed: the same for noise.
         noise_equaliser_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
@@ -40,10 +54,12 @@ class MixingOptions:
 
     seconds: float = 4.0
     snr_db: tuple[float, float] = (-5.0, 20.0)
+    even_voices: float = 0.0
     speech_dbfs: tuple[float, float] = (-35.0, -15.0)
     noises: tuple[float, ...] = (0.7, 0.3)
     babble: float = 0.0
     babble_voices: tuple[int, int] = (6, 10)
+    synthetic: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)
     noise_speed: tuple[float, float] = (1.0, 1.0)
     noise_equaliser_db: float = 0.0
@@ -106,6 +122,36 @@ def equalise(samples: _Samples, range_db: float, random: np.random.Generator) ->
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)
     gain = 10 ** (np.interp(np.log(frequencies), np.log(corners_hz), gains_db) / 20)
     return np.fft.irfft(spectrum * gain, size).astype(np.float32)
+
+
+def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
+    """Noise of a random spectrum: steady, or made of many drops and clicks, or of both; its level may come and go.
+
+    The spectrum goes through random levels within ± 25 dB. The drops are 3 to 3000 a second, of very unequal sizes, as
+    of rain, gravel or a fire. The level's contour is drawn with corners 0.05 to 1 s apart, over up to ± 12 dB.
+
+    Args:
+        length: in samples.
+        random: where it is drawn from.
+    """
+    what = random.random()
+    parts = []
+    if what < 0.7:
+        parts.append(random.standard_normal(length, np.float32))
+    if what > 0.5:
+        drops_hz = 10 ** random.uniform(0.5, 3.5)
+        falls = random.random(length, np.float32) < drops_hz / SAMPLE_RATE_HZ
+        falls[random.integers(length)] = True
+        parts.append(falls * random.standard_normal(length, np.float32) ** 3)
+    total = np.zeros(length, np.float32)
+    for part in parts:
+        part = equalise(part, _SPECTRUM_DB, random)
+        total += part * np.float32(10 ** random.uniform(-0.5, 0) / max(rms(part), _TINY))
+    if random.random() < 0.5:
+        corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
+        levels_db = random.uniform(-1, 1, len(corners)) * random.uniform(0, _CONTOUR_DB)
+        total *= (10 ** (np.interp(np.arange(length), corners, levels_db) / 20)).astype(np.float32)
+    return total
 
 
 def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:

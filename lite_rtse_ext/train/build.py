@@ -9,6 +9,7 @@ from torch import nn
 
 from lite_rtse_ext import checkpoint
 from lite_rtse_ext.data.dataset import TrainingExamples
+from lite_rtse_ext.pretrained import pretrained_path
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
 from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, measure_scale
@@ -27,7 +28,8 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled |
     """
     net = construct(recipe)
     if recipe.initial:
-        checkpoint.load_into(net, checkpoint.read_state_dict(recipe.initial))
+        path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
+        checkpoint.load_into(net, checkpoint.read_state_dict(path))
     if not isinstance(net, LiteRTSE):
         if recipe.standardise or recipe.identity:
             raise RecipeError("model.standardise and model.identity are for Lite-RTSE alone")

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lite_rtse_ext import checkpoint
@@ -17,7 +17,7 @@ from lite_rtse_ext.files import replacing
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import RecipeError
 
-__all__ = ["AtomicCheckpoints", "BestWeights", "RandomState", "TrainingError"]
+__all__ = ["AtomicCheckpoints", "AveragedWeights", "BestWeights", "RandomState", "TrainingError"]
 
 
 class TrainingError(RuntimeError):
@@ -57,6 +57,27 @@ class RandomState(Callback):
         torch.set_rng_state(states["cpu"])
         if len(states["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["cuda"])
+
+
+class AveragedWeights(EMAWeightAveraging):
+    """Validates, and gives away, an exponential moving average of the weights.
+
+    Lightning's own callback takes the average back when the validation's figures aren't known yet; this one leaves it
+    in place until ``on_validation_end``, so that :class:`BestWeights`, called before it, writes what was judged.
+
+    Args:
+        decay: share of the average that a step keeps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        # Fixed scales are buffers and need no average; the module's own counters are none of ours.
+        super().__init__(decay=decay, use_buffers=False)
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Nothing yet."""
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
 
 
 class BestWeights(Callback):

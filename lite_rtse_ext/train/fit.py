@@ -18,7 +18,7 @@ from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import Example, ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest, ManifestError
 from lite_rtse_ext.train.build import build_network
-from lite_rtse_ext.train.callbacks import AtomicCheckpoints, BestWeights, RandomState
+from lite_rtse_ext.train.callbacks import AtomicCheckpoints, AveragedWeights, BestWeights, RandomState
 from lite_rtse_ext.train.module import LOG_EVERY_STEPS, Enhancer
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe, save_recipe
 
@@ -108,6 +108,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool = False, progress: bool | 
     if resume and (folder / RECIPE).exists() and load_recipe(folder / RECIPE) != recipe:
         raise RecipeError(f"{folder}: the run in it has another recipe, in {folder / RECIPE}")
     run = recipe.run
+    torch.set_flush_denormal(True)  # gradients through time fade into denormals: backward took six times as long
     if run.threads:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
@@ -120,6 +121,8 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool = False, progress: bool | 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # Lightning's own affair
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # so a recipe says
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its sampler is
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")  # that is what resuming means
         trainer.fit(module, datamodule=data, ckpt_path=found, weights_only=True)
     return trainer
 
@@ -160,6 +163,8 @@ def _callbacks(recipe: Recipe, folder: Path, progress: bool) -> list[Callback]:
         checkpoints, _LAST.removesuffix(".ckpt"), every_n_train_steps=run.save_every, enable_version_counter=False
     )
     callbacks: list[Callback] = [BestWeights(folder / BEST_WEIGHTS, best), best, newest, RandomState()]
+    if run.average:
+        callbacks.insert(1, AveragedWeights(run.average))
     if run.patience:
         callbacks.append(EarlyStopping(run.monitor, patience=run.patience, mode=run.monitor_mode))
     if progress:

@@ -51,7 +51,8 @@ class EnhancementLoss(nn.Module):
     recordings count alike. With p the compression, S^p = |S|^p · S/|S|:
 
         complex    mean |Ŝ^p − S^p|²
-        magnitude  mean (|Ŝ|^p − |S|^p)²
+        magnitude  mean (|Ŝ|^p − |S|^p)², times 1 + ``missing`` where |Ŝ| < |S|: to take speech away is worse than to
+                   leave noise
         si_snr     −SI-SNR of the waveforms in dB, capped at ``si_snr_ceiling_db``; 0 for examples without speech
 
     Args:
@@ -60,6 +61,7 @@ class EnhancementLoss(nn.Module):
         si_snr: weight of a decibel.
         compression: the exponent p.
         si_snr_ceiling_db: an SI-SNR above this is good enough and has no gradient.
+        missing: how much more a magnitude counts that is too small.
     """
 
     def __init__(
@@ -69,45 +71,50 @@ class EnhancementLoss(nn.Module):
         si_snr: float = 0.01,
         compression: float = 0.3,
         si_snr_ceiling_db: float = 30.0,
+        missing: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(complex, magnitude, si_snr) < 0 or complex + magnitude + si_snr == 0:
+        if min(complex, magnitude, si_snr, missing) < 0 or complex + magnitude + si_snr == 0:
             raise ValueError(
-                f"loss weights must not be negative, nor all zero, but are {complex}, {magnitude} and {si_snr}"
+                f"loss weights must not be negative, nor all zero, but are {complex}, {magnitude}, {si_snr}, {missing}"
             )
         if not 0 < compression <= 1:
             raise ValueError(f"loss compression must lie above 0 and at most at 1, but is {compression}")
         self.complex, self.magnitude, self.si_snr = complex, magnitude, si_snr
-        self.compression, self.si_snr_ceiling_db = compression, si_snr_ceiling_db
+        self.compression, self.si_snr_ceiling_db, self.missing = compression, si_snr_ceiling_db, missing
 
-    def forward(self, enhanced: Tensor, noisy: Tensor, clean: Tensor, samples: int) -> Losses:
+    def forward(self, enhanced: Tensor, noisy: Tensor, clean: Tensor, waveform: Tensor) -> Losses:
         """The losses of a batch.
 
         Args:
             enhanced: spectrogram ``(B, F, T)``, complex.
             noisy: the same, before enhancement; its level is the scale of the example.
             clean: the same, the target.
-            samples: length of the waveforms.
+            waveform: the target's waveform ``(B, samples)``.
         """
-        power = torch.view_as_real(noisy).square().sum(-1).mean((1, 2), keepdim=True)
-        scale = (power + _EPS).rsqrt()
-        enhanced, clean = enhanced * scale, clean * scale
-        enhanced_magnitude, enhanced_complex = self._compress(torch.view_as_real(enhanced))
-        clean_magnitude, clean_complex = self._compress(torch.view_as_real(clean))
-        complex_part = (enhanced_complex - clean_complex).square().sum(-1).mean()
-        magnitude_part = (enhanced_magnitude - clean_magnitude).square().mean()
-        si_snr_part = self._si_snr(enhanced, clean, samples)
+        scale = (_power(torch.view_as_real(noisy)).mean((1, 2), keepdim=True) + _EPS).rsqrt()
+        enhanced_magnitude, enhanced_complex = self._compress(torch.view_as_real(enhanced), scale)
+        clean_magnitude, clean_complex = self._compress(torch.view_as_real(clean), scale)
+        complex_part = 2 * (enhanced_complex - clean_complex).square().mean()  # of |difference|², which has two parts
+        excess = enhanced_magnitude - clean_magnitude
+        magnitude_part = excess.square().mean() + self.missing * excess.clamp(max=0).square().mean()
+        si_snr_part = self._si_snr(enhanced * scale, waveform * scale.squeeze(-1))
         total = self.complex * complex_part + self.magnitude * magnitude_part + self.si_snr * si_snr_part
         return Losses(total, complex_part, magnitude_part, si_snr_part)
 
-    def _compress(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """|S|^p and S^p of a spectrogram as real parts ``(..., 2)``; the root costs less than a second power."""
-        power = spectrogram.square().sum(-1) + _COMPRESSION_FLOOR
+    def _compress(self, spectrogram: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """|S|^p and S^p of a scaled spectrogram as real parts ``(..., 2)``; the root costs less than a second power."""
+        power = _power(spectrogram) * scale.square() + _COMPRESSION_FLOOR
         gain = power ** ((self.compression - 1) / 2)
-        return gain * power.sqrt(), spectrogram * gain.unsqueeze(-1)
+        return gain * power.sqrt(), spectrogram * (gain * scale).unsqueeze(-1)
 
-    def _si_snr(self, enhanced: Tensor, clean: Tensor, samples: int) -> Tensor:
-        target = istft(clean, samples)
+    def _si_snr(self, enhanced: Tensor, target: Tensor) -> Tensor:
         has_speech = target.square().mean(-1) > _EPS
-        ratio = si_snr_db(istft(enhanced, samples), target).clamp(max=self.si_snr_ceiling_db)
+        ratio = si_snr_db(istft(enhanced, target.shape[-1]), target).clamp(max=self.si_snr_ceiling_db)
         return -(ratio * has_speech).mean()  # over all, so that processes with equal shares average to the whole
+
+
+def _power(spectrogram: Tensor) -> Tensor:
+    """|S|² of real parts ``(..., 2)``; a sum over a dimension of two would take several times as long."""
+    real, imag = spectrogram.unbind(-1)
+    return real * real + imag * imag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -34,10 +35,7 @@ class Enhancer(lightning.LightningModule):
         super().__init__()
         self.net = net
         self.recipe = recipe
-        weights = recipe.loss
-        self.loss = EnhancementLoss(
-            weights.complex, weights.magnitude, weights.si_snr, weights.compression, weights.si_snr_ceiling_db
-        )
+        self.loss = EnhancementLoss(**asdict(recipe.loss))
         if recipe.run.compile:
             net.compile()  # in place, so that parameters keep their names
 
@@ -49,11 +47,12 @@ class Enhancer(lightning.LightningModule):
         enhanced = self.net(torch.view_as_real(spectrogram))
         return torch.view_as_complex(enhanced.float().contiguous())
 
-    def _losses(self, batch: Example) -> tuple[Losses, Tensor]:
+    def losses(self, batch: Example) -> tuple[Losses, Tensor]:
+        """Of a batch of waveforms ``(B, samples)``: its losses, and the enhanced spectrogram ``(B, 257, T)``, complex."""
         noisy, clean = stft(batch.noisy), stft(batch.clean)
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(enhanced, noisy, clean, batch.noisy.shape[-1]), enhanced
+            return self.loss(enhanced, noisy, clean, batch.clean), enhanced
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Lets the late branch in when its step has come; a resumed run finds it in or out by its step, too."""
@@ -62,7 +61,7 @@ class Enhancer(lightning.LightningModule):
             bypass(self.net.net, late, self.global_step < self.recipe.model.late_branch_step)
 
     def training_step(self, batch: Example, batch_idx: int) -> Tensor:
-        losses, _ = self._losses(batch)
+        losses, _ = self.losses(batch)
         self.log_dict({f"train/{name}": value for name, value in losses._asdict().items()}, prog_bar=False)
         self.log("loss", losses.total, prog_bar=True, logger=False)
         return losses.total
@@ -74,7 +73,7 @@ class Enhancer(lightning.LightningModule):
             self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
 
     def validation_step(self, batch: Example, batch_idx: int) -> None:
-        losses, spectrogram = self._losses(batch)
+        losses, spectrogram = self.losses(batch)
         enhanced = istft(spectrogram, batch.noisy.shape[-1])
         after, before = si_snr_db(enhanced, batch.clean), si_snr_db(batch.noisy, batch.clean)
         figures = {

@@ -43,7 +43,7 @@ class ModelRecipe:
     Args:
         class_path: any class of torch.nn.Module from spectrogram to spectrogram, ``(B, 257, T, 2)`` to the same shape.
         arguments: of its constructor.
-        initial: a checkpoint to start from.
+        initial: a checkpoint to start from; "pretrained" is the one that comes with the package.
         level: what the spectrogram is multiplied by on the way in, and the result divided by.
         standardise: Lite-RTSE only: scale what its LSTM and its fusion layer read, bin by bin, by what was measured on
             the data. The scales go into the weights when they are saved.
@@ -92,6 +92,7 @@ class LossRecipe:
     si_snr: float = 0.01
     compression: float = 0.3
     si_snr_ceiling_db: float = 30.0
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class RunRecipe:
         steps: optimiser steps in all.
         epoch_batches: batches between validations; 0 means every utterance once.
         accumulate: batches whose gradients make a step.
+        average: what a moving average of the weights keeps at every step, such as 0.999; the average is validated and
+            written as the best weights. 0 does without.
         save_every: steps between checkpoints.
         monitor: the validation figure that says which weights are best.
         monitor_mode: whether it is best at its smallest or greatest.
@@ -143,6 +146,7 @@ class RunRecipe:
     steps: int = 10_000
     epoch_batches: int = 0
     accumulate: int = 1
+    average: float = 0.0
     save_every: int = 500
     monitor: str = "valid/loss"
     monitor_mode: Literal["min", "max"] = "min"
@@ -247,6 +251,8 @@ def _check_values(recipe: Recipe, name: str) -> None:
     ):
         if value < least:
             raise RecipeError(f"{name}: {field_name} must be at least {least}, but is {value}")
+    if not 0 <= run.average < 1:
+        raise RecipeError(f"{name}: run.average must be at least 0 and below 1, but is {run.average}")
     if not mixing.noises or min(mixing.noises) < 0 or sum(mixing.noises) <= 0:
         raise RecipeError(f"{name}: data.mixing.noises must be chances, but is {mixing.noises}")
     for field_name in ("snr_db", "speech_dbfs", "speed", "noise_speed", "band_limit_hz", "babble_voices"):

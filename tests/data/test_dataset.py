@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ EVERYTHING = MixingOptions(
     seconds=0.5,
     noises=(0.5, 0.5),
     babble=0.3,
+    synthetic=0.3,
+    even_voices=0.5,
     speed=(0.8, 1.3),
     noise_speed=(0.7, 1.4),
     noise_equaliser_db=6.0,
@@ -71,6 +74,32 @@ def test_an_epoch_begins_with_every_utterance_once(manifest_path: Path) -> None:
     first = [data._utterance(place, 0) for place in range(2 * count)]
     assert sorted(first[:count]) == sorted(first[count:]) == list(range(count))
     assert [data._utterance(place, 1) for place in range(count)] != first[:count]
+
+
+def test_voices_can_be_as_likely_as_one_another(manifest_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two voices one has five times as many utterances."""
+    manifest = Manifest.load(manifest_path)
+    speech = manifest.select("speech", "train")
+    labels = {clip.path: "rare" if clip is speech[0] else "common" for clip in speech}
+    relabelled = tuple(dataclasses.replace(c, label=labels.get(c.path, c.label)) for c in manifest.clips)
+    shares = []
+    for even in (0.0, 1.0):
+        options = MixingOptions(seconds=0.1, even_voices=even)
+        data = TrainingExamples(dataclasses.replace(manifest, clips=relabelled), options, seed=5)
+        stretch = Mock(return_value=np.ones(1600, np.float32))
+        monkeypatch.setattr(data, "_speech_stretch", stretch)
+        for place in range(300):
+            data[0, place]
+        shares.append(sum(call.args[0].label == "rare" for call in stretch.call_args_list) / 300)
+    assert shares[0] == pytest.approx(1 / 6)
+    assert shares[1] == pytest.approx(1 / 2, abs=0.1)
+
+
+def test_synthetic_noise_can_stand_for_all(manifest_path: Path) -> None:
+    data = examples(manifest_path, MixingOptions(seconds=0.5, synthetic=1.0))
+    data._one_noise = None  # type: ignore[assignment, method-assign]  # it is not asked
+    noisy, clean = data[0, 0]
+    assert (noisy - clean).any()
 
 
 def test_a_kind_of_noise_can_be_left_out(manifest_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from lite_rtse_ext.data import Manifest, debian
+from lite_rtse_ext.data import Manifest, debian, debian_voices
 from lite_rtse_ext.data.apt import FetchError, fetch
 from lite_rtse_ext.data.debian import prepare_debian
 from lite_rtse_ext.data.debian_packages import PACKAGES, TEST_NOISES
@@ -71,6 +71,30 @@ def prompts(folder: Path) -> dict[str, bytes]:
     }
 
 
+def words(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Packages of words: a clean voice, a noisy, a narrow-band and a Russian one, one of few words; syllables."""
+    voice = np.pad(clip_samples("it-dir-instr")[4000 : 4000 + RATE_HZ], RATE_HZ // 2)
+    noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice)).astype(np.float32)
+    clean, hissing = encoded(voice, folder, ".ogg"), encoded(noisy, folder, ".ogg")
+    sf.write(folder / "narrow.wav", voice[::2], RATE_HZ // 2)
+    narrow = (folder / "narrow.wav").read_bytes()
+    letters, sounds = "usr/share/klettres", "usr/share/ktuberling/sounds"
+    return {
+        "klettres-data": {
+            **{f"{letters}/xx/alpha/{number:03}.ogg": clean for number in range(12)},
+            **{f"{letters}/ru/alpha/{number:03}.ogg": clean for number in range(12)},
+            **{f"{letters}/few/alpha/{number:03}.ogg": clean for number in range(2)},
+            f"{letters}/pics/letter.png": b"",
+        },
+        "ktuberling-data": {
+            **{f"{sounds}/loud/{number:03}.ogg": hissing for number in range(12)},
+            **{f"{sounds}/thin/{number:03}.wav": narrow for number in range(12)},
+            f"{sounds}/yy/words.xml": b"",
+        },
+        "gcin-voice": {f"usr/share/gcin-voice/ogg/{number:03}/5.ogg": clean for number in range(36)},
+    }
+
+
 @pytest.fixture(scope="module")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one small .deb for each package."""
@@ -89,6 +113,8 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     effects = catalogue({"horn": wav[8:], "nothing": empty[8:]})
     build("openttd-opensfx", {"usr/share/opensfx/opensfx.cat": effects}, out)
     build("bucklespring-data", {"usr/share/buckle/wav/1e-0.wav": wav}, out)
+    for name, files in words(scratch).items():
+        build(name, files, out)
     return out
 
 
@@ -133,6 +159,41 @@ def test_every_file_has_its_licence_and_source(prepared: Path) -> None:
     assert {clip.source for clip in manifest.clips} == {f"Debian package {name}_1_all" for name in PACKAGES}
     for name in PACKAGES:
         assert (prepared / "licences" / f"{name}.txt").read_bytes() == b"somebody's\n"
+
+
+def test_more_voices_are_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) -> None:
+    target = tmp_path / "more"
+    shutil.copytree(prepared, target)
+    before, after = (
+        Manifest.load(prepared / "manifest.json"),
+        prepare_debian(target, more_voices=True, debs=debs, report=lambda line: None),
+    )
+    assert after.mixtures == before.mixtures
+    added = [clip for clip in after.clips if clip not in before.clips]
+    assert {(clip.kind, clip.split) for clip in added} == {("speech", "train")}
+    assert {clip.label: clip.licence for clip in added} == {
+        "klettres-xx": "GPL-2.0-or-later",  # neither the noisy, the narrow-band, the Russian nor the few
+        "gcin-zh": "CC-BY-3.0",
+    }
+    assert Counter(clip.label for clip in added) == {"klettres-xx": 4, "gcin-zh": 4}  # three words each
+    for clip in added:
+        samples, rate = sf.read(target / clip.path)
+        assert (rate, len(samples)) == (RATE_HZ, clip.frames)
+        assert 4 * RATE_HZ <= len(samples) < 6 * RATE_HZ  # a word is a second long, and trimmed
+        assert clip.source.startswith("Debian package ")
+    assert {"klettres-data.txt", "ktuberling-data.txt", "gcin-voice.txt"} <= {
+        path.name for path in (target / "licences").iterdir()
+    }
+
+
+def test_a_voice_that_has_much_to_say_is_cut_short(
+    debs: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian_voices, "_MOST_CLIPS", 2)
+    target = tmp_path / "more"
+    shutil.copytree(prepared, target)
+    manifest = prepare_debian(target, more_voices=True, debs=debs, report=lambda line: None)
+    assert Counter(c.label for c in manifest.clips if c.label.startswith("klettres")) == {"klettres-xx": 2}
 
 
 def test_an_interrupted_run_goes_on(debs: Path, prepared: Path, tmp_path: Path) -> None:

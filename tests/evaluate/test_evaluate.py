@@ -11,7 +11,7 @@ import soundfile as sf
 import torch
 from click.testing import CliRunner
 
-from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext import LiteRTSE, pretrained
 from lite_rtse_ext.checkpoint import CheckpointError
 from lite_rtse_ext.cli import main
 from lite_rtse_ext.data import Manifest
@@ -71,6 +71,18 @@ def test_the_command_leaves_tables_and_plots(corpus: Path, model_path: Path, tmp
     summary = json.loads((out / "summary.json").read_text())
     assert summary["all"]["pesq"]["enhanced"]["count"] == 2
     assert set(summary["by_snr_db"]) == {"0", "10"}
+
+
+def test_without_a_model_the_one_that_comes_with_the_package_is_judged(
+    corpus: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "_WEIGHTS", model_path)
+    named, unnamed = (
+        CliRunner().invoke(main, ["evaluate", *model, "--data", str(corpus), "--jobs", "1"])
+        for model in ([str(model_path)], [])
+    )
+    assert unnamed.exit_code == 0, unnamed.output
+    assert unnamed.output == named.output
 
 
 @pytest.mark.parametrize(

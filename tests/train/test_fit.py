@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 
-from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext import LiteRTSE, pretrained
 from lite_rtse_ext.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.evaluate.models import load_model
@@ -107,6 +109,32 @@ def test_best_weights_are_those_of_the_best_validation(corpus: Path, tmp_path: P
     assert all(torch.equal(value, best["state_dict"][f"net.net.{name}"]) for name, value in weights.items())
 
 
+def test_the_average_is_what_is_judged_and_kept(corpus: Path, tmp_path: Path) -> None:
+    """Of a decay of 0.5, over three steps, by hand from the weights after each of them."""
+    after: list[dict[str, torch.Tensor]] = []
+
+    class Recorder(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+            after.append({name: value.detach().clone() for name, value in pl_module.net.net.named_parameters()})
+
+    settings = ("model.arguments={hidden: 4}", "run.steps=3", "run.epoch_batches=3", "run.save_every=3")
+    chosen = recipe(corpus, *settings, "run.average=0.5", "optimiser.warmup_steps=0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lite_rtse_ext.train.fit.RandomState", Recorder)
+        fit(chosen, tmp_path, progress=False)
+    kept = read_state_dict(tmp_path / "best.safetensors")
+    assert any(not torch.equal(kept[name], value) for name, value in after[-1].items())
+    for name, value in kept.items():
+        average = after[0][name]  # the first update copies
+        for later in after[1:]:
+            average = 0.5 * average + 0.5 * later[name]
+        torch.testing.assert_close(value, average)
+    saved = newest(tmp_path)
+    assert torch.equal(saved["state_dict"]["net.net.net.0.weight"], kept["net.0.weight"])
+    assert torch.equal(saved["current_model_state"]["net.net.net.0.weight"], after[-1]["net.0.weight"])
+    assert load_model(tmp_path)(torch.ones(1, 257, 1, 2)).isfinite().all()
+
+
 def test_training_that_comes_to_nothing_says_so(corpus: Path, tmp_path: Path) -> None:
     ruined = ("optimiser.learning_rate=1e4", "optimiser.clip_norm=0", "optimiser.warmup_steps=0")
     with pytest.raises(TrainingError, match=r"valid/loss is nan after step 5: try a lower optimiser\.learning_rate"):
@@ -143,11 +171,17 @@ def test_a_compiled_network_trains_the_same(corpus: Path, tmp_path: Path) -> Non
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-5)
 
 
-def test_training_goes_on_from_initial_weights(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("initial", [None, "pretrained"])
+def test_training_goes_on_from_initial_weights(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initial: str | None
+) -> None:
     torch.manual_seed(3)
     first = LiteRTSE(channels=4, order=2)
     first.save_checkpoint(tmp_path / "first.safetensors")
-    settings = (f"model.initial={tmp_path / 'first.safetensors'}", "model.standardise=true", "model.level=0.1")
+    named = str(tmp_path / "first.safetensors")
+    if initial == "pretrained":
+        monkeypatch.setattr(pretrained, "_WEIGHTS", Path(named))
+    settings = (f"model.initial={initial or named}", "model.standardise=true", "model.level=0.1")
     fit(recipe(corpus, *SMALL, *settings, "optimiser.learning_rate=0.0"), tmp_path / "run", progress=False)
     again = read_state_dict(tmp_path / "run" / "best.safetensors")
     for name, value in first.state_dict().items():

@@ -38,6 +38,7 @@ def test_settings_override_the_file() -> None:
         ("runn.steps=7", "runn"),
         ("run.steps=many", r"run\.steps"),
         ("run.steps=0", r"run\.steps must be at least 1, but is 0"),
+        ("run.average=1", r"run\.average must be at least 0 and below 1, but is 1"),
         ("run.precision=8", r"run\.precision"),
         ("data.mixing.snr_db=3", r"data\.mixing\.snr_db"),
         ("data.mixing.snr_db=[3, 1]", "must go from low to high"),

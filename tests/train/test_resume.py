@@ -34,6 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param((), 12, id="just after an epoch"),
         pytest.param(("data.workers=2",), 12, id="just after an epoch, with workers"),
         pytest.param(("run.accumulate=2", "run.steps=6", "run.save_every=1"), 8, id="with accumulated gradients"),
+        pytest.param(("run.average=0.9",), 9, id="with averaged weights"),
         pytest.param(LITE_RTSE, 9, id="Lite-RTSE, whose branch joins after that"),
     ],
 )
@@ -53,9 +54,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
     a, b = newest(whole), newest(cut)
     assert a["global_step"] == b["global_step"]
-    assert a["state_dict"].keys() == b["state_dict"].keys()
-    for name, value in a["state_dict"].items():
-        assert torch.equal(value, b["state_dict"][name]), name
+    for weights in ("state_dict", "current_model_state") if "run.average=0.9" in settings else ("state_dict",):
+        assert a[weights].keys() == b[weights].keys()
+        for name, value in a[weights].items():
+            assert torch.equal(value, b[weights][name]), name
     for old, new in zip(*(c["optimizer_states"][0]["state"].values() for c in (a, b)), strict=True):
         assert all(torch.equal(old[name], new[name]) for name in old)
     best = [(folder / "best.safetensors").read_bytes() for folder in (whole, cut)]
