@@ -48,7 +48,7 @@ class Enhancer(lightning.LightningModule):
         return torch.view_as_complex(enhanced.float().contiguous())
 
     def losses(self, batch: Example) -> tuple[Losses, Tensor]:
-        """Of a batch of waveforms ``(B, samples)``: its losses, and the enhanced spectrogram ``(B, 257, T)``, complex."""
+        """Of a batch of waveforms ``(B, samples)``: losses, and the enhanced spectrogram ``(B, 257, T)``, complex."""
         noisy, clean = stft(batch.noisy), stft(batch.clean)
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
