@@ -58,7 +58,7 @@ class Side:
             group["lr"] = share * group["initial_lr"]
         loss = self.module.losses(batch)[0].total
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.seconds.append(time.perf_counter() - begin)
