@@ -112,6 +112,11 @@ def test_a_true_process(tmp_path: Path, checkpoint: Path) -> None:
     )
 
 
+def _heed_interruptions() -> None:
+    """Even where the tests run in the background of a shell, whose processes ignore SIGINT and pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_interrupted_leaves_no_part_of_a_file(
     tmp_path: Path, checkpoint: Path, interruption: signal.Signals
@@ -120,7 +125,9 @@ def test_a_process_interrupted_leaves_no_part_of_a_file(
         sound(tmp_path / "in" / f"{number:02}.wav", 20.0)
     target = tmp_path / "out"
     command = [*COMMAND, "enhance", str(tmp_path / "in"), str(target), "--checkpoint", str(checkpoint)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interruptions
+    )
     deadline = time.monotonic() + 60
     while not list(target.glob("*.wav")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
