@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext import ops
-from lite_rtse_ext.bench import LIMITS, Candidate, Case, Environment, Quantiles, Rounds, check, environment, measure
+from lite_rtse_ext.bench import LIMITS, Candidate, Case, Quantiles, Rounds, check, measure
+from lite_rtse_ext.machine import Environment, environment
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from benchmarks import show
 from benchmarks.harness import RESULTS, packages
 from lite_rtse_ext import LiteRTSE
-from lite_rtse_ext.bench import environment
 from lite_rtse_ext.export import OneFrame, export_onnx
+from lite_rtse_ext.machine import environment
 from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
 from lite_rtse_ext.stream.timing import FRAME_MS, SKIPPED, FrameTimes, histogram, speech_like, steps, time_frames
 

@@ -9,8 +9,6 @@ pair by pair, round by round, and its quantiles over the rounds are what is repo
 from __future__ import annotations
 
 import copy
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 import lite_rtse_ext.nn as fused_nn
-from lite_rtse_ext import _native, ops, reference
+from lite_rtse_ext import reference
+from lite_rtse_ext.machine import Environment
 from lite_rtse_ext.model import LiteRTSE
 
 LIMITS = {"forward": 1e-5, "backward": 1e-4, "forward + backward": 1e-4, "training step": 1e-4}
@@ -319,65 +318,6 @@ def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> floa
     end.synchronize()
     del tensors
     return float(1e-3 * begin.elapsed_time(end))
-
-
-# --- where it was measured --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What timings depend on besides the code; peak and bandwidth are those of one thread, measured now."""
-
-    machine: str
-    cores: int
-    memory_gib: float
-    isa: str
-    threads: int
-    torch: str
-    python: str
-    lite_rtse_ext: str
-    fma_peak_gflops: float
-    copy_gbps: float
-    gpu: str = ""
-
-
-def environment(device: torch.device | str = "cpu") -> Environment:
-    """The environment that timings taken now would have; measures for under a second."""
-    from lite_rtse_ext import __version__
-
-    return Environment(
-        machine=f"{platform.machine()}, {_processor()}",
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        isa=ops.isa(),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
-        python=platform.python_version(),
-        lite_rtse_ext=__version__,
-        fma_peak_gflops=round(_native.fma_peak_gflops(), 1),
-        copy_gbps=round(_native.copy_gbps(), 1),
-        gpu=_gpu(torch.device(device)),
-    )
-
-
-def _gpu(device: torch.device) -> str:
-    if device.type != "cuda":
-        return ""
-    properties = torch.cuda.get_device_properties(device)
-    return (
-        f"{properties.name}, compute capability {properties.major}.{properties.minor}, "
-        f"{properties.multi_processor_count} multiprocessors, CUDA {torch.version.cuda}; "
-        f"kernels for {', '.join(_native.cuda_architectures())}"
-    )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:  # no Linux
-        names = []
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 # --- lite-rtse bench --------------------------------------------------------------------------------------------------

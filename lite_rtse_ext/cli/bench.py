@@ -38,11 +38,12 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
         import torch
 
         from lite_rtse_ext import bench as harness
+        from lite_rtse_ext.machine import environment
 
         torch.set_num_threads(threads)
         if json_path:
             json_path.touch()  # find out now, not after the work, whether it can be written
-        where = harness.environment()
+        where = environment()
         click.echo(f"torch {where.torch}, {where.isa}, {where.threads} thread(s), {where.machine}")
         click.echo(f"one thread: {where.fma_peak_gflops:.0f} GFLOP/s float32 peak, {where.copy_gbps:.0f} GB/s copy")
         click.echo(f"{batch} × {frames} frames ({batch * frames * 0.016:.1f} s of audio), {rounds} rounds\n")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from tests.simt.build import locked, prune
+
 OUT = Path(__file__).parent / "build"
-KEPT_DAYS = 7
 
 
 class BuildError(Exception):
@@ -30,20 +28,6 @@ def run(command: Sequence[str | Path]) -> str:
     if done.returncode:
         raise BuildError(f"{Path(command[0]).name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _prune() -> None:
-    for file in OUT.iterdir():
-        if file.stat().st_mtime < time.time() - KEPT_DAYS * 86400:
-            file.unlink(missing_ok=True)
 
 
 @cache
@@ -64,11 +48,11 @@ def produce(name: str, suffix: str, command: Sequence[str | Path], inputs: Seque
     words = [contents.get(str(word), str(word)) for word in command[1:]]
     digest = hashlib.sha256(repr((_version(str(command[0])), words, sorted(contents.values()))).encode())
     result = OUT / f"{name}-{digest.hexdigest()[:20]}{suffix}"
-    with _locked(OUT / f"{name}.lock"):
+    with locked(OUT / f"{name}.lock"):
         if result.exists():
             os.utime(result)
             return result
-        _prune()
+        prune(OUT)
         unfinished = result.with_suffix(f".{os.getpid()}")
         run([*command, "-o", unfinished])
         os.replace(unfinished, result)

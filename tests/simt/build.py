@@ -105,15 +105,17 @@ def included_files(source: Path, folders: Sequence[Path]) -> list[Path]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of this name among all processes."""
     path.parent.mkdir(exist_ok=True)
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _prune() -> None:
-    for file in OUT.iterdir():
+def prune(folder: Path) -> None:
+    """Removes what was last used long ago."""
+    for file in folder.iterdir():
         with suppress(FileNotFoundError):  # another process may be faster
             if file.stat().st_mtime < time.time() - KEPT_DAYS * 86400:
                 file.unlink()
@@ -133,9 +135,9 @@ def _produce(
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return OUT / f"{name}-{digest.hexdigest()[:20]}{suffix}"
 
-    with _locked(OUT / f"{name}.lock"):
+    with locked(OUT / f"{name}.lock"):
         while not (result := target()).exists():
-            _prune()
+            prune(OUT)
             unfinished = result.with_suffix(f".{os.getpid()}")
             command = [compiler(), *arguments, *source, "-o", str(unfinished)]
             done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
