@@ -24,6 +24,7 @@ from lite_rtse_ext.data import Manifest
 from lite_rtse_ext.data.dataset import Example, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.train.build import build_network
+from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import ModelRecipe, OptimiserRecipe, Recipe, RunRecipe
 
@@ -172,8 +173,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
-    sides = compare(Manifest.load(options.manifest), options.steps, options.batch, options.seconds, options.every)
+    with flushed_denormals():
+        sides = compare(Manifest.load(options.manifest), options.steps, options.batch, options.seconds, options.every)
     found = results(sides)
     settings = {name: getattr(options, name) for name in ("steps", "batch", "seconds", "every", "threads")}
     options.results.mkdir(parents=True, exist_ok=True)

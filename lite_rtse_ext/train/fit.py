@@ -19,6 +19,7 @@ from lite_rtse_ext.data.dataset import Example, ExampleSampler, FixedExamples, T
 from lite_rtse_ext.data.manifest import Manifest, ManifestError
 from lite_rtse_ext.train.build import build_network
 from lite_rtse_ext.train.callbacks import AtomicCheckpoints, AveragedWeights, BestWeights, RandomState
+from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.module import LOG_EVERY_STEPS, Enhancer
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe, save_recipe
 
@@ -108,7 +109,6 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool = False, progress: bool | 
     if resume and (folder / RECIPE).exists() and load_recipe(folder / RECIPE) != recipe:
         raise RecipeError(f"{folder}: the run in it has another recipe, in {folder / RECIPE}")
     run = recipe.run
-    torch.set_flush_denormal(True)  # gradients through time fade into denormals: backward took six times as long
     if run.threads:
         torch.set_num_threads(run.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it advertises otherwise
@@ -118,7 +118,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool = False, progress: bool | 
     trainer = _trainer(recipe, folder, sys.stderr.isatty() if progress is None else progress)
     if trainer.is_global_zero:
         save_recipe(recipe, folder / RECIPE)
-    with warnings.catch_warnings():
+    with flushed_denormals(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # Lightning's own affair
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # so a recipe says
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # its sampler is
