@@ -23,8 +23,8 @@ from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import Manifest
 from lite_rtse_ext.data.dataset import Example, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
+from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.train.build import build_network
-from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import ModelRecipe, OptimiserRecipe, Recipe, RunRecipe
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import Example, ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest, ManifestError
+from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.train.build import build_network
 from lite_rtse_ext.train.callbacks import AtomicCheckpoints, AveragedWeights, BestWeights, RandomState
-from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.module import LOG_EVERY_STEPS, Enhancer
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe, save_recipe
 

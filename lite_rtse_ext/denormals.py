@@ -1,4 +1,5 @@
-"""Gradients through time fade into denormals, on which processors are slow: a backward pass took six times as long."""
+"""Gradients through time, and sound that fades, end in denormals, on which processors are slow: six times as slow in a
+backward pass."""
 
 from __future__ import annotations
 

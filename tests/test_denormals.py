@@ -1,11 +1,11 @@
-"""Denormals are flushed while training lasts, and no longer."""
+"""Denormals are flushed within, and no longer."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from lite_rtse_ext.train.denormals import flushed_denormals
+from lite_rtse_ext.denormals import flushed_denormals
 
 
 def flushes() -> bool:
