@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..ops.operators import CAUSAL_DWCONV2D, CONV_BLOCK, MASK_RESIDUAL, MULTI_ORDER_CONV, Operator
+from ..ops.operators import CAUSAL_DWCONV2D, CONV_BLOCK, MASK_RESIDUAL, MULTI_ORDER_CONV, Operator, Shape
 from .test_sanitizers import InOrder
 
 IN_ORDER = InOrder()
 
+# What no kernel holds in registers: a kernel that is not square, more channels than a tile has rows.
+DWCONV_LOOPS = Shape(batch=2, frames=9, bins=13, channels=3, kernel=(5, 3))
+CONV_LOOPS = Shape(batch=2, frames=7, bins=9, channels=70, in_channels=3)
+
 
 @dataclass(frozen=True)
 class Mutant:
-    """A replacement for a piece of text that occurs once in a file of csrc/cuda; `part` is the pass that it spoils."""
+    """A replacement for a piece of text that occurs once in a file of csrc/cuda; `part` is the pass that it spoils.
+
+    `shape`: one that the spoilt kernel runs for, where it does not for the operator's usual one.
+    """
 
     operator: Operator
     part: str
@@ -22,6 +29,7 @@ class Mutant:
     file: str
     original: str
     replacement: str
+    shape: Shape | None = None
 
     def __str__(self) -> str:
         return f"{self.operator}-{self.part}-{self.kind}-{self.what}".replace(" ", "-")
@@ -30,10 +38,10 @@ class Mutant:
 Fault = tuple[str, str, str, str]
 
 
-def _of(operator: Operator, part: str, file: str, *faults: Fault) -> Iterator[Mutant]:
+def _of(operator: Operator, part: str, file: str, *faults: Fault, shape: Shape | None = None) -> Iterator[Mutant]:
     """Mutants from kind, name, original and replacement."""
     for kind, what, original, replacement in faults:
-        yield Mutant(operator, part, kind, what, file, original, replacement)
+        yield Mutant(operator, part, kind, what, file, original, replacement, shape)
 
 
 MUTANTS = (
@@ -368,5 +376,68 @@ MUTANTS = (
             "half[h], 2 * at.begin - h * W, 2 * at.end - h * W);\n  }\n  __device__ __forceinline__ ComplexOf",
             "half[h], 0, W);\n  }\n  __device__ __forceinline__ ComplexOf",
         ),
+    ),
+    *_of(
+        CAUSAL_DWCONV2D,
+        "forward",
+        "causal_dwconv2d.cuh",
+        (
+            "index",
+            "loops over flipped taps",
+            "w[reversed ? a.taps_t * a.taps_f - 1 - tap : tap]",
+            "w[a.taps_t * a.taps_f - 1 - tap]",
+        ),
+        (
+            "mask",
+            "loops without padding columns",
+            "if (column < 0 || column >= a.bins) continue;",
+            "if (column < 0) continue;",
+        ),
+        shape=DWCONV_LOOPS,
+    ),
+    *_of(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "causal_dwconv2d.cuh",
+        (
+            "barrier",
+            "loops that add up sums not yet there",
+            "/ kWarp] = sum;\n  __syncthreads();\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
+            "/ kWarp] = sum;\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
+        ),
+        (
+            "index",
+            "loops with a tap's column for its row",
+            "a.taps_t - 1 - tap / a.taps_f;",
+            "a.taps_t - 1 - tap % a.taps_f;",
+        ),
+        shape=DWCONV_LOOPS,
+    ),
+    *_of(
+        CONV_BLOCK,
+        "forward",
+        "conv_block_loops.cuh",
+        (
+            "index",
+            "taps always flipped",
+            "reversed ? kConvTaps - 1 - (3 * i + j) : 3 * i + j",
+            "kConvTaps - 1 - (3 * i + j)",
+        ),
+        ("mask", "no padding columns", "|| f + j < 1 || f + j > a.bins) continue;", "|| f + j < 1) continue;"),
+        shape=CONV_LOOPS,
+    ),
+    *_of(
+        CONV_BLOCK,
+        "backward",
+        "conv_block_loops.cuh",
+        ("index", "split gives s twice", "  v[index] *= d;", "  v[index] = s[index] * d;"),
+        (
+            "barrier",
+            "sums of taps not yet there",
+            "  __syncthreads();\n  if (threadIdx.x > kConvTaps) return;\n",
+            "  if (threadIdx.x > kConvTaps) return;\n",
+        ),
+        ("mask", "frames before the first", "if (t + j >= kConvLookBack && f + k >= 1", "if (f + k >= 1"),
+        shape=CONV_LOOPS,
     ),
 )

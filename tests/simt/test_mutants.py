@@ -72,9 +72,9 @@ def copy_sources(folder: Path) -> Path:
     return cuda
 
 
-def check(operator: Operator, part: str, folder: Path) -> None:
+def check(operator: Operator, part: str, folder: Path, shape: Shape) -> None:
     """One pass against the reference in several schedules; raises whatever shows that something is wrong."""
-    shape, dtype = SHAPES[operator], torch.float32
+    dtype = torch.float32
     tensors = operator.inputs(shape, dtype=dtype)
     arguments, dy = operator.arguments(tensors), cotangent(torch.empty(operator.result_size(shape), dtype=dtype))
     exact, expected = gradients(operator.reference, double(tensors), dy)
@@ -93,13 +93,15 @@ def test_mutants_are_caught(mutant: Mutant, tmp_path: Path) -> None:
     cuda = copy_sources(tmp_path)
     replace_once(cuda / mutant.file, mutant.original, mutant.replacement)
     with pytest.raises((AssertionError, harness.EmulationError)):
-        check(mutant.operator, mutant.part, cuda)
+        check(mutant.operator, mutant.part, cuda, mutant.shape or SHAPES[mutant.operator])
 
 
 @pytest.mark.parametrize("part", PASSES)
 @pytest.mark.parametrize("operator", [pytest.param(o, marks=harness.needs(o.name), id=str(o)) for o in SHAPES])
 def test_unbroken_copies_pass(operator: Operator, part: str, tmp_path: Path) -> None:
-    check(operator, part, copy_sources(tmp_path))
+    copy = copy_sources(tmp_path)
+    for shape in {SHAPES[operator], *(m.shape for m in MUTANTS if m.operator is operator and m.shape)}:
+        check(operator, part, copy, shape)
 
 
 def test_every_operator_has_mutants() -> None:
