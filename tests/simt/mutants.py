@@ -10,10 +10,6 @@ from .test_sanitizers import InOrder
 
 IN_ORDER = InOrder()
 
-# What no kernel holds in registers: a kernel that is not square, more channels than a tile has rows.
-DWCONV_LOOPS = Shape(batch=2, frames=9, bins=13, channels=3, kernel=(5, 3))
-CONV_LOOPS = Shape(batch=2, frames=7, bins=9, channels=70, in_channels=3)
-
 
 @dataclass(frozen=True)
 class Mutant:
@@ -38,14 +34,14 @@ class Mutant:
 Fault = tuple[str, str, str, str]
 
 
-def _of(operator: Operator, part: str, file: str, *faults: Fault, shape: Shape | None = None) -> Iterator[Mutant]:
+def faults_in(operator: Operator, part: str, file: str, *faults: Fault, shape: Shape | None = None) -> Iterator[Mutant]:
     """Mutants from kind, name, original and replacement."""
     for kind, what, original, replacement in faults:
         yield Mutant(operator, part, kind, what, file, original, replacement, shape)
 
 
 MUTANTS = (
-    *_of(
+    *faults_in(
         CAUSAL_DWCONV2D,
         "forward",
         "causal_dwconv2d.cuh",
@@ -68,13 +64,13 @@ MUTANTS = (
             "const int before = 0;",
         ),
     ),
-    *_of(
+    *faults_in(
         CAUSAL_DWCONV2D,
         "forward",
         "depthwise.cuh",
         ("index", "taps reversed", "w[(i - r) * K + j] * x[c + j]", "w[(i - r) * K + j] * x[c + K - 1 - j]"),
     ),
-    *_of(
+    *faults_in(
         CAUSAL_DWCONV2D,
         "backward",
         "causal_dwconv2d.cuh",
@@ -97,7 +93,7 @@ MUTANTS = (
             "const int inside = count;",
         ),
     ),
-    *_of(
+    *faults_in(
         CAUSAL_DWCONV2D,
         "backward",
         "depthwise.cuh",
@@ -108,7 +104,7 @@ MUTANTS = (
             "dw[(i - r) * K + j] += g[r][c] * x[c + K - 1 - j]",
         ),
     ),
-    *_of(
+    *faults_in(
         CONV_BLOCK,
         "forward",
         "conv_block_forward.cuh",
@@ -120,7 +116,7 @@ MUTANTS = (
         ),
         ("mask", "bias outside the plane", "columns >> j & 1 ? h[i][j] + b.at[i] : C(0)", "h[i][j] + b.at[i]"),
     ),
-    *_of(
+    *faults_in(
         CONV_BLOCK,
         "forward",
         "conv_block_tile.cuh",
@@ -131,7 +127,7 @@ MUTANTS = (
             "sum.at[j] += tap[3 * i + k] * x[i][j + 2 - k];",
         ),
     ),
-    *_of(
+    *faults_in(
         CONV_BLOCK,
         "backward",
         "conv_block_backward.cuh",
@@ -178,7 +174,7 @@ MUTANTS = (
             "shared + at.b_in(), columns,",
         ),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "forward",
         "multi_order_conv_cascade.cuh",
@@ -201,7 +197,7 @@ MUTANTS = (
             "const int target = stage + 1;",
         ),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "forward",
         "multi_order_conv_gates.cuh",
@@ -219,7 +215,7 @@ MUTANTS = (
             "a.y + utterance * a.points + p.point, out, J)",
         ),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "forward",
         "pointwise.cuh",
@@ -236,7 +232,7 @@ MUTANTS = (
             "const int64_t o = o0 + 8 * lane.row + i;",
         ),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "backward",
         "multi_order_conv_gates_backward.cuh",
@@ -254,7 +250,7 @@ MUTANTS = (
         ),
         ("mask", "gradients stored beyond the last point", "stores = exists && p.count > 0;", "stores = exists;"),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "backward",
         "multi_order_conv_gradient.cuh",
@@ -266,7 +262,7 @@ MUTANTS = (
         ),
         ("mask", "gradients after the last frame not zero", "        load_gu.clear();", "        ;"),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "backward",
         "multi_order_conv_stencil.cuh",
@@ -277,7 +273,7 @@ MUTANTS = (
             "r.tap[i * K + j] += r.row[i][c] * xs[c + K - 1 - j]",
         ),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "backward",
         "pointwise.cuh",
@@ -296,7 +292,7 @@ MUTANTS = (
         ),
         ("mask", "sources of a 1x1 that do not exist", "if (c < kTile && c0 + c < a.sources) dw", "if (c < kTile) dw"),
     ),
-    *_of(
+    *faults_in(
         MULTI_ORDER_CONV,
         "backward",
         "reduce.cuh",
@@ -319,7 +315,7 @@ MUTANTS = (
             "const bool exists = true;",
         ),
     ),
-    *_of(
+    *faults_in(
         MASK_RESIDUAL,
         "forward",
         "mask_residual.cuh",
@@ -342,7 +338,7 @@ MUTANTS = (
             "x.put(t, int(slot.first) + k, value);",
         ),
     ),
-    *_of(
+    *faults_in(
         MASK_RESIDUAL,
         "backward",
         "mask_residual.cuh",
@@ -360,7 +356,7 @@ MUTANTS = (
             "(a.dhead[i] + row + at.first, dhead[i], 0, W)",
         ),
     ),
-    *_of(
+    *faults_in(
         IN_ORDER,
         "forward",
         "mask_residual.cuh",
@@ -376,68 +372,5 @@ MUTANTS = (
             "half[h], 2 * at.begin - h * W, 2 * at.end - h * W);\n  }\n  __device__ __forceinline__ ComplexOf",
             "half[h], 0, W);\n  }\n  __device__ __forceinline__ ComplexOf",
         ),
-    ),
-    *_of(
-        CAUSAL_DWCONV2D,
-        "forward",
-        "causal_dwconv2d.cuh",
-        (
-            "index",
-            "loops over flipped taps",
-            "w[reversed ? a.taps_t * a.taps_f - 1 - tap : tap]",
-            "w[a.taps_t * a.taps_f - 1 - tap]",
-        ),
-        (
-            "mask",
-            "loops without padding columns",
-            "if (column < 0 || column >= a.bins) continue;",
-            "if (column < 0) continue;",
-        ),
-        shape=DWCONV_LOOPS,
-    ),
-    *_of(
-        CAUSAL_DWCONV2D,
-        "backward",
-        "causal_dwconv2d.cuh",
-        (
-            "barrier",
-            "loops that add up sums not yet there",
-            "/ kWarp] = sum;\n  __syncthreads();\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
-            "/ kWarp] = sum;\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
-        ),
-        (
-            "index",
-            "loops with a tap's column for its row",
-            "a.taps_t - 1 - tap / a.taps_f;",
-            "a.taps_t - 1 - tap % a.taps_f;",
-        ),
-        shape=DWCONV_LOOPS,
-    ),
-    *_of(
-        CONV_BLOCK,
-        "forward",
-        "conv_block_loops.cuh",
-        (
-            "index",
-            "taps always flipped",
-            "reversed ? kConvTaps - 1 - (3 * i + j) : 3 * i + j",
-            "kConvTaps - 1 - (3 * i + j)",
-        ),
-        ("mask", "no padding columns", "|| f + j < 1 || f + j > a.bins) continue;", "|| f + j < 1) continue;"),
-        shape=CONV_LOOPS,
-    ),
-    *_of(
-        CONV_BLOCK,
-        "backward",
-        "conv_block_loops.cuh",
-        ("index", "split gives s twice", "  v[index] *= d;", "  v[index] = s[index] * d;"),
-        (
-            "barrier",
-            "sums of taps not yet there",
-            "  __syncthreads();\n  if (threadIdx.x > kConvTaps) return;\n",
-            "  if (threadIdx.x > kConvTaps) return;\n",
-        ),
-        ("mask", "frames before the first", "if (t + j >= kConvLookBack && f + k >= 1", "if (f + k >= 1"),
-        shape=CONV_LOOPS,
     ),
 )
