@@ -90,9 +90,7 @@ def check(operator: Operator, part: str, folder: Path, shape: Shape) -> None:
                 assert_agrees(gradient, expected[name], BACKWARD_TOLERANCE[dtype], f"gradient of {name}")
 
 
-@pytest.mark.parametrize(
-    "mutant", [pytest.param(m, marks=harness.needs(m.operator.name), id=str(m)) for m in EVERY]
-)
+@pytest.mark.parametrize("mutant", [pytest.param(m, marks=harness.needs(m.operator.name), id=str(m)) for m in EVERY])
 def test_mutants_are_caught(mutant: Mutant, tmp_path: Path) -> None:
     cuda = copy_sources(tmp_path)
     replace_once(cuda / mutant.file, mutant.original, mutant.replacement)
