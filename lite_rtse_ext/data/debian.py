@@ -44,9 +44,10 @@ def prepare_debian(
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
-        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, most of it the packages in ``deb``.
-        more_voices: add words of some thirty voices to the training split, which are another 94 MB to fetch; the
-            mixtures for validation and test stay as they are.
+        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more voices 0.8 GB; the packages in ``deb``
+            are half of it.
+        more_voices: add some forty voices, four hours of words and short sentences, to the training split, which are
+            another 330 MB to fetch; the mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.
         suite: the Debian release to take a package from that the system's own release doesn't have.
         report: is called with a line about each step.

@@ -1,13 +1,15 @@
-"""More voices out of Debian's packages: letters, syllables and words in two dozen languages, for training alone.
+"""More voices out of Debian's packages, in two dozen languages, for training alone: letters, words, names of things and
+the dialogues of a game.
 
-They are single words, recorded by volunteers at home. Words with a loud background are left out, since a network that
-is given noise as clean speech learns to keep it; the others are trimmed, and joined voice by voice into clips of some
-seconds. Russian is left out: it is the test's language.
+Volunteers recorded them at home. Recordings with a loud background are left out, since a network that is given noise as
+clean speech learns to keep it; the others are trimmed, and joined voice by voice into clips of some seconds. Russian is
+left out: it is the test's language.
 """
 
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -34,7 +36,7 @@ _EDGE_DB = 40.0
 _MARGIN_FRAMES = 3
 _GAP = np.zeros(SAMPLE_RATE_HZ // 5, np.float32)
 _CLIP_SECONDS = 4.0
-_MOST_CLIPS = 50
+_MOST_CLIPS = 300
 _WORD_DBFS = -24.0
 
 
@@ -44,6 +46,21 @@ def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
         if language.name != _TEST_LANGUAGE:
             files = sorted(path for path in language.rglob("*") if path.suffix in _SUFFIXES)
             yield from _joined(folder.split("/")[0], language.name, licence, files)
+
+
+def _stamps(root: Path) -> Iterator[Piece]:
+    """Names of the stamps of a drawing program, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``."""
+    voices: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(root.rglob("*_desc_*.ogg")):
+        voices[path.stem.rpartition("_desc_")[2]].append(path)
+    for language in sorted(voices.keys() - {_TEST_LANGUAGE}):
+        yield from _joined("stamps", language, "GPL-2.0-only", voices[language])
+
+
+def _dialogues(language: str, root: Path) -> Iterator[Piece]:
+    """What the small and the big fish of a game say, played by two actors: ``<scene>-m-<line>.ogg`` and ``-v-``."""
+    for fish in ("m", "v"):
+        yield from _joined("fillets", f"{language}-{fish}", "GPL-2.0-only", sorted(root.rglob(f"*-{fish}-*.ogg")))
 
 
 def _mandarin(root: Path) -> Iterator[Piece]:
@@ -70,12 +87,13 @@ def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> 
 
 
 def _word(path: Path) -> _Samples | None:
-    """A recording, trimmed and brought to one level; nothing if it is narrow-band, noisy or no sound at all."""
+    """A recording, trimmed and brought to one level; nothing if it is narrow-band, noisy, empty or no sound at all."""
     try:
-        if sf.info(path).samplerate < SAMPLE_RATE_HZ:
-            return None
+        file = sf.info(path)
     except sf.LibsndfileError as error:
         raise AudioError(f"{path}: not audio that can be read ({error.error_string})") from error
+    if file.samplerate < SAMPLE_RATE_HZ or file.frames == 0:
+        return None
     samples = decode(path)
     frames = len(samples) // _FRAME
     if frames < 2 * _MARGIN_FRAMES:
@@ -96,5 +114,8 @@ VOICE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "klettres-data": functools.partial(_languages, "klettres", "GPL-2.0-or-later"),
     "ktuberling-data": functools.partial(_languages, "ktuberling/sounds", "GPL-2.0-or-later"),
     "gcin-voice": _mandarin,
+    "tuxpaint-stamps-default": _stamps,
+    "fillets-ng-data-cs": functools.partial(_dialogues, "cs"),
+    "fillets-ng-data-nl": functools.partial(_dialogues, "nl"),
 }
 """What to make of each package once it is unpacked into a folder, as in :data:`debian_packages.PACKAGES`."""

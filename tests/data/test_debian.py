@@ -72,13 +72,16 @@ def prompts(folder: Path) -> dict[str, bytes]:
 
 
 def words(folder: Path) -> dict[str, dict[str, bytes]]:
-    """Packages of words: a clean voice, a noisy, a narrow-band and a Russian one, one of few words; syllables."""
+    """Packages of words: a clean voice, a noisy, a narrow-band and a Russian one, one of few words; syllables; names,
+    two languages in one folder, with effects and an empty file between them; dialogues of two actors."""
     voice = np.pad(clip_samples("it-dir-instr")[4000 : 4000 + RATE_HZ], RATE_HZ // 2)
     noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice)).astype(np.float32)
     clean, hissing = encoded(voice, folder, ".ogg"), encoded(noisy, folder, ".ogg")
     sf.write(folder / "narrow.wav", voice[::2], RATE_HZ // 2)
     narrow = (folder / "narrow.wav").read_bytes()
+    empty = encoded(voice[:0], folder, ".wav")
     letters, sounds = "usr/share/klettres", "usr/share/ktuberling/sounds"
+    stamps, scenes = "usr/share/tuxpaint/stamps/animals", "usr/share/games/fillets-ng/sound"
     return {
         "klettres-data": {
             **{f"{letters}/xx/alpha/{number:03}.ogg": clean for number in range(12)},
@@ -92,6 +95,20 @@ def words(folder: Path) -> dict[str, dict[str, bytes]]:
             f"{sounds}/yy/words.xml": b"",
         },
         "gcin-voice": {f"usr/share/gcin-voice/ogg/{number:03}/5.ogg": clean for number in range(36)},
+        "tuxpaint-stamps-default": {
+            **{f"{stamps}/bird{number}_desc_pt_BR.ogg": clean for number in range(6)},
+            **{f"{stamps}/bird{number}_desc_ru.ogg": clean for number in range(6)},
+            **{f"{stamps}/bird{number}.ogg": clean for number in range(6)},
+        },
+        **{
+            f"fillets-ng-data-{language}": {
+                **{f"{scenes}/cave/{language}/cav-m-line{number}.ogg": clean for number in range(6)},
+                **{f"{scenes}/cave/{language}/cav-v-line{number}.ogg": clean for number in range(3)},
+                **{f"{scenes}/cave/{language}/cav-x-crab{number}.ogg": clean for number in range(6)},
+                f"{scenes}/cave/{language}/cav-m-empty.ogg": empty,
+            }
+            for language in ("cs", "nl")
+        },
     }
 
 
@@ -174,14 +191,22 @@ def test_more_voices_are_for_training_alone(debs: Path, prepared: Path, tmp_path
     assert {clip.label: clip.licence for clip in added} == {
         "klettres-xx": "GPL-2.0-or-later",  # neither the noisy, the narrow-band, the Russian nor the few
         "gcin-zh": "CC-BY-3.0",
+        "stamps-pt_BR": "GPL-2.0-only",  # neither the Russian names nor the sounds without a word
+        **{f"fillets-{voice}": "GPL-2.0-only" for voice in ("cs-m", "cs-v", "nl-m", "nl-v")},
     }
-    assert Counter(clip.label for clip in added) == {"klettres-xx": 4, "gcin-zh": 4}  # three words each
+    assert Counter(clip.label for clip in added) == {  # three words each
+        "klettres-xx": 4,
+        "gcin-zh": 4,
+        "stamps-pt_BR": 2,
+        **{f"fillets-{language}-m": 2 for language in ("cs", "nl")},
+        **{f"fillets-{language}-v": 1 for language in ("cs", "nl")},
+    }
     for clip in added:
         samples, rate = sf.read(target / clip.path)
         assert (rate, len(samples)) == (RATE_HZ, clip.frames)
         assert 4 * RATE_HZ <= len(samples) < 6 * RATE_HZ  # a word is a second long, and trimmed
         assert clip.source.startswith("Debian package ")
-    assert {"klettres-data.txt", "ktuberling-data.txt", "gcin-voice.txt"} <= {
+    assert {f"{name}.txt" for name in debian_voices.VOICE_PACKAGES} <= {
         path.name for path in (target / "licences").iterdir()
     }
 
