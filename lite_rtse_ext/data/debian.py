@@ -44,8 +44,8 @@ def prepare_debian(
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
-        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more voices 0.8 GB; the packages in ``deb``
-            are half of it.
+        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more voices to 0.8 GB; half of it
+            are the packages in ``deb``.
         more_voices: add some forty voices, four hours of words and short sentences, to the training split, which are
             another 330 MB to fetch; the mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.

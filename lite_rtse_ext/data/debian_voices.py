@@ -49,7 +49,7 @@ def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
 
 
 def _stamps(root: Path) -> Iterator[Piece]:
-    """Names of the stamps of a drawing program, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``."""
+    """Names of a drawing program's stamps, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``."""
     voices: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.rglob("*_desc_*.ogg")):
         voices[path.stem.rpartition("_desc_")[2]].append(path)
