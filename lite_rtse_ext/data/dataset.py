@@ -217,6 +217,8 @@ class TrainingExamples(Dataset[Example]):
                 mixing.change_speed(self._read(clip), random.uniform(0.8, 1.25)), options.samples, random
             )
             total += voice / np.float32(max(mixing.rms(voice), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
+        if random.random() < options.far_babble:
+            total = mixing.reverberate(total, mixing.diffuse_response(random))
         return total
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "band_limit",
     "change_speed",
     "cut",
+    "diffuse_response",
     "equalise",
     "mix_at",
     "reverberate",
@@ -40,6 +41,7 @@ class MixingOptions:
         noises: how many noises are added up; the chance of 1, 2, 3 … of them.
         babble: chance that a noise is several other training utterances at once.
         babble_voices: how many they are.
+        far_babble: chance that they are heard from far away in a room; see :func:`diffuse_response`.
         synthetic: chance that a noise is made, not recorded; see :func:`synthetic_noise`.
         speed: factor on the speed of speech, and its pitch with it.
         noise_speed: the same for noise.
@@ -59,6 +61,7 @@ class MixingOptions:
     noises: tuple[float, ...] = (0.7, 0.3)
     babble: float = 0.0
     babble_voices: tuple[int, int] = (6, 10)
+    far_babble: float = 0.0
     synthetic: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)
     noise_speed: tuple[float, float] = (1.0, 1.0)
@@ -160,6 +163,15 @@ def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
     frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
     gain = np.clip((1.1 * cutoff_hz - frequencies) / (0.1 * cutoff_hz), 0.0, 1.0)
     return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
+
+
+def diffuse_response(random: np.random.Generator) -> _Samples:
+    """The response of a made-up room to what is far away in it: noise that falls by 60 dB within 0.2 to 1.2 s, without
+    a direct sound, as beyond the critical distance, where reflections are louder than it."""
+    seconds = random.uniform(0.2, 1.2)
+    size = round(seconds * SAMPLE_RATE_HZ)
+    decay = 10 ** (-3 * np.arange(size, dtype=np.float32) / np.float32(size))
+    return random.standard_normal(size, np.float32) * decay
 
 
 def reverberate(samples: _Samples, response: _Samples) -> _Samples:

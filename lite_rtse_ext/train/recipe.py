@@ -233,6 +233,9 @@ def _checked(content: dict[str, Any], name: str) -> Recipe:
     return recipe
 
 
+_CHANCES = ("even_voices", "babble", "far_babble", "synthetic", "band_limit", "room", "no_noise", "no_speech")
+
+
 def _check_values(recipe: Recipe, name: str) -> None:
     run, mixing = recipe.run, recipe.data.mixing
     for field_name, value, least in (
@@ -255,6 +258,11 @@ def _check_values(recipe: Recipe, name: str) -> None:
         raise RecipeError(f"{name}: run.average must be at least 0 and below 1, but is {run.average}")
     if not mixing.noises or min(mixing.noises) < 0 or sum(mixing.noises) <= 0:
         raise RecipeError(f"{name}: data.mixing.noises must be chances, but is {mixing.noises}")
+    for field_name in _CHANCES:
+        if not 0 <= getattr(mixing, field_name) <= 1:
+            raise RecipeError(
+                f"{name}: data.mixing.{field_name} must be from 0 to 1, but is {getattr(mixing, field_name)}"
+            )
     for field_name in ("snr_db", "speech_dbfs", "speed", "noise_speed", "band_limit_hz", "babble_voices"):
         low, high = getattr(mixing, field_name)
         if low > high:

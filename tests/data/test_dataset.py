@@ -16,13 +16,14 @@ from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.fixed import make_mixtures
-from lite_rtse_ext.data.mixing import MixingOptions, rms
+from lite_rtse_ext.data.mixing import MixingOptions, diffuse_response, reverberate, rms
 from tests.data.corpus import make_corpus
 
 EVERYTHING = MixingOptions(
     seconds=0.5,
     noises=(0.5, 0.5),
     babble=0.3,
+    far_babble=0.5,
     synthetic=0.3,
     even_voices=0.5,
     speed=(0.8, 1.3),
@@ -100,6 +101,20 @@ def test_synthetic_noise_can_stand_for_all(manifest_path: Path) -> None:
     data._one_noise = None  # type: ignore[assignment, method-assign]  # it is not asked
     noisy, clean = data[0, 0]
     assert (noisy - clean).any()
+
+
+def test_babble_can_come_from_far_away(manifest_path: Path) -> None:
+    """The same crowd, then, smeared by a room that is drawn after it."""
+    near, far = (examples(manifest_path, MixingOptions(seconds=1.0, babble=1.0, far_babble=p)) for p in (0.0, 1.0))
+    crowds = [data._babble(np.random.default_rng(3)) for data in (near, far)]
+    np.testing.assert_allclose(crowds[1], reverberate(crowds[0], room_after(near, 3)), rtol=0, atol=1e-6)
+
+
+def room_after(data: TrainingExamples, seed: int) -> np.ndarray:
+    """The room that is drawn once the crowd is."""
+    random = np.random.default_rng(seed)
+    data._babble(random)
+    return diffuse_response(random)
 
 
 def test_a_kind_of_noise_can_be_left_out(manifest_path: Path) -> None:

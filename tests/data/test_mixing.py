@@ -70,6 +70,20 @@ def test_synthetic_noise_is_of_all_kinds() -> None:
     assert max(spans_db) > 10
 
 
+def test_a_diffuse_room_rings_without_a_direct_sound() -> None:
+    responses = [mixing.diffuse_response(np.random.default_rng(seed)) for seed in range(40)]
+    lengths = [len(each) / RATE_HZ for each in responses]
+    assert 0.2 <= min(lengths) < 0.4
+    assert 1.0 < max(lengths) <= 1.2
+    for response in responses:
+        assert response.dtype == np.float32
+        tenths = [20 * np.log10(mixing.rms(part)) for part in np.array_split(response, 10)]
+        assert tenths[0] - tenths[-1] == pytest.approx(54, abs=2)  # 60 dB over the whole, 54 from first to last tenth
+        early = np.square(response[: RATE_HZ // 400]).sum() / np.square(response).sum()
+        assert early < 0.25  # of the energy comes within the first 2.5 ms
+    np.testing.assert_array_equal(responses[7], mixing.diffuse_response(np.random.default_rng(7)))
+
+
 def test_band_limit_takes_away_the_treble_alone() -> None:
     before, after = noise(), mixing.band_limit(noise(), 4000.0)
     assert band_power_db(after, 0, 3900) == pytest.approx(band_power_db(before, 0, 3900), abs=0.01)

@@ -42,6 +42,7 @@ def test_settings_override_the_file() -> None:
         ("run.precision=8", r"run\.precision"),
         ("data.mixing.snr_db=3", r"data\.mixing\.snr_db"),
         ("data.mixing.snr_db=[3, 1]", "must go from low to high"),
+        ("data.mixing.far_babble=1.5", "must be from 0 to 1, but is 1.5"),
         ("data.mixing.noises=[]", "must be chances"),
         ("data.mixing.noises=[1, -1]", "must be chances"),
         ("steps=7", r"must be section\.field=value"),
