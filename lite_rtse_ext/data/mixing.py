@@ -171,7 +171,8 @@ def diffuse_response(random: np.random.Generator) -> _Samples:
     seconds = random.uniform(0.2, 1.2)
     size = round(seconds * SAMPLE_RATE_HZ)
     decay = 10 ** (-3 * np.arange(size, dtype=np.float32) / np.float32(size))
-    return random.standard_normal(size, np.float32) * decay
+    response: _Samples = random.standard_normal(size, np.float32) * decay
+    return response
 
 
 def reverberate(samples: _Samples, response: _Samples) -> _Samples:
