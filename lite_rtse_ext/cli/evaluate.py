@@ -29,10 +29,9 @@ def evaluate(
     """Judge MODEL on the fixed mixtures of a manifest: SI-SNR, PESQ (wide band) and STOI, before and after.
 
     MODEL is a file of Lite-RTSE's parameters, a checkpoint, or the folder of a run; by default the parameters that come
-    with the package. Shown are means over all, each SNR
-    and each kind of noise, the gain with its 95 % confidence interval. --out keeps them: recordings.csv (every
-    recording), summary.json, gains.png, recordings.png and spectrograms of the recordings with the smallest, the middle
-    and the largest gain.
+    with the package. Shown are means over all, each SNR and each kind of noise, the gain with its 95 % confidence
+    interval. --out keeps them: recordings.csv (every recording), summary.json, gains.png, recordings.png and
+    spectrograms of the recordings with the smallest, the middle and the largest gain.
 
     A recording that can't be read, or a figure that can't be computed, is named, and the exit code is 1.
 
