@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from benchmarks import show
 from benchmarks.harness import RESULTS, packages
 from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext.bench import thread_count
 from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.export import OneFrame, export_onnx
 from lite_rtse_ext.machine import environment
@@ -204,20 +205,15 @@ def figures(
     """
     if frames <= SKIPPED:
         raise ValueError(f"frames must be more than {SKIPPED}, which are not counted, but are {frames}")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with flushed_denormals():  # as the engine does, and as ONNX Runtime would leave them
-            torch.manual_seed(0)
-            model = LiteRTSE(depthwise=not full).eval()
-            candidates = entries(model, frames, batches, [] if missing is None else missing)
-            for entry in candidates:
-                limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
-                if not entry.difference <= limit:
-                    raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
-            seconds, medians = _in_turns(candidates, frames, rounds, FRAME_MS / 1e3 if paced else 0.0)
-    finally:
-        torch.set_num_threads(threads)
+    with thread_count(1), flushed_denormals():  # as the engine does, and as ONNX Runtime would leave them
+        torch.manual_seed(0)
+        model = LiteRTSE(depthwise=not full).eval()
+        candidates = entries(model, frames, batches, [] if missing is None else missing)
+        for entry in candidates:
+            limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
+            if not entry.difference <= limit:
+                raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
+        seconds, medians = _in_turns(candidates, frames, rounds, FRAME_MS / 1e3 if paced else 0.0)
     return {
         entry.name: Figure(
             FrameTimes.of(seconds[entry.name], entry.streams),

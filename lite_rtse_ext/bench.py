@@ -129,7 +129,7 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def thread_count(count: int | None) -> Iterator[None]:
     """So many threads, and afterwards as many as before; whatever there are for None."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
@@ -153,7 +153,7 @@ class Candidate:
 
     def run(self) -> list[Tensor]:
         """The step once, untimed."""
-        with _threads(self.threads):
+        with thread_count(self.threads):
             return self.step(self.prepare())
 
 
@@ -292,7 +292,7 @@ def measure(
         if gauge:
             result.gauge.append(gauge())
         for candidate in candidates if number % 2 == 0 else reversed(candidates):
-            with _threads(candidate.threads):
+            with thread_count(candidate.threads):
                 result.seconds[candidate.name].append(_seconds(candidate, clock, torch.device(device)))
     return result
 

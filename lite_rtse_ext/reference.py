@@ -14,7 +14,7 @@ B utterances, C channels, T frames and F frequency bins. Causal: frame t of any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -128,7 +128,6 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
     stages = len(weights) // 2 - 1
     depthwise = list(zip(weights[1 : 1 + stages], biases[1 : 1 + stages], strict=True))
     pointwise = list(zip(weights[1 + stages : -1], biases[1 + stages : -1], strict=True))
-
     h = functional.conv2d(x, weights[0], biases[0])
     d_channels = depthwise[0][0].shape[0]
     d, p = h[:, :d_channels], h[:, d_channels:]
@@ -201,9 +200,8 @@ def _causal_conv(channels: int, kernel_size: Sequence[int], groups: int) -> tupl
     return nn.ZeroPad2d(causal_padding(kernel_size)), conv
 
 
-def _operands(convs: Iterable[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
+def _operands(convs: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
     # Read anew in each forward: a parametrized convolution computes its weight when it is read.
-    convs = list(convs)
     return [conv.weight for conv in convs], [conv.bias for conv in convs]  # type: ignore[misc]
 
 
