@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lite_rtse_ext.model import LiteRTSE
     from lite_rtse_ext.ops.causal_dwconv2d import causal_dwconv2d
     from lite_rtse_ext.ops.conv_block import conv_block
+    from lite_rtse_ext.ops.lstm import lstm
     from lite_rtse_ext.ops.mask_residual import mask_residual
     from lite_rtse_ext.ops.multi_order_conv import multi_order_conv
     from lite_rtse_ext.stream import Streamer
@@ -26,6 +27,7 @@ __all__ = [
     "causal_dwconv2d",
     "conv_block",
     "fuse",
+    "lstm",
     "mask_residual",
     "multi_order_conv",
     "unfuse",

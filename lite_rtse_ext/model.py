@@ -29,6 +29,7 @@ class LiteRTSE(reference.LiteRTSE):
     conv_block = nn.ConvBlock
     multi_order_conv = nn.MultiOrderConv
     reconstruction = nn.MaskResidual
+    lstm = nn.LSTM
 
     @torch.no_grad()
     def enhance(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:

@@ -2,7 +2,8 @@
 
 Names, nesting and the order of registration are the author's business and tell nothing. What tells is how many causal
 and pointwise convolutions a module holds and how many channels they have. What its forward does with them can't be seen
-from outside: :mod:`lite_rtse_ext.swap` runs it to find out. The reconstruction holds none and is told by its class.
+from outside: :mod:`lite_rtse_ext.swap` runs it to find out. The reconstruction and the LSTM hold none and are told by
+their class.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 
 __all__ = ["Candidate", "recognise"]
@@ -57,7 +59,10 @@ def recognise(module: nn.Module) -> Candidate | None:
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
     if type(module) is MaskResidual:  # without parameters, only its class tells it
-        return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, is_conv=False)))
+        return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, keeps_parameters=False)))
+    if type(module) is nn.LSTM:  # its class says what it computes; one that the operator isn't made for is like none
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("lstm", [()], list(problems)) if fusible(module) else None
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
@@ -164,7 +169,7 @@ def _problems(module: nn.Module, operator: str, parts: _Parts) -> Iterator[str]:
     if parts.full:
         yield f"{_called(parts.full[0], parts.convs[parts.full[0]])} is not depthwise, and only that is fused"
     for path, inner in module.named_modules():
-        yield from _interference(path, inner, is_root=inner is module, is_conv=path in parts.convs)
+        yield from _interference(path, inner, is_root=inner is module, keeps_parameters=path in parts.convs)
     for path, conv in parts.convs.items():
         yield from _conv_problems(path, conv)
     yield from _causal_problems(operator, parts)
@@ -175,8 +180,9 @@ def _called(path: str, module: nn.Module) -> str:
     return f"{path} ({type(module).__name__})" if path else type(module).__name__
 
 
-def _interference(path: str, module: nn.Module, is_root: bool, is_conv: bool) -> Iterator[str]:
-    """What would be lost if this module's forward no longer ran, or ran in another class."""
+def _interference(path: str, module: nn.Module, is_root: bool, keeps_parameters: bool) -> Iterator[str]:
+    """What would be lost if this module's forward no longer ran, or ran in another class; the operator is given the
+    parameters of one that ``keeps_parameters``."""
     name = path or "it"
     if "forward" in vars(module):
         yield f"{name} has a forward of its own, set on the instance"
@@ -184,7 +190,7 @@ def _interference(path: str, module: nn.Module, is_root: bool, is_conv: bool) ->
         yield f"{name} has hooks, which would no longer run"
     if parametrize.is_parametrized(module):
         yield f"{name} is parametrized"
-    elif not is_conv:
+    elif not keeps_parameters:
         own = [name for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))]
         if own:
             yield f"{name} holds a tensor of its own ({', '.join(own)})"

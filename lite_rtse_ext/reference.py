@@ -334,11 +334,12 @@ class LiteRTSE(nn.Module):
     conv_block: ClassVar[type[ConvBlock]] = ConvBlock
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
     reconstruction: ClassVar[type[MaskResidual]] = MaskResidual
+    lstm: ClassVar[type[nn.LSTM]] = nn.LSTM
 
     def __init__(self, bins: int = 257, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
         super().__init__()
         self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
-        self.lstm1 = nn.LSTM(bins, bins, batch_first=True)
+        self.lstm1 = self.lstm(bins, bins, batch_first=True)
         self.fc1 = nn.Linear(bins, bins)
         self.msmo_conv = nn.Sequential(
             self.conv_block(1, channels // 2, depthwise),
@@ -346,7 +347,7 @@ class LiteRTSE(nn.Module):
             self.multi_order_conv(channels, order),
         )
         self.fc2 = nn.Linear(3 * bins, bins)
-        self.lstm2 = nn.LSTM(bins, bins, batch_first=True)
+        self.lstm2 = self.lstm(bins, bins, batch_first=True)
         self.to_mag, self.to_real, self.to_imag = (nn.Linear(bins, bins) for _ in range(3))
         self.mask_residual = self.reconstruction()
 

@@ -30,7 +30,15 @@ from lite_rtse_ext.recognise import Candidate, recognise
 
 __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 
-_OURS = (fused_nn.CausalDepthwiseConv2d, fused_nn.ConvBlock, fused_nn.MultiOrderConv, fused_nn.MaskResidual)
+_OURS = (
+    fused_nn.CausalDepthwiseConv2d,
+    fused_nn.ConvBlock,
+    fused_nn.LSTM,
+    fused_nn.MaskResidual,
+    fused_nn.MultiOrderConv,
+)
+# Told by their class: forwards of their own, for those of which the operator takes more than one tensor.
+_FORWARDS = {reference.MaskResidual: fused_nn.MaskResidual.forward, nn.LSTM: fused_nn.LSTM.forward}
 _ROOT = "(the model itself)"
 _TOLERANCE = 1e-9  # relative, in float64; a different computation is off by about 1
 
@@ -78,9 +86,11 @@ def fuse(model: nn.Module) -> FuseReport:
     parametrizations are checked. Then a copy of the block and the operator run on small random inputs with random
     parameters in float64; only if output and all gradients are the same is the block fused. All else is left as it is.
 
-    A missing bias counts as zeros. A reconstruction is found where it is :class:`lite_rtse_ext.reference.MaskResidual`;
-    inside someone's forward it is no module and can't be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks
-    added later to a convolution inside a fused block don't run.
+    A missing bias counts as zeros. An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` where it has one layer and one
+    direction, is ``batch_first`` and has no projection; others are nothing that the operators know. A reconstruction is
+    found where it is :class:`lite_rtse_ext.reference.MaskResidual`; inside someone's forward it is no module and can't
+    be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks added later to a convolution inside a fused block
+    don't run.
 
     Args:
         model: any module, in any mode, on CPU or CUDA. Features in it must be (B, C, T, F).
@@ -141,8 +151,8 @@ _CLASSES: dict[type[nn.Module], type[_Fused]] = {}
 def _fused_class(base: type[nn.Module]) -> type[_Fused]:
     if base not in _CLASSES:
         members: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__}
-        if base is reference.MaskResidual:
-            members["forward"] = fused_nn.MaskResidual.forward
+        if base in _FORWARDS:
+            members["forward"] = _FORWARDS[base]
         _CLASSES[base] = type(f"Fused{base.__name__}", (_Fused, base), members)
     return _CLASSES[base]
 
@@ -214,7 +224,8 @@ def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
     """Fuse one block, or say why not."""
     if candidate.problems:
         return "; ".join(candidate.problems)
-    roles, reason = _matching_roles(block, candidate)
+    # PyTorch's own class is what the operator was written after, and in float64 the operator doesn't run.
+    roles, reason = ((), "") if candidate.operator == "lstm" else _matching_roles(block, candidate)
     if roles is None:
         return reason
     try:

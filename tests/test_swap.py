@@ -27,7 +27,13 @@ from .foreign import (
     Rewritten,
 )
 
-PUBLIC = {"msmo_conv.0": "conv_block", "msmo_conv.1": "conv_block", "msmo_conv.2": "multi_order_conv"}
+PUBLIC = {
+    "lstm1": "lstm",
+    "msmo_conv.0": "conv_block",
+    "msmo_conv.1": "conv_block",
+    "msmo_conv.2": "multi_order_conv",
+    "lstm2": "lstm",
+}
 OTHER = {
     "front.first": "conv_block",
     "front.second": "conv_block",
@@ -236,7 +242,7 @@ def test_a_block_used_twice_is_one_block() -> None:
 def test_our_own_modules_are_named_as_fused() -> None:
     report = fuse(LiteRTSE(bins=5, channels=4, order=2))
     assert (report.fused, report.left) == ([], [])
-    assert report.already == ["msmo_conv.0", "msmo_conv.1", "msmo_conv.2", "mask_residual"]
+    assert report.already == ["lstm1", "msmo_conv.0", "msmo_conv.1", "msmo_conv.2", "lstm2", "mask_residual"]
     assert fuse(fused_nn.CausalDepthwiseConv2d(2, 3)).already == [""]
 
 

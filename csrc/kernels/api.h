@@ -103,6 +103,17 @@ struct MaskResidualBackward {
   void *dlogit, *dres_mag, *dres_real, *dres_imag;
 };
 
+// One layer of an LSTM in one direction, float32, from x and the state before its first frame to y and the state after
+// its last. Gates in PyTorch's order i, f, g, o; h0, c0 and the biases may be null: zeros.
+// x: (batch, frames, inputs); weight_ih: (4 units, inputs); weight_hh: (4 units, units); biases: (4 units);
+// y: (batch, frames, units); h0, c0, h, c: (batch, units). At least one frame.
+struct Lstm {
+  int64_t batch, frames, inputs, units;
+  const float *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+  float *y, *h, *c;
+  int64_t threads;  // a hint: among how many tasks the sequences are divided; the result does not depend on it
+};
+
 // One build of all kernels for one instruction set.
 struct Kernels {
   const char* isa;
@@ -114,6 +125,7 @@ struct Kernels {
   std::unique_ptr<Job> (*multi_order_conv_backward)(const MultiOrderConvBackward&);
   std::unique_ptr<Job> (*mask_residual)(const MaskResidual&);
   std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackward&);
+  std::unique_ptr<Job> (*lstm)(const Lstm&);
   // float32 multiply-adds, in FLOP/s, that one thread reaches in registers alone: what the kernels are measured
   // against.
   double (*fma_peak)(double seconds);

@@ -22,6 +22,9 @@ namespace {
 #include "multi_order_conv.inl"
 #include "multi_order_conv_backward.inl"
 #include "mask_residual.inl"
+#include "dense.inl"
+#include "lstm_cell.inl"
+#include "lstm.inl"
 #include "rates.inl"
 // clang-format on
 
@@ -52,6 +55,7 @@ const Kernels table = {
     backward<MultiOrderConvBackwardJob, MultiOrderConvBackward>,
     forward<MaskResidualJob, MaskResidual>,
     backward<MaskResidualBackwardJob, MaskResidualBackward>,
+    lstm,
     fma_peak,
     cascade_rate,
 };

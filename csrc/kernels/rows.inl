@@ -64,9 +64,9 @@ LITE_RTSE_INLINE void transpose(Vec<T>* v) {
   }
 }
 
-// lane_row[f][l] = row[l][f] for l < count; the other lanes are zero.
+// lane_row[f][l] = row[l][f] for l < count; the other lanes are zero. Lane rows begin `stride` numbers apart.
 template <class T>
-void to_lanes(const T* const* row, int64_t count, int64_t bins, T* lane_row) {
+LITE_RTSE_INLINE void to_lanes_apart(const T* const* row, int64_t count, int64_t bins, T* lane_row, int64_t stride) {
   constexpr int64_t L = kLanes<T>;
   int64_t f = 0;
   for (; f + L <= bins; f += L) {
@@ -75,10 +75,14 @@ void to_lanes(const T* const* row, int64_t count, int64_t bins, T* lane_row) {
     for (int64_t l = 0; l < L; ++l) v[l] = l < count ? load_unaligned(row[l] + f) : Vec<T>{};
     transpose<T>(v);
 #pragma GCC unroll 16
-    for (int64_t l = 0; l < L; ++l) store(lane_row + (f + l) * L, v[l]);
+    for (int64_t l = 0; l < L; ++l) store(lane_row + (f + l) * stride, v[l]);
   }
   for (; f < bins; ++f)
-    for (int64_t l = 0; l < L; ++l) lane_row[f * L + l] = l < count ? row[l][f] : T(0);
+    for (int64_t l = 0; l < L; ++l) lane_row[f * stride + l] = l < count ? row[l][f] : T(0);
+}
+template <class T>
+void to_lanes(const T* const* row, int64_t count, int64_t bins, T* lane_row) {
+  to_lanes_apart(row, count, bins, lane_row, kLanes<T>);
 }
 
 // row[l][f] = lane_row[f][l] for l < count.

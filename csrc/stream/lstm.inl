@@ -1,32 +1,4 @@
-// One step of an LSTM, and the functions it needs.
-
-LITE_RTSE_INLINE float sigmoid(float x) {
-  const float e = exp_negative(x > 0 ? -x : x);
-  const float larger = 1 / (1 + e);
-  return x > 0 ? larger : e * larger;
-}
-
-// tanh to a few units in the last place, small x included: (1 - e) / (1 + e) with e = exp(-2|x|) cancels near 0, so
-// below 0.5 its continued fraction x / (1 + x²/(3 + x²/(5 + …))), cut after 9, takes over; there it is off by 2e-10.
-LITE_RTSE_INLINE float hyperbolic_tangent(float x) {
-  const float a = x < 0 ? -x : x, s = x * x;
-  const float e = exp_negative(-2 * a);
-  const float large = (1 - e) / (1 + e);
-  const float small = a * (945 + s * (105 + s)) / (945 + s * (420 + 15 * s));
-  const float r = a < 0.5f ? small : large;
-  return x < 0 ? -r : r;
-}
-
-// c = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c); z: gates i, f, g, o in PyTorch's order, `units` of each.
-inline void lstm_cell(const float* z, int64_t units, float* c, float* h) {
-  const float *zi = z, *zf = z + units, *zg = z + 2 * units, *zo = z + 3 * units;
-  LITE_RTSE_INDEPENDENT
-  for (int64_t u = 0; u < units; ++u) {
-    const float next = sigmoid(zf[u]) * c[u] + sigmoid(zi[u]) * hyperbolic_tangent(zg[u]);
-    c[u] = next;
-    h[u] = sigmoid(zo[u]) * hyperbolic_tangent(next);
-  }
-}
+// The LSTMs' and linears' parameters as matrices.
 
 // z = W_ih x + W_hh h + b_ih + b_hh as one product with [x, h].
 inline Dense lstm_dense(const Parameters::Lstm& p, int64_t inputs, int64_t units, Precision precision) {

@@ -1,13 +1,15 @@
 """Drop-in modules on the fused operators.
 
-Constructors, initialisation and state-dict keys are those of :mod:`lite_rtse_ext.reference`. The convolutions are
-ordinary children that hold the parameters. The operator reads those; the children's own forwards, and hooks on them,
-don't run. Errors are the operators': a wrong shape, dtype or device is named.
+Constructors, initialisation and state-dict keys are those of :mod:`lite_rtse_ext.reference`, and for ``LSTM`` those of
+``torch.nn.LSTM``. The convolutions are ordinary children that hold the parameters. The operator reads those; the
+children's own forwards, and hooks on them, don't run. Errors are the operators': a wrong shape, dtype or device is
+named.
 """
 
 from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d
 from lite_rtse_ext.nn.conv_block import ConvBlock
+from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.nn.mask_residual import MaskResidual
 from lite_rtse_ext.nn.multi_order_conv import MultiOrderConv
 
-__all__ = ["CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]
+__all__ = ["LSTM", "CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]

@@ -3,6 +3,7 @@
 from lite_rtse_ext._native import available, has_cuda, isa, isas
 from lite_rtse_ext.ops.causal_dwconv2d import causal_dwconv2d
 from lite_rtse_ext.ops.conv_block import conv_block
+from lite_rtse_ext.ops.lstm import lstm
 from lite_rtse_ext.ops.mask_residual import mask_residual
 from lite_rtse_ext.ops.multi_order_conv import multi_order_conv
 
@@ -13,6 +14,7 @@ __all__ = [
     "has_cuda",
     "isa",
     "isas",
+    "lstm",
     "mask_residual",
     "multi_order_conv",
 ]

@@ -1,4 +1,4 @@
-"""What the four operators' registrations share: double backward, autocast and vmap rules."""
+"""What the operators' registrations share: double backward, autocast and vmap rules."""
 
 from __future__ import annotations
 

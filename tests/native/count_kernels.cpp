@@ -31,6 +31,8 @@ const std::map<std::string, Operator (*)()> kOperators = {
     {"causal_dwconv2d", [] { return dwconv(kPlane, 64, 7, 7); }},
     {"conv_block_1_32", [] { return conv_block(kPlane, 1, 32); }},
     {"conv_block_32_32", [] { return conv_block(kPlane, 32, 32); }},
+    {"lstm_1", [] { return lstm(kPlane.batch, kPlane.frames, kPlane.bins, kPlane.bins, 0, 1); }},
+    {"lstm_8", [] { return lstm(8, kPlane.frames / 8, kPlane.bins, kPlane.bins, 0, 1); }},
     {"mask_residual", [] { return mask_residual(kPlane, false); }},
     {"multi_order_conv", [] { return multi_order(kPlane, 32, 64, 1, 5, 7, 1); }},
 };
@@ -77,6 +79,10 @@ int main(int argc, char** argv) {
   }
   const Operator op = kOperators.at(argv[1])();
   const DType dtype = kTypes.at(argv[3]);
+  if (!op.backward && (direction == "backward" || dtype != DType::f32)) {
+    std::fprintf(stderr, "%s has neither a backward nor another type than float32\n", argv[1]);
+    return 2;
+  }
   std::vector<Stored> inputs = filled_like(dtype, op.inputs), gradients = filled_like(dtype, op.inputs);
   Stored y = filled(dtype, op.output_size);  // or dy
   if (direction == "forward") counted_call([&] { return op.forward(dtype, inputs, y); });

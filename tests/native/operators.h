@@ -12,7 +12,8 @@
 
 namespace lite_rtse::test {
 
-// An operator on a list of inputs: its plain-loop value and jobs for its kernel.
+// An operator on a list of inputs: its plain-loop value and jobs for its kernel. One without a backward is float32
+// only.
 struct Operator {
   std::string name;
   std::vector<Doubles> inputs;
@@ -176,6 +177,31 @@ inline Operator mask_residual(Plane p, bool frames_major) {
   op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
     return kernels().mask_residual_backward({args(dtype, in, nullptr), view(dy.data()), view(g[0].data()), g[1].data(),
                                              g[2].data(), g[3].data(), g[4].data()});
+  };
+  return op;
+}
+
+// Inputs x, W_ih, W_hh, b_ih, b_hh, h0, c0, of which the last `absent` are not given. Output: y, then h, then c.
+inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int64_t absent, int64_t threads) {
+  Operator op;
+  op.name = "lstm B=" + std::to_string(batch) + " T=" + std::to_string(frames) + " I=" + std::to_string(inputs) +
+            " H=" + std::to_string(units) + " absent=" + std::to_string(absent);
+  const int64_t rows = 4 * units, size[7] = {batch * frames * inputs, rows * inputs, rows * units, rows, rows,
+                                             batch * units,           batch * units};
+  for (int i = 0; i < 7 - absent; ++i)
+    op.inputs.push_back(random_values(size[i], i == 1 || i == 2 ? 2 / std::sqrt(double(inputs + 1)) : 1));
+  op.output_size = batch * (frames + 2) * units;
+  op.plain = [=](const std::vector<Doubles>& in) {
+    std::vector<Doubles> all = in;
+    for (int i = int(in.size()); i < 7; ++i) all.emplace_back(size[i], 0.0);
+    return plain_lstm(all, batch, frames, inputs, units);
+  };
+  op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
+    const auto input = [&](size_t i) { return i < in.size() ? static_cast<const float*>(in[i].data()) : nullptr; };
+    float* const y = static_cast<float*>(out.data());
+    float* const h = y + batch * frames * units;
+    return kernels().lstm({batch, frames, inputs, units, input(0), input(5), input(6), input(1), input(2), input(3),
+                           input(4), y, h, h + batch * units, threads});
   };
   return op;
 }

@@ -49,3 +49,27 @@ inline Doubles product(const Doubles& a, const Doubles& b) {
   for (size_t i = 0; i < a.size(); ++i) y[i] = a[i] * b[i];
   return y;
 }
+
+// An LSTM on x, W_ih, W_hh, b_ih, b_hh, h0, c0: y, then the last h, then the last c.
+inline Doubles plain_lstm(const std::vector<Doubles>& in, int64_t batch, int64_t frames, int64_t inputs,
+                          int64_t units) {
+  Doubles y(batch * frames * units), h = in[5], c = in[6];
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t t = 0; t < frames; ++t) {
+      Doubles z(4 * units);
+      for (int64_t o = 0; o < 4 * units; ++o) {
+        z[o] = in[3][o] + in[4][o];
+        for (int64_t i = 0; i < inputs; ++i) z[o] += in[1][o * inputs + i] * in[0][(b * frames + t) * inputs + i];
+        for (int64_t i = 0; i < units; ++i) z[o] += in[2][o * units + i] * h[b * units + i];
+      }
+      for (int64_t u = 0; u < units; ++u) {
+        double& cell = c[b * units + u];
+        cell = sigmoid(z[units + u]) * cell + sigmoid(z[u]) * std::tanh(z[2 * units + u]);
+        h[b * units + u] = y[(b * frames + t) * units + u] = sigmoid(z[3 * units + u]) * std::tanh(cell);
+      }
+    }
+  y.insert(y.end(), h.begin(), h.end());
+  y.insert(y.end(), c.begin(), c.end());
+  return y;
+}

@@ -18,7 +18,7 @@ def native_library() -> None:
 
 @pytest.fixture(params=OPERATORS, ids=str)
 def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each of the four operators."""
+    """Each of the four operators that train."""
     return request.param
 
 

@@ -1,4 +1,5 @@
-"""The four operators as the tests see them: one description each, so that a clause of the contract is one test for all.
+"""The four operators that train, as the tests see them: one description each, so that a clause of the contract is one
+test for all. (``lstm``, which has no backward and float32 only, has its own in test_lstm.py.)
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 

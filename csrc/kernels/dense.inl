@@ -1,0 +1,96 @@
+// A matrix times vectors, y = base + W x: rows of x share the reading of W. For the LSTMs of the operator, where a row
+// is a sequence's frame, and for the LSTMs and linears of the streaming engine, where it is a stream's.
+//
+// The weights are what is read most of, each once a frame: one LSTM of the network has 2 MB of them. So they are packed
+// in the order in which they are read: lanes are outputs, kGroup vectors of outputs at a time, input by input. Several
+// rows go through a group one tile of rows after another, while it is in the cache.
+//
+// Each sum runs over the inputs in order, whatever the tile: a row's result does not depend on the rows beside it.
+
+constexpr int kGroup = 6;                         // vectors of outputs that are summed at a time
+constexpr int64_t kAheadBytes = 2048;             // how far ahead weights are fetched
+constexpr int kRowTile = kManyRegisters ? 4 : 2;  // rows: 4 · 6 or 2 · 6 sums, and room for weights and inputs
+
+// The packed order of a (outputs, inputs) matrix.
+struct DenseShape {
+  int64_t outputs, inputs;
+
+  int64_t vectors() const { return ceil_div(outputs, kLanes<float>); }
+  int64_t groups() const { return ceil_div(vectors(), kGroup); }
+  // The vectors of group g: as even a division as there is.
+  Range group(int64_t g) const { return {vectors() * g / groups(), vectors() * (g + 1) / groups()}; }
+  // What y needs room for: the outputs, to a whole vector.
+  int64_t padded() const { return vectors() * kLanes<float>; }
+  int64_t size() const { return padded() * inputs; }
+};
+
+LITE_RTSE_INLINE Vec<float> load_weights(const float* w) { return load(w); }
+LITE_RTSE_INLINE Vec<float> load_weights(const int16_t* w) {
+  typedef int16_t Half __attribute__((vector_size(kVectorBytes / 2), may_alias, aligned(2)));
+  return __builtin_convertvector(*reinterpret_cast<const Half*>(w), Vec<float>);
+}
+// Integers are multiples of their output's scale; floats have none.
+LITE_RTSE_INLINE Vec<float> scaled(const float*, const float*, Vec<float> sum) { return sum; }
+LITE_RTSE_INLINE Vec<float> scaled(const int16_t*, const float* scale, Vec<float> sum) { return load(scale) * sum; }
+
+// G vectors of outputs for N rows. w: (inputs, G, lanes); scale, base[n], y[n]: (G, lanes). y[n] may be base[n].
+template <class W, int N, int G>
+void dense_tile(const W* w, int64_t inputs, const float* scale, const float* const* base, const float* const* x,
+                float* const* y) {
+  constexpr int64_t L = kLanes<float>;
+  Vec<float> sum[N][G];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) sum[n][g] = Vec<float>{};
+  for (int64_t i = 0; i < inputs; ++i, w += G * L)
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) {
+      __builtin_prefetch(reinterpret_cast<const char*>(w + g * L) + kAheadBytes);
+      const Vec<float> wg = load_weights(w + g * L);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[n][g] += wg * x[n][i];
+    }
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) store(y[n] + g * L, load(base[n] + g * L) + scaled(w, scale + g * L, sum[n][g]));
+}
+
+template <class W, int N>
+void dense_group(int64_t vectors, const W* w, int64_t inputs, const float* scale, const float* const* base,
+                 const float* const* x, float* const* y) {
+  static_assert(kGroup == 6);
+  switch (vectors) {
+    case 1: return dense_tile<W, N, 1>(w, inputs, scale, base, x, y);
+    case 2: return dense_tile<W, N, 2>(w, inputs, scale, base, x, y);
+    case 3: return dense_tile<W, N, 3>(w, inputs, scale, base, x, y);
+    case 4: return dense_tile<W, N, 4>(w, inputs, scale, base, x, y);
+    case 5: return dense_tile<W, N, 5>(w, inputs, scale, base, x, y);
+    default: return dense_tile<W, N, 6>(w, inputs, scale, base, x, y);
+  }
+}
+
+// The same for 1 ≤ rows ≤ kRowTile.
+template <class W>
+void dense_rows(int64_t rows, int64_t vectors, const W* w, int64_t inputs, const float* scale, const float* const* base,
+                const float* const* x, float* const* y) {
+  if (rows == 1) return dense_group<W, 1>(vectors, w, inputs, scale, base, x, y);
+  if constexpr (kRowTile == 4) {
+    if (rows == 4) return dense_group<W, 4>(vectors, w, inputs, scale, base, x, y);
+    if (rows == 3) return dense_group<W, 3>(vectors, w, inputs, scale, base, x, y);
+  }
+  dense_group<W, 2>(vectors, w, inputs, scale, base, x, y);
+}
+
+// Group g of a (outputs, inputs) matrix in the packed order; the lanes beyond the last output are zero.
+inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
+  constexpr int64_t L = kLanes<float>;
+  const Range vectors = shape.group(g);
+  for (int64_t v = 0; v < vectors.size(); ++v) {
+    const int64_t first = (vectors.first + v) * L, count = std::min(L, shape.outputs - first);
+    const float* row[L] = {};
+    for (int64_t l = 0; l < count; ++l) row[l] = weight + (first + l) * shape.inputs;
+    to_lanes_apart(row, count, shape.inputs, packed + v * L, vectors.size() * L);
+  }
+}

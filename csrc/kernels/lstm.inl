@@ -1,0 +1,122 @@
+// An LSTM over whole sequences.
+//
+// The product with W_ih depends on no earlier frame, so it is made for many frames at once; what is left for each frame
+// is W_hh h and the gates. For one sequence that is a matrix times a vector, bound by reading W_hh from the
+// second-level cache; several sequences go frame by frame together and share the reading.
+//
+// Both matrices are packed in every call. W_hh once, by each task for itself: it has to come into that processor's
+// cache anyway. W_ih a group of outputs at a time, which is gone through by all frames at hand and then overwritten:
+// written out whole, it would push W_hh out.
+
+// Frames, of all sequences together, whose input product is made at once: so many that packing W_ih for them does not
+// count, so few that their gates stay in the cache beside W_hh.
+constexpr int64_t kLstmRows = 256;
+
+class LstmJob final : public Job {
+ public:
+  explicit LstmJob(const Lstm& a)
+      : a_(a), input_{4 * a.units, a.inputs}, hidden_{4 * a.units, a.units}, bias_(input_.padded()),
+        tasks_(std::min(a.batch, std::max<int64_t>(a.threads, 1))) {
+    for (const float* bias : {a.bias_ih, a.bias_hh})
+      for (int64_t o = 0; bias && o < 4 * a.units; ++o) bias_[o] += bias[o];
+  }
+
+  int64_t tasks() const override { return tasks_; }
+
+  void run(int64_t task) override {
+    const Range sequences{a_.batch * task / tasks_, a_.batch * (task + 1) / tasks_};
+    const int64_t frames = std::clamp<int64_t>(kLstmRows / sequences.size(), 1, a_.frames);
+    Scratch s;
+    const auto layout = [&](Arena arena) {
+      s.weight_hh = arena.take<float>(hidden_.size());
+      s.group = arena.take<float>(kGroup * kLanes<float> * a_.inputs);
+      s.gates = arena.take<float>(sequences.size() * frames * input_.padded());
+      s.zeros = arena.take<float>(a_.units);
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    begin(sequences, s);
+    for (int64_t t = 0; t < a_.frames; t += frames) {
+      const Range chunk{t, std::min(t + frames, a_.frames)};
+      input_product(sequences, chunk, s);
+      for (int64_t r = chunk.first; r < chunk.last; ++r)
+        step(sequences, r, s.gates + (r - chunk.first) * sequences.size() * input_.padded(), s);
+    }
+    for (int64_t b = sequences.first; b < sequences.last; ++b)
+      std::copy_n(y(b, a_.frames - 1), a_.units, a_.h + b * a_.units);
+  }
+
+ private:
+  struct Scratch {
+    float* weight_hh;  // packed
+    float* group;      // of W_ih, packed
+    float* gates;      // (frames, sequences, padded outputs)
+    float* zeros;      // the state before the first frame where none is given
+  };
+
+  void begin(Range sequences, const Scratch& s) const {
+    for (int64_t g = 0; g < hidden_.groups(); ++g)
+      pack_dense_group(a_.weight_hh, hidden_, g, s.weight_hh + at(hidden_, g));
+    std::fill_n(s.zeros, a_.units, 0.0f);
+    const int64_t first = sequences.first * a_.units, count = sequences.size() * a_.units;
+    if (a_.c0) std::copy_n(a_.c0 + first, count, a_.c + first);
+    if (!a_.c0) std::fill_n(a_.c + first, count, 0.0f);
+  }
+
+  // gates = W_ih x + b_ih + b_hh for some frames of all sequences.
+  void input_product(Range sequences, Range frames, const Scratch& s) const {
+    const int64_t n = sequences.size();
+    const auto x = [&](int64_t row) {
+      return a_.x + ((sequences.first + row % n) * a_.frames + frames.first + row / n) * a_.inputs;
+    };
+    for (int64_t g = 0; g < input_.groups(); ++g) {
+      const float* const bias = bias_.data() + input_.group(g).first * kLanes<float>;
+      pack_dense_group(a_.weight_ih, input_, g, s.group);
+      product(input_, g, s.group, n * frames.size(), s.gates, x, [=](const float*) { return bias; });
+    }
+  }
+
+  // Frame t of all sequences. gates: (sequences, padded outputs), to which W_hh h is added.
+  void step(Range sequences, int64_t t, float* gates, const Scratch& s) const {
+    const auto before = [&](int64_t row) -> const float* {
+      const int64_t b = sequences.first + row;
+      return t > 0 ? y(b, t - 1) : a_.h0 ? a_.h0 + b * a_.units : s.zeros;
+    };
+    for (int64_t g = 0; g < hidden_.groups(); ++g)
+      product(hidden_, g, s.weight_hh + at(hidden_, g), sequences.size(), gates, before,
+              [](const float* z) { return z; });
+    for (int64_t row = 0; row < sequences.size(); ++row) {
+      const int64_t b = sequences.first + row;
+      lstm_cell(gates + row * hidden_.padded(), a_.units, a_.c + b * a_.units, y(b, t));
+    }
+  }
+
+  // Group g of z = base(z) + W x(row), for all rows.
+  template <class Input, class Base>
+  static void product(DenseShape shape, int64_t g, const float* w, int64_t rows, float* z, Input x, Base base) {
+    const Range vectors = shape.group(g);
+    z += vectors.first * kLanes<float>;
+    for (int64_t row = 0; row < rows; row += kRowTile) {
+      const int64_t count = std::min<int64_t>(kRowTile, rows - row);
+      const float *from[kRowTile] = {}, *add[kRowTile] = {};
+      float* to[kRowTile] = {};
+      for (int64_t r = 0; r < count; ++r) {
+        from[r] = x(row + r);
+        to[r] = z + (row + r) * shape.padded();
+        add[r] = base(to[r]);
+      }
+      dense_rows(count, vectors.size(), w, shape.inputs, nullptr, add, from, to);
+    }
+  }
+
+  // Where group g begins in the packed matrix.
+  static int64_t at(DenseShape shape, int64_t g) { return shape.group(g).first * kLanes<float> * shape.inputs; }
+  float* y(int64_t b, int64_t t) const { return a_.y + (b * a_.frames + t) * a_.units; }
+
+  const Lstm a_;
+  const DenseShape input_, hidden_;
+  Buffer<float> bias_;
+  const int64_t tasks_;
+};
+
+inline std::unique_ptr<Job> lstm(const Lstm& a) { return std::make_unique<LstmJob>(a); }

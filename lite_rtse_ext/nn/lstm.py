@@ -1,0 +1,58 @@
+"""Module of the operator ``lstm``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext import ops
+
+
+class LSTM(nn.LSTM):
+    """``torch.nn.LSTM`` whose inference on the CPU runs the operator ``lstm``.
+
+    It does for what that is for: float32 on the CPU, one layer in one direction, ``batch_first``, without projection,
+    on a dense (batch, frames, inputs) tensor, where no gradient is asked for and autocast is off. In all other cases,
+    training and CUDA among them, and for all errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that
+    one layer has none.
+
+    Keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``; with more layers or directions those of
+    ``torch.nn.LSTM``.
+    """
+
+    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+        if not (fusible(self) and isinstance(input, Tensor) and _runs(self, input, hx)):
+            return nn.LSTM.forward(self, input, hx)
+        state = None if hx is None else (hx[0][0], hx[1][0])
+        y, (h, c) = ops.lstm(input, *_parameters(self), state=state)
+        return y, (h.unsqueeze(0), c.unsqueeze(0))
+
+
+def fusible(module: nn.LSTM) -> bool:
+    """Whether the operator can be this module at all, whatever its input."""
+    one = module.num_layers == 1 and not module.bidirectional and module.proj_size == 0
+    return one and module.batch_first
+
+
+def _parameters(module: nn.LSTM) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    biases = (module.bias_ih_l0, module.bias_hh_l0) if module.bias else (None, None)
+    return module.weight_ih_l0, module.weight_hh_l0, *biases
+
+
+def _runs(module: nn.LSTM, x: Tensor, hx: Any) -> bool:
+    """Whether these tensors are what the operator takes; wrong ones are not, so that PyTorch words the error."""
+    if not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
+        return False
+    state = () if hx is None else tuple(hx)
+    tensors = [x, *(t for t in _parameters(module) if t is not None), *state]
+    if not all(_plain(t) for t in tensors) or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+        return False
+    batch, frames, inputs = x.shape
+    sizes_fit = all(t.shape == (1, batch, module.hidden_size) for t in state)
+    return frames > 0 and inputs == module.input_size and sizes_fit
+
+
+def _plain(t: Any) -> bool:
+    return isinstance(t, Tensor) and t.device.type == "cpu" and t.dtype == torch.float32 and t.layout == torch.strided

@@ -1,0 +1,206 @@
+"""``nn.LSTM`` of this package: torch's module in all but how it runs inference on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+
+from lite_rtse_ext import fuse, unfuse
+from lite_rtse_ext import nn as fused
+
+from ..compare import assert_agrees, assert_all_agree, assert_all_same
+from ..ops.operators import Recorder
+
+NAMES = ("y", "h", "c")
+
+
+def both(*sizes: int, **options: Any) -> tuple[fused.LSTM, nn.LSTM]:
+    """Ours and torch's, with the same parameters."""
+    torch.manual_seed(0)
+    ours = fused.LSTM(*sizes, **{"batch_first": True} | options)
+    plain = nn.LSTM(*sizes, **{"batch_first": True} | options)
+    plain.load_state_dict(ours.state_dict())
+    return ours, plain
+
+
+def random(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def flat(result: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y, (h, c) = result
+    return y, h, c
+
+
+def operator_runs(call: Callable[[], Any]) -> bool:
+    with Recorder() as recorder:
+        call()
+    return bool(recorder.calls)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("with_state", [True, False])
+def test_inference_runs_the_operator(bias: bool, with_state: bool) -> None:
+    ours, plain = both(5, 9, bias=bias)
+    x, state = random(3, 7, 5), (random(1, 3, 9, seed=1), random(1, 3, 9, seed=2)) if with_state else None
+    assert list(ours.state_dict()) == list(plain.state_dict())
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            assert operator_runs(lambda: ours(x, state))
+            assert_all_agree(flat(ours(x, state)), flat(plain(x, state)), 2e-6, NAMES)
+    ours.requires_grad_(False)
+    assert operator_runs(lambda: ours(x, state))
+
+
+def test_the_state_goes_on() -> None:
+    ours, _ = both(5, 9)
+    x = random(2, 20, 5)
+    with torch.no_grad():
+        whole = flat(ours(x))
+        first, state = ours(x[:, :6])
+        second, end = ours(x[:, 6:], state)
+    assert_all_same((torch.cat([first, second], 1), *end), whole, NAMES)
+
+
+def test_training_is_torchs() -> None:
+    ours, plain = both(5, 9)
+    gradients = []
+    for module in (ours, plain):
+        y, (h, c) = module(random(3, 7, 5))
+        gradients.append([y, *torch.autograd.grad(y.square().sum() + h.sum() + c.sum(), list(module.parameters()))])
+    assert_all_same(gradients[0], gradients[1], ["y", *dict(ours.named_parameters())])
+    ours.requires_grad_(False)
+    assert not operator_runs(lambda: ours(random(3, 7, 5).requires_grad_()))
+
+
+OTHERS = {
+    "two layers": {"num_layers": 2},
+    "both directions": {"bidirectional": True},
+    "a projection": {"proj_size": 4},
+    "frames first": {"batch_first": False},
+    "float64": {"dtype": torch.float64},
+    "bfloat16": {"dtype": torch.bfloat16},
+}
+
+
+@pytest.mark.parametrize("options", OTHERS.values(), ids=OTHERS)
+@torch.no_grad()
+def test_what_the_operator_is_not_for_is_torchs(options: dict[str, Any]) -> None:
+    ours, plain = both(5, 9, **options)
+    x = random(3, 7, 5).to(options.get("dtype", torch.float32))
+    assert not operator_runs(lambda: ours(x))
+    assert_all_same(flat(ours(x)), flat(plain(x)), NAMES)
+
+
+@torch.no_grad()
+def test_inputs_that_the_operator_is_not_for_are_torchs() -> None:
+    ours, plain = both(5, 9)
+    one = random(7, 5)
+    assert_all_same(flat(ours(one)), flat(plain(one)), NAMES)
+    packed = pack_sequence([random(7, 5), random(4, 5, seed=1)])
+    assert_all_same([ours(packed)[0].data], [plain(packed)[0].data], ["y"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not operator_runs(lambda: ours(one[None]))
+        assert ours(one[None])[0].dtype == plain(one[None])[0].dtype
+
+
+WRONG = {
+    "no frames": ((3, 0, 5), None),
+    "inputs": ((3, 7, 4), None),
+    "four dimensions": ((1, 3, 7, 5), None),
+    "no dimension": ((), None),
+    "state of another batch": ((3, 7, 5), (1, 2, 9)),
+    "state without layers": ((3, 7, 5), (3, 9)),
+}
+
+
+@pytest.mark.parametrize(("size", "state_size"), WRONG.values(), ids=WRONG)
+@torch.no_grad()
+def test_errors_are_torchs(size: tuple[int, ...], state_size: tuple[int, ...] | None) -> None:
+    ours, plain = both(5, 9)
+    state = None if state_size is None else (torch.zeros(state_size), torch.zeros(state_size))
+    messages = []
+    for module in (ours, plain):
+        with pytest.raises((RuntimeError, ValueError)) as caught:
+            module(torch.zeros(size), state)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+@torch.no_grad()
+def test_no_sequences() -> None:
+    ours, _ = both(5, 9)
+    assert [tuple(t.shape) for t in flat(ours(torch.zeros(0, 7, 5)))] == [(0, 7, 9), (1, 0, 9), (1, 0, 9)]
+
+
+@torch.no_grad()
+def test_parameters_of_now_are_used() -> None:
+    """Nothing is kept from one call to the next."""
+    ours, plain = both(5, 9)
+    x = random(3, 7, 5)
+    ours(x)
+    for module in (ours, plain):
+        module.weight_hh_l0.mul_(-2)
+        module.bias_ih_l0.data = torch.ones(36)
+    assert_all_agree(flat(ours(x)), flat(plain(x)), 2e-6, NAMES)
+
+
+@torch.no_grad()
+def test_copies_and_pickles() -> None:
+    ours, _ = both(5, 9)
+    x = random(3, 7, 5)
+    file = io.BytesIO()
+    torch.save(ours, file)
+    file.seek(0)
+    for twin in (copy.deepcopy(ours), torch.load(file, weights_only=False)):
+        assert operator_runs(lambda twin=twin: twin(x))
+        assert_all_same(flat(twin(x)), flat(ours(x)), NAMES)
+
+
+@torch.no_grad()
+def test_compiles_whole_where_rnns_are_allowed() -> None:
+    ours, _ = both(5, 9)
+    x = random(3, 7, 5)
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+        assert_all_same(flat(compiled(x)), flat(ours(x)), NAMES)
+    torch._dynamo.reset()
+
+
+@torch.no_grad()
+def test_fuse_swaps_torchs_and_only_those_that_it_can_be() -> None:
+    model = nn.ModuleDict(
+        {
+            "one": nn.LSTM(5, 9, batch_first=True),
+            "deep": nn.LSTM(5, 9, num_layers=2, batch_first=True),
+            "frames_first": nn.LSTM(5, 9),
+        }
+    )
+    x = random(3, 7, 5)
+    expected = {name: flat(module(x)) for name, module in model.items()}
+    report = fuse(model)
+    assert [(f.path, f.block, f.operator) for f in report.fused] == [("one", "LSTM", "lstm")]
+    assert not report.left
+    assert operator_runs(lambda: model["one"](x))
+    for name, module in model.items():
+        assert_all_agree(flat(module(x)), expected[name], 2e-6, NAMES)
+    assert fuse(model).already == ["one"]
+    assert_agrees(copy.deepcopy(model)["one"](x)[0], expected["one"][0], 2e-6)
+    assert unfuse(model) == ["one"]
+    assert type(model["one"]) is nn.LSTM
+
+
+def test_fuse_leaves_one_with_a_forward_of_its_own() -> None:
+    module = nn.LSTM(5, 9, batch_first=True)
+    module.forward = lambda x: x  # type: ignore[method-assign]
+    (left,) = fuse(module).left
+    assert left.operator == "lstm"
+    assert "it has a forward of its own" in left.reason
