@@ -34,6 +34,7 @@ LATENCY_SAMPLES: int = _stream.LATENCY_SAMPLES
 Precision = Literal["float32", "int16"]
 
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # safetensors' names
+_MOST_BYTES = 256 << 20  # the largest, of 1024 channels in float64, takes 76 MiB
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
 
 
@@ -113,7 +114,12 @@ def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[n
 
 
 def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
+        data = file.read(9)
+        if data[8:] == b"{":
+            data += file.read()
     if data[8:9] != b"{":  # 8 bytes of header length, then the header, a JSON object
         raise ValueError(
             "not a safetensors file; of a PyTorch file, `LiteRTSE.from_checkpoint(file).save_checkpoint(...)` makes one"
