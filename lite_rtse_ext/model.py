@@ -9,11 +9,16 @@ from torch import Tensor
 from typing_extensions import Self
 
 from lite_rtse_ext import checkpoint, nn, reference
+from lite_rtse_ext.audio.segments import look_back_frames
 from lite_rtse_ext.audio.stft import BINS, SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
 from lite_rtse_ext.pretrained import pretrained_path
 
 __all__ = ["LiteRTSE"]
+
+PIECE_FRAMES = 960
+"""Frames of all utterances together that inference on the CPU takes at once, 15 s: the largest tensor, 32 channels of
+them, stays below 32 MiB, from where on the C library maps fresh memory for each."""
 
 
 class LiteRTSE(reference.LiteRTSE):
@@ -30,6 +35,31 @@ class LiteRTSE(reference.LiteRTSE):
     multi_order_conv = nn.MultiOrderConv
     reconstruction = nn.MaskResidual
     lstm = nn.LSTM
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """As the reference's. On the CPU and without gradients what is long or many goes through in pieces, which is
+        exact up to rounding: the memory of all frames at once would be fresh in every call, and that of a piece is
+        reused. Hooks on what is inside then run once a piece.
+        """
+        self._check(spectrogram)
+        batch, frames = spectrogram.shape[0], spectrogram.shape[2]
+        if batch * frames <= PIECE_FRAMES or not self._takes_pieces(spectrogram):
+            return super().forward(spectrogram)
+        enhanced = torch.empty_like(spectrogram)
+        together = max(1, PIECE_FRAMES // frames)
+        look_back = look_back_frames(self)
+        for first in range(0, batch, together):
+            states: reference.States = (None, None)
+            for start in range(0, frames, PIECE_FRAMES):
+                before, stop = min(start, look_back), start + PIECE_FRAMES
+                piece = spectrogram[first : first + together, :, start - before : stop]
+                enhanced[first : first + together, :, start:stop], states = self.advance(piece, before, states)
+        return enhanced
+
+    def _takes_pieces(self, spectrogram: Tensor) -> bool:
+        if spectrogram.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        return not (torch.is_grad_enabled() and any(t.requires_grad for t in (spectrogram, *self.parameters())))
 
     @torch.no_grad()
     def enhance(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:

@@ -54,6 +54,34 @@ def test_value_and_gradients_are_the_references(depthwise: bool) -> None:
     assert_all_agree(results[0], results[1], 1e-11, ["spectrogram", "gradient", *dict(ours.named_parameters())])
 
 
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize(("batch", "frames"), [(1, 31), (1, 45), (2, 61), (7, 10), (5, 15), (40, 1), (3, 30)])
+def test_pieces_are_the_whole(batch: int, frames: int, is_complex: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients more than so many frames go through in pieces: of utterances, and of time."""
+    monkeypatch.setattr("lite_rtse_ext.model.PIECE_FRAMES", 30)
+    model, sizes, advance = small(), [], LiteRTSE.advance
+
+    def noted(self: LiteRTSE, x: Tensor, before: int = 0, states: reference.States = (None, None)) -> object:
+        sizes.append(x.shape[0] * (x.shape[2] - before))
+        return advance(self, x, before, states)
+
+    monkeypatch.setattr(LiteRTSE, "advance", noted)
+    x = random(batch, 9, frames, 2)
+    x = torch.view_as_complex(x) if is_complex else x
+    whole = model(x)
+    assert sizes == [batch * frames], "with gradients"
+    sizes.clear()
+    with torch.no_grad():
+        pieces = model(x)
+    assert len(sizes) > 1
+    assert max(sizes) <= 30
+    assert sum(sizes) == batch * frames
+    assert (pieces.dtype, pieces.stride()) == (whole.dtype, whole.stride())
+    assert_agrees(pieces, whole.detach(), 1e-11)
+    model.requires_grad_(False)
+    assert_agrees(model(x), pieces, 1e-11)
+
+
 def test_full_size_in_float32_agrees_with_the_public_structure() -> None:
     torch.manual_seed(0)
     theirs = PublicLiteRTSE()
