@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -209,6 +211,25 @@ def test_the_command_needs_no_torch(tmp_path: Path, enhance: Run, checkpoint: Pa
     refused = subprocess.run([*command, "-", "--device", "cuda"], capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "Error: there is no torch here\n"
+
+
+@pytest.mark.skipif(shutil.which("arecord") is None, reason="needs arecord and aplay: apt install alsa-utils")
+def test_the_readmes_line_for_a_sound_card(tmp_path: Path, checkpoint: Path) -> None:
+    """As it stands there, but for a second only, on a device that hears a file and plays into another."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in readme.splitlines() if "arecord" in line)
+    heard, played = tmp_path / "heard.raw", tmp_path / "played.raw"
+    heard.write_bytes((3000 * np.random.default_rng(0).standard_normal(16_000)).astype("<i2").tobytes())
+    files = f'file "{played}"\ninfile "{heard}"\nformat raw\n'
+    (tmp_path / ".asoundrc").write_text(f"pcm.!default {{\ntype file\nslave {{ pcm null }}\n{files}}}\n")
+    command = ["bash", "-e", "-o", "pipefail", "-c", line.replace("arecord", "arecord -d 1")]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"HOME": str(tmp_path), "LITE_RTSE_CHECKPOINT": str(checkpoint), "PATH": path}
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    alone = [*COMMAND, "-", "-", "--raw", "s16", "--rate", "16000", "--checkpoint", str(checkpoint)]
+    expected = subprocess.run(alone, input=heard.read_bytes(), capture_output=True, check=True).stdout
+    assert len(expected) == 32_000
+    assert played.read_bytes()[: len(expected)] == expected  # what follows fills the last period of the device
 
 
 # Not getrusage: its peak begins with what the process that started this one had.

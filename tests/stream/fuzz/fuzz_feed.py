@@ -92,7 +92,11 @@ def check(data: bytes) -> None:
         assert given[-1].dtype == np.float32
         assert np.isfinite(given[-1]).all()
         assert not live or len(given[-1]) == len(wanted)
-    given.append(streamer.flush())
+    try:
+        given.append(streamer.flush())
+    except FloatingPointError:
+        assert strict
+        return
     whole = Streamer(network(), compensate_delay=not live, on_fault="mute")
     expected = [whole.feed(np.concatenate([*taken, np.empty(0, np.float32)])), whole.flush()]
     np.testing.assert_array_equal(np.concatenate(given), np.concatenate(expected))
