@@ -102,7 +102,7 @@ def test_a_network_lives_as_long_as_its_streamers() -> None:
 @pytest.mark.parametrize("name", ["network", "full", "small"])
 def test_int16_is_80_db_below(name: str) -> None:
     signal = noise(20_000)
-    assert relative(run(Streamer(network(name, "int16")), hops(signal)), offline(name, signal)) < 5e-4
+    assert relative(run(Streamer(network(name, "int16")), hops(signal)), offline(name, signal)) < 1e-4
 
 
 def test_int16_of_weights_that_are_zero() -> None:
