@@ -16,9 +16,9 @@ from lite_rtse_ext.pretrained import pretrained_path
 
 __all__ = ["LiteRTSE"]
 
-PIECE_FRAMES = 960
-"""Frames of all utterances together that inference on the CPU takes at once, 15 s: the largest tensor, 32 channels of
-them, stays below 32 MiB, from where on the C library maps fresh memory for each."""
+PIECE_FRAMES = 640
+"""Frames of all utterances together that inference on the CPU takes at once, 10 s. The largest tensor, 32 channels of
+them, takes 20 MiB; from 32 MiB on the C library maps fresh memory for each."""
 
 
 class LiteRTSE(reference.LiteRTSE):
