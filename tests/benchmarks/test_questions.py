@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import flops, harness, memory, roofline, scaling, show, threads
 from benchmarks.harness import Report, Settings, parse
-from lite_rtse_ext import ops
+from lite_rtse_ext import bench, ops
 from lite_rtse_ext.bench import WrongResult, candidate, case
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -109,6 +109,25 @@ def test_the_spread_of_costs() -> None:
             self.extra = {"ms a second": cost}
 
     assert scaling.spread([Costs(4.0), Costs(5.0), Costs(4.5)]) == pytest.approx(25.0)  # type: ignore[list-item]
+
+
+def test_short_shapes_are_called_until_they_had_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: dict[str, int] = {}
+
+    def once(name: str, module: object, this: bench.Case, what: str) -> bench.Candidate:
+        def step(_: None) -> list[torch.Tensor]:
+            counts[name] = counts.get(name, 0) + 1
+            return []
+
+        return bench.Candidate(name, step)
+
+    monkeypatch.setattr(scaling, "candidate", once)
+    cases = [bench.case("causal_dwconv2d", batch, 62) for batch in (1, 8, 16)]
+    for number, this in enumerate(cases):
+        scaling._candidate(str(number), this, "forward").run()
+    assert list(counts.values()) == [11, 2, 1]  # of 0.992, 7.936 and 15.872 s
+    times = scaling._a_call(bench.Rounds({"0": [22.0], "1": [4.0], "2": [2.0]}, []), cases, ["0", "1", "2"])
+    assert times.seconds == {"0": [2.0], "1": [2.0], "2": [2.0]}
 
 
 def test_a_shape_computed_wrong_is_refused(answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
