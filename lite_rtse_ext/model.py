@@ -50,10 +50,13 @@ class LiteRTSE(reference.LiteRTSE):
         look_back = look_back_frames(self)
         for first in range(0, batch, together):
             states: reference.States = (None, None)
-            for start in range(0, frames, PIECE_FRAMES):
-                before, stop = min(start, look_back), start + PIECE_FRAMES
+            start = 0
+            while start < frames:
+                before = min(start, look_back)
+                stop = start - before + max(PIECE_FRAMES, look_back + 1)  # all of one size: their memory fits the next
                 piece = spectrogram[first : first + together, :, start - before : stop]
                 enhanced[first : first + together, :, start:stop], states = self.advance(piece, before, states)
+                start = stop
         return enhanced
 
     def _takes_pieces(self, spectrogram: Tensor) -> bool:
