@@ -117,13 +117,13 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
-        data = file.read(9)
-        if data[8:] == b"{":
-            data += file.read()
-    if data[8:9] != b"{":  # 8 bytes of header length, then the header, a JSON object
-        raise ValueError(
-            "not a safetensors file; of a PyTorch file, `LiteRTSE.from_checkpoint(file).save_checkpoint(...)` makes one"
-        )
+        data = file.read(9)  # 8 bytes of header length, then the header, a JSON object
+        if data[8:] != b"{":
+            raise ValueError(
+                "not a safetensors file; of a PyTorch file, "
+                "`LiteRTSE.from_checkpoint(file).save_checkpoint(...)` makes one"
+            )
+        data += file.read()
     try:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:

@@ -27,7 +27,8 @@ except ModuleNotFoundError:  # the inputs that are kept run without it
 from tests.stream.fuzz.script import Script, fuzz
 
 MOST_DATA_BYTES = 16 << 20
-_PATH = Path(tempfile.mkdtemp()) / "fuzzed.safetensors"
+_FOLDER = tempfile.TemporaryDirectory()  # gone when the process ends
+_PATH = Path(_FOLDER.name) / "fuzzed.safetensors"
 
 
 def check(data: bytes) -> None:
