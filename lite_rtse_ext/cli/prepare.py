@@ -30,19 +30,19 @@ def prepare() -> None:
 @_TARGET
 @click.option("--debs", type=click.Path(path_type=Path), help="Folder of .deb files to use; nothing is fetched then.")
 @click.option("--suite", default="trixie", show_default=True, help="Debian release for what the system's own lacks.")
-@click.option("--more-voices", is_flag=True, help="Train on forty more voices, too: another 330 MB.")
-def debian(target: Path, debs: Path | None, suite: str, more_voices: bool) -> None:
+@click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 460 MB.")
+def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
     """Speech and noise that Debian and Ubuntu ship as packages: 1.8 hours of speech, half an hour of noise.
 
     Fetches about 90 MB with apt, as an ordinary user, and installs nothing. Needs Debian or Ubuntu.
 
     \b
-    lite-rtse prepare debian --more-voices --out debian
+    lite-rtse prepare debian --more --out debian
     """
     with one_line():
         from lite_rtse_ext.data.debian import prepare_debian
 
-        _summarise(prepare_debian(target, more_voices=more_voices, debs=debs, suite=suite, report=click.echo))
+        _summarise(prepare_debian(target, more=more, debs=debs, suite=suite, report=click.echo))
 
 
 @prepare.command("vctk-demand")

@@ -19,6 +19,7 @@ from pathlib import Path
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import apt
 from lite_rtse_ext.data.convert import is_complete, write_flac
+from lite_rtse_ext.data.debian_noises import NOISE_PACKAGES
 from lite_rtse_ext.data.debian_packages import PACKAGES, Piece
 from lite_rtse_ext.data.debian_voices import VOICE_PACKAGES
 from lite_rtse_ext.data.fixed import make_mixtures
@@ -36,7 +37,7 @@ _VALID_SEED, _TEST_SEED = 1, 2
 def prepare_debian(
     target: Path,
     *,
-    more_voices: bool = False,
+    more: bool = False,
     debs: Path | None = None,
     suite: str = apt.NEWER_SUITE,
     report: Callable[[str], None] = print,
@@ -44,10 +45,10 @@ def prepare_debian(
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
-        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more voices to 0.8 GB; half of it
+        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 1.1 GB; half of it
             are the packages in ``deb``.
-        more_voices: add some forty voices, four hours of words and short sentences, to the training split, which are
-            another 330 MB to fetch; the mixtures for validation and test stay as they are.
+        more: add some fifty voices, four hours of words and short sentences, and twenty minutes of noise to the
+            training split, which are another 460 MB to fetch; the mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.
         suite: the Debian release to take a package from that the system's own release doesn't have.
         report: is called with a line about each step.
@@ -58,7 +59,7 @@ def prepare_debian(
         AudioError, ContainerError: a package holds something else than expected.
     """
     target.mkdir(parents=True, exist_ok=True)
-    packages = {**PACKAGES, **VOICE_PACKAGES} if more_voices else PACKAGES
+    packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
     missing = [name for name in packages if _recorded(target, name) is None]
     if missing:
         archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.convert import decode
+from lite_rtse_ext.data.debian_noises import noises
 from lite_rtse_ext.data.debian_packages import Piece
 
 __all__ = ["VOICE_PACKAGES"]
@@ -67,6 +68,24 @@ def _mandarin(root: Path) -> Iterator[Piece]:
     """Syllables of Mandarin, spoken by one voice; of their many hundreds every third is enough."""
     files = sorted((root / "usr" / "share" / "gcin-voice" / "ogg").glob("*/5.ogg"))
     yield from _joined("gcin", "zh", "CC-BY-3.0", files[::3])
+
+
+def _players(root: Path) -> Iterator[Piece]:
+    """What is called out in a game, by four voices in English and four in German."""
+    voices = root / "usr" / "share" / "kajongg" / "voices"
+    for folder in sorted({path.parent for path in voices.rglob("*.ogg")}):
+        voice = "-".join(folder.relative_to(voices).parts)
+        yield from _joined("kajongg", voice, "GPL-2.0-or-later", sorted(folder.glob("*.ogg")))
+
+
+def _primers(root: Path) -> Iterator[Piece]:
+    """Letters and words of a primer, each language by a voice; and what animals and things sound like."""
+    primers = root / "usr" / "share" / "qabcs" / "abcs"
+    for sounds in sorted(primers.glob("*/sounds")):
+        language = sounds.parent.name
+        if language not in ("all", _TEST_LANGUAGE):
+            yield from _joined("qabcs", language, "GPL-3.0-or-later", sorted(sounds.rglob("*.ogg")))
+    yield from noises("qabcs/abcs/all/noises", "things", "GPL-3.0-or-later", root)
 
 
 def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> Iterator[Piece]:
@@ -117,5 +136,7 @@ VOICE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "tuxpaint-stamps-default": _stamps,
     "fillets-ng-data-cs": functools.partial(_dialogues, "cs"),
     "fillets-ng-data-nl": functools.partial(_dialogues, "nl"),
+    "kajongg": _players,
+    "qabcs-data": _primers,
 }
 """What to make of each package once it is unpacked into a folder, as in :data:`debian_packages.PACKAGES`."""

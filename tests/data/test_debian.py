@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from lite_rtse_ext.data import Manifest, debian, debian_voices
+from lite_rtse_ext.data import Manifest, debian, debian_noises, debian_voices
 from lite_rtse_ext.data.apt import FetchError, fetch
 from lite_rtse_ext.data.debian import prepare_debian
 from lite_rtse_ext.data.debian_packages import PACKAGES, TEST_NOISES
@@ -73,7 +73,8 @@ def prompts(folder: Path) -> dict[str, bytes]:
 
 def words(folder: Path) -> dict[str, dict[str, bytes]]:
     """Packages of words: a clean voice, a noisy, a narrow-band and a Russian one, one of few words; syllables; names,
-    two languages in one folder, with effects and an empty file between them; dialogues of two actors."""
+    two languages in one folder, with effects and an empty file between them; dialogues of two actors; a game's calls by
+    two voices; primers with noises beside them."""
     voice = np.pad(clip_samples("it-dir-instr")[4000 : 4000 + RATE_HZ], RATE_HZ // 2)
     noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice)).astype(np.float32)
     clean, hissing = encoded(voice, folder, ".ogg"), encoded(noisy, folder, ".ogg")
@@ -81,6 +82,7 @@ def words(folder: Path) -> dict[str, dict[str, bytes]]:
     narrow = (folder / "narrow.wav").read_bytes()
     empty = encoded(voice[:0], folder, ".wav")
     letters, sounds = "usr/share/klettres", "usr/share/ktuberling/sounds"
+    tiles, primers = "usr/share/kajongg/voices", "usr/share/qabcs/abcs"
     stamps, scenes = "usr/share/tuxpaint/stamps/animals", "usr/share/games/fillets-ng/sound"
     return {
         "klettres-data": {
@@ -109,6 +111,38 @@ def words(folder: Path) -> dict[str, dict[str, bytes]]:
             }
             for language in ("cs", "nl")
         },
+        "kajongg": {
+            **{f"{tiles}/male1/{number}.ogg": clean for number in range(3)},
+            **{f"{tiles}/de/male1/{number}.ogg": clean for number in range(6)},
+            f"{tiles}/de/male1/COPYRIGHT": b"",
+        },
+        "qabcs-data": {
+            **{f"{primers}/yy/sounds/alpha/{number}.ogg": clean for number in range(2)},
+            **{f"{primers}/yy/sounds/words/{number}.ogg": clean for number in range(4)},
+            **{f"{primers}/ru/sounds/words/{number}.ogg": clean for number in range(6)},
+            f"{primers}/all/sounds/applause.ogg": clean,
+            f"{primers}/all/noises/bear.ogg": hissing,
+        },
+    }
+
+
+def noises(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Packages of noise, a click, a railway and what is no sound among it."""
+    hiss = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    whole, click = encoded(hiss, folder, ".wav"), encoded(hiss[: RATE_HZ // 10], folder, ".wav")
+    town = "usr/share/games/lincity-ng/sounds"
+    return {
+        "lincity-ng-data": {
+            f"{town}/Harbor1.wav": whole,
+            f"{town}/RailTrain1.wav": whole,
+            f"{town}/Click.wav": click,
+            f"{town}/sounds.xml": b"",
+        },
+        "searchandrescue-data": {
+            "usr/share/games/searchandrescue/sounds/stall.wav": whole,
+            "usr/share/games/searchandrescue/sounds/hh60/engine_inside.wav": whole,
+            "usr/share/games/searchandrescue/music/menus.wav": whole,
+        },
     }
 
 
@@ -130,7 +164,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     effects = catalogue({"horn": wav[8:], "nothing": empty[8:]})
     build("openttd-opensfx", {"usr/share/opensfx/opensfx.cat": effects}, out)
     build("bucklespring-data", {"usr/share/buckle/wav/1e-0.wav": wav}, out)
-    for name, files in words(scratch).items():
+    for name, files in {**words(scratch), **noises(scratch)}.items():
         build(name, files, out)
     return out
 
@@ -178,35 +212,47 @@ def test_every_file_has_its_licence_and_source(prepared: Path) -> None:
         assert (prepared / "licences" / f"{name}.txt").read_bytes() == b"somebody's\n"
 
 
-def test_more_voices_are_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) -> None:
+def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) -> None:
     target = tmp_path / "more"
     shutil.copytree(prepared, target)
     before, after = (
         Manifest.load(prepared / "manifest.json"),
-        prepare_debian(target, more_voices=True, debs=debs, report=lambda line: None),
+        prepare_debian(target, more=True, debs=debs, report=lambda line: None),
     )
     assert after.mixtures == before.mixtures
     added = [clip for clip in after.clips if clip not in before.clips]
-    assert {(clip.kind, clip.split) for clip in added} == {("speech", "train")}
-    assert {clip.label: clip.licence for clip in added} == {
+    assert {clip.split for clip in added} == {"train"}
+    assert {clip.label: clip.licence for clip in added if clip.kind == "speech"} == {
         "klettres-xx": "GPL-2.0-or-later",  # neither the noisy, the narrow-band, the Russian nor the few
         "gcin-zh": "CC-BY-3.0",
         "stamps-pt_BR": "GPL-2.0-only",  # neither the Russian names nor the sounds without a word
         **{f"fillets-{voice}": "GPL-2.0-only" for voice in ("cs-m", "cs-v", "nl-m", "nl-v")},
+        **{f"kajongg-{voice}": "GPL-2.0-or-later" for voice in ("male1", "de-male1")},
+        "qabcs-yy": "GPL-3.0-or-later",
     }
-    assert Counter(clip.label for clip in added) == {  # three words each
+    assert Counter(clip.label for clip in added if clip.kind == "speech") == {  # three words each
         "klettres-xx": 4,
         "gcin-zh": 4,
         "stamps-pt_BR": 2,
         **{f"fillets-{language}-m": 2 for language in ("cs", "nl")},
         **{f"fillets-{language}-v": 1 for language in ("cs", "nl")},
+        "kajongg-male1": 1,
+        "kajongg-de-male1": 2,
+        "qabcs-yy": 2,
+    }
+    assert {clip.path.rpartition("/")[2]: (clip.label, clip.licence) for clip in added if clip.kind == "noise"} == {
+        "bear.flac": ("things", "GPL-3.0-or-later"),
+        "Harbor1.flac": ("town", "GPL-2.0-or-later"),  # neither the railway, which the test has, nor the click
+        "stall.flac": ("aircraft", "GPL-2.0-or-later"),
+        "hh60-engine_inside.flac": ("aircraft", "GPL-2.0-or-later"),
     }
     for clip in added:
         samples, rate = sf.read(target / clip.path)
         assert (rate, len(samples)) == (RATE_HZ, clip.frames)
-        assert 4 * RATE_HZ <= len(samples) < 6 * RATE_HZ  # a word is a second long, and trimmed
+        if clip.kind == "speech":
+            assert 4 * RATE_HZ <= len(samples) < 6 * RATE_HZ  # a word is a second long, and trimmed
         assert clip.source.startswith("Debian package ")
-    assert {f"{name}.txt" for name in debian_voices.VOICE_PACKAGES} <= {
+    assert {f"{name}.txt" for name in {**debian_voices.VOICE_PACKAGES, **debian_noises.NOISE_PACKAGES}} <= {
         path.name for path in (target / "licences").iterdir()
     }
 
@@ -217,7 +263,7 @@ def test_a_voice_that_has_much_to_say_is_cut_short(
     monkeypatch.setattr(debian_voices, "_MOST_CLIPS", 2)
     target = tmp_path / "more"
     shutil.copytree(prepared, target)
-    manifest = prepare_debian(target, more_voices=True, debs=debs, report=lambda line: None)
+    manifest = prepare_debian(target, more=True, debs=debs, report=lambda line: None)
     assert Counter(c.label for c in manifest.clips if c.label.startswith("klettres")) == {"klettres-xx": 2}
 
 
