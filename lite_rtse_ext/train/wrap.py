@@ -3,7 +3,7 @@
 Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
 treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
 fusion layer read magnitudes of about 1 in every bin, and the block reads small ones. Both are fixed factors, the same
-for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.plain_state` gives the
+for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.folded_state` gives the
 parameters of a plain Lite-RTSE that computes the same.
 """
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.audio.stft import stft
 from lite_rtse_ext.reference import LiteRTSE
-from lite_rtse_ext.train.branch import begin_linear
 
 __all__ = ["Levelled", "ScaledLiteRTSE", "begin_as_identity", "bypass", "measure_scale"]
 
@@ -82,8 +81,8 @@ class ScaledLiteRTSE(nn.Module):
         return (inputs[0] * self.level,)
 
     def _fusion_scale(self) -> Tensor:
-        """For magnitude, masked magnitude and the convolutions' result, which is of their level, ``(3 bins,)``."""
-        return torch.cat([self.scale, self.scale, self.scale / self.level])
+        """For magnitude, masked magnitude and the convolutions' result, ``(3 bins,)``."""
+        return torch.cat([self.scale, self.scale, torch.ones_like(self.scale)])
 
     def _converted(self, state: dict[str, Tensor], inverse: bool) -> dict[str, Tensor]:
         factors = {
@@ -100,13 +99,13 @@ class ScaledLiteRTSE(nn.Module):
 
 @torch.no_grad()
 def begin_as_identity(net: LiteRTSE) -> None:
-    """Initial values from which little has to be unlearnt: the mask lets through 3/4, the phase stays as it is, and
-    what comes next has to learn to listen to the convolution branch."""
+    """Initial values from which little has to be unlearnt: the mask lets through 3/4, the phase stays as it is, and the
+    Multi-Order block gives zero until its last layer has learnt something."""
     nn.init.ones_(net.fc1.bias)
     nn.init.ones_(net.to_real.bias)
     nn.init.zeros_(net.to_mag.bias)
-    begin_linear(net.msmo_conv)
-    nn.init.zeros_(net.fc2.weight[:, 2 * net.bins :])
+    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.weight"))
+    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.bias"))
 
 
 def measure_scale(noisy: Iterable[Tensor]) -> Tensor:

@@ -58,31 +58,7 @@ def test_the_first_network_gives_nearly_its_input() -> None:
     gain = torch.view_as_complex(net(x)) / torch.view_as_complex(x)
     assert (gain.abs() > 0.5).all()
     assert gain.angle().abs().max() < 1.0
-
-
-@pytest.mark.parametrize("depthwise", [True, False])
-@pytest.mark.parametrize("level", [1e-3, 1.0])
-@torch.no_grad()
-def test_the_branch_begins_as_a_filter_at_the_scale_of_its_input(depthwise: bool, level: float) -> None:
-    torch.manual_seed(0)
-    net = LiteRTSE(bins=33, depthwise=depthwise)
-    before = net.msmo_conv(level * torch.rand(1, 1, 40, 33))
-    assert before.std() < 0.02 * level or before.abs().mean() > 10 * level  # what its usual values make of it
-    begin_as_identity(net)
-    x = level * torch.rand(1, 1, 40, 33)
-    y = net.msmo_conv(x)
-    assert 0.3 < float(y.square().mean().sqrt() / x.square().mean().sqrt()) < 3
-    doubled = net.msmo_conv(2 * x)
-    assert (doubled - 2 * y).norm() < 0.5 * doubled.norm()
-
-
-def test_the_branch_is_listened_to_after_the_first_step() -> None:
-    net = small()
-    begin_as_identity(net)
-    net(spectrogram()).square().sum().backward()
-    gradient = net.fc2.weight.grad
-    assert gradient is not None
-    assert gradient[:, 2 * BINS :].abs().min() > 0
+    assert not net.msmo_conv(torch.rand(1, 1, 4, BINS)).any()
 
 
 def test_measured_scales_even_out_the_bins() -> None:
