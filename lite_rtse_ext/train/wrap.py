@@ -3,7 +3,7 @@
 Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
 treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
 fusion layer read magnitudes of about 1 in every bin, and the block reads small ones. Both are fixed factors, the same
-for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.folded_state` gives the
+for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.plain_state` gives the
 parameters of a plain Lite-RTSE that computes the same.
 """
 
