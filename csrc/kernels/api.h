@@ -2,7 +2,8 @@
 //
 // Every operator is a Job: a fixed list of independent tasks and a final step that combines what the tasks
 // left behind. The caller decides which thread runs which task; a job's results do not depend on it, since
-// tasks share nothing and `finish` adds their partial sums in task order.
+// tasks share nothing and `finish` adds their partial sums in task order. A job whose work has two parts, of which
+// the second needs all of the first, names the second as `next`.
 //
 // All tensors are dense and row-major unless strides are given. Half types are computed in float32.
 #pragma once
@@ -22,6 +23,8 @@ class Job {
   virtual int64_t tasks() const = 0;
   virtual void run(int64_t task) = 0;
   virtual void finish() {}
+  // What is left to run once this has finished, null where nothing is.
+  virtual std::unique_ptr<Job> next() { return nullptr; }
 };
 
 // y = bias + causal depthwise convolution of x; `bias` may be null.
@@ -106,12 +109,23 @@ struct MaskResidualBackward {
 // One layer of an LSTM in one direction, float32, from x and the state before its first frame to y and the state after
 // its last. Gates in PyTorch's order i, f, g, o; h0, c0 and the biases may be null: zeros.
 // x: (batch, frames, inputs); weight_ih: (4 units, inputs); weight_hh: (4 units, units); biases: (4 units);
-// y: (batch, frames, units); h0, c0, h, c: (batch, units). At least one frame.
+// y: (batch, frames, units); h0, c0, h, c: (batch, units). At least one frame. For a backward pass gates and cells,
+// else null, get every frame's gates i, f, g, o after their activation, (batch, frames, 4 units), and its c, (batch,
+// frames, units).
 struct Lstm {
   int64_t batch, frames, inputs, units;
   const float *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
-  float *y, *h, *c;
+  float *y, *h, *c, *gates, *cells;
   int64_t threads;  // a hint: among how many tasks the sequences are divided; the result does not depend on it
+};
+
+// Gradients of the above for given dy, dh and dc, null for zeros. What is not asked for may be null: dx, both weights',
+// dbias, which is the gradient of either bias and comes with the weights' only, dh0, dc0.
+struct LstmBackward {
+  Lstm forward;  // y, gates and cells are read; biases, h and c unused
+  const float *dy, *dh, *dc;
+  float* dz;  // scratch that all threads share: (batch, frames, 4 units)
+  float *dx, *dweight_ih, *dweight_hh, *dbias, *dh0, *dc0;
 };
 
 // One build of all kernels for one instruction set.
@@ -126,6 +140,7 @@ struct Kernels {
   std::unique_ptr<Job> (*mask_residual)(const MaskResidual&);
   std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackward&);
   std::unique_ptr<Job> (*lstm)(const Lstm&);
+  std::unique_ptr<Job> (*lstm_backward)(const LstmBackward&);
   // float32 multiply-adds, in FLOP/s, that one thread reaches in registers alone: what the kernels are measured
   // against.
   double (*fma_peak)(double seconds);

@@ -25,6 +25,7 @@ namespace {
 #include "dense.inl"
 #include "lstm_cell.inl"
 #include "lstm.inl"
+#include "lstm_backward.inl"
 #include "rates.inl"
 // clang-format on
 
@@ -56,6 +57,7 @@ const Kernels table = {
     forward<MaskResidualJob, MaskResidual>,
     backward<MaskResidualBackwardJob, MaskResidualBackward>,
     lstm,
+    lstm_backward,
     fma_peak,
     cascade_rate,
 };

@@ -19,6 +19,8 @@ struct DenseShape {
   int64_t groups() const { return ceil_div(vectors(), kGroup); }
   // The vectors of group g: as even a division as there is.
   Range group(int64_t g) const { return {vectors() * g / groups(), vectors() * (g + 1) / groups()}; }
+  // Where group g begins in the packed matrix.
+  int64_t at(int64_t g) const { return group(g).first * kLanes<float> * inputs; }
   // What y needs room for: the outputs, to a whole vector.
   int64_t padded() const { return vectors() * kLanes<float>; }
   int64_t size() const { return padded() * inputs; }
@@ -92,5 +94,53 @@ inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, f
     const float* row[L] = {};
     for (int64_t l = 0; l < count; ++l) row[l] = weight + (first + l) * shape.inputs;
     to_lanes_apart(row, count, shape.inputs, packed + v * L, vectors.size() * L);
+  }
+}
+
+// to[i] = from[i] for i < n, in whole vectors, the last of which begins early: for pieces of a few vectors, which a
+// call of memcpy would cost as much as the copy.
+LITE_RTSE_INLINE void copy_row(const float* from, int64_t n, float* to) {
+  constexpr int64_t L = kLanes<float>;
+  if (n < L) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+    return;
+  }
+  for (int64_t i = 0; i < n - L; i += L) store_unaligned(to + i, load_unaligned(from + i));
+  store_unaligned(to + n - L, load_unaligned(from + n - L));
+}
+
+// Outputs [first, first + count) of a matrix in the packed order, where it lies transposed: row(i) points to their
+// weights for input i. Those of the last output take the lanes beyond it along, as zeros.
+template <class Row>
+void pack_dense_outputs(int64_t first, int64_t count, DenseShape shape, Row row, float* packed) {
+  constexpr int64_t L = kLanes<float>;
+  const Range outputs{first, first + count};
+  for (int64_t g = 0; g < shape.groups(); ++g) {
+    const Range group{shape.group(g).first * L, shape.group(g).last * L}, part = outputs.clip(group.first, group.last);
+    const int64_t beyond = part.last == shape.outputs ? group.last - part.last : 0;
+    float* to = packed + shape.at(g) + part.first - group.first;
+    if (part.size() == 0) continue;
+    for (int64_t i = 0; i < shape.inputs; ++i, to += group.size()) {
+      copy_row(row(i) + part.first - first, part.size(), to);
+      std::fill_n(to + part.size(), beyond, 0.0f);
+    }
+  }
+}
+
+// Group g of z = base(z) + W x(row) for all rows. w: the group, packed; z: (rows, padded outputs).
+template <class Input, class Base>
+void dense_product(DenseShape shape, int64_t g, const float* w, int64_t rows, float* z, Input x, Base base) {
+  const Range vectors = shape.group(g);
+  z += vectors.first * kLanes<float>;
+  for (int64_t row = 0; row < rows; row += kRowTile) {
+    const int64_t count = std::min<int64_t>(kRowTile, rows - row);
+    const float *from[kRowTile] = {}, *add[kRowTile] = {};
+    float* to[kRowTile] = {};
+    for (int64_t r = 0; r < count; ++r) {
+      from[r] = x(row + r);
+      to[r] = z + (row + r) * shape.padded();
+      add[r] = base(to[r]);
+    }
+    dense_rows(count, vectors.size(), w, shape.inputs, nullptr, add, from, to);
   }
 }

@@ -56,7 +56,7 @@ class LstmJob final : public Job {
 
   void begin(Range sequences, const Scratch& s) const {
     for (int64_t g = 0; g < hidden_.groups(); ++g)
-      pack_dense_group(a_.weight_hh, hidden_, g, s.weight_hh + at(hidden_, g));
+      pack_dense_group(a_.weight_hh, hidden_, g, s.weight_hh + hidden_.at(g));
     std::fill_n(s.zeros, a_.units, 0.0f);
     const int64_t first = sequences.first * a_.units, count = sequences.size() * a_.units;
     if (a_.c0) std::copy_n(a_.c0 + first, count, a_.c + first);
@@ -72,7 +72,7 @@ class LstmJob final : public Job {
     for (int64_t g = 0; g < input_.groups(); ++g) {
       const float* const bias = bias_.data() + input_.group(g).first * kLanes<float>;
       pack_dense_group(a_.weight_ih, input_, g, s.group);
-      product(input_, g, s.group, n * frames.size(), s.gates, x, [=](const float*) { return bias; });
+      dense_product(input_, g, s.group, n * frames.size(), s.gates, x, [=](const float*) { return bias; });
     }
   }
 
@@ -83,34 +83,18 @@ class LstmJob final : public Job {
       return t > 0 ? y(b, t - 1) : a_.h0 ? a_.h0 + b * a_.units : s.zeros;
     };
     for (int64_t g = 0; g < hidden_.groups(); ++g)
-      product(hidden_, g, s.weight_hh + at(hidden_, g), sequences.size(), gates, before,
-              [](const float* z) { return z; });
+      dense_product(hidden_, g, s.weight_hh + hidden_.at(g), sequences.size(), gates, before,
+                    [](const float* z) { return z; });
     for (int64_t row = 0; row < sequences.size(); ++row) {
-      const int64_t b = sequences.first + row;
-      lstm_cell(gates + row * hidden_.padded(), a_.units, a_.c + b * a_.units, y(b, t));
+      const int64_t b = sequences.first + row, frame = b * a_.frames + t;
+      const float* const z = gates + row * hidden_.padded();
+      float* const c = a_.c + b * a_.units;
+      if (!a_.gates) lstm_cell(z, a_.units, c, y(b, t));
+      if (a_.gates)
+        lstm_cell_kept(z, a_.units, c, y(b, t), a_.gates + frame * 4 * a_.units, a_.cells + frame * a_.units);
     }
   }
 
-  // Group g of z = base(z) + W x(row), for all rows.
-  template <class Input, class Base>
-  static void product(DenseShape shape, int64_t g, const float* w, int64_t rows, float* z, Input x, Base base) {
-    const Range vectors = shape.group(g);
-    z += vectors.first * kLanes<float>;
-    for (int64_t row = 0; row < rows; row += kRowTile) {
-      const int64_t count = std::min<int64_t>(kRowTile, rows - row);
-      const float *from[kRowTile] = {}, *add[kRowTile] = {};
-      float* to[kRowTile] = {};
-      for (int64_t r = 0; r < count; ++r) {
-        from[r] = x(row + r);
-        to[r] = z + (row + r) * shape.padded();
-        add[r] = base(to[r]);
-      }
-      dense_rows(count, vectors.size(), w, shape.inputs, nullptr, add, from, to);
-    }
-  }
-
-  // Where group g begins in the packed matrix.
-  static int64_t at(DenseShape shape, int64_t g) { return shape.group(g).first * kLanes<float> * shape.inputs; }
   float* y(int64_t b, int64_t t) const { return a_.y + (b * a_.frames + t) * a_.units; }
 
   const Lstm a_;

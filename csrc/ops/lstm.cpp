@@ -17,9 +17,10 @@ const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, s
   return t ? data(name, *t, x, shape, meaning) : nullptr;
 }
 
-std::tuple<Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh, std::optional<Tensor> bias_ih,
-                                        std::optional<Tensor> bias_hh, std::optional<Tensor> h0,
-                                        std::optional<Tensor> c0) {
+float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
+
+// What forward and backward share; the tensors become dense.
+Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
   STD_TORCH_CHECK(dtype_of("x", x) == DType::f32, "x has dtype ", torch::headeronly::toString(x.scalar_type()),
                   ", must be Float");
   check_shape("x", x, {kAny, kAny, kAny}, "(batch, frames, inputs)");
@@ -30,28 +31,76 @@ std::tuple<Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weigh
   STD_TORCH_CHECK(a.units > 0, "weight_hh has shape ", shape_text(weight_hh), ", must have at least one unit");
   a.weight_hh = data("weight_hh", weight_hh, x, {4 * a.units, a.units}, "(4 units, units)");
   a.weight_ih = data("weight_ih", weight_ih, x, {4 * a.units, a.inputs}, "(4 units, inputs of x)");
-  a.bias_ih = data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
-  a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
   a.h0 = data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
   a.c0 = data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
   x = dense(x);
   a.x = static_cast<const float*>(x.const_data_ptr());
+  a.threads = torch::stable::get_num_threads();
+  return a;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh,
+                                                        std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh,
+                                                        std::optional<Tensor> h0, std::optional<Tensor> c0, bool keep) {
+  Lstm a = arguments(x, weight_ih, weight_hh, h0, c0);
+  a.bias_ih = data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
+  a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
   Tensor y = new_dense(x, {a.batch, a.frames, a.units});
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
-  a.y = static_cast<float*>(y.mutable_data_ptr());
-  a.h = static_cast<float*>(h.mutable_data_ptr()), a.c = static_cast<float*>(c.mutable_data_ptr());
-  a.threads = torch::stable::get_num_threads();
+  const int64_t kept = keep ? a.frames : 0;
+  Tensor gates = new_dense(x, {a.batch, kept, 4 * a.units}), cells = new_dense(x, {a.batch, kept, a.units});
+  a.y = mutable_data(y), a.h = mutable_data(h), a.c = mutable_data(c);
+  if (keep) a.gates = mutable_data(gates), a.cells = mutable_data(cells);
   run_tasks(*kernels().lstm(a));
-  return {y, h, c};
+  return {y, h, c, gates, cells};
+}
+
+// Room for a gradient like `t`, and where it is; an empty tensor and null where it is not asked for.
+std::pair<Tensor, float*> gradient(const Tensor& x, bool wanted, std::initializer_list<int64_t> shape) {
+  Tensor t = new_dense(x, wanted ? std::vector<int64_t>(shape) : std::vector<int64_t>{0});
+  return {t, wanted ? mutable_data(t) : nullptr};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
+    std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x, Tensor weight_ih,
+    Tensor weight_hh, std::optional<Tensor> h0, std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells,
+    bool input, bool parameters, bool state) {
+  LstmBackward a{};
+  Lstm& f = a.forward;
+  f = arguments(x, weight_ih, weight_hh, h0, c0);
+  // Read only, as all that is given; the struct is the forward's, which writes them.
+  f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
+  f.gates = const_cast<float*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
+  f.cells = const_cast<float*>(data("cells", cells, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
+  a.dy = data("dy", dy, x, {f.batch, f.frames, f.units}, "the shape of y");
+  a.dh = data("dh", dh, x, {f.batch, f.units}, "the shape of h");
+  a.dc = data("dc", dc, x, {f.batch, f.units}, "the shape of c");
+  Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units}), dx, dweight_ih, dweight_hh, dbias, dh0, dc0;
+  a.dz = mutable_data(dz);
+  std::tie(dx, a.dx) = gradient(x, input, {f.batch, f.frames, f.inputs});
+  std::tie(dweight_ih, a.dweight_ih) = gradient(x, parameters, {4 * f.units, f.inputs});
+  std::tie(dweight_hh, a.dweight_hh) = gradient(x, parameters, {4 * f.units, f.units});
+  std::tie(dbias, a.dbias) = gradient(x, parameters, {4 * f.units});
+  std::tie(dh0, a.dh0) = gradient(x, state, {f.batch, f.units});
+  std::tie(dc0, a.dc0) = gradient(x, state, {f.batch, f.units});
+  run_tasks(*kernels().lstm_backward(a));
+  return {dx, dweight_ih, dweight_hh, dbias, dh0, dc0};
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
   m.def(
-      "lstm(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0) -> "
-      "(Tensor, Tensor, Tensor)");
+      "lstm(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0, "
+      "bool keep) -> (Tensor y, Tensor h, Tensor c, Tensor gates, Tensor cells)");
+  m.def(
+      "lstm_backward(Tensor? dy, Tensor? dh, Tensor? dc, Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? h0, "
+      "Tensor? c0, Tensor y, Tensor gates, Tensor cells, bool input, bool parameters, bool state) -> "
+      "(Tensor dx, Tensor dweight_ih, Tensor dweight_hh, Tensor dbias, Tensor dh0, Tensor dc0)");
 }
-STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) { m.impl("lstm", TORCH_BOX(&lstm)); }
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
+  m.impl("lstm", TORCH_BOX(&lstm));
+  m.impl("lstm_backward", TORCH_BOX(&lstm_backward));
+}
 
 }  // namespace lite_rtse::ops

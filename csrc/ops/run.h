@@ -15,8 +15,8 @@
 
 namespace lite_rtse::ops {
 
-// Runs a job's tasks on PyTorch's threads. An exception in a task must not cross the thread pool's C boundary: the
-// first is kept and thrown again here.
+// Runs a job's tasks on PyTorch's threads, and then what is next. An exception in a task must not cross the thread
+// pool's C boundary: the first is kept and thrown again here.
 inline void run_tasks(Job& job) {
   std::mutex mutex;
   std::exception_ptr failure;
@@ -31,6 +31,7 @@ inline void run_tasks(Job& job) {
   });
   if (failure) std::rethrow_exception(failure);
   job.finish();
+  if (const std::unique_ptr<Job> next = job.next()) run_tasks(*next);
 }
 
 template <class Arguments>

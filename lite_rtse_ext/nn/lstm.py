@@ -11,12 +11,12 @@ from lite_rtse_ext import ops
 
 
 class LSTM(nn.LSTM):
-    """``torch.nn.LSTM`` whose inference on the CPU runs the operator ``lstm``.
+    """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
     It does for what that is for: float32 on the CPU, one layer in one direction, ``batch_first``, without projection,
-    on a dense (batch, frames, inputs) tensor, where no gradient is asked for and autocast is off. In all other cases,
-    training and CUDA among them, and for all errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that
-    one layer has none.
+    on a dense (batch, frames, inputs) tensor, where autocast is off. In all other cases, CUDA among them, and for all
+    errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that one layer has none. A second derivative
+    raises, as PyTorch's own LSTM does in float32 on the CPU.
 
     Keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``; with more layers or directions those of
     ``torch.nn.LSTM``.
@@ -47,7 +47,7 @@ def _runs(module: nn.LSTM, x: Tensor, hx: Any) -> bool:
         return False
     state = () if hx is None else tuple(hx)
     tensors = [x, *(t for t in _parameters(module) if t is not None), *state]
-    if not all(_plain(t) for t in tensors) or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+    if not all(_plain(t) for t in tensors):
         return False
     batch, frames, inputs = x.shape
     sizes_fit = all(t.shape == (1, batch, module.hidden_size) for t in state)

@@ -1,4 +1,4 @@
-"""One layer of an LSTM in one direction, for inference on the CPU."""
+"""One layer of an LSTM in one direction, on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from lite_rtse_ext import _native
 from lite_rtse_ext.ops import _check, _register
 
-_NO_BACKWARD = "lite_rtse_ext.ops.lstm has no backward: train with torch.nn.LSTM, which lite_rtse_ext.nn.LSTM does"
+_NO_SECOND = "lite_rtse_ext.ops.lstm has no second derivatives: use torch.nn.LSTM in float64, which has"
 
 
 def lstm(
@@ -21,8 +21,8 @@ def lstm(
     bias_hh: Tensor | None = None,
     state: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it. Not for training:
-    a backward pass through it raises.
+    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it. Gradients are once
+    differentiable: a second backward pass raises.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
@@ -45,13 +45,35 @@ def lstm(
     _check.tensor("x", x)
     _check_cpu(x)
     h0, c0 = (None, None) if state is None else state
-    y, h, c = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
+    values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
+    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
+    y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
     return y, (h, c)
 
 
 def _check_cpu(x: Tensor) -> None:
     if x.is_cuda:
         raise RuntimeError(f"x is on {x.device}, but lstm runs on the CPU only: use torch.nn.LSTM there")
+
+
+def _check_sizes(x: Tensor, weight_hh: Tensor) -> tuple[int, int, int, int]:
+    """Batch, frames, inputs and units."""
+    if x.dtype != torch.float32:
+        raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
+    _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
+    if x.shape[1] == 0:
+        raise RuntimeError(f"x has shape {tuple(x.shape)}, must have at least one frame")
+    _check.shape("weight_hh", weight_hh, (None, None), "(4 units, units)")
+    if weight_hh.shape[1] == 0:
+        raise RuntimeError(f"weight_hh has shape {tuple(weight_hh.shape)}, must have at least one unit")
+    return *x.shape, weight_hh.shape[1]
+
+
+def _check_tensors(x: Tensor, *expected: tuple[str, Tensor | None, tuple[int, ...], str]) -> None:
+    for name, tensor, size, meaning in expected:
+        if tensor is not None:
+            _check.like(name, tensor, "x", x)
+            _check.shape(name, tensor, size, meaning)
 
 
 def _fake(
@@ -62,18 +84,11 @@ def _fake(
     bias_hh: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    if x.dtype != torch.float32:
-        raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
-    _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
-    if x.shape[1] == 0:
-        raise RuntimeError(f"x has shape {tuple(x.shape)}, must have at least one frame")
-    _check.shape("weight_hh", weight_hh, (None, None), "(4 units, units)")
-    batch, frames, inputs = x.shape
-    units = weight_hh.shape[1]
-    if units == 0:
-        raise RuntimeError(f"weight_hh has shape {tuple(weight_hh.shape)}, must have at least one unit")
-    expected = (
+    keep: bool,
+) -> tuple[Tensor, ...]:
+    batch, frames, inputs, units = _check_sizes(x, weight_hh)
+    _check_tensors(
+        x,
         ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
         ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
         ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
@@ -81,23 +96,88 @@ def _fake(
         ("h0", h0, (batch, units), "(batch of x, units)"),
         ("c0", c0, (batch, units), "(batch of x, units)"),
     )
-    for name, tensor, size, meaning in expected:
-        if tensor is not None:
-            _check.like(name, tensor, "x", x)
-            _check.shape(name, tensor, size, meaning)
-    return x.new_empty(batch, frames, units), x.new_empty(batch, units), x.new_empty(batch, units)
+    kept = frames if keep else 0
+    sizes = ((batch, frames, units), (batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
+    return tuple(x.new_empty(size) for size in sizes)
 
 
-def _setup(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
-    """Nothing is kept for a backward pass that there is not."""
+def _fake_backward(
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    y: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    input: bool,
+    parameters: bool,
+    state: bool,
+) -> tuple[Tensor, ...]:
+    batch, frames, inputs, units = _check_sizes(x, weight_hh)
+    _check_tensors(
+        x,
+        ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
+        ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
+        ("h0", h0, (batch, units), "(batch of x, units)"),
+        ("c0", c0, (batch, units), "(batch of x, units)"),
+        ("y", y, (batch, frames, units), "(batch, frames, units)"),
+        ("gates", gates, (batch, frames, 4 * units), "(batch, frames, 4 units)"),
+        ("cells", cells, (batch, frames, units), "(batch, frames, units)"),
+        ("dy", dy, (batch, frames, units), "the shape of y"),
+        ("dh", dh, (batch, units), "the shape of h"),
+        ("dc", dc, (batch, units), "the shape of c"),
+    )
+    sizes = (
+        (input, (batch, frames, inputs)),
+        (parameters, (4 * units, inputs)),
+        (parameters, (4 * units, units)),
+        (parameters, (4 * units,)),
+        (state, (batch, units)),
+        (state, (batch, units)),
+    )
+    return tuple(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
 
 
-def _backward(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
-    raise RuntimeError(_NO_BACKWARD)
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, _ = inputs
+    y, _, _, gates, cells = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(gates, cells)
+    ctx.save_for_backward(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
+
+
+def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    """What nobody asked for is not computed: x's gradient, the parameters' (all or none), the state's."""
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    if gates.shape[1] == 0:  # nothing was kept: computed again
+        *_, gates, cells = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, True)
+    grads = torch.ops.lite_rtse.lstm_backward(
+        dy, dh, dc, x, weight_ih, weight_hh, h0, c0, y, gates, cells, needs[0], any(needs[1:5]), needs[5] or needs[6]
+    )
+    dx, dweight_ih, dweight_hh, dbias, dh0, dc0 = grads
+    other = dbias.clone() if needs[3] and needs[4] else dbias  # a tensor of its own: it may be changed in place
+    found = (dx, dweight_ih, dweight_hh, dbias, other, dh0, dc0)
+    return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None
+
+
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Nothing is kept for second derivatives that there are not."""
+
+
+def _second(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+    raise RuntimeError(_NO_SECOND)
 
 
 if _native.available():
     torch.library.register_fake("lite_rtse::lstm", _fake)
+    torch.library.register_fake("lite_rtse::lstm_backward", _fake_backward)
     torch.library.register_autograd("lite_rtse::lstm", _backward, setup_context=_setup)
+    torch.library.register_autograd("lite_rtse::lstm_backward", _second, setup_context=_setup_second)
     _register.autocast("lstm", _register.full_precision)
     _register.vmap("lstm", batched=0)
+    _register.vmap("lstm_backward", batched=0)

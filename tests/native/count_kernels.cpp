@@ -55,9 +55,7 @@ std::vector<Stored> filled_like(DType dtype, const std::vector<Doubles>& tensors
 
 // With C linkage, for a name that can be given on a command line.
 extern "C" __attribute__((noinline)) void counted_call(const std::function<std::unique_ptr<Job>()>& make) {
-  const std::unique_ptr<Job> job = make();
-  for (int64_t task = 0; task < job->tasks(); ++task) job->run(task);
-  job->finish();
+  run_here(*make());
 }
 
 int main(int argc, char** argv) {
@@ -79,11 +77,13 @@ int main(int argc, char** argv) {
   }
   const Operator op = kOperators.at(argv[1])();
   const DType dtype = kTypes.at(argv[3]);
-  if (!op.backward && (direction == "backward" || dtype != DType::f32)) {
-    std::fprintf(stderr, "%s has neither a backward nor another type than float32\n", argv[1]);
+  if (op.plain_gradients && dtype != DType::f32) {
+    std::fprintf(stderr, "%s has no other type than float32\n", argv[1]);
     return 2;
   }
-  std::vector<Stored> inputs = filled_like(dtype, op.inputs), gradients = filled_like(dtype, op.inputs);
+  std::vector<Stored> inputs = filled_like(dtype, op.inputs), gradients;
+  for (int64_t n : op.gradient_sizes()) gradients.push_back(filled(dtype, n));
+  if (op.keep) op.keep(inputs);
   Stored y = filled(dtype, op.output_size);  // or dy
   if (direction == "forward") counted_call([&] { return op.forward(dtype, inputs, y); });
   if (direction == "backward") counted_call([&] { return op.backward(dtype, inputs, y, gradients); });

@@ -1,6 +1,7 @@
 // The operators as test programs see them: named inputs, a value by plain loops, and jobs for the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -12,16 +13,34 @@
 
 namespace lite_rtse::test {
 
-// An operator on a list of inputs: its plain-loop value and jobs for its kernel. One without a backward is float32
-// only.
+// An operator on a list of inputs: its plain-loop value and jobs for its kernel. One that is float32 only has its
+// gradients by plain loops as well: in the order in which `backward` writes them, an empty one where it has none.
 struct Operator {
   std::string name;
   std::vector<Doubles> inputs;
   int64_t output_size;
   std::function<Doubles(const std::vector<Doubles>&)> plain;
+  std::function<std::vector<Doubles>(const std::vector<Doubles>&, const Doubles& dy)> plain_gradients;
   std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& y)> forward;
   std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& dy, std::vector<Stored>& gradients)> backward;
+  // Before `backward`, if there is one: runs the forward for what that keeps.
+  std::function<void(std::vector<Stored>&)> keep;
+
+  // Sizes of the gradients that `backward` writes.
+  std::vector<int64_t> gradient_sizes() const {
+    const auto like = plain_gradients ? plain_gradients(inputs, Doubles(output_size)) : inputs;
+    std::vector<int64_t> sizes;
+    for (const Doubles& v : like) sizes.push_back(int64_t(v.size()));
+    return sizes;
+  }
 };
+
+// Runs a job, and what is next, on this thread.
+inline void run_here(Job& job) {
+  for (int64_t task = 0; task < job.tasks(); ++task) job.run(task);
+  job.finish();
+  if (const std::unique_ptr<Job> next = job.next()) run_here(*next);
+}
 
 inline std::mt19937 generator(7);
 inline Doubles random_values(int64_t n, double scale = 1) {
@@ -181,7 +200,9 @@ inline Operator mask_residual(Plane p, bool frames_major) {
   return op;
 }
 
-// Inputs x, W_ih, W_hh, b_ih, b_hh, h0, c0, of which the last `absent` are not given. Output: y, then h, then c.
+// Inputs x, W_ih, W_hh, b_ih, b_hh, h0, c0, of which the last `absent` are not given. Output: y, then h, then c. As
+// gradients of inputs that are absent are not asked for, so are those of outputs not given (null, zeros) that stand for
+// them: dc without c0, dh without h0; and dx without biases.
 inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int64_t absent, int64_t threads) {
   Operator op;
   op.name = "lstm B=" + std::to_string(batch) + " T=" + std::to_string(frames) + " I=" + std::to_string(inputs) +
@@ -190,18 +211,63 @@ inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t unit
                                              batch * units,           batch * units};
   for (int i = 0; i < 7 - absent; ++i)
     op.inputs.push_back(random_values(size[i], i == 1 || i == 2 ? 2 / std::sqrt(double(inputs + 1)) : 1));
-  op.output_size = batch * (frames + 2) * units;
-  op.plain = [=](const std::vector<Doubles>& in) {
-    std::vector<Doubles> all = in;
-    for (int i = int(in.size()); i < 7; ++i) all.emplace_back(size[i], 0.0);
-    return plain_lstm(all, batch, frames, inputs, units);
+  const int64_t y_size = batch * frames * units, kept_size = 4 * y_size;
+  op.output_size = y_size + 2 * batch * units;
+  const auto complete = [=](std::vector<Doubles> in) {
+    for (int i = int(in.size()); i < 7; ++i) in.emplace_back(size[i], 0.0);
+    return in;
+  };
+  op.plain = [=](const std::vector<Doubles>& in) { return plain_lstm(complete(in), batch, frames, inputs, units); };
+  op.plain_gradients = [=](const std::vector<Doubles>& in, Doubles dout) {
+    if (absent > 0) std::fill(dout.end() - batch * units, dout.end(), 0.0);
+    if (absent > 1) std::fill(dout.begin() + y_size, dout.end(), 0.0);
+    std::vector<Doubles> g = plain_lstm_backward(complete(in), dout, batch, frames, inputs, units);
+    if (absent > 0) g[5].clear();
+    if (absent > 1) g[4].clear();
+    if (absent > 3) g[3].clear(), g[0].clear();
+    return g;
+  };
+  // What the forward keeps for the backward.
+  struct Kept {
+    std::vector<float> y, gates, cells, dz;
+  };
+  const auto forward = [=](std::vector<Stored>& in, float* y, Kept* kept) {
+    const auto input = [&](size_t i) { return i < in.size() ? static_cast<const float*>(in[i].data()) : nullptr; };
+    return Lstm{batch,
+                frames,
+                inputs,
+                units,
+                input(0),
+                input(5),
+                input(6),
+                input(1),
+                input(2),
+                input(3),
+                input(4),
+                y,
+                y + y_size,
+                y + y_size + batch * units,
+                kept ? kept->gates.data() : nullptr,
+                kept ? kept->cells.data() : nullptr,
+                threads};
   };
   op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
-    const auto input = [&](size_t i) { return i < in.size() ? static_cast<const float*>(in[i].data()) : nullptr; };
-    float* const y = static_cast<float*>(out.data());
-    float* const h = y + batch * frames * units;
-    return kernels().lstm({batch, frames, inputs, units, input(0), input(5), input(6), input(1), input(2), input(3),
-                           input(4), y, h, h + batch * units, threads});
+    return kernels().lstm(forward(in, static_cast<float*>(out.data()), nullptr));
+  };
+  const int64_t output_size = op.output_size;
+  const auto kept = std::make_shared<Kept>();
+  op.keep = [=](std::vector<Stored>& in) {
+    const auto nothing = [](int64_t n) { return std::vector<float>(n, NAN); };
+    *kept = {nothing(output_size), nothing(kept_size), nothing(y_size), nothing(kept_size)};
+    run_here(*kernels().lstm(forward(in, kept->y.data(), kept.get())));
+  };
+  op.backward = [=](DType, std::vector<Stored>& in, Stored& dout, std::vector<Stored>& g) {
+    const Lstm f = forward(in, kept->y.data(), kept.get());
+    float* const dy = static_cast<float*>(dout.data());
+    const auto given = [&](size_t i) { return g[i].size() ? static_cast<float*>(g[i].data()) : nullptr; };
+    return kernels().lstm_backward({f, dy, absent > 1 ? nullptr : dy + y_size,
+                                    absent > 0 ? nullptr : dy + y_size + batch * units, kept->dz.data(), given(0),
+                                    given(1), given(2), given(3), given(4), given(5)});
   };
   return op;
 }

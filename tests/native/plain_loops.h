@@ -1,6 +1,8 @@
 // The operators' parts as plain loops in double precision, written from the definitions.
 #pragma once
 
+#include <algorithm>
+
 #include "stored.h"
 
 struct Plane {
@@ -50,26 +52,76 @@ inline Doubles product(const Doubles& a, const Doubles& b) {
   return y;
 }
 
-// An LSTM on x, W_ih, W_hh, b_ih, b_hh, h0, c0: y, then the last h, then the last c.
-inline Doubles plain_lstm(const std::vector<Doubles>& in, int64_t batch, int64_t frames, int64_t inputs,
-                          int64_t units) {
-  Doubles y(batch * frames * units), h = in[5], c = in[6];
+// An LSTM on x, W_ih, W_hh, b_ih, b_hh, h0, c0: y, then the last h, then the last c. What each frame had, if asked for:
+// its activated gates, and the state before it.
+struct LstmFrame {
+  Doubles gates, h, c;
+};
+inline Doubles plain_lstm(const std::vector<Doubles>& in, int64_t batch, int64_t frames, int64_t inputs, int64_t units,
+                          std::vector<LstmFrame>* kept = nullptr) {
+  Doubles y(batch * frames * units), last_h, last_c;
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
-  for (int64_t b = 0; b < batch; ++b)
+  for (int64_t b = 0; b < batch; ++b) {
+    Doubles h(in[5].begin() + b * units, in[5].begin() + (b + 1) * units);
+    Doubles c(in[6].begin() + b * units, in[6].begin() + (b + 1) * units);
     for (int64_t t = 0; t < frames; ++t) {
-      Doubles z(4 * units);
+      LstmFrame frame{Doubles(4 * units), h, c};
       for (int64_t o = 0; o < 4 * units; ++o) {
-        z[o] = in[3][o] + in[4][o];
-        for (int64_t i = 0; i < inputs; ++i) z[o] += in[1][o * inputs + i] * in[0][(b * frames + t) * inputs + i];
-        for (int64_t i = 0; i < units; ++i) z[o] += in[2][o * units + i] * h[b * units + i];
+        double z = in[3][o] + in[4][o];
+        for (int64_t i = 0; i < inputs; ++i) z += in[1][o * inputs + i] * in[0][(b * frames + t) * inputs + i];
+        for (int64_t i = 0; i < units; ++i) z += in[2][o * units + i] * frame.h[i];
+        frame.gates[o] = o / units == 2 ? std::tanh(z) : sigmoid(z);
       }
       for (int64_t u = 0; u < units; ++u) {
-        double& cell = c[b * units + u];
-        cell = sigmoid(z[units + u]) * cell + sigmoid(z[u]) * std::tanh(z[2 * units + u]);
-        h[b * units + u] = y[(b * frames + t) * units + u] = sigmoid(z[3 * units + u]) * std::tanh(cell);
+        c[u] = frame.gates[units + u] * c[u] + frame.gates[u] * frame.gates[2 * units + u];
+        h[u] = y[(b * frames + t) * units + u] = frame.gates[3 * units + u] * std::tanh(c[u]);
+      }
+      if (kept) kept->push_back(frame);
+    }
+    last_h.insert(last_h.end(), h.begin(), h.end());
+    last_c.insert(last_c.end(), c.begin(), c.end());
+  }
+  y.insert(y.end(), last_h.begin(), last_h.end());
+  y.insert(y.end(), last_c.begin(), last_c.end());
+  return y;
+}
+
+// Its gradients for dy, dh, dc, one after another in `dout`: by x, W_ih, W_hh, either bias, h0, c0.
+inline std::vector<Doubles> plain_lstm_backward(const std::vector<Doubles>& in, const Doubles& dout, int64_t batch,
+                                                int64_t frames, int64_t inputs, int64_t units) {
+  std::vector<LstmFrame> kept;
+  plain_lstm(in, batch, frames, inputs, units, &kept);
+  std::vector<Doubles> g{Doubles(in[0].size()), Doubles(in[1].size()), Doubles(in[2].size()),
+                         Doubles(in[3].size()), Doubles(in[5].size()), Doubles(in[6].size())};
+  const double *dy = dout.data(), *dh_last = dy + batch * frames * units, *dc_last = dh_last + batch * units;
+  for (int64_t b = 0; b < batch; ++b) {
+    Doubles dh(dh_last + b * units, dh_last + (b + 1) * units), dc(dc_last + b * units, dc_last + (b + 1) * units);
+    for (int64_t n = (b + 1) * frames - 1; n >= b * frames; --n) {
+      const LstmFrame& frame = kept[n];
+      Doubles dz(4 * units);
+      for (int64_t u = 0; u < units; ++u) {
+        const double i = frame.gates[u], f = frame.gates[units + u], v = frame.gates[2 * units + u],
+                     o = frame.gates[3 * units + u], c = f * frame.c[u] + i * v, by_h = dh[u] + dy[n * units + u];
+        const double by_c = dc[u] + by_h * o / (std::cosh(c) * std::cosh(c));
+        dz[u] = by_c * v * i * (1 - i), dz[units + u] = by_c * frame.c[u] * f * (1 - f);
+        dz[2 * units + u] = by_c * i * (1 - v * v), dz[3 * units + u] = by_h * std::tanh(c) * o * (1 - o);
+        dc[u] = by_c * f;
+      }
+      std::fill(dh.begin(), dh.end(), 0.0);
+      for (int64_t o = 0; o < 4 * units; ++o) {
+        g[3][o] += dz[o];
+        for (int64_t i = 0; i < inputs; ++i) {
+          g[0][n * inputs + i] += dz[o] * in[1][o * inputs + i];
+          g[1][o * inputs + i] += dz[o] * in[0][n * inputs + i];
+        }
+        for (int64_t i = 0; i < units; ++i) {
+          g[2][o * units + i] += dz[o] * frame.h[i];
+          dh[i] += dz[o] * in[2][o * units + i];
+        }
       }
     }
-  y.insert(y.end(), h.begin(), h.end());
-  y.insert(y.end(), c.begin(), c.end());
-  return y;
+    std::copy(dh.begin(), dh.end(), g[4].begin() + b * units);
+    std::copy(dc.begin(), dc.end(), g[5].begin() + b * units);
+  }
+  return g;
 }

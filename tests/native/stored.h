@@ -25,6 +25,7 @@ class Stored {
     return v;
   }
   void* data() { return bytes_.data(); }
+  int64_t size() const { return int64_t(bytes_.size() / width()); }
 
  private:
   size_t width() const { return dtype_ == lite_rtse::DType::f64 ? 8 : dtype_ == lite_rtse::DType::f32 ? 4 : 2; }

@@ -3,7 +3,8 @@
 //   test_kernels THREADS [-v]
 //
 // float64 results are compared with plain loops written from the definitions, float64 gradients with central
-// differences of the kernels' own forward, and the other types with float64. Scratch is poisoned with NaN by the build
+// differences of the kernels' own forward, and the other types with float64; operators in float32 alone with plain
+// loops, gradients too. Scratch is poisoned with NaN by the build
 // (see Makefile), outputs here. Prints what failed (with -v, every case) and how many; the exit status is 1 if any did,
 // and 77 where this processor lacks the instruction set that LITE_RTSE_ISA names.
 #include <cmath>
@@ -34,6 +35,7 @@ void run(Job& job) {
     });
   for (std::thread& t : pool) t.join();
   job.finish();
+  if (const std::unique_ptr<Job> next = job.next()) run(*next);
 }
 
 double relative_error(const Doubles& got, const Doubles& want) {
@@ -64,8 +66,9 @@ Doubles evaluate(const Operator& op, DType dtype, const std::vector<Doubles>& in
 }
 std::vector<Doubles> gradients(const Operator& op, DType dtype, const std::vector<Doubles>& inputs, const Doubles& dy) {
   std::vector<Stored> in = stored(dtype, inputs), out;
-  for (const Doubles& v : inputs) out.emplace_back(dtype, int64_t(v.size()));
+  for (int64_t n : op.gradient_sizes()) out.emplace_back(dtype, n);
   Stored g(dtype, dy);
+  if (op.keep) op.keep(in);
   run(*op.backward(dtype, in, g, out));
   std::vector<Doubles> result;
   for (Stored& s : out) result.push_back(s.values());
@@ -98,10 +101,14 @@ void check_float32(const Operator& op) {
   std::vector<Doubles> held;
   for (const Doubles& v : op.inputs) held.push_back(Stored(DType::f32, v).values());
   expect(op.name + " float32", relative_error(evaluate(op, DType::f32, held), op.plain(held)), 2e-6);
+  const Doubles dy = Stored(DType::f32, random_values(op.output_size)).values();
+  const std::vector<Doubles> got = gradients(op, DType::f32, held, dy), want = op.plain_gradients(held, dy);
+  for (size_t i = 0; i < want.size(); ++i)
+    expect(op.name + " float32 gradient " + std::to_string(i), relative_error(got[i], want[i]), 1e-5);
 }
 
 void check(const Operator& op) {
-  if (!op.backward) return check_float32(op);
+  if (op.plain_gradients) return check_float32(op);
   const Doubles dy = random_values(op.output_size);
   expect(op.name + " float64", relative_error(evaluate(op, DType::f64, op.inputs), op.plain(op.inputs)), 1e-13);
   const std::vector<Doubles> exact = gradients(op, DType::f64, op.inputs, dy);
@@ -178,6 +185,7 @@ void check_all() {
   check(lstm(270, 2, 2, 3, 2, threads));
   check(lstm(0, 2, 2, 3, 0, threads));
   check(lstm(2, 3, 0, 4, 0, threads));
+  check(lstm(3, 2, 30, 100, 1, threads));  // several tasks for the parameters
   check_half_round_trip(DType::f16, "float16");
   check_half_round_trip(DType::bf16, "bfloat16");
 }

@@ -1,4 +1,4 @@
-"""``nn.LSTM`` of this package: torch's module in all but how it runs inference on the CPU."""
+"""``nn.LSTM`` of this package: torch's module in all but how it runs in float32 on the CPU."""
 
 from __future__ import annotations
 
@@ -69,15 +69,37 @@ def test_the_state_goes_on() -> None:
     assert_all_same((torch.cat([first, second], 1), *end), whole, NAMES)
 
 
-def test_training_is_torchs() -> None:
-    ours, plain = both(5, 9)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("with_state", [True, False])
+def test_training_runs_the_operator(bias: bool, with_state: bool) -> None:
+    ours, plain = both(5, 9, bias=bias)
+    exact = copy.deepcopy(plain).double()
     gradients = []
-    for module in (ours, plain):
-        y, (h, c) = module(random(3, 7, 5))
-        gradients.append([y, *torch.autograd.grad(y.square().sum() + h.sum() + c.sum(), list(module.parameters()))])
-    assert_all_same(gradients[0], gradients[1], ["y", *dict(ours.named_parameters())])
+    for module, dtype in ((ours, torch.float32), (exact, torch.float64)):
+        tensors = [random(3, 7, 5), random(1, 3, 9, seed=1), random(1, 3, 9, seed=2)]
+        x, *state = (t.to(dtype).requires_grad_() for t in tensors)
+        y, (h, c) = module(x, tuple(state) if with_state else None)
+        inputs = [x, *(state if with_state else []), *module.parameters()]
+        gradients.append(torch.autograd.grad(y.square().sum() + h.sum() + c.sum(), inputs))
+    assert_all_agree(*gradients, 1e-5, [str(i) for i in range(len(gradients[0]))])
+    assert operator_runs(lambda: ours(random(3, 7, 5)))
     ours.requires_grad_(False)
-    assert not operator_runs(lambda: ours(random(3, 7, 5).requires_grad_()))
+    assert operator_runs(lambda: ours(random(3, 7, 5).requires_grad_()))
+
+
+def test_gradients_reach_the_parameters() -> None:
+    """Three steps of an optimizer: the same parameters as torch's, each gradient a tensor of its own."""
+    ours, plain = both(5, 9)
+    for module in (ours, plain):
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            module(random(3, 7, 5, seed=step))[0].square().mean().backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 0.01)
+            optimizer.step()
+    assert ours.bias_ih_l0.grad.data_ptr() != ours.bias_hh_l0.grad.data_ptr()
+    expected = [p.double() for p in plain.parameters()]
+    assert_all_agree(list(ours.parameters()), expected, 1e-6, list(dict(ours.named_parameters())))
 
 
 OTHERS = {
@@ -164,14 +186,21 @@ def test_copies_and_pickles() -> None:
         assert_all_same(flat(twin(x)), flat(ours(x)), NAMES)
 
 
-@torch.no_grad()
 def test_compiles_whole_where_rnns_are_allowed() -> None:
+    """Inference and a training step."""
     ours, _ = both(5, 9)
     x = random(3, 7, 5)
     torch._dynamo.reset()
     with torch._dynamo.config.patch(allow_rnn=True):
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
-        assert_all_same(flat(compiled(x)), flat(ours(x)), NAMES)
+        with torch.no_grad():
+            assert_all_same(flat(compiled(x)), flat(ours(x)), NAMES)
+        results = []
+        for module in (compiled, ours):
+            y, (h, c) = module(x)
+            loss = y.square().sum() + h.sum() + c.sum()
+            results.append([y, *torch.autograd.grad(loss, list(ours.parameters()))])
+        assert_all_same(*results, ["y", *dict(ours.named_parameters())])
     torch._dynamo.reset()
 
 

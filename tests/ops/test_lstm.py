@@ -1,4 +1,4 @@
-"""The operator ``lstm``: what ``nn.LSTM`` computes, without gradients, in float32, on the CPU."""
+"""The operator ``lstm``: what ``nn.LSTM`` computes, in float32, on the CPU. Gradients: ``test_lstm_gradients.py``."""
 
 from __future__ import annotations
 
@@ -274,18 +274,12 @@ def test_a_gpus_tensors_are_refused_in_words() -> None:
         lstm(torch.empty(1, 2, 3, device="cuda:0"), torch.empty(4, 3), torch.empty(4, 1))
 
 
-def test_training_through_it_is_refused_in_words() -> None:
-    given = arguments()
-    y, _, _ = run(given | {"weight_hh": given["weight_hh"].requires_grad_()})
-    with pytest.raises(RuntimeError, match=r"no backward: train with torch\.nn\.LSTM"):
-        y.sum().backward()
-
-
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("optional", [True, False])
-def test_opcheck(optional: bool) -> None:
+def test_opcheck(optional: bool, keep: bool) -> None:
     given = arguments(bias=optional, state=optional)
     state = given.pop("state") or (None, None)
-    torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state))
+    torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state, keep))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])

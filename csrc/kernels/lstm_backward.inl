@@ -1,0 +1,289 @@
+// Gradients of an LSTM over whole sequences.
+//
+// z = W_ih x + W_hh h' + b are a frame's gates before their activation, h' and c' the state before it:
+//
+//     i = σ(z_i), f = σ(z_f), g = tanh(z_g), o = σ(z_o),   c = f c' + i g,   h = o tanh(c).
+//
+// With σ' = σ (1 - σ) and tanh' = 1 - tanh², the gradients by h and c of a frame give those by its z and by the state
+// before it, where y' has a gradient of its own:
+//
+//     dc += dh o (1 - tanh² c)
+//     dz_i = dc g i (1 - i),   dz_f = dc c' f (1 - f),   dz_g = dc i (1 - g²),   dz_o = dh tanh(c) o (1 - o)
+//     dh' = dy' + W_hhᵀ dz,   dc' = dc f
+//
+// Only this goes frame by frame, last frame first. What is left are sums over all frames of all sequences,
+//
+//     dx = W_ihᵀ dz for each frame,   dW_ih = Σ dz xᵀ,   dW_hh = Σ dz h'ᵀ,   db = Σ dz,
+//
+// the last three of which are one product, Σ dz [x, h', 1]ᵀ. Hence two jobs, one after the other: over sequences, as in
+// LstmJob, and over rows of the products. Every sum runs in an order of its own, whatever the threads.
+
+// dz of one frame, and dc of the frame before it from this frame's; dy and dh are added. gates, dz: (4 units).
+inline void lstm_cell_backward(const float* gates, const float* cell, const float* cell_before, const float* dy,
+                               const float* dh, int64_t units, float* dc, float* dz) {
+  const float *gi = gates, *gf = gates + units, *gg = gates + 2 * units, *go = gates + 3 * units;
+  float *zi = dz, *zf = dz + units, *zg = dz + 2 * units, *zo = dz + 3 * units;
+  LITE_RTSE_INDEPENDENT
+  for (int64_t u = 0; u < units; ++u) {
+    const float i = gi[u], f = gf[u], g = gg[u], o = go[u];
+    const float tanh_c = hyperbolic_tangent(cell[u]), by_h = dy[u] + dh[u];
+    const float by_c = dc[u] + by_h * o * (1 - tanh_c * tanh_c);
+    zi[u] = by_c * g * i * (1 - i);
+    zf[u] = by_c * cell_before[u] * f * (1 - f);
+    zg[u] = by_c * i * (1 - g * g);
+    zo[u] = by_h * tanh_c * o * (1 - o);
+    dc[u] = by_c * f;
+  }
+}
+
+// dx and the parameters' gradients from dz, which is complete.
+class LstmProductsJob final : public Job {
+ public:
+  explicit LstmProductsJob(const LstmBackward& a)
+      : a_(a), f_(a_.forward), gates_(4 * f_.units), frames_(f_.batch * f_.frames),
+        of_dx_(a.dx && f_.inputs > 0 ? ceil_div(frames_, kFrames) : 0),
+        of_weights_(a.dweight_hh ? ceil_div(gates_, kGates) : 0) {}
+
+  int64_t tasks() const override { return of_dx_ + of_weights_; }
+
+  void run(int64_t task) override {
+    if (task < of_dx_) return input_gradient(part(frames_, of_dx_, task));
+    parameter_gradients(part(gates_, of_weights_, task - of_dx_));
+  }
+
+ private:
+  // Terms of a sum at a time: so few that a group of columns stays in the first-level cache, so many that reading and
+  // writing the sums does not count. Whole vectors.
+  static constexpr int64_t kTerms = 96;
+  // Rows of a task: so many that packing the columns, which each task does for itself, does not count.
+  static constexpr int64_t kFrames = 256, kGates = 192;
+
+  // A block of rows of one result, (rows, columns); several stand side by side in one product.
+  struct Result {
+    float* data;
+    int64_t columns;
+  };
+  struct Scratch {
+    float* columns;  // of a chunk of terms, packed
+    float* dz;       // (rows, kTerms): dz transposed, where rows are gates
+    float* tile;     // (kRowTile, a group's columns)
+    float* zeros;    // a group's columns, or the units
+  };
+
+  // Part i of `count` of [0, total), in whole tiles.
+  static Range part(int64_t total, int64_t count, int64_t i) {
+    const int64_t size = ceil_div(ceil_div(total, count), kRowTile) * kRowTile;
+    return Range{i * size, (i + 1) * size}.clip(0, total);
+  }
+
+  Scratch scratch(int64_t columns, int64_t transposed_rows) const {
+    constexpr int64_t kWidth = kGroup * kLanes<float>;
+    const int64_t zeros = std::max(kWidth, f_.units);
+    Scratch s;
+    const auto layout = [&](Arena arena) {
+      s.columns = arena.take<float>(DenseShape{columns, kTerms}.size());
+      s.dz = arena.take<float>(transposed_rows * kTerms);
+      s.tile = arena.take<float>(kRowTile * kWidth);
+      s.zeros = arena.take<float>(zeros);
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    std::fill_n(s.tile, kRowTile * kWidth, 0.0f);
+    std::fill_n(s.zeros, zeros, 0.0f);
+    return s;
+  }
+
+  void input_gradient(Range frames) const {
+    const int64_t inputs = f_.inputs;
+    const Scratch s = scratch(inputs, 0);
+    const auto weights = [&](Range gates, DenseShape shape) {
+      const auto row = [&](int64_t i) { return f_.weight_ih + (gates.first + i) * inputs; };
+      pack_dense_outputs(0, inputs, shape, row, s.columns);
+    };
+    const auto dz = [&](Range gates) {
+      return [this, frames, gates](int64_t row) { return a_.dz + (frames.first + row) * gates_ + gates.first; };
+    };
+    product(frames.size(), gates_, {{a_.dx + frames.first * inputs, inputs}}, s, weights, dz);
+  }
+
+  void parameter_gradients(Range gates) const {
+    const int64_t inputs = f_.inputs, units = f_.units;
+    const Scratch s = scratch(inputs + units + 1, gates.size());
+    float ones[kLanes<float>];
+    std::fill_n(ones, kLanes<float>, 1.0f);
+    const auto inputs_of = [&](Range frames, DenseShape shape) {
+      const auto x = [&](int64_t i) { return f_.x + (frames.first + i) * inputs; };
+      const auto state = [&](int64_t i) { return state_before(frames.first + i, s.zeros); };
+      pack_dense_outputs(0, inputs, shape, x, s.columns);
+      pack_dense_outputs(inputs, units, shape, state, s.columns);
+      if (a_.dbias) pack_dense_outputs(inputs + units, 1, shape, [&](int64_t) { return ones; }, s.columns);
+    };
+    const auto dz = [&](Range frames) {
+      transpose_dz(gates, frames, s.dz);
+      return [&s](int64_t row) { return s.dz + row * kTerms; };
+    };
+    std::vector<Result> results = {{a_.dweight_ih + gates.first * inputs, inputs},
+                                   {a_.dweight_hh + gates.first * units, units}};
+    if (a_.dbias) results.push_back({a_.dbias + gates.first, 1});
+    product(gates.size(), frames_, results, s, inputs_of, dz);
+  }
+
+  // results(row) = Σ left(row, term) right(term), a chunk of terms after another. pack(chunk, shape) packs `right` into
+  // s.columns; left(chunk) gives the function from a row to its factors for the chunk.
+  template <class Pack, class Left>
+  static void product(int64_t rows, int64_t terms, const std::vector<Result>& results, const Scratch& s, Pack pack,
+                      Left left) {
+    int64_t columns = 0;
+    for (const Result& r : results) columns += r.columns;
+    for (int64_t first = 0; first == 0 || first < terms; first += kTerms) {
+      const Range chunk{first, std::min(first + kTerms, terms)};
+      const DenseShape shape{columns, chunk.size()};
+      pack(chunk, shape);
+      const auto factors = left(chunk);
+      for (int64_t g = 0; g < shape.groups(); ++g) add_group(shape, g, first > 0, rows, results, s, factors);
+    }
+  }
+
+  // Columns of a result that a group of columns holds: `count`, from its column `at` on.
+  struct Piece {
+    float* data;  // in the first row
+    int64_t stride, at, count;
+  };
+  static std::vector<Piece> pieces(const std::vector<Result>& results, Range group) {
+    std::vector<Piece> found;
+    int64_t before = 0;
+    for (const Result& r : results) {
+      const Range part = Range{before, before + r.columns}.clip(group.first, group.last);
+      if (part.size() > 0)
+        found.push_back({r.data + part.first - before, r.columns, part.first - group.first, part.size()});
+      before += r.columns;
+    }
+    return found;
+  }
+
+  // Group g of the columns of all rows; `more` adds to what stands in the results.
+  template <class Factors>
+  static void add_group(DenseShape shape, int64_t g, bool more, int64_t rows, const std::vector<Result>& results,
+                        const Scratch& s, Factors factors) {
+    constexpr int64_t L = kLanes<float>;
+    const Range vectors = shape.group(g), columns{vectors.first * L, vectors.last * L};
+    const std::vector<Piece> parts = pieces(results, columns);
+    const float *from[kRowTile] = {}, *base[kRowTile] = {};
+    float* to[kRowTile] = {};
+    for (int64_t r = 0; r < kRowTile; ++r) to[r] = s.tile + r * columns.size(), base[r] = more ? to[r] : s.zeros;
+    for (int64_t row = 0; row < rows; row += kRowTile) {
+      const int64_t count = std::min<int64_t>(kRowTile, rows - row);
+      for (int64_t r = 0; r < count; ++r) from[r] = factors(row + r);
+      if (more)
+        for (const Piece& p : parts)
+          for (int64_t r = 0; r < count; ++r) copy_row(p.data + (row + r) * p.stride, p.count, to[r] + p.at);
+      dense_rows(count, vectors.size(), s.columns + shape.at(g), shape.inputs, nullptr, base, from, to);
+      for (const Piece& p : parts)
+        for (int64_t r = 0; r < count; ++r) copy_row(to[r] + p.at, p.count, p.data + (row + r) * p.stride);
+    }
+  }
+
+  void transpose_dz(Range gates, Range frames, float* transposed) const {
+    constexpr int64_t L = kLanes<float>;
+    for (int64_t i = 0; i < frames.size(); i += L) {
+      const int64_t count = std::min(L, frames.size() - i);
+      const float* row[L] = {};
+      for (int64_t l = 0; l < count; ++l) row[l] = a_.dz + (frames.first + i + l) * gates_ + gates.first;
+      to_lanes_apart(row, count, gates.size(), transposed + i, kTerms);
+    }
+  }
+
+  // h before a frame; frames are counted through all sequences.
+  const float* state_before(int64_t frame, const float* zeros) const {
+    if (frame % f_.frames > 0) return f_.y + (frame - 1) * f_.units;
+    return f_.h0 ? f_.h0 + frame / f_.frames * f_.units : zeros;
+  }
+
+  const LstmBackward a_;
+  const Lstm& f_;
+  const int64_t gates_, frames_;  // of all units, of all sequences
+  const int64_t of_dx_, of_weights_;
+};
+
+// dz, dh0 and dc0, frame by frame; the products follow. W_hhᵀ is packed by each task for itself, as W_hh in LstmJob.
+class LstmBackwardJob final : public Job {
+ public:
+  explicit LstmBackwardJob(const LstmBackward& a)
+      : a_(a), f_(a_.forward), hidden_{f_.units, 4 * f_.units},
+        tasks_(std::min(f_.batch, std::max<int64_t>(f_.threads, 1))) {}
+
+  int64_t tasks() const override { return tasks_; }
+  std::unique_ptr<Job> next() override { return std::make_unique<LstmProductsJob>(a_); }
+
+  void run(int64_t task) override {
+    const Range sequences{f_.batch * task / tasks_, f_.batch * (task + 1) / tasks_};
+    Scratch s;
+    const auto layout = [&](Arena arena) {
+      s.weight_hh = arena.take<float>(hidden_.size());
+      s.zeros = arena.take<float>(hidden_.padded());
+      s.dh = arena.take<float>(sequences.size() * hidden_.padded());
+      s.dc = arena.take<float>(sequences.size() * f_.units);
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    begin(sequences, s);
+    for (int64_t t = f_.frames - 1; t >= 0; --t) {
+      cells(sequences, t, s);
+      if (t > 0 || a_.dh0) pass_on(sequences, t, s);
+    }
+    end(sequences, s);
+  }
+
+ private:
+  struct Scratch {
+    float* weight_hh;  // transposed and packed
+    float* zeros;
+    float* dh;  // (sequences, padded units): of the frame at hand, without dy
+    float* dc;  // (sequences, units)
+  };
+
+  void begin(Range sequences, const Scratch& s) const {
+    std::fill_n(s.zeros, hidden_.padded(), 0.0f);
+    const auto weights = [&](int64_t gate) { return f_.weight_hh + gate * f_.units; };
+    pack_dense_outputs(0, f_.units, hidden_, weights, s.weight_hh);
+    for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
+      std::copy_n(a_.dh ? a_.dh + b * f_.units : s.zeros, f_.units, s.dh + i * hidden_.padded());
+      std::copy_n(a_.dc ? a_.dc + b * f_.units : s.zeros, f_.units, s.dc + i * f_.units);
+    }
+  }
+
+  // dz of frame t, and dc of the frame before.
+  void cells(Range sequences, int64_t t, const Scratch& s) const {
+    for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
+      const int64_t frame = b * f_.frames + t;
+      const float* const cell = f_.cells + frame * f_.units;
+      const float* const before = t > 0 ? cell - f_.units : f_.c0 ? f_.c0 + b * f_.units : s.zeros;
+      lstm_cell_backward(f_.gates + frame * hidden_.inputs, cell, before, a_.dy ? a_.dy + frame * f_.units : s.zeros,
+                         s.dh + i * hidden_.padded(), f_.units, s.dc + i * f_.units, dz(b, t));
+    }
+  }
+
+  // dh of the frame before t.
+  void pass_on(Range sequences, int64_t t, const Scratch& s) const {
+    for (int64_t g = 0; g < hidden_.groups(); ++g)
+      dense_product(
+          hidden_, g, s.weight_hh + hidden_.at(g), sequences.size(), s.dh,
+          [&](int64_t row) { return dz(sequences.first + row, t); }, [&](const float*) { return s.zeros; });
+  }
+
+  void end(Range sequences, const Scratch& s) const {
+    for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
+      if (a_.dh0) std::copy_n(s.dh + i * hidden_.padded(), f_.units, a_.dh0 + b * f_.units);
+      if (a_.dc0) std::copy_n(s.dc + i * f_.units, f_.units, a_.dc0 + b * f_.units);
+    }
+  }
+
+  float* dz(int64_t b, int64_t t) const { return a_.dz + (b * f_.frames + t) * hidden_.inputs; }
+
+  const LstmBackward a_;
+  const Lstm& f_;
+  const DenseShape hidden_;  // W_hhᵀ: from gates to units
+  const int64_t tasks_;
+};
+
+inline std::unique_ptr<Job> lstm_backward(const LstmBackward& a) { return std::make_unique<LstmBackwardJob>(a); }
