@@ -52,9 +52,9 @@ class LstmProductsJob final : public Job {
   }
 
  private:
-  // Terms of a sum at a time: so few that a group of columns stays in the first-level cache, so many that reading and
-  // writing the sums does not count. Whole vectors.
-  static constexpr int64_t kTerms = 96;
+  // Terms of a sum at a time: so few that the packed columns stay in the second-level cache, so many that reading and
+  // writing the results does not count. Whole vectors.
+  static constexpr int64_t kTerms = 256;
   // Rows of a task: so many that packing the columns, which each task does for itself, does not count.
   static constexpr int64_t kFrames = 256, kGates = 192;
 
