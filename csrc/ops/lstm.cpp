@@ -20,7 +20,8 @@ const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, s
 float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
 // What forward and backward share; the tensors become dense.
-Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
+Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& bias_ih,
+               std::optional<Tensor>& bias_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
   STD_TORCH_CHECK(dtype_of("x", x) == DType::f32, "x has dtype ", torch::headeronly::toString(x.scalar_type()),
                   ", must be Float");
   check_shape("x", x, {kAny, kAny, kAny}, "(batch, frames, inputs)");
@@ -31,6 +32,8 @@ Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Te
   STD_TORCH_CHECK(a.units > 0, "weight_hh has shape ", shape_text(weight_hh), ", must have at least one unit");
   a.weight_hh = data("weight_hh", weight_hh, x, {4 * a.units, a.units}, "(4 units, units)");
   a.weight_ih = data("weight_ih", weight_ih, x, {4 * a.units, a.inputs}, "(4 units, inputs of x)");
+  a.bias_ih = data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
+  a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
   a.h0 = data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
   a.c0 = data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
   x = dense(x);
@@ -42,9 +45,7 @@ Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Te
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh,
                                                         std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh,
                                                         std::optional<Tensor> h0, std::optional<Tensor> c0, bool keep) {
-  Lstm a = arguments(x, weight_ih, weight_hh, h0, c0);
-  a.bias_ih = data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
-  a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
+  Lstm a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   Tensor y = new_dense(x, {a.batch, a.frames, a.units});
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
@@ -63,11 +64,11 @@ std::pair<Tensor, float*> gradient(const Tensor& x, bool wanted, std::initialize
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x, Tensor weight_ih,
-    Tensor weight_hh, std::optional<Tensor> h0, std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells,
-    bool input, bool parameters, bool state) {
+    Tensor weight_hh, std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh, std::optional<Tensor> h0,
+    std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells, bool input, bool parameters, bool state) {
   LstmBackward a{};
   Lstm& f = a.forward;
-  f = arguments(x, weight_ih, weight_hh, h0, c0);
+  f = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   // Read only, as all that is given; the struct is the forward's, which writes them.
   f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
   f.gates = const_cast<float*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
@@ -94,8 +95,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
       "lstm(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0, "
       "bool keep) -> (Tensor y, Tensor h, Tensor c, Tensor gates, Tensor cells)");
   m.def(
-      "lstm_backward(Tensor? dy, Tensor? dh, Tensor? dc, Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? h0, "
-      "Tensor? c0, Tensor y, Tensor gates, Tensor cells, bool input, bool parameters, bool state) -> "
+      "lstm_backward(Tensor? dy, Tensor? dh, Tensor? dc, Tensor x, Tensor weight_ih, Tensor weight_hh, "
+      "Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0, Tensor y, Tensor gates, Tensor cells, "
+      "bool input, bool parameters, bool state) -> "
       "(Tensor dx, Tensor dweight_ih, Tensor dweight_hh, Tensor dbias, Tensor dh0, Tensor dc0)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {

@@ -10,8 +10,6 @@ from torch import Tensor
 from lite_rtse_ext import _native
 from lite_rtse_ext.ops import _check, _register
 
-_NO_SECOND = "lite_rtse_ext.ops.lstm has no second derivatives: use torch.nn.LSTM in float64, which has"
-
 
 def lstm(
     x: Tensor,
@@ -21,8 +19,7 @@ def lstm(
     bias_hh: Tensor | None = None,
     state: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it. Gradients are once
-    differentiable: a second backward pass raises.
+    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
@@ -54,6 +51,25 @@ def lstm(
 def _check_cpu(x: Tensor) -> None:
     if x.is_cuda:
         raise RuntimeError(f"x is on {x.device}, but lstm runs on the CPU only: use torch.nn.LSTM there")
+
+
+def plain_lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor) -> Tensor:
+    """The operator's formula in plain PyTorch, for second derivatives: y, and as two more frames the last h and c.
+
+    Args:
+        bias: b_ih + b_hh, (4 units,).
+        h, c: before the first frame. The others as :func:`lstm`'s.
+
+    Returns:
+        (batch, frames + 2, units).
+    """
+    found = []
+    for fixed in (x @ weight_ih.t() + bias).unbind(1):
+        i, f, g, o = (fixed + h @ weight_hh.t()).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        found.append(h)
+    return torch.stack([*found, h, c], 1)
 
 
 def _check_sizes(x: Tensor, weight_hh: Tensor) -> tuple[int, int, int, int]:
@@ -108,6 +124,8 @@ def _fake_backward(
     x: Tensor,
     weight_ih: Tensor,
     weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
     y: Tensor,
@@ -122,6 +140,8 @@ def _fake_backward(
         x,
         ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
         ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
+        ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
+        ("bias_hh", bias_hh, (4 * units,), "(4 units)"),
         ("h0", h0, (batch, units), "(batch of x, units)"),
         ("c0", c0, (batch, units), "(batch of x, units)"),
         ("y", y, (batch, frames, units), "(batch, frames, units)"),
@@ -156,9 +176,8 @@ def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
     needs = ctx.needs_input_grad
     if gates.shape[1] == 0:  # nothing was kept: computed again
         *_, gates, cells = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, True)
-    grads = torch.ops.lite_rtse.lstm_backward(
-        dy, dh, dc, x, weight_ih, weight_hh, h0, c0, y, gates, cells, needs[0], any(needs[1:5]), needs[5] or needs[6]
-    )
+    values = (dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
+    grads = torch.ops.lite_rtse.lstm_backward(*values, needs[0], any(needs[1:5]), needs[5] or needs[6])
     dx, dweight_ih, dweight_hh, dbias, dh0, dc0 = grads
     other = dbias.clone() if needs[3] and needs[4] else dbias  # a tensor of its own: it may be changed in place
     found = (dx, dweight_ih, dweight_hh, dbias, other, dh0, dc0)
@@ -166,11 +185,32 @@ def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Nothing is kept for second derivatives that there are not."""
+    *values, _, _, _, x, parameters, state = inputs
+    ctx.set_materialize_grads(False)
+    ctx.asked = (x, parameters, parameters, parameters, state, state)
+    ctx.save_for_backward(*values)
 
 
-def _second(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
-    raise RuntimeError(_NO_SECOND)
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Through the formula in plain PyTorch: y, gates and cells, which follow from the other arguments, get none."""
+    dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0 = ctx.saved_tensors
+    (batch, frames, _), units = x.shape, weight_hh.shape[1]
+
+    def or_zeros(t: Tensor | None, *size: int) -> Tensor:
+        return x.new_zeros(size) if t is None else t
+
+    bias = or_zeros(bias_ih, 4 * units) + or_zeros(bias_hh, 4 * units)
+    state = [or_zeros(t, batch, units) for t in (h0, c0)]
+    last = [or_zeros(t, batch, units).unsqueeze(1) for t in (dh, dc)]
+    douts = torch.cat([or_zeros(dy, batch, frames, units), *last], 1)
+    wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
+    ddouts, *by_x_and_weights, by_bias, by_h0, by_c0 = _register.second_order(
+        plain_lstm, [x, weight_ih, weight_hh, bias, *state], douts, wanted
+    )
+    by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
+    found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)
+    needed = (grad if needs else None for grad, needs in zip(found, ctx.needs_input_grad, strict=False))
+    return *needed, *[None] * 6  # y, gates, cells, and what is asked for
 
 
 if _native.available():
