@@ -72,8 +72,16 @@ def plain_lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h:
     return torch.stack([*found, h, c], 1)
 
 
-def _check_sizes(x: Tensor, weight_hh: Tensor) -> tuple[int, int, int, int]:
-    """Batch, frames, inputs and units."""
+def _check_arguments(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+) -> tuple[int, int, int, int]:
+    """What forward and backward are both given. Returns batch, frames, inputs and units."""
     if x.dtype != torch.float32:
         raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
     _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
@@ -82,7 +90,17 @@ def _check_sizes(x: Tensor, weight_hh: Tensor) -> tuple[int, int, int, int]:
     _check.shape("weight_hh", weight_hh, (None, None), "(4 units, units)")
     if weight_hh.shape[1] == 0:
         raise RuntimeError(f"weight_hh has shape {tuple(weight_hh.shape)}, must have at least one unit")
-    return *x.shape, weight_hh.shape[1]
+    (batch, frames, inputs), units = x.shape, weight_hh.shape[1]
+    _check_tensors(
+        x,
+        ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
+        ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
+        ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
+        ("bias_hh", bias_hh, (4 * units,), "(4 units)"),
+        ("h0", h0, (batch, units), "(batch of x, units)"),
+        ("c0", c0, (batch, units), "(batch of x, units)"),
+    )
+    return batch, frames, inputs, units
 
 
 def _check_tensors(x: Tensor, *expected: tuple[str, Tensor | None, tuple[int, ...], str]) -> None:
@@ -102,16 +120,7 @@ def _fake(
     c0: Tensor | None,
     keep: bool,
 ) -> tuple[Tensor, ...]:
-    batch, frames, inputs, units = _check_sizes(x, weight_hh)
-    _check_tensors(
-        x,
-        ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
-        ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
-        ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
-        ("bias_hh", bias_hh, (4 * units,), "(4 units)"),
-        ("h0", h0, (batch, units), "(batch of x, units)"),
-        ("c0", c0, (batch, units), "(batch of x, units)"),
-    )
+    batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     kept = frames if keep else 0
     sizes = ((batch, frames, units), (batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
     return tuple(x.new_empty(size) for size in sizes)
@@ -135,15 +144,9 @@ def _fake_backward(
     parameters: bool,
     state: bool,
 ) -> tuple[Tensor, ...]:
-    batch, frames, inputs, units = _check_sizes(x, weight_hh)
+    batch, frames, inputs, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     _check_tensors(
         x,
-        ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
-        ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
-        ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
-        ("bias_hh", bias_hh, (4 * units,), "(4 units)"),
-        ("h0", h0, (batch, units), "(batch of x, units)"),
-        ("c0", c0, (batch, units), "(batch of x, units)"),
         ("y", y, (batch, frames, units), "(batch, frames, units)"),
         ("gates", gates, (batch, frames, 4 * units), "(batch, frames, 4 units)"),
         ("cells", cells, (batch, frames, units), "(batch, frames, units)"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 from lite_rtse_ext import ops
 
@@ -26,3 +29,10 @@ def operator(request: pytest.FixtureRequest) -> Operator:
 def convolution(request: pytest.FixtureRequest) -> Operator:
     """Each operator with weights, which autocast runs in a lower precision."""
     return request.param
+
+
+@pytest.fixture
+def as_before(thread_count: None) -> Iterator[None]:
+    """Restores the number of threads, and forgets what was compiled."""
+    yield
+    torch._dynamo.reset()

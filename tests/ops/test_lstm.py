@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils import deterministic
 
-from lite_rtse_ext import ops
 from lite_rtse_ext.ops import lstm
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same, assert_same
+from .test_isa import RUNNABLE, run_python
+
+pytestmark = pytest.mark.usefixtures("as_before")
 
 NAMES = ("y", "h", "c")
+INPUTS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h0", "c0")
 TOLERANCE = 2e-6  # from float64
 ERRORS = (RuntimeError, TypeError)
 
 Arguments = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch._dynamo.reset()
 
 
 def arguments(
@@ -64,16 +55,32 @@ def run(given: Arguments) -> tuple[Tensor, Tensor, Tensor]:
     return y, h, c
 
 
+def flat(given: Arguments) -> dict[str, Tensor | None]:
+    """The operator's tensors by name, h0 and c0 among them."""
+    h0, c0 = given["state"] or (None, None)
+    return {name: given[name] for name in INPUTS[:5]} | {"h0": h0, "c0": c0}
+
+
+def torch_outputs(values: dict[str, Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:
+    """PyTorch's, in float64, of the operator's tensors by name."""
+    (rows, inputs), bias = values["weight_ih"].shape, values["bias_ih"] is not None
+    module = nn.LSTM(inputs, rows // 4, bias=bias, batch_first=True, dtype=torch.float64)
+    parameters = {f"{name}_l0": values[name] for name in INPUTS[1:5] if values[name] is not None}
+    state = None if values["h0"] is None else (values["h0"][None], values["c0"][None])
+    y, (h, c) = torch.func.functional_call(module, parameters, (values["x"], state))
+    return y, h[0], c[0]
+
+
+@torch.no_grad()
 def exact(given: Arguments) -> tuple[Tensor, Tensor, Tensor]:
     """PyTorch's, in float64."""
-    (rows, inputs), bias = given["weight_ih"].shape, given["bias_ih"] is not None
-    module = nn.LSTM(inputs, rows // 4, bias=bias, batch_first=True, dtype=torch.float64)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(given[name.removesuffix("_l0")])
-        state = given["state"] and tuple(t.double().unsqueeze(0) for t in given["state"])
-        y, (h, c) = module(given["x"].double(), state)
-    return y, h[0], c[0]
+    return torch_outputs({name: None if v is None else v.double() for name, v in flat(given).items()})
+
+
+def assert_passes(isa: str, test: str) -> None:
+    """A test, ``file::name``, passes in a process of its own that LITE_RTSE_ISA rules."""
+    done = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", test, isa=isa)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 9])
@@ -85,24 +92,10 @@ def test_agrees_with_pytorch(batch: int, frames: int, inputs: int, units: int) -
         assert_all_agree(run(given), exact(given), TOLERANCE, NAMES)
 
 
-ISAS = ops.isas() if ops.available() else []
-
-
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("isa", RUNNABLE)
 def test_every_instruction_set(isa: str) -> None:
-    """The few shapes that take every kernel, in a process of its own that LITE_RTSE_ISA rules."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"{__file__}::test_many_frames_and_sequences",
-    ]
-    environment = os.environ | {"LITE_RTSE_ISA": isa}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The few shapes that take every kernel."""
+    assert_passes(isa, f"{__file__}::test_many_frames_and_sequences")
 
 
 def test_many_frames_and_sequences() -> None:

@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import deterministic
 
-from lite_rtse_ext import ops
 from lite_rtse_ext.ops import lstm
 
 from ..compare import assert_all_agree, assert_all_same, assert_same
 from .operators import Recorder
-from .test_lstm import Arguments, arguments
+from .test_isa import RUNNABLE
+from .test_lstm import INPUTS, NAMES, Arguments, arguments, assert_passes, flat, torch_outputs
 
-OUTPUTS = ("y", "h", "c")
-INPUTS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h0", "c0")
-FORWARD, GRADIENTS = 2e-6, 1e-5  # relative L2, from float64
+pytestmark = pytest.mark.usefixtures("as_before")
+
+GRADIENTS = 1e-5  # relative L2, from float64
 OPERATOR, BACKWARD = torch.ops.lite_rtse.lstm.default, torch.ops.lite_rtse.lstm_backward.default
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch._dynamo.reset()
-
-
-def flat(given: Arguments) -> dict[str, Tensor | None]:
-    """The operator's tensors by name, h0 and c0 among them."""
-    h0, c0 = given["state"] or (None, None)
-    return {name: given[name] for name in INPUTS[:5]} | {"h0": h0, "c0": c0}
 
 
 def outputs(values: dict[str, Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,26 +43,16 @@ def gradients(given: Arguments, grads: dict[str, Tensor], wanted: tuple[str, ...
     values = flat(given)
     names = [name for name in wanted if values[name] is not None]
     leaves = values | {name: values[name].detach().requires_grad_() for name in names}
-    found = dict(zip(OUTPUTS, outputs(leaves), strict=True))
+    found = dict(zip(NAMES, outputs(leaves), strict=True))
     result = torch.autograd.grad([found[n] for n in grads], [leaves[n] for n in names], list(grads.values()))
     return dict(zip(names, result, strict=True))
-
-
-def torch_outputs(values: dict[str, Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:
-    """PyTorch's, in float64."""
-    (rows, inputs), bias = values["weight_ih"].shape, values["bias_ih"] is not None
-    module = nn.LSTM(inputs, rows // 4, bias=bias, batch_first=True, dtype=torch.float64)
-    parameters = {f"{name}_l0": values[name] for name in INPUTS[1:5] if values[name] is not None}
-    state = None if values["h0"] is None else (values["h0"][None], values["c0"][None])
-    y, (h, c) = torch.func.functional_call(module, parameters, (values["x"], state))
-    return y, h[0], c[0]
 
 
 def exact(given: Arguments, grads: dict[str, Tensor]) -> dict[str, Tensor]:
     """PyTorch's, in float64."""
     values = {name: None if v is None else v.double().requires_grad_() for name, v in flat(given).items()}
     names = [name for name in INPUTS if values[name] is not None]
-    found = dict(zip(OUTPUTS, torch_outputs(values), strict=True))
+    found = dict(zip(NAMES, torch_outputs(values), strict=True))
     tensors = [values[n] for n in names]
     above = [g.double() for g in grads.values()]
     result = torch.autograd.grad([found[n] for n in grads], tensors, above, allow_unused=True)
@@ -117,14 +89,10 @@ def test_more_than_is_summed_at_once() -> None:
         assert_exact(given, upstream(given))
 
 
-@pytest.mark.parametrize("isa", ops.isas() if ops.available() else [])
+@pytest.mark.parametrize("isa", RUNNABLE)
 def test_every_instruction_set(isa: str) -> None:
-    """The few shapes that take every kernel, in a process of its own that LITE_RTSE_ISA rules."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += [f"{__file__}::test_more_than_is_summed_at_once"]
-    environment = os.environ | {"LITE_RTSE_ISA": isa}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The few shapes that take every kernel."""
+    assert_passes(isa, f"{__file__}::test_more_than_is_summed_at_once")
 
 
 @pytest.mark.parametrize("names", [("y",), ("h",), ("c",), ("y", "c"), ("h", "c")])
@@ -138,7 +106,7 @@ def test_what_is_kept_changes_no_bit_of_the_outputs() -> None:
         values = flat(arguments(*shape))
         kept = outputs(values | {"x": values["x"].clone().requires_grad_()})
         assert kept[0].requires_grad
-        assert_all_same([t.detach() for t in kept], outputs(values), OUTPUTS)
+        assert_all_same([t.detach() for t in kept], outputs(values), NAMES)
 
 
 @pytest.mark.parametrize("wanted", [*((name,) for name in INPUTS), ("x", "c0"), ("weight_hh", "bias_hh", "h0")])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..compare import assert_all_agree, assert_same
-from .test_lstm import Arguments, arguments
-from .test_lstm_gradients import INPUTS, OUTPUTS, flat, outputs, torch_outputs, upstream
+from .test_lstm import INPUTS, NAMES, Arguments, arguments, flat, torch_outputs
+from .test_lstm_gradients import outputs, upstream
 
 
 def second_derivatives(
@@ -17,7 +17,7 @@ def second_derivatives(
     """Of a scalar of the first gradients: by the inputs, and by what came in from above. In float64: PyTorch's."""
     values = {n: None if v is None else v.to(dtype).requires_grad_() for n, v in flat(given).items()}
     above = {n: g.to(dtype).requires_grad_() for n, g in upstream(given).items() if n in names}
-    found = dict(zip(OUTPUTS, (outputs if dtype == torch.float32 else torch_outputs)(values), strict=True))
+    found = dict(zip(NAMES, (outputs if dtype == torch.float32 else torch_outputs)(values), strict=True))
     present = [n for n in wanted if values[n] is not None]
     first = torch.autograd.grad(
         [found[n] for n in names], [values[n] for n in present], list(above.values()), create_graph=True
@@ -29,7 +29,7 @@ def second_derivatives(
 
 
 @pytest.mark.parametrize("wanted", [INPUTS, ("x",), ("weight_ih", "bias_hh"), ("bias_ih", "bias_hh", "h0")])
-@pytest.mark.parametrize("names", [OUTPUTS, ("y",), ("h", "c")])
+@pytest.mark.parametrize("names", [NAMES, ("y",), ("h", "c")])
 def test_second_and_third_derivatives(names: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     """Exact up to the rounding of sums of squares in float32."""
     given = arguments(2, 4, 3, 5)
@@ -40,7 +40,7 @@ def test_second_and_third_derivatives(names: tuple[str, ...], wanted: tuple[str,
 @pytest.mark.parametrize(("bias", "state"), [(True, False), (False, True), (False, False)])
 def test_second_derivatives_without_what_is_optional(bias: bool, state: bool) -> None:
     given = arguments(2, 4, 3, 5, bias=bias, state=state)
-    found, expected = (second_derivatives(given, OUTPUTS, INPUTS, dtype) for dtype in (torch.float32, torch.float64))
+    found, expected = (second_derivatives(given, NAMES, INPUTS, dtype) for dtype in (torch.float32, torch.float64))
     assert_all_agree(found, expected, 1e-5, [str(i) for i in range(len(found))])
 
 
