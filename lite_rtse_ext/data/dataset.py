@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import mixing
+from lite_rtse_ext.data import mixing, textures
 from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.mixing import MixingOptions
@@ -28,6 +28,7 @@ __all__ = ["Example", "ExampleSampler", "FixedExamples", "TrainingExamples"]
 _Samples = NDArray[np.float32]
 _MOST_TRIES = 100
 _PAUSE_SECONDS = 0.5
+_UTTERANCES_AMONG_SCRAPS, _SPEED_OF_SCRAPS = 1 / 3, (0.6, 1.7)
 
 
 class Example(NamedTuple):
@@ -178,6 +179,10 @@ class TrainingExamples(Dataset[Example]):
         total = np.zeros(options.samples, np.float32)
         for _ in range(count):
             noise = self._any_noise(random)
+            if random.random() < options.noise_room:
+                noise = mixing.reverberate(noise, mixing.diffuse_response(random))
+            if random.random() < options.noise_contour:
+                noise = textures.come_and_go(noise, random)
             noise = mixing.equalise(noise, options.noise_equaliser_db, random)
             total += noise / np.float32(max(mixing.rms(noise), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
         return total
@@ -187,8 +192,21 @@ class TrainingExamples(Dataset[Example]):
         if what < options.babble:
             return self._babble(random)
         if what < options.babble + options.synthetic:
-            return mixing.synthetic_noise(options.samples, random)
+            return textures.synthetic_noise(options.samples, random)
+        if what < options.babble + options.synthetic + options.grains:
+            return textures.scatter(self._scraps(random), options.samples, random)
         return self._one_noise(random)
+
+    def _scraps(self, random: np.random.Generator) -> list[_Samples]:
+        """One to three recordings to make a texture of, faster or slower, an utterance among three of them."""
+        scraps = []
+        for _ in range(int(random.integers(1, 4))):
+            if random.random() < _UTTERANCES_AMONG_SCRAPS:
+                samples = self._read(self._speech[random.integers(len(self._speech))])
+            else:
+                samples = self._one_noise(random)
+            scraps.append(mixing.change_speed(samples, random.uniform(*_SPEED_OF_SCRAPS)))
+        return scraps
 
     def _one_noise(self, random: np.random.Generator) -> _Samples:
         """A kind of noise, and of that kind clips until there is enough."""

@@ -20,12 +20,10 @@ __all__ = [
     "mix_at",
     "reverberate",
     "rms",
-    "synthetic_noise",
 ]
 
 _Samples = NDArray[np.float32]
-_TINY = 1e-9
-_SPECTRUM_DB, _CONTOUR_DB = 25.0, 12.0
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,10 @@ class MixingOptions:
         babble: chance that a noise is several other training utterances at once.
         babble_voices: how many they are.
         far_babble: chance that they are heard from far away in a room; see :func:`diffuse_response`.
-        synthetic: chance that a noise is made, not recorded; see :func:`synthetic_noise`.
+        synthetic: chance that a noise is made, not recorded; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
+        grains: chance that a noise is made of scraps of recordings; see :func:`~lite_rtse_ext.data.textures.scatter`.
+        noise_contour: chance that a noise comes and goes; see :func:`~lite_rtse_ext.data.textures.come_and_go`.
+        noise_room: chance that a noise is heard from far away in a room; see :func:`diffuse_response`.
         speed: factor on the speed of speech, and its pitch with it.
         noise_speed: the same for noise.
         noise_equaliser_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
@@ -63,6 +64,9 @@ class MixingOptions:
     babble_voices: tuple[int, int] = (6, 10)
     far_babble: float = 0.0
     synthetic: float = 0.0
+    grains: float = 0.0
+    noise_contour: float = 0.0
+    noise_room: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)
     noise_speed: tuple[float, float] = (1.0, 1.0)
     noise_equaliser_db: float = 0.0
@@ -91,7 +95,7 @@ def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
     Silent noise stays silent; for silent speech the noise is left as it is.
     """
     power, noise_power = rms(speech), rms(noise)
-    if power < _TINY or noise_power < _TINY:
+    if power < TINY or noise_power < TINY:
         return noise
     scaled: _Samples = noise * np.float32(power / noise_power * 10 ** (-snr_db / 20))
     return scaled
@@ -125,36 +129,6 @@ def equalise(samples: _Samples, range_db: float, random: np.random.Generator) ->
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)
     gain = 10 ** (np.interp(np.log(frequencies), np.log(corners_hz), gains_db) / 20)
     return np.fft.irfft(spectrum * gain, size).astype(np.float32)
-
-
-def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
-    """Noise of a random spectrum: steady, or made of many drops and clicks, or of both; its level may come and go.
-
-    The spectrum goes through random levels within ± 25 dB. The drops are 3 to 3000 a second, of very unequal sizes, as
-    of rain, gravel or a fire. The level's contour is drawn with corners 0.05 to 1 s apart, over up to ± 12 dB.
-
-    Args:
-        length: in samples.
-        random: where it is drawn from.
-    """
-    what = random.random()
-    parts = []
-    if what < 0.7:
-        parts.append(random.standard_normal(length, np.float32))
-    if what > 0.5:
-        drops_hz = 10 ** random.uniform(0.5, 3.5)
-        falls = random.random(length, np.float32) < drops_hz / SAMPLE_RATE_HZ
-        falls[random.integers(length)] = True
-        parts.append(falls * random.standard_normal(length, np.float32) ** 3)
-    total = np.zeros(length, np.float32)
-    for part in parts:
-        part = equalise(part, _SPECTRUM_DB, random)
-        total += part * np.float32(10 ** random.uniform(-0.5, 0) / max(rms(part), _TINY))
-    if random.random() < 0.5:
-        corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
-        levels_db = random.uniform(-1, 1, len(corners)) * random.uniform(0, _CONTOUR_DB)
-        total *= (10 ** (np.interp(np.arange(length), corners, levels_db) / 20)).astype(np.float32)
-    return total
 
 
 def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:

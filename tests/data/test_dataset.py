@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair
+from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair, textures
 from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.fixed import make_mixtures
 from lite_rtse_ext.data.mixing import MixingOptions, diffuse_response, reverberate, rms
@@ -101,6 +101,33 @@ def test_synthetic_noise_can_stand_for_all(manifest_path: Path) -> None:
     data._one_noise = None  # type: ignore[assignment, method-assign]  # it is not asked
     noisy, clean = data[0, 0]
     assert (noisy - clean).any()
+
+
+def test_noise_can_be_made_of_scraps(manifest_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of recordings of noise, and of utterances among them; the same for the same seed."""
+    data = examples(manifest_path, MixingOptions(seconds=0.5, grains=1.0))
+    asked = Mock(wraps=textures.scatter)
+    monkeypatch.setattr(textures, "scatter", asked)
+    utterances = Mock(wraps=data._read)
+    monkeypatch.setattr(data, "_read", utterances)
+    pairs = [[data[0, place] for place in range(20)] for _ in range(2)]
+    assert asked.call_count >= 40  # some examples have two noises
+    assert {len(call.args[0]) for call in asked.call_args_list} == {1, 2, 3}
+    assert utterances.call_count > 40 + 10  # each example reads its own, and some scraps are utterances, too
+    assert all(this.noisy.equal(again.noisy) for this, again in zip(*pairs, strict=True))
+
+
+@pytest.mark.parametrize("option", ["noise_room", "noise_contour"])
+def test_noise_can_be_far_away_and_come_and_go(manifest_path: Path, option: str) -> None:
+    options = MixingOptions(seconds=1.0, synthetic=1.0)
+    plain, changed = (
+        examples(manifest_path, dataclasses.replace(options, **{option: chance}))._noise(np.random.default_rng(3))
+        for chance in (0.0, 1.0)
+    )
+    again = examples(manifest_path, dataclasses.replace(options, **{option: 1.0}))._noise(np.random.default_rng(3))
+    np.testing.assert_array_equal(changed, again)
+    assert changed.shape == plain.shape
+    assert abs(np.corrcoef(changed, plain)[0, 1]) < 0.999
 
 
 def test_babble_can_come_from_far_away(manifest_path: Path) -> None:

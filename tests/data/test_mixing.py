@@ -53,23 +53,6 @@ def test_speed_changes_length_and_pitch(factor: float) -> None:
     assert mixing.change_speed(tone, 1.0) is tone
 
 
-def test_synthetic_noise_is_of_all_kinds() -> None:
-    """Steady and made of drops, dull and bright, even and coming and going: what a hundred of them spread over."""
-    some = [mixing.synthetic_noise(RATE_HZ, np.random.default_rng(seed)) for seed in range(100)]
-    assert all(each.shape == (RATE_HZ,) and each.dtype == np.float32 and np.isfinite(each).all() for each in some)
-    assert all(each.any() for each in some)
-    np.testing.assert_array_equal(some[7], mixing.synthetic_noise(RATE_HZ, np.random.default_rng(7)))
-    peaks = [float(np.abs(each).max()) / mixing.rms(each) for each in some]
-    assert sum(peak < 5.5 for peak in peaks) > 10
-    assert sum(peak > 10 for peak in peaks) > 10
-    tilts_db = [band_power_db(each, 4000, 8000) - band_power_db(each, 0, 1000) for each in some]
-    assert min(tilts_db) < -10
-    assert max(tilts_db) > 10
-    spans_db = [np.ptp([20 * np.log10(mixing.rms(part)) for part in np.split(each, 10)]) for each in some]
-    assert min(spans_db) < 3
-    assert max(spans_db) > 10
-
-
 def test_a_diffuse_room_rings_without_a_direct_sound() -> None:
     responses = [mixing.diffuse_response(np.random.default_rng(seed)) for seed in range(40)]
     lengths = [len(each) / RATE_HZ for each in responses]
