@@ -1,10 +1,12 @@
 """Does a second of audio cost the same, however long and however many: ``python -m benchmarks.scaling``.
 
 From 1 s to 300 s of one utterance, and from 1 to 32 utterances of 4 s. A shape that needs more memory than the machine
-has free, by an estimate from the shapes, is reported and left out. All shapes of a case and pass are timed in the same
-rounds; a short one is called again and again until it has had 10 s of audio, as whoever has many short recordings does,
-and its time is the mean. The reference would not fit at the largest; as everything is causal and utterances do not mix,
-the first second of the first and the last utterance is compared with what the reference makes of those alone.
+has free, by an estimate from the shapes, is reported and left out. Every shape is timed in turns with one and the same
+other, the yardstick, and its cost is told in the yardstick's: a round over all shapes takes longer than the speed of a
+shared machine stays as it is. A short shape is called again and again until it has had 10 s of audio, as whoever has
+many short recordings does, and its time is the mean. The reference would not fit at the largest; as everything is
+causal and utterances do not mix, the first second of the first and the last utterance is compared with what the
+reference makes of those alone.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,6 +55,10 @@ class Shape:
         return f"{self.batch} × {self.frames / FRAMES_PER_SECOND:g} s"
 
 
+YARDSTICK = Shape(4, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND))
+_YARDSTICK = "yardstick"
+
+
 def shapes() -> list[Shape]:
     """All to measure; the 4 s of one utterance lies between 3 s and 10 s."""
     lengths = [Shape(1, round(s * FRAMES_PER_SECOND)) for s in SECONDS]
@@ -85,66 +91,86 @@ def calls_a_round(this: Case) -> int:
     return math.ceil(SECONDS_A_ROUND / this.seconds_of_audio)
 
 
-def _candidate(label: str, this: Case, what: str) -> Candidate:
+@dataclass(frozen=True)
+class Subject:
+    """A shape made ready, and how far its output is from the reference's."""
+
+    case: Case
+    once: Candidate
+    difference: float
+
+    def repeated(self, label: str) -> Candidate:
+        """Its calls of a round, as a candidate of another name."""
+
+        def calls(_: None) -> list[Tensor]:
+            for _again in range(calls_a_round(self.case) - 1):
+                self.once.step(self.once.prepare())
+            return self.once.step(self.once.prepare())
+
+        return Candidate(label, calls)
+
+
+def subject(name: str, what: str, shape: Shape, device: str) -> Subject:
+    """A case of this shape, compared with the reference.
+
+    Raises:
+        WrongResult: its output differs from the reference's.
+    """
+    this = case(name, shape.batch, shape.frames, device=device)
+    found = deviation(this)
+    if not found <= LIMITS["forward"]:
+        raise WrongResult(f"{name}, {shape.label}: fused and eager differ by {found:.1e}, not timed")
     if what == "training step":
-        once = training_candidate(label, this.fused, this)
-    else:
-        once = candidate(label, this.fused, this, what)
-
-    def calls(_: None) -> list[Tensor]:
-        for _again in range(calls_a_round(this) - 1):
-            once.step(once.prepare())
-        return once.step(once.prepare())
-
-    return Candidate(label, calls)
+        return Subject(this, training_candidate(shape.label, this.fused, this), found)
+    return Subject(this, candidate(shape.label, this.fused, this, what), found)
 
 
-def _a_call(times: Rounds, cases: Sequence[Case], names: Sequence[str]) -> Rounds:
-    """What was measured, as the time of a call."""
-    calls = {name: calls_a_round(this) for name, this in zip(names, cases, strict=True)}
-    seconds = {name: [value / calls[name] for value in values] for name, values in times.seconds.items()}
+def _a_second(times: Rounds, subjects: dict[str, Subject]) -> Rounds:
+    """What was measured, as the time of a second of audio."""
+    seconds = {}
+    for name, values in times.seconds.items():
+        this = subjects[name].case
+        seconds[name] = [value / calls_a_round(this) / this.seconds_of_audio for value in values]
     return Rounds(seconds, times.gauge)
 
 
 def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[Shape] | None = None) -> None:
-    """Time all shapes of a case that fit; "ms a second" in ``extra`` is the cost of a second of audio.
+    """Time all shapes of a case that fit. ``relative`` is the cost of a second of audio in the yardstick's, pair by
+    pair; "ms a second" in ``extra`` that cost itself, when it was measured.
 
     Raises:
         WrongResult: a shape's output differs from the reference's.
     """
-    cases, candidates, differences = [], [], []
+    yardstick = subject(name, what, YARDSTICK, settings.device)
     for shape in wanted or shapes():
         needed = needed_bytes(name, what, shape)
         if needed > 0.8 * available_bytes(settings.device):
             to.miss(f"{name}, {what}, {shape.label}: left out, needs about {needed / 2**30:.1f} GiB")
             continue
-        this = case(name, shape.batch, shape.frames, device=settings.device)
-        found = deviation(this)
-        if not found <= LIMITS["forward"]:
-            raise WrongResult(f"{name}, {shape.label}: fused and eager differ by {found:.1e}, not timed")
-        cases.append(this)
-        candidates.append(_candidate(shape.label, this, what))
-        differences.append(found)
-    measured = measure(candidates, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
-    times = _a_call(measured, cases, [one.name for one in candidates])
-    for this, one, found in zip(cases, candidates, differences, strict=True):
-        seconds = this.seconds_of_audio
-        extra = {
-            "seconds of audio": seconds,
-            "ms a second": times.milliseconds(one.name).p50 / seconds,
-        }
-        to.records.append(timed(one, this, what, times, candidates[0].name, found, LIMITS["forward"], extra))
+        subjects = {shape.label: subject(name, what, shape, settings.device), _YARDSTICK: yardstick}
+        pair = [one.repeated(label) for label, one in subjects.items()]
+        measured = measure(pair, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
+        to.records.append(_record(subjects, pair[0], what, measured))
+
+
+def _record(subjects: dict[str, Subject], one: Candidate, what: str, measured: Rounds) -> Record:
+    this = subjects[one.name]
+    costs = _a_second(measured, subjects)
+    calls = Rounds({one.name: [cost * this.case.seconds_of_audio for cost in costs.seconds[one.name]]}, [])
+    extra = {"seconds of audio": this.case.seconds_of_audio, "ms a second": costs.milliseconds(one.name).p50}
+    record = timed(one, this.case, what, calls, one.name, this.difference, LIMITS["forward"], extra)
+    return replace(record, relative=costs.ratio(one.name, _YARDSTICK), relative_to=f"{_YARDSTICK}, {YARDSTICK.label}")
 
 
 def spread(records: Sequence[Record]) -> float:
     """How much more a second of audio costs at the most expensive shape than at the cheapest, in percent."""
-    costs = [record.extra["ms a second"] for record in records]
+    costs = [record.relative.p50 for record in records]
     return 100 * (max(costs) / min(costs) - 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer, print and save."""
-    settings = parse(__doc__ or "", arguments, rounds=3)
+    settings = parse(__doc__ or "", arguments, rounds=5)
     answer = report("scaling", settings)
     for name, what in CASES:
         add(answer, settings, name, what)

@@ -103,7 +103,7 @@ def bars(report: Report, path: Path) -> str:
 
 
 def scaling(report: Report, path: Path) -> str:
-    """Cost of a second of audio over seconds of audio, a line a case and pass, relative to its cheapest shape."""
+    """Cost of a second of audio over seconds of audio, a line a case and pass, in the yardstick's."""
 
     def draw(axes: Any) -> None:
         series: dict[str, list[Record]] = {}
@@ -111,13 +111,12 @@ def scaling(report: Report, path: Path) -> str:
             kind = "one utterance" if record.batch == 1 else f"{record.frames / 62.5:g} s each"
             series.setdefault(f"{record.case}, {record.what}, {kind}", []).append(record)
         for name, records in series.items():
-            least = min(record.extra["ms a second"] for record in records)
             records = sorted(records, key=lambda record: record.extra["seconds of audio"])
-            costs = [record.extra["ms a second"] / least for record in records]
+            costs = [record.relative.p50 for record in records]
             axes.plot([record.extra["seconds of audio"] for record in records], costs, "o-", label=name)
         axes.set_xscale("log")
         axes.set_xlabel("seconds of audio in one call")
-        axes.set_ylabel("cost of a second, relative to the least")
+        axes.set_ylabel("cost of a second, in the yardstick's")
         axes.legend()
 
     return figure(path, draw, (8, 5))

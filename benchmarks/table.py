@@ -128,10 +128,15 @@ def _threads(case: str, what: str) -> Callable[[Report, Settings], Measured]:
 def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
     def measure(to: Report, settings: Settings) -> Measured:
         own = replace(to, records=[])
-        scaling.add(own, replace(settings, rounds=min(settings.rounds, 3)), case, what)
+        scaling.add(own, settings, case, what)
         to.records.extend(own.records)
-        costs = [f"{record.variant} {record.extra['ms a second']:.1f}" for record in own.records]
-        return Measured(scaling.spread(own.records), "ms a second: " + ", ".join(costs))
+        costs = [f"{record.variant} {record.relative.p50:.2f}" for record in own.records]
+        milliseconds = min(record.extra["ms a second"] for record in own.records)
+        return Measured(
+            scaling.spread(own.records),
+            f"a second's cost in that of a second of {scaling.YARDSTICK.label}, {milliseconds:.1f} ms or more: "
+            + ", ".join(costs),
+        )
 
     return measure
 

@@ -103,31 +103,32 @@ def test_lengths_and_batches(
     assert right.extra["ms a second"] == pytest.approx(right.ms.p50 / (5 * 0.016)) if right.ms else False
 
 
-def test_the_spread_of_costs() -> None:
-    class Costs:
-        def __init__(self, cost: float) -> None:
-            self.extra = {"ms a second": cost}
+def test_the_spread_is_of_the_costs_in_the_yardsticks(answer: Report, settings: Settings) -> None:
+    scaling.add(answer, settings, "multi_order_conv", "forward + backward", [scaling.Shape(1, 5)])
+    (record,) = answer.records
+    assert record.relative_to == "yardstick, 4 × 4 s"
+    costs = [replace(record, relative=bench.Quantiles(cost, cost, cost)) for cost in (0.8, 1.0, 0.9)]
+    assert scaling.spread(costs) == pytest.approx(25.0)
 
-    assert scaling.spread([Costs(4.0), Costs(5.0), Costs(4.5)]) == pytest.approx(25.0)  # type: ignore[list-item]
 
-
-def test_short_shapes_are_called_until_they_had_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_shapes_are_called_until_they_had_ten_seconds() -> None:
     counts: dict[str, int] = {}
 
-    def once(name: str, module: object, this: bench.Case, what: str) -> bench.Candidate:
+    def subject(batch: int) -> scaling.Subject:
         def step(_: None) -> list[torch.Tensor]:
-            counts[name] = counts.get(name, 0) + 1
+            counts[str(batch)] = counts.get(str(batch), 0) + 1
             return []
 
-        return bench.Candidate(name, step)
+        this = bench.case("causal_dwconv2d", batch, 62)
+        return scaling.Subject(this, bench.Candidate(str(batch), step), 0.0)
 
-    monkeypatch.setattr(scaling, "candidate", once)
-    cases = [bench.case("causal_dwconv2d", batch, 62) for batch in (1, 8, 16)]
-    for number, this in enumerate(cases):
-        scaling._candidate(str(number), this, "forward").run()
+    subjects = {str(batch): subject(batch) for batch in (1, 8, 16)}
+    for label, one in subjects.items():
+        one.repeated(label).run()
     assert list(counts.values()) == [11, 2, 1]  # of 0.992, 7.936 and 15.872 s
-    times = scaling._a_call(bench.Rounds({"0": [22.0], "1": [4.0], "2": [2.0]}, []), cases, ["0", "1", "2"])
-    assert times.seconds == {"0": [2.0], "1": [2.0], "2": [2.0]}
+    measured = bench.Rounds({"1": [22 * 0.992], "8": [4 * 7.936], "16": [2 * 15.872]}, [])
+    costs = scaling._a_second(measured, subjects).seconds
+    assert [costs[label] for label in subjects] == [pytest.approx([2.0])] * 3
 
 
 def test_a_shape_computed_wrong_is_refused(answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
