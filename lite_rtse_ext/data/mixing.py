@@ -41,7 +41,7 @@ class MixingOptions:
         babble_voices: how many they are.
         far_babble: chance that they are heard from far away in a room; see :func:`diffuse_response`.
         synthetic: chance that a noise is made, not recorded; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
-        grains: chance that a noise is made of scraps of recordings; see :func:`~lite_rtse_ext.data.textures.scatter`.
+        grains: chance that a noise is made of scraps of others; see :func:`~lite_rtse_ext.data.textures.scatter`.
         noise_contour: chance that a noise comes and goes; see :func:`~lite_rtse_ext.data.textures.come_and_go`.
         noise_room: chance that a noise is heard from far away in a room; see :func:`diffuse_response`.
         speed: factor on the speed of speech, and its pitch with it.

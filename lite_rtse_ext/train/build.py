@@ -23,24 +23,26 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled |
     """The network of a recipe, in what stands around it in training.
 
     Raises:
-        RecipeError: there is no such class, or it doesn't fit the recipe.
+        RecipeError: there is no such class, it doesn't fit the recipe, or the dropout is no chance.
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
+    if not 0 <= recipe.dropout < 1:
+        raise RecipeError(f"model.dropout must be at least 0 and below 1, but is {recipe.dropout}")
     net = construct(recipe)
     if recipe.initial:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_into(net, checkpoint.read_state_dict(path))
     if not isinstance(net, LiteRTSE):
-        if recipe.standardise or recipe.identity:
-            raise RecipeError("model.standardise and model.identity are for Lite-RTSE alone")
+        if recipe.standardise or recipe.identity or recipe.dropout:
+            raise RecipeError("model.standardise, model.identity and model.dropout are for Lite-RTSE alone")
         return Levelled(net, recipe.level)
     scale = torch.full((net.bins,), recipe.level)
     if recipe.standardise:
         scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
     if recipe.initial:
-        return ScaledLiteRTSE(net, scale, recipe.level)
+        return ScaledLiteRTSE(net, scale, recipe.level, recipe.dropout)
     # The scales are part of the initial values, not compensated: it is the scaled network that begins as usual.
-    scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0)
+    scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0, recipe.dropout)
     scaled.scale.copy_(scale)
     scaled.level.fill_(recipe.level)
     if recipe.identity:

@@ -48,6 +48,7 @@ class ModelRecipe:
         standardise: Lite-RTSE only: scale what its LSTM and its fusion layer read, bin by bin, by what was measured on
             the data. The scales go into the weights when they are saved.
         identity: Lite-RTSE only: begin near the network that gives back its input.
+        dropout: Lite-RTSE only: chance that a value which an LSTM gives is dropped in a training step.
         late_branch: a submodule, of as many channels out as in, that joins the training at ``late_branch_step``; until
             then zeros take the place of its result, and it is not computed.
         late_branch_step: that step.
@@ -59,6 +60,7 @@ class ModelRecipe:
     level: float = 1.0
     standardise: bool = False
     identity: bool = False
+    dropout: float = 0.0
     late_branch: str | None = None
     late_branch_step: int = 0
 

@@ -10,6 +10,7 @@ parameters of a plain Lite-RTSE that computes the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,20 +49,23 @@ class ScaledLiteRTSE(nn.Module):
         net: the network, plain or fused; its parameters are taken to be a plain network's, and converted.
         scale: what the first LSTM and the fusion layer read is multiplied by, ``(bins,)``.
         level: what the convolution branch reads is multiplied by.
+        dropout: chance that a value which an LSTM gives is dropped while training.
     """
 
     scale: Tensor
     level: Tensor
 
-    def __init__(self, net: LiteRTSE, scale: Tensor, level: float) -> None:
+    def __init__(self, net: LiteRTSE, scale: Tensor, level: float, dropout: float = 0.0) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.dropout = net, dropout
         self.register_buffer("scale", scale.detach().clone().float())
         self.register_buffer("level", torch.tensor(float(level)))
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
         net.msmo_conv.register_forward_pre_hook(self._before_convolutions)
+        for lstm in (net.lstm1, net.lstm2) if dropout else ():
+            lstm.register_forward_hook(self._after_lstm)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         result: Tensor = self.net(spectrogram)
@@ -73,6 +77,9 @@ class ScaledLiteRTSE(nn.Module):
 
     def _before_lstm(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return inputs[0] * self.scale, *inputs[1:]
+
+    def _after_lstm(self, module: nn.Module, inputs: Any, results: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+        return nn.functional.dropout(results[0], self.dropout, module.training), results[1]
 
     def _before_fusion(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         return (inputs[0] * self._fusion_scale(),)

@@ -16,6 +16,7 @@ LITE_RTSE = (
     "model.arguments={channels: 4, order: 2}",
     "model.standardise=true",
     "model.identity=true",
+    "model.dropout=0.1",
     "model.late_branch=msmo_conv",
     "model.late_branch_step=9",
 )

@@ -51,6 +51,17 @@ def test_scales_are_in_the_state(scale: torch.Tensor) -> None:
     torch.testing.assert_close(other(spectrogram()), wrapped(spectrogram()))
 
 
+def test_lstms_drop_values_in_training_alone(scale: torch.Tensor) -> None:
+    plain, dropping = (ScaledLiteRTSE(small(), scale, 1 / 16, dropout) for dropout in (0.0, 0.5))
+    dropped = []
+    for lstm in (dropping.net.lstm1, dropping.net.lstm2):
+        lstm.register_forward_hook(lambda module, inputs, results: dropped.append(results[0] == 0))
+    assert not torch.equal(dropping(spectrogram()), plain(spectrogram()))
+    assert [float(each.float().mean()) for each in dropped] == [pytest.approx(0.5, abs=0.2)] * 2
+    dropping.eval()
+    torch.testing.assert_close(dropping(spectrogram()), plain(spectrogram()), rtol=0, atol=0)
+
+
 def test_the_first_network_gives_nearly_its_input() -> None:
     net = small()
     begin_as_identity(net)
