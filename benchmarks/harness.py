@@ -45,8 +45,9 @@ class Settings:
 class Record:
     """One variant's time for one pass of one case; ``ms`` is None where something else than time was measured.
 
-    ``relative``: how many times what ``relative_to`` took, pair by pair. ``difference`` is the largest relative
-    L2 difference from the reference, ``limit`` what it was allowed. ``extra``: what a question adds, by name and unit.
+    ``relative``: how many times what ``relative_to`` took, for lengths by the second of audio, pair by pair.
+    ``difference`` is the largest relative L2 difference from the reference, ``limit`` what it was allowed. ``extra``:
+    what a question adds, by name and unit.
     """
 
     case: str

@@ -147,14 +147,14 @@ def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[S
         if needed > 0.8 * available_bytes(settings.device):
             to.miss(f"{name}, {what}, {shape.label}: left out, needs about {needed / 2**30:.1f} GiB")
             continue
-        subjects = {shape.label: subject(name, what, shape, settings.device), _YARDSTICK: yardstick}
-        pair = [one.repeated(label) for label, one in subjects.items()]
-        measured = measure(pair, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
-        to.records.append(_record(subjects, pair[0], what, measured))
+        to.records.append(_beside(yardstick, subject(name, what, shape, settings.device), what, settings))
 
 
-def _record(subjects: dict[str, Subject], one: Candidate, what: str, measured: Rounds) -> Record:
-    this = subjects[one.name]
+def _beside(yardstick: Subject, this: Subject, what: str, settings: Settings) -> Record:
+    one = this.repeated(this.once.name)
+    subjects = {one.name: this, _YARDSTICK: yardstick}
+    pair = [one, yardstick.repeated(_YARDSTICK)]
+    measured = measure(pair, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
     costs = _a_second(measured, subjects)
     calls = Rounds({one.name: [cost * this.case.seconds_of_audio for cost in costs.seconds[one.name]]}, [])
     extra = {"seconds of audio": this.case.seconds_of_audio, "ms a second": costs.milliseconds(one.name).p50}

@@ -131,12 +131,8 @@ def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
         scaling.add(own, settings, case, what)
         to.records.extend(own.records)
         costs = [f"{record.variant} {record.relative.p50:.2f}" for record in own.records]
-        milliseconds = min(record.extra["ms a second"] for record in own.records)
-        return Measured(
-            scaling.spread(own.records),
-            f"a second's cost in that of a second of {scaling.YARDSTICK.label}, {milliseconds:.1f} ms or more: "
-            + ", ".join(costs),
-        )
+        yardstick = f"a second's cost in that of a second of {scaling.YARDSTICK.label}: "
+        return Measured(scaling.spread(own.records), yardstick + ", ".join(costs))
 
     return measure
 
@@ -166,8 +162,14 @@ def _frame_against_onnxruntime(to: Report, settings: Settings) -> Measured:
 
 
 ROWS = (
-    Row("Multi-Order block, forward + backward, against the fastest of PyTorch's", "×", 8, 12, _block),
-    Row("network, training step, against the fastest of PyTorch's", "×", 5, 8, _step),
+    Row(
+        "Multi-Order block, forward + backward, against the fastest of eager, channels_last, compile",
+        "×",
+        8,
+        12,
+        _block,
+    ),
+    Row("network, training step, against the fastest of eager, channels_last, compile", "×", 5, 8, _step),
     Row("network, inference, against the fastest of all", "×", 1.5, 2, _inference),
     Row("depthwise cascade, share of FMA peak, forward", "%", 60, 75, _cascade),
     Row("depthwise cascade with all of its block, share of FMA peak, backward", "%", 45, 60, _share("backward")),

@@ -53,6 +53,7 @@ class MixingOptions:
         room: chance that speech and noise go through room responses, where the manifest has some.
         no_noise: chance that nothing is added.
         no_speech: chance that there is no speech, only noise.
+        noise_weights: how often a kind of noise is drawn, by its label; 1 for those not named.
     """
 
     seconds: float = 4.0

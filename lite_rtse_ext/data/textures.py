@@ -59,7 +59,8 @@ def scatter(sources: Sequence[_Samples], length: int, random: np.random.Generato
     """A texture of grains: short scraps of signals, scattered over time, each from another place and of another level.
 
     All grains of a texture are of one length, 8 to 400 ms, and overlap tenfold, as in a wash, or ten grains' lengths
-    lie between them, as between single events, or something in between. They swell and fade, or are struck and decay.
+    lie between them, as between single events, or something in between; they are 1500 at most.
+    They swell and fade, or are struck and decay.
 
     Args:
         sources: the signals; a grain is of any of them, brought to the same power before.

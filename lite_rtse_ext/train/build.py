@@ -23,11 +23,9 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled |
     """The network of a recipe, in what stands around it in training.
 
     Raises:
-        RecipeError: there is no such class, it doesn't fit the recipe, or the dropout is no chance.
+        RecipeError: there is no such class, or it doesn't fit the recipe.
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
-    if not 0 <= recipe.dropout < 1:
-        raise RecipeError(f"model.dropout must be at least 0 and below 1, but is {recipe.dropout}")
     net = construct(recipe)
     if recipe.initial:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial

@@ -235,7 +235,10 @@ def _checked(content: dict[str, Any], name: str) -> Recipe:
     return recipe
 
 
-_CHANCES = ("even_voices", "babble", "far_babble", "synthetic", "band_limit", "room", "no_noise", "no_speech")
+_CHANCES = (
+    *("even_voices", "babble", "far_babble", "synthetic", "grains", "noise_contour", "noise_room"),
+    *("band_limit", "room", "no_noise", "no_speech"),
+)
 
 
 def _check_values(recipe: Recipe, name: str) -> None:
@@ -258,6 +261,8 @@ def _check_values(recipe: Recipe, name: str) -> None:
             raise RecipeError(f"{name}: {field_name} must be at least {least}, but is {value}")
     if not 0 <= run.average < 1:
         raise RecipeError(f"{name}: run.average must be at least 0 and below 1, but is {run.average}")
+    if not 0 <= recipe.model.dropout < 1:
+        raise RecipeError(f"{name}: model.dropout must be at least 0 and below 1, but is {recipe.model.dropout}")
     if not mixing.noises or min(mixing.noises) < 0 or sum(mixing.noises) <= 0:
         raise RecipeError(f"{name}: data.mixing.noises must be chances, but is {mixing.noises}")
     for field_name in _CHANCES:
@@ -265,6 +270,11 @@ def _check_values(recipe: Recipe, name: str) -> None:
             raise RecipeError(
                 f"{name}: data.mixing.{field_name} must be from 0 to 1, but is {getattr(mixing, field_name)}"
             )
+    made = mixing.babble + mixing.synthetic + mixing.grains
+    if made > 1:
+        raise RecipeError(
+            f"{name}: data.mixing.babble, synthetic and grains must be 1 at most together, but are {made:g}"
+        )
     for field_name in ("snr_db", "speech_dbfs", "speed", "noise_speed", "band_limit_hz", "babble_voices"):
         low, high = getattr(mixing, field_name)
         if low > high:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import Mock
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair, textures
+from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair, mixing, textures
 from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.fixed import make_mixtures
 from lite_rtse_ext.data.mixing import MixingOptions, diffuse_response, reverberate, rms
@@ -104,24 +105,35 @@ def test_synthetic_noise_can_stand_for_all(manifest_path: Path) -> None:
 
 
 def test_noise_can_be_made_of_scraps(manifest_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of recordings of noise; the same for the same seed."""
+    """Of recordings of noise alone; the same for the same seed."""
     data = examples(manifest_path, MixingOptions(seconds=0.5, grains=1.0))
     asked = Mock(wraps=textures.scatter)
     monkeypatch.setattr(textures, "scatter", asked)
+    recorded = Mock(wraps=data._one_noise)
+    monkeypatch.setattr(data, "_one_noise", recorded)
     pairs = [[data[0, place] for place in range(20)] for _ in range(2)]
     assert asked.call_count >= 40  # some examples have two noises
+    assert recorded.call_count == sum(len(call.args[0]) for call in asked.call_args_list)
     assert {len(call.args[0]) for call in asked.call_args_list} == {1, 2, 3}
     assert all(this.noisy.equal(again.noisy) for this, again in zip(*pairs, strict=True))
 
 
-@pytest.mark.parametrize("option", ["noise_room", "noise_contour"])
-def test_noise_can_be_far_away_and_come_and_go(manifest_path: Path, option: str) -> None:
-    options = MixingOptions(seconds=1.0, synthetic=1.0)
+@pytest.mark.parametrize(
+    ("option", "module", "used"),
+    [("noise_room", mixing, "diffuse_response"), ("noise_contour", textures, "come_and_go")],
+)
+def test_noise_can_be_far_away_and_come_and_go(
+    manifest_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, module: ModuleType, used: str
+) -> None:
+    options = MixingOptions(seconds=1.0)
+    asked = Mock(wraps=getattr(module, used))
+    monkeypatch.setattr(module, used, asked)
     plain, changed = (
         examples(manifest_path, dataclasses.replace(options, **{option: chance}))._noise(np.random.default_rng(3))
         for chance in (0.0, 1.0)
     )
     again = examples(manifest_path, dataclasses.replace(options, **{option: 1.0}))._noise(np.random.default_rng(3))
+    assert asked.call_count > 0
     np.testing.assert_array_equal(changed, again)
     assert changed.shape == plain.shape
     assert abs(np.corrcoef(changed, plain)[0, 1]) < 0.999
