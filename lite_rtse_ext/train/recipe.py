@@ -236,8 +236,17 @@ def _checked(content: dict[str, Any], name: str) -> Recipe:
 
 
 _CHANCES = (
-    *("even_voices", "babble", "far_babble", "synthetic", "grains", "noise_contour", "noise_room"),
-    *("band_limit", "room", "no_noise", "no_speech"),
+    "even_voices",
+    "babble",
+    "far_babble",
+    "synthetic",
+    "grains",
+    "noise_contour",
+    "noise_room",
+    "band_limit",
+    "room",
+    "no_noise",
+    "no_speech",
 )
 
 

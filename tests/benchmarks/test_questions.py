@@ -107,7 +107,7 @@ def test_the_spread_is_of_the_costs_in_the_yardsticks(
     answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        scaling, "measure", lambda *_, **__: bench.Rounds({"1 × 10 s": [30.0], "yardstick": [32.0]}, [])
+        scaling, "measure", lambda *_, **__: bench.Rounds({"1 × 10 s": [30.0], "yardstick, 4 × 4 s": [32.0]}, [])
     )
     scaling.add(answer, settings, "multi_order_conv", "forward + backward", [scaling.Shape(1, 625)])
     (record,) = answer.records
