@@ -30,7 +30,7 @@ def prepare() -> None:
 @_TARGET
 @click.option("--debs", type=click.Path(path_type=Path), help="Folder of .deb files to use; nothing is fetched then.")
 @click.option("--suite", default="trixie", show_default=True, help="Debian release for what the system's own lacks.")
-@click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 460 MB.")
+@click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 1.3 GB.")
 def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
     """Speech and noise that Debian and Ubuntu ship as packages: 1.8 hours of speech, half an hour of noise.
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import apt
 from lite_rtse_ext.data.convert import is_complete, write_flac
@@ -45,10 +46,10 @@ def prepare_debian(
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
-        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 1.1 GB; half of it
+        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 2 GB; most of it
             are the packages in ``deb``.
-        more: add some fifty voices, four hours of words and short sentences, and twenty minutes of noise to the
-            training split, which are another 460 MB to fetch; the mixtures for validation and test stay as they are.
+        more: add some fifty voices, four hours of words and short sentences, and an hour and a half of noise to the
+            training split, which are another 1.3 GB to fetch; the mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.
         suite: the Debian release to take a package from that the system's own release doesn't have.
         report: is called with a line about each step.
@@ -106,6 +107,8 @@ def _convert(
                     f"Debian package {archive.name.removesuffix('.deb')}",
                 )
             )
+    if not clips:
+        raise AudioError(f"{archive}: holds none of the sounds that {name} is known for")
     minutes = sum(clip.frames for clip in clips) / SAMPLE_RATE_HZ / 60
     report(f"{name}: {len(clips)} files, {minutes:.1f} min")
     record = {"package": archive.name, "sha256": apt.sha256(archive), "clips": [asdict(clip) for clip in clips]}

@@ -50,12 +50,15 @@ def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
 
 
 def _stamps(root: Path) -> Iterator[Piece]:
-    """Names of a drawing program's stamps, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``."""
+    """Names of a drawing program's stamps, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``; and
+    what the animals and things sound like: ``<stamp>.ogg``."""
     voices: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.rglob("*_desc_*.ogg")):
         voices[path.stem.rpartition("_desc_")[2]].append(path)
     for language in sorted(voices.keys() - {_TEST_LANGUAGE}):
         yield from _joined("stamps", language, "GPL-2.0-only", voices[language])
+    for kind in ("animals", "household", "hobbies"):
+        yield from noises(f"tuxpaint/stamps/{kind}", kind, "GPL-2.0-only", root, leave_out=("*_desc_*",))
 
 
 def _dialogues(language: str, root: Path) -> Iterator[Piece]:

@@ -4,168 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile as sf
 
+from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, debian, debian_noises, debian_voices
 from lite_rtse_ext.data.apt import FetchError, fetch
 from lite_rtse_ext.data.debian import prepare_debian
 from lite_rtse_ext.data.debian_packages import PACKAGES, TEST_NOISES
-from tests.data.corpus import RATE_HZ, clip_samples
-from tests.data.test_containers import catalogue, gresource
-from tests.data.test_convert import write_g722
+from tests.data.corpus import RATE_HZ
+from tests.data.packages import AMBIENCE, build, build_all
 
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb, which Debian has")
-
-AMBIENCE = (
-    "birds boat city coffee-shop fireplace pink-noise rain storm stream summer-night train waves white-noise wind"
-)
-
-
-def encoded(samples: np.ndarray, folder: Path, suffix: str) -> bytes:
-    path = folder / f"sound{suffix}"
-    sf.write(path, samples, RATE_HZ)
-    return path.read_bytes()
-
-
-def build(name: str, files: dict[str, bytes], out: Path) -> None:
-    """A .deb with these files and a statement of its licence."""
-    root = out / f"{name}.root"
-    files = {
-        **files,
-        f"usr/share/doc/{name}/copyright": b"somebody's\n",
-        "DEBIAN/control": f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n".encode(),
-    }
-    for path, content in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-    command = ["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(root), str(out / f"{name}_1_all.deb")]
-    subprocess.run(command, check=True, capture_output=True)
-    shutil.rmtree(root)
-
-
-def prompts(folder: Path) -> dict[str, bytes]:
-    """Fifteen utterances, and what has to be left out: digits, beeps, silence, the short and the empty."""
-    voice = clip_samples("it-dir-instr")[: 3 * RATE_HZ]
-    write_g722(folder / "voice.g722", voice)
-    write_g722(folder / "short.g722", voice[: RATE_HZ // 2])
-    write_g722(folder / "silent.g722", np.zeros(2 * RATE_HZ, np.float32))
-    speech, short, silent = (folder.joinpath(f"{n}.g722").read_bytes() for n in ("voice", "short", "silent"))
-    sounds = "usr/share/asterisk/sounds/xx"
-    return {
-        **{f"{sounds}/vm-{number:02}.g722": speech for number in range(14)},
-        f"{sounds}/letters/a.g722": speech,
-        f"{sounds}/digits/1.g722": speech,
-        f"{sounds}/silence/1.g722": speech,
-        f"{sounds}/beep.g722": speech,
-        f"{sounds}/vm-2tone.g722": speech,
-        f"{sounds}/confbridge-leave-all.g722": speech,
-        f"{sounds}/brief.g722": short,
-        f"{sounds}/quiet.g722": silent,
-        f"{sounds}/nothing.g722": b"",
-    }
-
-
-def words(folder: Path) -> dict[str, dict[str, bytes]]:
-    """Packages of words: a clean voice, a noisy, a narrow-band and a Russian one, one of few words; syllables; names,
-    two languages in one folder, with effects and an empty file between them; dialogues of two actors; a game's calls by
-    two voices; primers with noises beside them."""
-    voice = np.pad(clip_samples("it-dir-instr")[4000 : 4000 + RATE_HZ], RATE_HZ // 2)
-    noisy = voice + np.random.default_rng(1).normal(0, 0.02, len(voice)).astype(np.float32)
-    clean, hissing = encoded(voice, folder, ".ogg"), encoded(noisy, folder, ".ogg")
-    sf.write(folder / "narrow.wav", voice[::2], RATE_HZ // 2)
-    narrow = (folder / "narrow.wav").read_bytes()
-    empty = encoded(voice[:0], folder, ".wav")
-    letters, sounds = "usr/share/klettres", "usr/share/ktuberling/sounds"
-    tiles, primers = "usr/share/kajongg/voices", "usr/share/qabcs/abcs"
-    stamps, scenes = "usr/share/tuxpaint/stamps/animals", "usr/share/games/fillets-ng/sound"
-    return {
-        "klettres-data": {
-            **{f"{letters}/xx/alpha/{number:03}.ogg": clean for number in range(12)},
-            **{f"{letters}/ru/alpha/{number:03}.ogg": clean for number in range(12)},
-            **{f"{letters}/few/alpha/{number:03}.ogg": clean for number in range(2)},
-            f"{letters}/pics/letter.png": b"",
-        },
-        "ktuberling-data": {
-            **{f"{sounds}/loud/{number:03}.ogg": hissing for number in range(12)},
-            **{f"{sounds}/thin/{number:03}.wav": narrow for number in range(12)},
-            f"{sounds}/yy/words.xml": b"",
-        },
-        "gcin-voice": {f"usr/share/gcin-voice/ogg/{number:03}/5.ogg": clean for number in range(36)},
-        "tuxpaint-stamps-default": {
-            **{f"{stamps}/bird{number}_desc_pt_BR.ogg": clean for number in range(6)},
-            **{f"{stamps}/bird{number}_desc_ru.ogg": clean for number in range(6)},
-            **{f"{stamps}/bird{number}.ogg": clean for number in range(6)},
-        },
-        **{
-            f"fillets-ng-data-{language}": {
-                **{f"{scenes}/cave/{language}/cav-m-line{number}.ogg": clean for number in range(6)},
-                **{f"{scenes}/cave/{language}/cav-v-line{number}.ogg": clean for number in range(3)},
-                **{f"{scenes}/cave/{language}/cav-x-crab{number}.ogg": clean for number in range(6)},
-                f"{scenes}/cave/{language}/cav-m-empty.ogg": empty,
-            }
-            for language in ("cs", "nl")
-        },
-        "kajongg": {
-            **{f"{tiles}/male1/{number}.ogg": clean for number in range(3)},
-            **{f"{tiles}/de/male1/{number}.ogg": clean for number in range(6)},
-            f"{tiles}/de/male1/COPYRIGHT": b"",
-        },
-        "qabcs-data": {
-            **{f"{primers}/yy/sounds/alpha/{number}.ogg": clean for number in range(2)},
-            **{f"{primers}/yy/sounds/words/{number}.ogg": clean for number in range(4)},
-            **{f"{primers}/ru/sounds/words/{number}.ogg": clean for number in range(6)},
-            f"{primers}/all/sounds/applause.ogg": clean,
-            f"{primers}/all/noises/bear.ogg": hissing,
-        },
-    }
-
-
-def noises(folder: Path) -> dict[str, dict[str, bytes]]:
-    """Packages of noise, a click, a railway and what is no sound among it."""
-    hiss = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
-    whole, click = encoded(hiss, folder, ".wav"), encoded(hiss[: RATE_HZ // 10], folder, ".wav")
-    town = "usr/share/games/lincity-ng/sounds"
-    return {
-        "lincity-ng-data": {
-            f"{town}/Harbor1.wav": whole,
-            f"{town}/RailTrain1.wav": whole,
-            f"{town}/Click.wav": click,
-            f"{town}/sounds.xml": b"",
-        },
-        "searchandrescue-data": {
-            "usr/share/games/searchandrescue/sounds/stall.wav": whole,
-            "usr/share/games/searchandrescue/sounds/hh60/engine_inside.wav": whole,
-            "usr/share/games/searchandrescue/music/menus.wav": whole,
-        },
-    }
 
 
 @pytest.fixture(scope="module")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one small .deb for each package."""
-    out, scratch = tmp_path_factory.mktemp("debs"), tmp_path_factory.mktemp("scratch")
-    noise = np.random.default_rng(0).normal(0, 0.1, 15 * RATE_HZ).astype(np.float32)
-    wav = encoded(noise[:RATE_HZ], scratch, ".wav")
-    ogg = encoded(noise, scratch, ".ogg")
-    for name in PACKAGES:
-        if name.startswith("asterisk-core"):
-            build(name, prompts(scratch), out)
-    bundle = gresource({f"{label}.ogg": (ogg, True) for label in AMBIENCE.split()})
-    build("blanket", {"usr/share/blanket/blanket.gresource": bundle}, out)
-    write_g722(scratch / "music.g722", noise)
-    build("asterisk-moh-opsound-g722", {"usr/share/moh/tune.g722": (scratch / "music.g722").read_bytes()}, out)
-    empty = encoded(noise[:0], scratch, ".wav")
-    effects = catalogue({"horn": wav[8:], "nothing": empty[8:]})
-    build("openttd-opensfx", {"usr/share/opensfx/opensfx.cat": effects}, out)
-    build("bucklespring-data", {"usr/share/buckle/wav/1e-0.wav": wav}, out)
-    for name, files in {**words(scratch), **noises(scratch)}.items():
-        build(name, files, out)
+    out = tmp_path_factory.mktemp("debs")
+    build_all(out, tmp_path_factory.mktemp("scratch"))
     return out
 
 
@@ -226,12 +86,14 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
         "klettres-xx": "GPL-2.0-or-later",  # neither the noisy, the narrow-band, the Russian nor the few
         "gcin-zh": "CC-BY-3.0",
         "stamps-pt_BR": "GPL-2.0-only",  # neither the Russian names nor the sounds without a word
+        "ktuberling-yy": "GPL-2.0-or-later",
         **{f"fillets-{voice}": "GPL-2.0-only" for voice in ("cs-m", "cs-v", "nl-m", "nl-v")},
         **{f"kajongg-{voice}": "GPL-2.0-or-later" for voice in ("male1", "de-male1")},
         "qabcs-yy": "GPL-3.0-or-later",
     }
     assert Counter(clip.label for clip in added if clip.kind == "speech") == {  # three words each
         "klettres-xx": 4,
+        "ktuberling-yy": 2,
         "gcin-zh": 4,
         "stamps-pt_BR": 2,
         **{f"fillets-{language}-m": 2 for language in ("cs", "nl")},
@@ -241,10 +103,24 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
         "qabcs-yy": 2,
     }
     assert {clip.path.rpartition("/")[2]: (clip.label, clip.licence) for clip in added if clip.kind == "noise"} == {
+        "bird0.flac": ("animals", "GPL-2.0-only"),  # the others are the same
+        "kettle.flac": ("household", "GPL-2.0-only"),
+        "tuba.flac": ("hobbies", "GPL-2.0-only"),
         "bear.flac": ("things", "GPL-3.0-or-later"),
         "Harbor1.flac": ("town", "GPL-2.0-or-later"),  # neither the railway, which the test has, nor the click
         "stall.flac": ("aircraft", "GPL-2.0-or-later"),
         "hh60-engine_inside.flac": ("aircraft", "GPL-2.0-or-later"),
+        "spring-sounds-day.flac": ("outdoors-spring-sounds-day", "CC-BY-SA-3.0"),  # once; long, and so of its own kind
+        "water1.flac": ("splashes", "CC-BY-SA-3.0"),
+        "anvil1.flac": ("fights", "CC-BY-SA-3.0"),
+        "misc-jet.flac": ("weapons", "GPL-2.0-or-later"),
+        "misc-cows.flac": ("streets", "CC-BY-SA-3.0"),
+        "environment-river_loop.flac": ("caves", "CC-BY-SA-3.0"),
+        "crowd-crowd01.flac": ("stadium", "GPL-2.0-or-later"),
+        "Wind.flac": ("steps", "CC-BY-SA-3.0"),
+        "vinyl_hiss.flac": ("instruments", "CC0-1.0"),
+        "bus.flac": ("transport", "Artistic-1.0"),
+        "saw-sawing_00.flac": ("crafts", "GPL-2.0-or-later"),
     }
     for clip in added:
         samples, rate = sf.read(target / clip.path)
@@ -297,6 +173,18 @@ def test_missing_and_damaged_packages_are_named(debs: Path, tmp_path: Path) -> N
     archive.write_bytes(archive.read_bytes()[:5000])
     with pytest.raises(FetchError, match=r"en-g722_1_all\.deb: damaged"):
         prepare_debian(tmp_path / "b", debs=own, report=lambda line: None)
+
+
+def test_a_package_without_the_sounds_it_should_have_is_named(debs: Path, prepared: Path, tmp_path: Path) -> None:
+    own = tmp_path / "debs"
+    shutil.copytree(debs, own)
+    build("bucklespring-data", {"usr/share/buckle/README": b""}, own)
+    with pytest.raises(AudioError, match=r"bucklespring-data_1_all\.deb: holds none of the sounds"):
+        prepare_debian(tmp_path / "c", debs=own, report=lambda line: None)
+    build("simutrans-pak64", {"usr/share/games/simutrans/pak.zip": b""}, own)
+    shutil.copytree(prepared, tmp_path / "d")
+    with pytest.raises(AudioError, match=r"simutrans/pak/sound: neither under usr/share nor under usr/share/games"):
+        prepare_debian(tmp_path / "d", more=True, debs=own, report=lambda line: None)
 
 
 APT_GET = """#!/bin/sh
