@@ -179,6 +179,10 @@ class TrainingExamples(Dataset[Example]):
         total = np.zeros(options.samples, np.float32)
         for _ in range(count):
             noise = self._any_noise(random)
+            if random.random() < options.noise_reversed:
+                noise = noise[::-1]
+            if random.random() < options.noise_scrambled:
+                noise = textures.scramble(noise, random)
             if random.random() < options.noise_room:
                 noise = mixing.reverberate(noise, mixing.diffuse_response(random))
             if random.random() < options.noise_contour:

@@ -42,6 +42,9 @@ class MixingOptions:
         far_babble: chance that they are heard from far away in a room; see :func:`diffuse_response`.
         synthetic: chance that a noise is made, not recorded; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
         grains: chance that a noise is made of scraps of others; see :func:`~lite_rtse_ext.data.textures.scatter`.
+        noise_reversed: chance that a noise is heard backwards.
+        noise_scrambled: chance that a noise is steady, with a recording's spectrum; see
+            :func:`~lite_rtse_ext.data.textures.scramble`.
         noise_contour: chance that a noise comes and goes; see :func:`~lite_rtse_ext.data.textures.come_and_go`.
         noise_room: chance that a noise is heard from far away in a room; see :func:`diffuse_response`.
         speed: factor on the speed of speech, and its pitch with it.
@@ -66,6 +69,8 @@ class MixingOptions:
     far_babble: float = 0.0
     synthetic: float = 0.0
     grains: float = 0.0
+    noise_reversed: float = 0.0
+    noise_scrambled: float = 0.0
     noise_contour: float = 0.0
     noise_room: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)

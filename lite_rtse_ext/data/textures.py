@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.mixing import TINY, equalise, rms
 
-__all__ = ["come_and_go", "scatter", "synthetic_noise"]
+__all__ = ["come_and_go", "scatter", "scramble", "synthetic_noise"]
 
 _Samples = NDArray[np.float32]
 _SPECTRUM_DB, _CONTOUR_DB, _GRAINS_DB = 25.0, 12.0, 10.0
@@ -53,6 +53,17 @@ def come_and_go(samples: _Samples, random: np.random.Generator) -> _Samples:
     corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
     levels_db = random.uniform(-1, 1, len(corners)) * random.uniform(0, _CONTOUR_DB)
     return samples * (10 ** (np.interp(np.arange(length), corners, levels_db) / 20)).astype(np.float32)
+
+
+def scramble(samples: _Samples, random: np.random.Generator) -> _Samples:
+    """Steady noise with the spectrum of a signal: its phases drawn anew, so that nothing is left of when what sounded.
+
+    With magnitudes |X| kept, the power spectrum and so the autocorrelation stay as they were; independent phases make
+    of it a sum of sines without relation, that is, noise of that spectrum.
+    """
+    spectrum = np.fft.rfft(samples)
+    phases = random.random(len(spectrum)) * (2 * np.pi)
+    return np.fft.irfft(np.abs(spectrum) * np.exp(1j * phases), len(samples)).astype(np.float32)
 
 
 def scatter(sources: Sequence[_Samples], length: int, random: np.random.Generator) -> _Samples:

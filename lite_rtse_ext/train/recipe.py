@@ -242,6 +242,8 @@ _CHANCES = (
     "synthetic",
     "grains",
     "noise_contour",
+    "noise_reversed",
+    "noise_scrambled",
     "noise_room",
     "band_limit",
     "room",

@@ -120,9 +120,13 @@ def test_noise_can_be_made_of_scraps(manifest_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("option", "module", "used"),
-    [("noise_room", mixing, "diffuse_response"), ("noise_contour", textures, "come_and_go")],
+    [
+        ("noise_room", mixing, "diffuse_response"),
+        ("noise_contour", textures, "come_and_go"),
+        ("noise_scrambled", textures, "scramble"),
+    ],
 )
-def test_noise_can_be_far_away_and_come_and_go(
+def test_noise_can_be_far_away_come_and_go_and_be_steady(
     manifest_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, module: ModuleType, used: str
 ) -> None:
     options = MixingOptions(seconds=1.0)
@@ -137,6 +141,17 @@ def test_noise_can_be_far_away_and_come_and_go(
     np.testing.assert_array_equal(changed, again)
     assert changed.shape == plain.shape
     assert abs(np.corrcoef(changed, plain)[0, 1]) < 0.999
+
+
+def test_noise_can_be_heard_backwards(manifest_path: Path) -> None:
+    plain, backwards = (
+        examples(manifest_path, MixingOptions(seconds=1.0, noises=(1.0,), noise_reversed=chance))._noise(
+            np.random.default_rng(3)
+        )
+        for chance in (0.0, 1.0)
+    )
+    assert plain.any()
+    np.testing.assert_array_equal(backwards, plain[::-1])
 
 
 def test_babble_can_come_from_far_away(manifest_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lite_rtse_ext.data import textures
-from lite_rtse_ext.data.mixing import rms
+from lite_rtse_ext.data.mixing import equalise, rms
 from tests.data.test_mixing import RATE_HZ, band_power_db, noise
 
 
@@ -34,6 +34,21 @@ def test_what_comes_and_goes_follows_a_contour_within_its_range() -> None:
     assert min(spans_db) < 3
     assert max(spans_db) > 15
     assert textures.come_and_go(noise(), np.random.default_rng(0)).dtype == np.float32
+
+
+def test_what_is_scrambled_keeps_its_spectrum_alone() -> None:
+    click = np.zeros(RATE_HZ, np.float32)
+    click[100:200] = noise()[:100]
+    click = equalise(click, 15.0, np.random.default_rng(3))
+    steady = textures.scramble(click, np.random.default_rng(0))
+    assert steady.dtype == np.float32
+    np.testing.assert_allclose(
+        np.abs(np.fft.rfft(steady))[1:-1], np.abs(np.fft.rfft(click))[1:-1], rtol=1e-3, atol=1e-3
+    )
+    parts = [rms(part) for part in np.split(steady, 10)]
+    assert max(parts) < 1.5 * min(parts)
+    assert not np.array_equal(steady, textures.scramble(click, np.random.default_rng(1)))
+    assert len(textures.scramble(click[:99], np.random.default_rng(0))) == 99
 
 
 def test_textures_of_grains_are_dense_and_sparse() -> None:
