@@ -12,7 +12,7 @@ from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.pretrained import pretrained_path
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, measure_scale
+from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, kept_share, measure_scale
 
 __all__ = ["build_network", "construct"]
 
@@ -31,18 +31,20 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled |
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_into(net, checkpoint.read_state_dict(path))
     if not isinstance(net, LiteRTSE):
-        if recipe.standardise or recipe.identity or recipe.dropout:
-            raise RecipeError("model.standardise, model.identity and model.dropout are for Lite-RTSE alone")
+        if recipe.standardise or recipe.identity or recipe.dropout or any(recipe.keep):
+            raise RecipeError("model.standardise, identity, dropout and keep are for Lite-RTSE alone")
         return Levelled(net, recipe.level)
     scale = torch.full((net.bins,), recipe.level)
     if recipe.standardise:
         scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
+    keep = kept_share(net.bins, *recipe.keep)
     if recipe.initial:
-        return ScaledLiteRTSE(net, scale, recipe.level, recipe.dropout)
-    # The scales are part of the initial values, not compensated: it is the scaled network that begins as usual.
+        return ScaledLiteRTSE(net, scale, recipe.level, recipe.dropout, keep)
+    # These are part of the initial values, not compensated: it is the network inside that begins as usual.
     scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0, recipe.dropout)
     scaled.scale.copy_(scale)
     scaled.level.fill_(recipe.level)
+    scaled.keep.copy_(keep)
     if recipe.identity:
         begin_as_identity(net)
     return scaled

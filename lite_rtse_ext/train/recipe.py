@@ -49,6 +49,9 @@ class ModelRecipe:
             the data. The scales go into the weights when they are saved.
         identity: Lite-RTSE only: begin near the network that gives back its input.
         dropout: Lite-RTSE only: chance that a value which an LSTM gives is dropped in a training step.
+        keep: Lite-RTSE only: share of the noisy magnitude that is kept whatever the network says, below 1 kHz and above
+            2 kHz; 0.1 turns nothing down by more than 20 dB. Not in training steps, but in validation, and it goes into
+            the weights when they are saved.
         late_branch: a submodule, of as many channels out as in, that joins the training at ``late_branch_step``; until
             then zeros take the place of its result, and it is not computed.
         late_branch_step: that step.
@@ -61,6 +64,7 @@ class ModelRecipe:
     standardise: bool = False
     identity: bool = False
     dropout: float = 0.0
+    keep: tuple[float, float] = (0.0, 0.0)
     late_branch: str | None = None
     late_branch_step: int = 0
 
@@ -274,6 +278,8 @@ def _check_values(recipe: Recipe, name: str) -> None:
         raise RecipeError(f"{name}: run.average must be at least 0 and below 1, but is {run.average}")
     if not 0 <= recipe.model.dropout < 1:
         raise RecipeError(f"{name}: model.dropout must be at least 0 and below 1, but is {recipe.model.dropout}")
+    if not all(0 <= share < 1 for share in recipe.model.keep):
+        raise RecipeError(f"{name}: model.keep must be two shares from 0 to below 1, but is {recipe.model.keep}")
     if not mixing.noises or min(mixing.noises) < 0 or sum(mixing.noises) <= 0:
         raise RecipeError(f"{name}: data.mixing.noises must be chances, but is {mixing.noises}")
     for field_name in _CHANCES:

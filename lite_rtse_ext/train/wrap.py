@@ -1,10 +1,18 @@
-"""What stands around a network while it is trained: the scale of what it reads, and a branch that joins later.
+"""What stands around a network while it is trained: the scale of what it reads, a share of the input that is kept, a
+branch that joins later.
 
 Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
 treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
 fusion layer read magnitudes of about 1 in every bin, and the block reads small ones. Both are fixed factors, the same
 for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.plain_state` gives the
 parameters of a plain Lite-RTSE that computes the same.
+
+So can the share k that is kept. The network gives the magnitude Ŷ = M + R (X − M): the mask's M, and of what that takes
+away a part R, which is the linear ``to_mag``. With (1 − k) R + k in its place that is
+
+    M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X,
+
+and (1 − k) R + k is linear again: weights (1 − k) W, bias (1 − k) b + k.
 """
 
 from __future__ import annotations
@@ -15,10 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.audio.stft import stft
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
 from lite_rtse_ext.reference import LiteRTSE
 
-__all__ = ["Levelled", "ScaledLiteRTSE", "begin_as_identity", "bypass", "measure_scale"]
+__all__ = ["Levelled", "ScaledLiteRTSE", "begin_as_identity", "bypass", "kept_share", "measure_scale"]
+
+_BASS_HZ = 1000.0
 
 
 class Levelled(nn.Module):
@@ -50,20 +60,27 @@ class ScaledLiteRTSE(nn.Module):
         scale: what the first LSTM and the fusion layer read is multiplied by, ``(bins,)``.
         level: what the convolution branch reads is multiplied by.
         dropout: chance that a value which an LSTM gives is dropped while training.
+        keep: share of the input's magnitude that is kept, ``(bins,)``, except while training: then the network can't
+            reckon with it. Nothing, if not given.
     """
 
     scale: Tensor
     level: Tensor
+    keep: Tensor
 
-    def __init__(self, net: LiteRTSE, scale: Tensor, level: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self, net: LiteRTSE, scale: Tensor, level: float, dropout: float = 0.0, keep: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.net, self.dropout = net, dropout
         self.register_buffer("scale", scale.detach().clone().float())
         self.register_buffer("level", torch.tensor(float(level)))
+        self.register_buffer("keep", torch.zeros_like(self.scale) if keep is None else keep.detach().clone().float())
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
         net.msmo_conv.register_forward_pre_hook(self._before_convolutions)
+        net.to_mag.register_forward_hook(self._after_residual)
         for lstm in (net.lstm1, net.lstm2) if dropout else ():
             lstm.register_forward_hook(self._after_lstm)
 
@@ -80,6 +97,9 @@ class ScaledLiteRTSE(nn.Module):
 
     def _after_lstm(self, module: nn.Module, inputs: Any, results: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
         return nn.functional.dropout(results[0], self.dropout, module.training), results[1]
+
+    def _after_residual(self, module: nn.Module, inputs: Any, residual: Tensor) -> Tensor:
+        return residual if module.training else residual + self.keep * (1 - residual)
 
     def _before_fusion(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         return (inputs[0] * self._fusion_scale(),)
@@ -101,6 +121,13 @@ class ScaledLiteRTSE(nn.Module):
         converted = {key: value.detach().clone() for key, value in state.items()}
         for key, factor in factors.items():
             converted[key] *= 1 / factor if inverse else factor
+        weight, bias, lost = converted["to_mag.weight"], converted["to_mag.bias"], 1 - self.keep
+        if inverse:
+            weight /= lost.unsqueeze(1)
+            bias.sub_(self.keep).div_(lost)
+        else:
+            weight *= lost.unsqueeze(1)
+            bias.mul_(lost).add_(self.keep)
         return converted
 
 
@@ -127,6 +154,13 @@ def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
     """
     means = torch.stack([stft(waveform).abs().mean(-1) for waveform in noisy]).mean(0)
     return (means * means.mean()).clamp(min=1e-8).rsqrt()
+
+
+def kept_share(bins: int, bass: float, treble: float) -> Tensor:
+    """A share for each bin, ``(bins,)``: ``bass`` up to 1 kHz, ``treble`` from 2 kHz on, a straight line over the
+    logarithm of frequency between them."""
+    frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, bins).clamp(min=1.0)
+    return bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
 
 
 def bypass(net: nn.Module, name: str, active: bool) -> None:

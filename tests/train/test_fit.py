@@ -210,6 +210,7 @@ def test_damaged_data_is_named_and_skipped_or_refused(tmp_path: Path) -> None:
         (["model.arguments={size: 3}"], r"model\.arguments: .*size"),
         (["model.standardise=true"], "are for Lite-RTSE alone"),
         (["model.dropout=0.1"], "are for Lite-RTSE alone"),
+        (["model.keep=[0,0.1]"], "are for Lite-RTSE alone"),
     ],
 )
 def test_networks_that_can_not_be_are_named(corpus: Path, tmp_path: Path, settings: list[str], message: str) -> None:

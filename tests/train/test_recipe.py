@@ -43,6 +43,7 @@ def test_settings_override_the_file() -> None:
         ("data.mixing.snr_db=3", r"data\.mixing\.snr_db"),
         ("data.mixing.snr_db=[3, 1]", "must go from low to high"),
         ("data.mixing.far_babble=1.5", "must be from 0 to 1, but is 1.5"),
+        ("model.keep=[0,1]", r"model\.keep must be two shares from 0 to below 1, but is \(0\.0, 1\.0\)"),
         ("model.dropout=1", r"model\.dropout must be at least 0 and below 1, but is 1"),
         ("data.mixing.grains=1.5", "must be from 0 to 1, but is 1.5"),
         ("data.mixing.noise_room=-0.1", "must be from 0 to 1, but is -0.1"),

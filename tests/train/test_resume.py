@@ -17,6 +17,7 @@ LITE_RTSE = (
     "model.standardise=true",
     "model.identity=true",
     "model.dropout=0.1",
+    "model.keep=[0.05,0.1]",
     "model.late_branch=msmo_conv",
     "model.late_branch_step=9",
 )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
-from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, bypass, measure_scale
+from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, bypass, kept_share, measure_scale
 
 BINS, FRAMES = 9, 12
 
@@ -60,6 +60,43 @@ def test_lstms_drop_values_in_training_alone(scale: torch.Tensor) -> None:
     assert [float(each.float().mean()) for each in dropped] == [pytest.approx(0.5, abs=0.2)] * 2
     dropping.eval()
     torch.testing.assert_close(dropping(spectrogram()), plain(spectrogram()), rtol=0, atol=0)
+
+
+def test_a_share_of_the_input_is_kept_except_in_training(scale: torch.Tensor) -> None:
+    keep = torch.linspace(0, 0.5, BINS)
+    usual, keeping = (ScaledLiteRTSE(small(), scale, 1 / 16, keep=k) for k in (None, keep))
+    for wrapped in (usual, keeping):
+        wrapped.net.load_state_dict(usual.net.state_dict())  # as after the same training
+        for parameter in wrapped.net.to_mag.parameters():
+            nn.init.zeros_(parameter)  # nothing of what the mask takes away: magnitudes are not negative
+    x = spectrogram()
+    torch.testing.assert_close(keeping(x), usual(x), rtol=0, atol=0)
+    noisy, without, kept = (torch.view_as_complex(each).abs() for each in (x, usual.eval()(x), keeping.eval()(x)))
+    torch.testing.assert_close(kept, (1 - keep[:, None]) * without + keep[:, None] * noisy)
+
+
+def test_the_kept_share_goes_into_the_weights(scale: torch.Tensor) -> None:
+    keep = torch.linspace(0, 0.5, BINS)
+    plain, x = small().eval(), spectrogram()
+    keeping = ScaledLiteRTSE(plain, scale, 1 / 16, keep=keep).eval()
+    torch.testing.assert_close(keeping(x), small()(x))  # what the plain network keeps is taken for this share
+    with torch.no_grad():
+        for parameter in keeping.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    plain = small().eval()
+    plain.load_state_dict(keeping.plain_state())
+    torch.testing.assert_close(plain(x), keeping(x))
+    again = ScaledLiteRTSE(plain, 2 * scale, 0.5, keep=0.5 * keep).eval()
+    torch.testing.assert_close(again(x), keeping(x))
+
+
+def test_the_kept_share_rises_over_an_octave() -> None:
+    share = kept_share(257, 0.05, 0.25)
+    frequencies = torch.linspace(0, 8000, 257)
+    torch.testing.assert_close(share[frequencies <= 1000], torch.full((33,), 0.05))
+    torch.testing.assert_close(share[frequencies >= 2000], torch.full((193,), 0.25))
+    assert float(share[45]) == pytest.approx(0.05 + 0.2 * 0.4919, abs=1e-3)  # 1406 Hz, half an octave up
+    assert (share.diff() >= 0).all()
 
 
 def test_the_first_network_gives_nearly_its_input() -> None:
