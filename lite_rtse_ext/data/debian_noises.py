@@ -20,8 +20,9 @@ from lite_rtse_ext.data.debian_packages import Piece
 __all__ = ["NOISE_PACKAGES", "noises"]
 
 _SUFFIXES = (".flac", ".ogg", ".wav")
-_TEST_NOISES = ("*[Rr]ain*", "*[Rr]ail*", "*tavern*", "*inn_*")
-_VOICES = ("*_ack*", "*_die*", "*_ment*", "*_select*", "*male_*", "*scream*")
+_TEST_NOISES = ("*[Rr]ain*", "*[Rr]ail*", "*taverns*/*", "*inn_*")
+_LOCOMOTIVES = ("steam*", "diesel*", "crossing*")
+_VOICES = ("*_ack*", "*_die*", "*_ment*", "*_select*", "*male_*", "*scream*", "*warcry*", "lobby_*")
 _MINIMUM_SECONDS = 0.2
 """What is shorter are the clicks of a user interface."""
 
@@ -84,10 +85,10 @@ NOISE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
         ),
     ),
     "flare-game": partial(noises, "flare/mods/fantasycore/soundfx", "caves", "CC-BY-SA-3.0", leave_out=_VOICES),
-    "etw-data": partial(noises, "etw", "stadium", "GPL-2.0-or-later"),
+    "etw-data": partial(noises, "etw/crowd", "stadium", "GPL-2.0-or-later"),
     "lugaru-data": partial(noises, "lugaru/Sounds", "steps", "CC-BY-SA-3.0", leave_out=("Music*",)),
     "sonic-pi-samples": partial(noises, "sonic-pi/samples", "instruments", "CC0-1.0"),
-    "simutrans-pak64": partial(noises, "simutrans/pak/sound", "transport", "Artistic-1.0"),
-    "widelands-data": partial(noises, "widelands/data/sound", "crafts", "GPL-2.0-or-later"),
+    "simutrans-pak64": partial(noises, "simutrans/pak/sound", "transport", "Artistic-1.0", leave_out=_LOCOMOTIVES),
+    "widelands-data": partial(noises, "widelands/data/sound", "crafts", "GPL-2.0-or-later", leave_out=_VOICES),
 }
 """What to make of each package once it is unpacked into a folder, as in :data:`debian_packages.PACKAGES`."""

@@ -159,16 +159,24 @@ def noises(folder: Path) -> dict[str, dict[str, bytes]]:
             "usr/share/games/flare/mods/fantasycore/soundfx/environment/river_loop.wav": whole,
             "usr/share/games/flare/mods/fantasycore/soundfx/npcs/female_merchant_01.wav": hiss(1),
         },
-        "etw-data": {"usr/share/games/etw/crowd/crowd01.wav": whole},
+        "etw-data": {
+            "usr/share/games/etw/crowd/crowd01.wav": whole,
+            "usr/share/games/etw/snd/letsgo.wav": hiss(1),
+        },
         "lugaru-data": {
             "usr/share/games/lugaru/Sounds/Wind.wav": whole,
             "usr/share/games/lugaru/Sounds/Music2.wav": hiss(1),
         },
         "sonic-pi-samples": {"usr/share/sonic-pi/samples/vinyl_hiss.wav": whole},
-        "simutrans-pak64": {"usr/share/games/simutrans/pak/sound/bus.wav": whole},
+        "simutrans-pak64": {
+            "usr/share/games/simutrans/pak/sound/bus.wav": whole,
+            "usr/share/games/simutrans/pak/sound/steam.wav": hiss(1),
+        },
         "widelands-data": {
             "usr/share/games/widelands/data/sound/saw/sawing_00.wav": whole,
             "usr/share/games/widelands/data/sound/barbarians/taverns/inn_00.wav": hiss(1),
+            "usr/share/games/widelands/data/sound/empire/taverns/meal_00.wav": hiss(1),
+            "usr/share/games/widelands/data/sound/lobby_chat.wav": hiss(1),
         },
     }
 

@@ -116,7 +116,7 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
         "misc-jet.flac": ("weapons", "GPL-2.0-or-later"),
         "misc-cows.flac": ("streets", "CC-BY-SA-3.0"),
         "environment-river_loop.flac": ("caves", "CC-BY-SA-3.0"),
-        "crowd-crowd01.flac": ("stadium", "GPL-2.0-or-later"),
+        "crowd01.flac": ("stadium", "GPL-2.0-or-later"),
         "Wind.flac": ("steps", "CC-BY-SA-3.0"),
         "vinyl_hiss.flac": ("instruments", "CC0-1.0"),
         "bus.flac": ("transport", "Artistic-1.0"),
