@@ -23,6 +23,7 @@ _FEWEST_PAUSES = 10
 _BINS_IN_PAUSES = slice(8, 200)
 """250 Hz to 6.2 kHz: below there is hum, above there is nothing in band-limited recordings."""
 
+_TREBLE_BIN = 64
 _LOUD_FRAME_DB, _STRONG_DB, _CLEAR_DB, _HOLE_DB = 30.0, 25.0, 10.0, 12.0
 
 
@@ -33,14 +34,16 @@ class Artefacts(NamedTuple):
         softer_db: how much softer the noise in pauses is; pauses are frames 45 dB below the loudest of S.
         restless: kurtosis of the noise's power over the pauses, ⟨|E|⁴⟩ / ⟨|E|²⟩² a bin, mean of all bins, over that
             of Y. 1: it sounds as before, only softer. Far above: it comes and goes, as musical noise does.
-        holes: of the strong and clear parts of speech the share that comes out more than 12 dB too soft, in percent.
-            Strong: within 25 dB of the bin's loudest moment, in frames within 30 dB of the loudest. Clear: S at least
-            10 dB above N there.
+        bass_holes: below 2 kHz, of the strong and clear parts of speech the share that comes out more than 12 dB too
+            soft, in percent; NaN where there are none. Strong: within 25 dB of the bin's loudest moment, in frames
+            within 30 dB of the loudest. Clear: S at least 10 dB above N there.
+        treble_holes: the same from 2 kHz on.
     """
 
     softer_db: float
     restless: float
-    holes: float
+    bass_holes: float
+    treble_holes: float
 
 
 def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
@@ -60,8 +63,9 @@ def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
         level_db > level_db.max() - _LOUD_FRAME_DB
     )
     clear = strong & (_db(speech) - _db(noise) > _CLEAR_DB)
-    holes = _db(after[clear]) < _db(speech[clear]) - _HOLE_DB
-    return Artefacts(softer_db, restless, 100 * float(holes.mean()) if holes.size else np.nan)
+    hole = clear & (_db(after) < _db(speech) - _HOLE_DB)
+    bass, treble = slice(None, _TREBLE_BIN), slice(_TREBLE_BIN, None)
+    return Artefacts(softer_db, restless, *(_percent(hole[bins], clear[bins]) for bins in (bass, treble)))
 
 
 def _power(samples: _Samples) -> NDArray[np.float64]:
@@ -72,6 +76,10 @@ def _power(samples: _Samples) -> NDArray[np.float64]:
 def _db(power: NDArray[np.float64]) -> NDArray[np.float64]:
     decibels: NDArray[np.float64] = 10 * np.log10(power)
     return decibels
+
+
+def _percent(part: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    return 100 * float(part.sum() / of.sum()) if of.any() else np.nan
 
 
 def _kurtosis(power: NDArray[np.float64]) -> float:

@@ -186,16 +186,16 @@ def compare(manifest: Path, split: str, model: Path, names: list[str], jobs: int
 def table(found: list[dict[str, dict[str, float]]]) -> str:
     """Means over all mixtures: gains with their 95 % confidence intervals, and artefacts."""
     heads = [f"{unit}, gain" for unit in UNITS.values()]
-    rows = [["", *heads, "pauses softer by", "restless", "holes"]]
+    rows = [["", *heads, "pauses softer by", "restless", "holes < 2 kHz", "> 2 kHz"]]
     for name in found[0]:
         cells = [name]
         for metric, digits in zip(METRICS, (2, 2, 3), strict=True):
             mean = Mean.of([each[name][metric] for each in found])
             cells.append(f"{mean.value:+.{digits}f} ± {mean.value - mean.low:.{digits}f}")
-        softer, restless, holes = (
+        softer, restless, *holes = (
             float(np.nanmean([each[name][kind] for each in found])) for kind in Artefacts._fields
         )
-        rows.append([*cells, f"{softer:.1f} dB", f"{restless:.1f}", f"{holes:.0f} %"])
+        rows.append([*cells, f"{softer:.1f} dB", f"{restless:.1f}", *(f"{share:.0f} %" for share in holes)])
     return show.grid(rows)
 
 

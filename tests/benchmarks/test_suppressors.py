@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import artefacts, suppressors
+from lite_rtse_ext.data.mixing import band_limit
 from lite_rtse_ext.pretrained import pretrained_path
 from tests.data.corpus import RATE_HZ, clip_samples, make_corpus
 
@@ -53,7 +54,7 @@ def test_artefacts_of_what_does_nothing(speech: np.ndarray) -> None:
     found = artefacts.count(noisy, speech, noisy)
     assert found.softer_db == 0
     assert found.restless == 1
-    assert found.holes == 0
+    assert (found.bass_holes, found.treble_holes) == (0, 0)
 
 
 def test_artefacts_are_seen(speech: np.ndarray) -> None:
@@ -69,7 +70,12 @@ def test_artefacts_are_seen(speech: np.ndarray) -> None:
     assert artefacts.count(noisy, speech, speech + gate * noise).restless > 2
     half_gone = noisy.copy()
     half_gone[:RATE_HZ] *= 0.1
-    assert 20 < artefacts.count(noisy, speech, half_gone).holes < 80
+    found = artefacts.count(noisy, speech, half_gone)
+    assert 20 < found.bass_holes < 80
+    assert 20 < found.treble_holes < 80
+    without_treble = artefacts.count(noisy, speech, band_limit(noisy, 2000.0))
+    assert without_treble.bass_holes == 0
+    assert without_treble.treble_holes > 80
 
 
 def test_without_pauses_there_is_nothing_to_say_of_them(speech: np.ndarray) -> None:
