@@ -17,7 +17,7 @@ from lite_rtse_ext.files import replacing
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import RecipeError
 
-__all__ = ["AtomicCheckpoints", "AveragedWeights", "BestWeights", "RandomState", "TrainingError"]
+__all__ = ["AtomicCheckpoints", "AveragedWeights", "BestWeights", "CompleteEnd", "RandomState", "TrainingError"]
 
 
 class TrainingError(RuntimeError):
@@ -78,6 +78,31 @@ class AveragedWeights(EMAWeightAveraging):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_validation_epoch_end(trainer, pl_module)
+
+
+class CompleteEnd(Callback):
+    """Whatever the number of steps, a run ends with a validation and a checkpoint.
+
+    Lightning validates after whole epochs alone: of a run that ends within one, the last steps would be lost, and of a
+    run shorter than one all of them. Has to come before the callbacks that the end changes the weights by.
+
+    Args:
+        newest: path of the checkpoint.
+    """
+
+    def __init__(self, newest: Path) -> None:
+        self.newest = newest
+        self._validated_step = -1
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._validated_step = trainer.global_step
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._validated_step != trainer.global_step:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+        trainer.save_checkpoint(self.newest)
 
 
 class BestWeights(Callback):

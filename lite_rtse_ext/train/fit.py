@@ -19,7 +19,7 @@ from lite_rtse_ext.data.dataset import Example, ExampleSampler, FixedExamples, T
 from lite_rtse_ext.data.manifest import Manifest, ManifestError
 from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.train.build import build_network
-from lite_rtse_ext.train.callbacks import AtomicCheckpoints, AveragedWeights, BestWeights, RandomState
+from lite_rtse_ext.train.callbacks import AtomicCheckpoints, AveragedWeights, BestWeights, CompleteEnd, RandomState
 from lite_rtse_ext.train.module import LOG_EVERY_STEPS, Enhancer
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe, save_recipe
 
@@ -157,14 +157,20 @@ def _trainer(recipe: Recipe, folder: Path, progress: bool) -> lightning.Trainer:
 def _callbacks(recipe: Recipe, folder: Path, progress: bool) -> list[Callback]:
     run, checkpoints = recipe.run, folder / _CHECKPOINTS
     best = ModelCheckpoint(
-        checkpoints, "best", monitor=run.monitor, mode=run.monitor_mode, enable_version_counter=False
+        checkpoints,
+        "best",
+        monitor=run.monitor,
+        mode=run.monitor_mode,
+        save_on_train_epoch_end=False,  # but after each validation: the last need not be at the end of an epoch
+        enable_version_counter=False,
     )
     newest = ModelCheckpoint(
         checkpoints, _LAST.removesuffix(".ckpt"), every_n_train_steps=run.save_every, enable_version_counter=False
     )
-    callbacks: list[Callback] = [BestWeights(folder / BEST_WEIGHTS, best), best, newest, RandomState()]
+    end = CompleteEnd(checkpoints / _LAST)
+    callbacks: list[Callback] = [end, BestWeights(folder / BEST_WEIGHTS, best), best, newest, RandomState()]
     if run.average:
-        callbacks.insert(1, AveragedWeights(run.average))
+        callbacks.insert(2, AveragedWeights(run.average))
     if run.patience:
         callbacks.append(EarlyStopping(run.monitor, patience=run.patience, mode=run.monitor_mode))
     if progress:

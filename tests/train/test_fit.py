@@ -109,7 +109,26 @@ def test_best_weights_are_those_of_the_best_validation(corpus: Path, tmp_path: P
     assert all(torch.equal(value, best["state_dict"][f"net.net.{name}"]) for name, value in weights.items())
 
 
-def test_the_average_is_what_is_judged_and_kept(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "validated_after"), [(3, [3]), (7, [4, 7]), (10, [4, 9])])
+def test_the_last_steps_are_validated_and_kept(
+    corpus: Path, tmp_path: Path, steps: int, validated_after: list[int]
+) -> None:
+    """However many they are in an epoch of five. In mid-run Lightning logs under the number of the step before."""
+    settings = ("model.arguments={hidden: 4}", f"run.steps={steps}", "run.save_every=100")
+    fit(recipe(corpus, *settings), tmp_path, progress=False)
+    assert [event.step for event in scalars(tmp_path)["valid/loss"]] == validated_after
+    assert newest(tmp_path)["global_step"] == steps
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    weights = read_state_dict(tmp_path / "best.safetensors")
+    assert all(torch.equal(value, best["state_dict"][f"net.net.{name}"]) for name, value in weights.items())
+    fit(recipe(corpus, *settings), tmp_path, resume=True, progress=False)  # which has nothing left to do
+    assert newest(tmp_path)["global_step"] == steps
+
+
+@pytest.mark.parametrize(("epoch_batches", "save_every"), [(3, 3), (5, 100)])
+def test_the_average_is_what_is_judged_and_kept(
+    corpus: Path, tmp_path: Path, epoch_batches: int, save_every: int
+) -> None:
     """Of a decay of 0.5, over three steps, by hand from the weights after each of them."""
     after: list[dict[str, torch.Tensor]] = []
 
@@ -117,8 +136,9 @@ def test_the_average_is_what_is_judged_and_kept(corpus: Path, tmp_path: Path) ->
         def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
             after.append({name: value.detach().clone() for name, value in pl_module.net.net.named_parameters()})
 
-    settings = ("model.arguments={hidden: 4}", "run.steps=3", "run.epoch_batches=3", "run.save_every=3")
-    chosen = recipe(corpus, *settings, "run.average=0.5", "optimiser.warmup_steps=0")
+    settings = ("run.steps=3", f"run.epoch_batches={epoch_batches}", f"run.save_every={save_every}")
+    average = ("model.arguments={hidden: 4}", "run.average=0.5", "optimiser.warmup_steps=0")
+    chosen = recipe(corpus, *settings, *average)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lite_rtse_ext.train.fit.RandomState", Recorder)
         fit(chosen, tmp_path, progress=False)
