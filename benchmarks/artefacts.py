@@ -35,7 +35,8 @@ class Artefacts(NamedTuple):
         restless: kurtosis of the noise's power over the pauses, ⟨|E|⁴⟩ / ⟨|E|²⟩² a bin, mean of all bins, over that
             of Y. 1: it sounds as before, only softer. Far above: it comes and goes, as musical noise does.
         bass_holes: below 2 kHz, of the strong and clear parts of speech the share that comes out more than 12 dB too
-            soft, in percent; NaN where there are none. Strong: within 25 dB of the bin's loudest moment, in frames
+            soft once the levels of E and S are matched there, for SI-SNR and PESQ know no level either; in percent; NaN
+            where there are none. Strong: within 25 dB of the bin's loudest moment, in frames
             within 30 dB of the loudest. Clear: S at least 10 dB above N there.
         treble_holes: the same from 2 kHz on.
     """
@@ -63,7 +64,10 @@ def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
         level_db > level_db.max() - _LOUD_FRAME_DB
     )
     clear = strong & (_db(speech) - _db(noise) > _CLEAR_DB)
-    hole = clear & (_db(after) < _db(speech) - _HOLE_DB)
+    gains_db = _db(after) - _db(speech)
+    scale = np.sqrt(speech * after)[clear].sum() / max(speech[clear].sum(), _FLOOR)  # of |E| over |S|, by least squares
+    usual_db = _db(np.maximum(scale**2, _FLOOR))
+    hole = clear & (gains_db < usual_db - _HOLE_DB)
     bass, treble = slice(None, _TREBLE_BIN), slice(_TREBLE_BIN, None)
     return Artefacts(softer_db, restless, *(_percent(hole[bins], clear[bins]) for bins in (bass, treble)))
 

@@ -199,6 +199,14 @@ def table(found: list[dict[str, dict[str, float]]]) -> str:
     return show.grid(rows)
 
 
+def _finite(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON has no NaN."""
+    return {
+        name: {kind: value if np.isfinite(value) else None for kind, value in each.items()}
+        for name, each in figures.items()
+    }
+
+
 def main() -> None:
     """Ask the question, print and write the answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,13 +221,14 @@ def main() -> None:
     found = compare(options.manifest, options.split, options.model or pretrained_path(), names, options.jobs)
     entries = FixedExamples(Manifest.load(options.manifest), options.split).entries
     rows: list[dict[str, Any]] = [
-        {"name": entry.name, "noise": entry.label, "snr_db": entry.snr_db, "figures": figures}
+        {"name": entry.name, "noise": entry.label, "snr_db": entry.snr_db, "figures": _finite(figures)}
         for entry, figures in zip(entries, found, strict=True)
     ]
     print("\n".join([table(found), *missing]))
     options.results.mkdir(parents=True, exist_ok=True)
     with replacing(options.results / "suppressors.json") as temporary:
-        temporary.write_text(json.dumps({"missing": missing, "mixtures": rows}, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"missing": missing, "mixtures": rows}, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

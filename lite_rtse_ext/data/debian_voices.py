@@ -58,7 +58,7 @@ def _stamps(root: Path) -> Iterator[Piece]:
     for language in sorted(voices.keys() - {_TEST_LANGUAGE}):
         yield from _joined("stamps", language, "GPL-2.0-only", voices[language])
     for kind in ("animals", "household", "hobbies"):
-        yield from noises(f"tuxpaint/stamps/{kind}", kind, "GPL-2.0-only", root, leave_out=("*_desc_*",))
+        yield from noises(f"tuxpaint/stamps/{kind}", kind, "GPL-2.0-only", root, leave_out=("*_desc*",))
 
 
 def _dialogues(language: str, root: Path) -> Iterator[Piece]:

@@ -68,11 +68,13 @@ def test_artefacts_are_seen(speech: np.ndarray) -> None:
     # of what is left.
     gate = (np.arange(len(speech)) // (RATE_HZ // 10) % 3 == 0).astype(np.float32)
     assert artefacts.count(noisy, speech, speech + gate * noise).restless > 2
-    half_gone = noisy.copy()
-    half_gone[:RATE_HZ] *= 0.1
-    found = artefacts.count(noisy, speech, half_gone)
-    assert 20 < found.bass_holes < 80
-    assert 20 < found.treble_holes < 80
+    part_gone = noisy.copy()
+    part_gone[: RATE_HZ // 2] *= 0.1
+    found = artefacts.count(noisy, speech, part_gone)
+    assert 3 < found.bass_holes < 50
+    assert 3 < found.treble_holes < 50
+    softer = artefacts.count(noisy, speech, 0.1 * noisy)
+    assert (softer.bass_holes, softer.treble_holes) == (0, 0)
     without_treble = artefacts.count(noisy, speech, band_limit(noisy, 2000.0))
     assert without_treble.bass_holes == 0
     assert without_treble.treble_holes > 80
@@ -100,7 +102,7 @@ def test_gains_are_over_the_noisy_input(manifest: Path, monkeypatch: pytest.Monk
     for figures in found:
         assert figures["late"]["si_snr"] == pytest.approx(0, abs=1e-4)  # which is blind to level
         assert figures["late"]["stoi"] == pytest.approx(0, abs=1e-4)
-        assert figures["late"]["softer_db"] == pytest.approx(6.02, abs=0.01) or np.isnan(figures["late"]["softer_db"])
+        assert figures["late"]["softer_db"] == pytest.approx(6.02, abs=0.01)
     assert any(figures[suppressors.OWN]["si_snr"] > 0 for figures in found)
     lines = suppressors.table(found).splitlines()
     assert [line.split()[0] for line in lines[1:]] == [suppressors.OWN, "late"]

@@ -94,6 +94,7 @@ def words(folder: Path) -> dict[str, dict[str, bytes]]:
             **{f"{stamps}/animals/bird{number}_desc_pt_BR.ogg": clean for number in range(6)},
             **{f"{stamps}/animals/bird{number}_desc_ru.ogg": clean for number in range(6)},
             **{f"{stamps}/animals/bird{number}.ogg": clean for number in range(6)},
+            f"{stamps}/household/kettle_desc.ogg": clean,  # its English name
             f"{stamps}/household/kettle.ogg": hissing,
             f"{stamps}/hobbies/tuba.ogg": hissing,
         },
