@@ -24,6 +24,8 @@ _BINS_IN_PAUSES = slice(8, 200)
 """250 Hz to 6.2 kHz: below there is hum, above there is nothing in band-limited recordings."""
 
 _TREBLE_BIN = 64
+"""2 kHz."""
+
 _LOUD_FRAME_DB, _STRONG_DB, _CLEAR_DB, _HOLE_DB = 30.0, 25.0, 10.0, 12.0
 
 

@@ -38,10 +38,8 @@ from lite_rtse_ext.pretrained import pretrained_path
 
 RESULTS = Path(__file__).parent / "results"
 _Samples = NDArray[np.float32]
-_TAIL = SAMPLE_RATE_HZ // 10
-"""Silence after a recording, for what a suppressor delays."""
-
 _LONGEST_DELAY = SAMPLE_RATE_HZ // 10
+"""As much silence follows a recording."""
 
 
 # --- suppressors: a waveform at 16 kHz in, one out, delayed by however much -------------------------------------------
@@ -113,7 +111,7 @@ def _from_int16(samples: NDArray[np.int16]) -> _Samples:
 
 def delay(suppress: _Suppress, clean: _Samples) -> int:
     """By how many samples what comes out is late: where it is most like the clean speech that goes in."""
-    out = suppress(np.pad(clean, (0, _TAIL)))
+    out = suppress(np.pad(clean, (0, _LONGEST_DELAY)))
     size = len(out) + len(clean)
     alike = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(clean, size)), size)
     return int(np.argmax(np.abs(alike[:_LONGEST_DELAY])))
@@ -121,7 +119,7 @@ def delay(suppress: _Suppress, clean: _Samples) -> int:
 
 def run(suppress: _Suppress, noisy: _Samples, late: int) -> _Samples:
     """What comes out, in time with what went in."""
-    out = suppress(np.pad(noisy, (0, _TAIL)))[late:]
+    out = suppress(np.pad(noisy, (0, _LONGEST_DELAY)))[late:]
     return np.pad(out, (0, max(0, len(noisy) - len(out))))[: len(noisy)]
 
 

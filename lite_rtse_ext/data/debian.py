@@ -48,7 +48,7 @@ def prepare_debian(
     Args:
         target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 2 GB; most of it
             are the packages in ``deb``.
-        more: add some fifty voices, four hours of words and short sentences, and an hour and a half of noise to the
+        more: add some fifty voices, four hours of words and short sentences, and an hour and a quarter of noise to the
             training split, which are another 1.3 GB to fetch; the mixtures for validation and test stay as they are.
         debs: a folder of .deb files to use; nothing is fetched then.
         suite: the Debian release to take a package from that the system's own release doesn't have.

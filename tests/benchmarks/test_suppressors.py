@@ -64,8 +64,7 @@ def test_artefacts_are_seen(speech: np.ndarray) -> None:
     softer = artefacts.count(noisy, speech, speech + 0.1 * noise)
     assert softer.softer_db == pytest.approx(20, abs=0.1)
     assert softer.restless == pytest.approx(1, abs=0.05)
-    # For a third of a second on, for two thirds off: the same power in a third of the time, so three times the kurtosis
-    # of what is left.
+    # On for a third of the time: the same power there, so three times the kurtosis over all of it.
     gate = (np.arange(len(speech)) // (RATE_HZ // 10) % 3 == 0).astype(np.float32)
     assert artefacts.count(noisy, speech, speech + gate * noise).restless > 2
     part_gone = noisy.copy()
