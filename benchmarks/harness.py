@@ -29,7 +29,8 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes, effort, and "cpu" or "cuda". ``budget_s``: no new round of a comparison begins after so many seconds."""
+    """Sizes, effort, and "cpu" or "cuda". ``budget_s``: no new round of a comparison begins after so many seconds;
+    ``without``: variants left out, each of which is a line."""
 
     batch: int = 2
     frames: int = 250
@@ -38,6 +39,7 @@ class Settings:
     warm_up: int = 1
     budget_s: float = 300.0
     device: str = "cpu"
+    without: Sequence[str] = ()
     results: Path = RESULTS
 
 
@@ -204,6 +206,9 @@ def compare(
     ready: list[Candidate] = []
     differences = {}
     for entry in entries:
+        if entry.variant in settings.without:
+            to.miss(f"{entry.variant}: left out, as asked")
+            continue
         try:
             candidate = entry.make()
         except CannotRun as error:
@@ -267,6 +272,8 @@ def parse(
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path if name == "results" else type(value),
                             default=value, help=text)  # fmt: skip
     parser.add_argument("--device", choices=("cpu", "cuda"), default=base.device, help="what is timed")
+    parser.add_argument("--without", nargs="+", choices=[v for v in VARIANTS if v not in ("fused", "eager")],
+                        default=[], help="baselines to leave out")  # fmt: skip
     settings = Settings(**vars(parser.parse_args(arguments)))
     if settings.device not in devices:
         parser.error("--device cuda: this question is about the CPU alone")

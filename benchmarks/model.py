@@ -76,7 +76,7 @@ def add_inference(to: Report, settings: Settings, variants: Sequence[str] = tupl
         return candidate(name, runnable, suited, "forward")
 
     expected = make("eager", this.reference, this).run()
-    compare(to, this, "forward", variant_entries(this, variants, True, make), expected, settings)
+    compare(to, this, "forward", variant_entries(this, _suited(variants, settings), True, make), expected, settings)
 
 
 def add_training(
@@ -84,13 +84,17 @@ def add_training(
 ) -> None:
     """Compare a training step and its parts. Each variant is built, and compiled, once."""
     this = case("LiteRTSE", settings.batch, settings.frames, device=settings.device)
-    trained = [name for name in variants if VARIANTS[name].trains]
-    built = {name: VARIANTS[name].build(this, False) for name in trained}
+    trained = [name for name in _suited(variants, settings) if VARIANTS[name].trains]
+    built = {name: VARIANTS[name].build(this, False) for name in trained if name not in settings.without}
     for what in parts:
         make = _maker(built, what)
         expected = training_candidate("eager", this.reference, this, what).run()
         expected = [tensor.detach().clone() for tensor in expected]
         compare(to, this, what, [make(name) for name in trained], expected, settings, limit=LIMITS[what])
+
+
+def _suited(variants: Sequence[str], settings: Settings) -> list[str]:
+    return [name for name in variants if settings.device == "cuda" or not VARIANTS[name].graph]
 
 
 def _maker(built: dict[str, tuple[Runnable, Case]], what: str) -> Callable[[str], Entry]:

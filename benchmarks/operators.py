@@ -20,7 +20,7 @@ def add(
     this = case(name, settings.batch, settings.frames, device=settings.device)
     for what in passes:
         inference = what == "forward"
-        chosen = [v for v in variants or VARIANTS if inference or VARIANTS[v].trains]
+        chosen = [v for v in variants or VARIANTS if not VARIANTS[v].graph and (inference or VARIANTS[v].trains)]
         if name == "mask_residual":  # it has no features, so no memory order of theirs either
             chosen = [v for v in chosen if "channels_last" not in v]
 

@@ -35,12 +35,15 @@ class Variant:
     """A way to run a case.
 
     ``build(case, inference)`` gives what to call and the case with inputs in the layout that suits it best.
+    ``graph``: launches recorded once and replayed; for a GPU, and the network, whose launches a processor hardly keeps
+    up with.
     """
 
     name: str
     build: Callable[[Case, bool], tuple[Runnable, Case]]
     trains: bool = True
     compiles: bool = False
+    graph: bool = False
 
 
 def _eager(case: Case, inference: bool) -> tuple[Runnable, Case]:
@@ -163,6 +166,20 @@ def _openvino(case: Case, inference: bool) -> tuple[Runnable, Case]:
     return run, case
 
 
+def _graph(side: str) -> Callable[[Case, bool], tuple[Runnable, Case]]:
+    def build(case: Case, inference: bool) -> tuple[Runnable, Case]:
+        if case.device.type != "cuda":
+            raise CannotRun("a CUDA graph is for a GPU")
+        module = copy.deepcopy(getattr(case, side))
+        for layer in module.modules():
+            if isinstance(layer, nn.RNNBase):
+                layer.flatten_parameters()  # cuDNN wants weights side by side, which a copy's aren't
+        graphed: Any = torch.cuda.make_graphed_callables(module, case.inputs)
+        return graphed, case
+
+    return build
+
+
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -172,6 +189,8 @@ VARIANTS = {
         Variant("compile", _compile, compiles=True),
         Variant("compile channels_last", _compile_channels_last, compiles=True),
         Variant("compile unrolled", _compile_unrolled, compiles=True),
+        Variant("fused graph", _graph("fused"), graph=True),
+        Variant("eager graph", _graph("reference"), graph=True),
         Variant("onnxruntime", _onnxruntime, trains=False),
         Variant("openvino", _openvino, trains=False),
     )

@@ -58,8 +58,9 @@ struct GradientRole {
   __device__ __forceinline__ bool acts() const { return row >= first && row < last; }
 };
 
-// All threads of the block end each step here, whichever loop they are in.
-__device__ __forceinline__ void end_step() { __syncthreads(); }
+// All threads of the block end each step here, whichever loop they are in: at barrier 1, since __syncthreads may not be
+// reached at different places of a program.
+__device__ __forceinline__ void end_step() { __barrier_sync_count(1, blockDim.x); }
 
 // One block's march, from the points of view of the threads that convolve and of those that sum weight gradients. Each
 // has a loop of its own, so that neither has its registers arranged for the other.

@@ -128,21 +128,29 @@ def equalise(samples: _Samples, range_db: float, random: np.random.Generator) ->
     straight lines over the logarithm of frequency. Without phase."""
     if range_db == 0.0:
         return samples
+    size = _transform_size(len(samples))
     corners_hz = np.array([100.0, 300.0, 800.0, 1800.0, 3500.0, 7000.0])
     gains_db = random.uniform(-range_db, range_db, len(corners_hz))
-    size = len(samples)
-    spectrum = np.fft.rfft(samples)
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)
     gain = 10 ** (np.interp(np.log(frequencies), np.log(corners_hz), gains_db) / 20)
-    return np.fft.irfft(spectrum * gain, size).astype(np.float32)
+    return _filtered(samples, gain, size)
 
 
 def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
     """Take away what is above a frequency, over a slope of 10 % of it. Without phase."""
-    spectrum = np.fft.rfft(samples)
     frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
-    gain = np.clip((1.1 * cutoff_hz - frequencies) / (0.1 * cutoff_hz), 0.0, 1.0)
-    return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
+    return _filtered(samples, np.clip((1.1 * cutoff_hz - frequencies) / (0.1 * cutoff_hz), 0.0, 1.0), len(samples))
+
+
+def _transform_size(length: int) -> int:
+    """The power of two from ``length`` on: a length with large prime factors takes the transform forty times as long."""
+    return 1 << max(0, length - 1).bit_length()
+
+
+def _filtered(samples: _Samples, gain: NDArray[np.float64], size: int) -> _Samples:
+    """Samples times a gain over the frequencies of a transform of ``size``, zero beyond the samples."""
+    spectrum = np.fft.rfft(samples, size) * gain.astype(np.float32)
+    return np.fft.irfft(spectrum, size)[: len(samples)].astype(np.float32)
 
 
 def diffuse_response(random: np.random.Generator) -> _Samples:
@@ -159,6 +167,6 @@ def reverberate(samples: _Samples, response: _Samples) -> _Samples:
     """Speech in a room: convolved with its response, whose first strongest sample is taken as no delay."""
     direct = int(np.argmax(np.abs(response)))
     response = response[direct:]
-    size = len(samples) + len(response) - 1
+    size = _transform_size(len(samples) + len(response) - 1)
     product = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
     return np.fft.irfft(product, size)[: len(samples)].astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,6 +70,29 @@ def test_a_missing_package_is_a_visible_line(
     (line,) = answer.missing
     assert line == "onnxruntime: onnxruntime is not installed: pip install 'lite-rtse-ext[bench]'"
     assert line in capsys.readouterr().err
+
+
+def test_a_baseline_left_out_is_a_visible_line(answer: Report, settings: Settings) -> None:
+    settings = replace(settings, without=("channels_last",))
+    operators.add(answer, settings, "conv_block", ["forward"], ["fused", "channels_last"])
+    assert [record.variant for record in answer.records] == ["fused"]
+    assert answer.missing == ["channels_last: left out, as asked"]
+
+
+def test_a_cuda_graph_is_for_a_gpu() -> None:
+    this = case("LiteRTSE", batch=1, frames=3)
+    with pytest.raises(variants.CannotRun, match="for a GPU"):
+        variants.VARIANTS["fused graph"].build(this, True)
+
+
+@pytest.mark.cuda
+def test_the_network_in_a_cuda_graph(answer: Report, settings: Settings, gpu: torch.device) -> None:
+    settings = replace(settings, device="cuda")
+    names = ["eager", "fused", "fused graph", "eager graph"]
+    model.add_inference(answer, settings, names)
+    model.add_training(answer, settings, variants=names)
+    assert [r.variant for r in answer.records] == names * (1 + len(model.TRAINING))
+    assert all(record.difference <= record.limit for record in answer.records)
 
 
 def test_a_wrong_baseline_is_refused(answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

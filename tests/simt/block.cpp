@@ -15,6 +15,10 @@ std::string text(const Where& where) {
   const std::string path = where.file;
   return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
+std::string barrier_text(const Thread& thread) {
+  const std::string name = thread.barrier ? "barrier " + std::to_string(thread.barrier) : "__syncthreads";
+  return name + " at " + text(thread.where);
+}
 
 namespace {
 bool same_line(const Where& a, const Where& b) { return a.line == b.line && !std::strcmp(a.file, b.file); }
@@ -134,13 +138,15 @@ void Block::release_barrier() {
     Thread& thread = *threads_[i];
     if (thread.state != State::at_barrier) continue;
     if (!first) first = &thread;
-    if (!same_line(first->where, thread.where))
+    if (first->barrier != thread.barrier)
+      return faults_.report("some threads at " + barrier_text(*first) + ", others at " + barrier_text(thread));
+    if (first->barrier == 0 && !same_line(first->where, thread.where))
       return faults_.report("divergent __syncthreads: some threads at " + text(first->where) + ", others at " +
                             text(thread.where));
   }
   if (at_barrier_ != count_)
-    return faults_.report("__syncthreads at " + text(first->where) + " is reached by " + std::to_string(at_barrier_) +
-                          " of " + std::to_string(count_) + " threads, the others have exited");
+    return faults_.report(barrier_text(*first) + " is reached by " + std::to_string(at_barrier_) + " of " +
+                          std::to_string(count_) + " threads, the others have exited");
   for (unsigned i = 0; i < count_; ++i) threads_[i]->state = State::ready;
   at_barrier_ = 0;
 }
@@ -157,9 +163,10 @@ void Block::report_deadlock() {
   faults_.report(what);
 }
 
-void Block::barrier(Where where) {
+void Block::barrier(Where where, unsigned id) {
   Thread& me = *current_;
   me.where = where;
+  me.barrier = id;
   me.state = State::at_barrier;
   ++at_barrier_;
   char* sync = &barrier_sync_[me.barriers++ % 2];

@@ -40,9 +40,10 @@ struct Thread {
   uint3 index{};
   unsigned number = 0;
   State state = State::ready;
-  Where where;  // of the barrier or warp operation it waits at
+  Where where;                                 // of the barrier or warp operation it waits at
+  unsigned barrier = 0;                        // its name; 0 is __syncthreads
   unsigned barriers = 0, warp_operations = 0;  // that it has left behind
-  int source = 0;  // what it brought to a warp operation, and what it takes from it
+  int source = 0;                              // what it brought to a warp operation, and what it takes from it
   Slot slot{};
   unsigned ballot = 0;
 
@@ -97,7 +98,7 @@ class Block {
   Block(const Work&, Team&, Random&, Faults&);
   void run();
 
-  void barrier(Where);
+  void barrier(Where, unsigned id);
   unsigned warp_operation(WarpOp, unsigned mask, int source, Slot&, bool predicate, Where);
   [[noreturn]] void fail(const std::string& what, Where);
   void yield() { current_->fiber.switch_to(scheduler_); }

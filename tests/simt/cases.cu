@@ -40,6 +40,8 @@ enum class Defect {
   two_blocks_one_element,
   divergent_barrier,
   barrier_after_exit,
+  different_barriers,
+  barrier_of_a_part,
   deadlock,
   trap,
 };
@@ -143,6 +145,14 @@ __global__ void misuse(float* y, int large) {
   } else if constexpr (kDefect == barrier_after_exit) {
     if (thread == 3) return;
     __syncthreads();
+  } else if constexpr (kDefect == different_barriers) {
+    if (thread < 32) {
+      __barrier_sync_count(1, blockDim.x);
+    } else {
+      __barrier_sync_count(2, blockDim.x);
+    }
+  } else if constexpr (kDefect == barrier_of_a_part) {
+    if (thread < 32) __barrier_sync_count(1, 32);
   } else if constexpr (kDefect == deadlock) {
     if (thread < 20) {
       __syncwarp();
@@ -328,6 +338,8 @@ const std::map<std::string, std::function<std::string()>>& all() {
       CASE(misuse, none),
       CASE(misuse, divergent_barrier),
       CASE(misuse, barrier_after_exit),
+      CASE(misuse, different_barriers),
+      CASE(misuse, barrier_of_a_part),
       CASE(misuse, deadlock),
       CASE(misuse, trap),
       CASE(misuse, index_overflow),

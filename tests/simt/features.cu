@@ -77,6 +77,27 @@ std::string check_votes() {
   });
 }
 
+// Warps that do different things meet, at different lines, at a barrier with a name.
+__global__ void named_barrier(int* y) {
+  __shared__ int handed[2][32];
+  const int lane = int(threadIdx.x) % 32;
+  if (threadIdx.x < 32) {
+    for (int round = 0; round < 3; ++round) {
+      handed[round % 2][lane] = 10 * round + lane;
+      __barrier_sync_count(1, blockDim.x);
+    }
+  } else {
+    for (int round = 0; round < 3; ++round) {
+      __barrier_sync_count(1, blockDim.x);
+      y[32 * round + lane] = handed[round % 2][31 - lane];
+    }
+  }
+}
+std::string check_named_barrier() {
+  return differs<int>("handed over", results(geometry(1, 64), 96, named_barrier),
+                      [](int i) { return 10 * (i / 32) + 31 - i % 32; });
+}
+
 // A block of 40 threads has a second warp of 8 lanes, of which a full mask means just those.
 __global__ void partial_warp(int* y) {
   int sum = 1;
@@ -190,6 +211,7 @@ const Checks& all() {
         {"indices", check_indices},
         {"shuffles", check_shuffles},
         {"votes", check_votes},
+        {"named_barrier", check_named_barrier},
         {"partial_warp", check_partial_warp},
         {"some_lanes", check_some_lanes},
         {"tree", check_tree},

@@ -257,7 +257,7 @@ MUTANTS = (
         (
             "barrier",
             "none between the rows of the cascade's gradient",
-            "void end_step() { __syncthreads(); }",
+            "void end_step() { __barrier_sync_count(1, blockDim.x); }",
             "void end_step() {}",
         ),
         ("mask", "gradients after the last frame not zero", "        load_gu.clear();", "        ;"),

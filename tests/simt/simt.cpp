@@ -155,7 +155,17 @@ cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int v
   return cudaSuccess;
 }
 
-void barrier(Where where) { running->barrier(where); }
+void barrier(Where where) { running->barrier(where, 0); }
+void named_barrier(unsigned id, unsigned count, Where where) {
+  constexpr unsigned kMost = 16;
+  const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
+  if (id == 0 || id >= kMost) fail("barrier " + std::to_string(id) + ": names go from 1 to 15", where);
+  if (count != threads)
+    fail("barrier " + std::to_string(id) + " for " + std::to_string(count) + " of " + std::to_string(threads) +
+             " threads: parts of a block are not emulated",
+         where);
+  running->barrier(where, id);
+}
 void maybe_yield() {
   constexpr size_t kOneIn = 8;
   if (running && emulator.random.below(kOneIn) == 0) running->yield();

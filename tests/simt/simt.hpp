@@ -4,7 +4,7 @@
 // scheduler behind it (simt.cpp) is strict where a device would be silent: it takes threads in an adversarial order
 // drawn from a seed, fills shared memory with NaN before each block, and reports what CUDA leaves undefined or refuses:
 //
-//   a barrier that some threads of the block never reach, or reach at another line
+//   a barrier that some threads of the block never reach, or, if it has no name, reach at another line
 //   a warp operation that waits for lanes which do something else, or do it at another line
 //   a launch outside the limits of the device that is emulated, or on another stream than the caller's
 //
@@ -109,6 +109,8 @@ cudaError_t run_grid(const cudaLaunchConfig_t&, const void* kernel, void (*run)(
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value);
 
 void barrier(Where);
+// With a number and a count of threads, which has to be the whole block here.
+void named_barrier(unsigned id, unsigned count, Where);
 void maybe_yield();  // lets other threads go on here, at random
 [[noreturn]] void fail(const std::string& what, Where);
 unsigned lane();
@@ -158,6 +160,9 @@ concept AtomicInteger = std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) ==
 }  // namespace simt
 
 inline void __syncthreads(simt::Where where = simt::Where::current()) { simt::barrier(where); }
+inline void __barrier_sync_count(unsigned id, unsigned count, simt::Where where = simt::Where::current()) {
+  simt::named_barrier(id, count, where);
+}
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, simt::Where where = simt::Where::current()) {
   simt::Slot none{};
