@@ -41,6 +41,10 @@ _Samples = NDArray[np.float32]
 _LONGEST_DELAY = SAMPLE_RATE_HZ // 10
 """As much silence follows a recording."""
 
+_HEADROOM = np.float32(2)
+"""RNNoise's binding cuts what comes out to 16 bits without a limit, so that a peak beyond full scale would wrap around.
+Its features are of the spectrum's shape; 6 dB softer changes none of its figures."""
+
 
 # --- suppressors: a waveform at 16 kHz in, one out, delayed by however much -------------------------------------------
 
@@ -56,13 +60,13 @@ def _lite_rtse(path: Path) -> _Suppress:
 def _rnnoise(noisy: _Samples) -> _Samples:
     from pyrnnoise import rnnoise
 
-    pieces = _pieces(soxr.resample(noisy, SAMPLE_RATE_HZ, rnnoise.SAMPLE_RATE), rnnoise.FRAME_SIZE)
+    pieces = _pieces(soxr.resample(noisy, SAMPLE_RATE_HZ, rnnoise.SAMPLE_RATE) / _HEADROOM, rnnoise.FRAME_SIZE)
     state = rnnoise.create()
     try:
         done = [rnnoise.process_mono_frame(state, piece)[0] for piece in pieces]
     finally:
         rnnoise.destroy(state)
-    return np.asarray(soxr.resample(_from_int16(np.concatenate(done)), rnnoise.SAMPLE_RATE, SAMPLE_RATE_HZ))
+    return _HEADROOM * np.asarray(soxr.resample(_from_int16(np.concatenate(done)), rnnoise.SAMPLE_RATE, SAMPLE_RATE_HZ))
 
 
 def _webrtc(noisy: _Samples) -> _Samples:
@@ -110,11 +114,18 @@ def _from_int16(samples: NDArray[np.int16]) -> _Samples:
 
 
 def delay(suppress: _Suppress, clean: _Samples) -> int:
-    """By how many samples what comes out is late: where it is most like the clean speech that goes in."""
+    """By how many samples what comes out is late: where it is most like the clean speech that goes in.
+
+    Raises:
+        ValueError: that is not within the longest delay that is reckoned with.
+    """
     out = suppress(np.pad(clean, (0, _LONGEST_DELAY)))
     size = len(out) + len(clean)
     alike = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(clean, size)), size)
-    return int(np.argmax(np.abs(alike[:_LONGEST_DELAY])))
+    late = int(np.argmax(np.abs(alike)))
+    if late >= _LONGEST_DELAY:
+        raise ValueError(f"delay: {late} samples, must be less than {_LONGEST_DELAY}")
+    return late
 
 
 def run(suppress: _Suppress, noisy: _Samples, late: int) -> _Samples:
@@ -205,18 +216,28 @@ def _finite(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float |
     }
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
+    return number
+
+
 def main() -> None:
     """Ask the question, print and write the answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", type=Path, help="a checkpoint instead of what comes with the package")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=_at_least_one, default=os.cpu_count() or 1)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     missing: list[str] = []
     names = available(missing)
-    found = compare(options.manifest, options.split, options.model or pretrained_path(), names, options.jobs)
+    try:
+        found = compare(options.manifest, options.split, options.model or pretrained_path(), names, options.jobs)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     entries = FixedExamples(Manifest.load(options.manifest), options.split).entries
     rows: list[dict[str, Any]] = [
         {"name": entry.name, "noise": entry.label, "snr_db": entry.snr_db, "figures": _finite(figures)}

@@ -22,7 +22,7 @@ __all__ = ["NOISE_PACKAGES", "noises"]
 _SUFFIXES = (".flac", ".ogg", ".wav")
 _TEST_NOISES = ("*[Rr]ain*", "*[Rr]ail*", "*taverns*/*", "*inn_*")
 _LOCOMOTIVES = ("steam*", "diesel*", "crossing*")
-_VOICES = ("*_ack*", "*_die*", "*_ment*", "*_select*", "*male_*", "*scream*", "*warcry*", "lobby_*")
+_VOICES = ("*_ack*", "*die*", "*_ment*", "*_select*", "*male_*", "*scream*", "*warcry*", "lobby_*")
 _MINIMUM_SECONDS = 0.2
 """What is shorter are the clicks of a user interface."""
 
@@ -31,9 +31,14 @@ _AMBIENCE_SECONDS = 8.0
 
 
 def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[Piece]:
-    """The sounds in a folder of the package, each a clip of its own, and those that are there several times once."""
+    """The sounds in a folder of the package, each a clip of its own, and those that are there several times once.
+
+    Raises:
+        AudioError: there is no such folder, or no sound in it that counts.
+    """
     top = _found(folder, root)
-    seen = set()
+    seen: set[bytes] = set()
+    given = 0
     for path in sorted(top.rglob("*")):
         left_out = any(path.match(pattern) for pattern in (*_TEST_NOISES, *leave_out))
         if path.suffix not in _SUFFIXES or left_out or not path.is_file():
@@ -48,6 +53,9 @@ def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tupl
         name = "-".join(path.relative_to(top).with_suffix("").parts)
         kind = f"{label}-{name}" if len(samples) >= _AMBIENCE_SECONDS * SAMPLE_RATE_HZ else label
         yield Piece("noise", "train", f"noise/train/{label}/{name}.flac", kind, licence, samples)
+        given += 1
+    if not given:
+        raise AudioError(f"{folder}: has no sounds in it")
 
 
 def _found(folder: str, root: Path) -> Path:
@@ -87,7 +95,7 @@ NOISE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "flare-game": partial(noises, "flare/mods/fantasycore/soundfx", "caves", "CC-BY-SA-3.0", leave_out=_VOICES),
     "etw-data": partial(noises, "etw/crowd", "stadium", "GPL-2.0-or-later"),
     "lugaru-data": partial(noises, "lugaru/Sounds", "steps", "CC-BY-SA-3.0", leave_out=("Music*",)),
-    "sonic-pi-samples": partial(noises, "sonic-pi/samples", "instruments", "CC0-1.0"),
+    "sonic-pi-samples": partial(noises, "sonic-pi/samples", "instruments", "CC0-1.0 AND MIT"),
     "simutrans-pak64": partial(noises, "simutrans/pak/sound", "transport", "Artistic-1.0", leave_out=_LOCOMOTIVES),
     "widelands-data": partial(noises, "widelands/data/sound", "crafts", "GPL-2.0-or-later", leave_out=_VOICES),
 }

@@ -143,7 +143,7 @@ def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
 
 
 def _transform_size(length: int) -> int:
-    """The power of two from ``length`` on: a length with large prime factors takes the transform forty times as long."""
+    """The power of two from ``length`` on: one with large prime factors takes a transform forty times as long."""
     return 1 << max(0, length - 1).bit_length()
 
 

@@ -50,8 +50,8 @@ class ModelRecipe:
         identity: Lite-RTSE only: begin near the network that gives back its input.
         dropout: Lite-RTSE only: chance that a value which an LSTM gives is dropped in a training step.
         keep: Lite-RTSE only: share of the noisy magnitude that is kept whatever the network says, below 1 kHz and above
-            2 kHz; 0.1 turns nothing down by more than 20 dB. Not in training steps, but in validation, and it goes into
-            the weights when they are saved.
+            2 kHz; 0.1 turns nothing down by more than 20 dB, as long as the magnitude that the network itself gives is
+            not negative. Not in training steps, but in validation, and it goes into the weights when they are saved.
         late_branch: a submodule, of as many channels out as in, that joins the training at ``late_branch_step``; until
             then zeros take the place of its result, and it is not computed.
         late_branch_step: that step.

@@ -40,6 +40,37 @@ def test_a_delay_is_measured_and_taken_back(speech: np.ndarray) -> None:
     assert len(suppressors.run(lambda x: x[:100], speech, 0)) == len(speech)
 
 
+def test_a_delay_beyond_reckoning_is_an_error(speech: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"delay: 2000 samples, must be less than 1600"):
+        suppressors.delay(lambda x: np.pad(x, (2000, 0)), speech)
+
+
+@pytest.mark.parametrize("name", suppressors.SUPPRESSORS)
+def test_a_suppressor_gives_speech_back(name: str, speech: np.ndarray) -> None:
+    """Loud enough that RNNoise's 16-bit output would wrap around."""
+    if name not in suppressors.available([]):
+        pytest.skip(f"{name} is not installed")
+    loud = speech / np.abs(speech).max()
+    suppress = suppressors.SUPPRESSORS[name]
+    out = suppressors.run(suppress, loud, suppressors.delay(suppress, loud))
+    spectra = [np.abs(np.fft.rfft(side.reshape(-1, 480))).ravel() for side in (out, loud)]
+    assert np.corrcoef(*spectra)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(["--jobs", "0"], "must be at least 1, but is 0"), ([], "manifest.json")]
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["suppressors", str(tmp_path / "manifest.json"), *arguments])
+    monkeypatch.setattr(suppressors, "SUPPRESSORS", {})
+    with pytest.raises(SystemExit) as end:
+        suppressors.main()
+    assert end.value.code == 2
+    assert says in capsys.readouterr().err
+
+
 def test_pieces_hold_all_samples() -> None:
     samples = np.linspace(-1.5, 1.5, 1000).astype(np.float32)
     pieces = suppressors._pieces(samples, 480)

@@ -118,7 +118,7 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
         "environment-river_loop.flac": ("caves", "CC-BY-SA-3.0"),
         "crowd01.flac": ("stadium", "GPL-2.0-or-later"),
         "Wind.flac": ("steps", "CC-BY-SA-3.0"),
-        "vinyl_hiss.flac": ("instruments", "CC0-1.0"),
+        "vinyl_hiss.flac": ("instruments", "CC0-1.0 AND MIT"),
         "bus.flac": ("transport", "Artistic-1.0"),
         "saw-sawing_00.flac": ("crafts", "GPL-2.0-or-later"),
     }
@@ -184,6 +184,9 @@ def test_a_package_without_the_sounds_it_should_have_is_named(debs: Path, prepar
     build("simutrans-pak64", {"usr/share/games/simutrans/pak.zip": b""}, own)
     shutil.copytree(prepared, tmp_path / "d")
     with pytest.raises(AudioError, match=r"simutrans/pak/sound: neither under usr/share nor under usr/share/games"):
+        prepare_debian(tmp_path / "d", more=True, debs=own, report=lambda line: None)
+    build("simutrans-pak64", {"usr/share/games/simutrans/pak/sound/README": b""}, own)
+    with pytest.raises(AudioError, match=r"simutrans/pak/sound: has no sounds in it"):
         prepare_debian(tmp_path / "d", more=True, debs=own, report=lambda line: None)
 
 

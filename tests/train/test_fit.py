@@ -83,6 +83,17 @@ def test_a_run_leaves_its_recipe_weights_checkpoints_and_logs(corpus: Path, tmp_
         assert plain.enhance(waveform).isfinite().all()
 
 
+def test_a_checkpoint_keeps_what_its_run_keeps(corpus: Path, tmp_path: Path) -> None:
+    """The share of the input and the average of the weights are in what is judged, whichever file it comes from."""
+    settings = ("model.standardise=true", "model.identity=true", "model.keep=[0.5, 0.9]", "run.average=0.5")
+    fit(recipe(corpus, *SMALL, *settings, "run.epoch_batches=5"), tmp_path, progress=False)
+    spectrogram = torch.view_as_real(torch.randn(1, 257, 9, dtype=torch.complex64))
+    with torch.no_grad():
+        expected = load_model(tmp_path)(spectrogram)
+        found = load_model(tmp_path / "checkpoints" / "last.ckpt")(spectrogram)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_training_lowers_the_loss(corpus: Path, tmp_path: Path) -> None:
     settings = ("optimiser.learning_rate=3e-3", "run.steps=60", "run.batch_size=4", "run.epoch_batches=30")
     fit(recipe(corpus, *SMALL, "model.identity=true", "model.standardise=true", *settings), tmp_path, progress=False)

@@ -48,6 +48,8 @@ def test_settings_override_the_file() -> None:
         ("data.mixing.grains=1.5", "must be from 0 to 1, but is 1.5"),
         ("data.mixing.noise_room=-0.1", "must be from 0 to 1, but is -0.1"),
         ("data.mixing.noise_contour=2", "must be from 0 to 1, but is 2"),
+        ("data.mixing.noise_reversed=-1", "must be from 0 to 1, but is -1"),
+        ("data.mixing.noise_scrambled=1.1", r"must be from 0 to 1, but is 1\.1"),
         ("data.mixing.grains=0.9", "babble, synthetic and grains must be 1 at most together, but are 1.25"),
         ("data.mixing.noises=[]", "must be chances"),
         ("data.mixing.noises=[1, -1]", "must be chances"),
