@@ -66,7 +66,8 @@ def _rnnoise(noisy: _Samples) -> _Samples:
         done = [rnnoise.process_mono_frame(state, piece)[0] for piece in pieces]
     finally:
         rnnoise.destroy(state)
-    return _HEADROOM * np.asarray(soxr.resample(_from_int16(np.concatenate(done)), rnnoise.SAMPLE_RATE, SAMPLE_RATE_HZ))
+    out = _HEADROOM * _from_int16(np.concatenate(done))
+    return np.asarray(soxr.resample(out, rnnoise.SAMPLE_RATE, SAMPLE_RATE_HZ))
 
 
 def _webrtc(noisy: _Samples) -> _Samples:

@@ -10,7 +10,7 @@ import torch
 
 from lite_rtse_ext import _native, ops
 
-__all__ = ["Environment", "environment"]
+__all__ = ["Environment", "environment", "gpu_name"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ def environment(device: torch.device | str = "cpu") -> Environment:
         lite_rtse_ext=__version__,
         fma_peak_gflops=round(_native.fma_peak_gflops(), 1),
         copy_gbps=round(_native.copy_gbps(), 1),
-        gpu=_gpu(torch.device(device)),
+        gpu=gpu_name(device),
     )
 
 
-def _gpu(device: torch.device) -> str:
+def gpu_name(device: torch.device | str) -> str:
+    """What a GPU is called, what it has, and what the kernels were built for; nothing for the CPU."""
+    device = torch.device(device)
     if device.type != "cuda":
         return ""
     properties = torch.cuda.get_device_properties(device)

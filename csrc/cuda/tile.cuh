@@ -65,7 +65,7 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
   constexpr int kPitch = channel_pitch(N), kWide = kWidest<T>;
   const bool aligned = to_boundary(from) == 0 && stride % kWide == 0 && points >= N;
   if (aligned) {
-#pragma unroll 8
+#pragma unroll 4
     for (int i = threadIdx.x; i < kTile * N / kWide; i += blockDim.x) {
       const int c = i / (N / kWide), p = i % (N / kWide) * kWide;
       Pack<C, kWide> converted{};
@@ -78,7 +78,7 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
     }
     return;
   }
-#pragma unroll 16
+#pragma unroll 4
   for (int i = threadIdx.x; i < kTile * N; i += blockDim.x) {
     const int c = i / N, p = i % N;
     to[c * kPitch + p] = c < channels && p < points ? C(to_compute(from[c * stride + p])) : C(0);
