@@ -134,6 +134,7 @@ def packages() -> dict[str, str]:
 def report(question: str, settings: Settings) -> Report:
     """An empty report on this machine, now."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "results"}
+    sizes["without"] = list(settings.without)  # as JSON has it
     command = " ".join(["python -m", f"benchmarks.{question}", *sys.argv[1:]])
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     torch.set_num_threads(settings.threads)

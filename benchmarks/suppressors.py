@@ -43,7 +43,7 @@ _LONGEST_DELAY = SAMPLE_RATE_HZ // 10
 
 _HEADROOM = np.float32(2)
 """RNNoise's binding cuts what comes out to 16 bits without a limit, so that a peak beyond full scale would wrap around.
-Its features are of the spectrum's shape; 6 dB softer changes none of its figures."""
+Taking 6 dB off and putting them back afterwards changes its own mean gain by 0.04 dB."""
 
 
 # --- suppressors: a waveform at 16 kHz in, one out, delayed by however much -------------------------------------------
