@@ -33,6 +33,8 @@ SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
 VALID_MIXTURES = 50
 TEST_MIXTURES = 60
 _VALID_SEED, _TEST_SEED = 1, 2
+_RULES = 2
+"""Counts the changes of what is taken from packages: one that was taken apart by other rules is taken apart again."""
 
 
 def prepare_debian(
@@ -111,7 +113,8 @@ def _convert(
         raise AudioError(f"{archive}: holds none of the sounds that {name} is known for")
     minutes = sum(clip.frames for clip in clips) / SAMPLE_RATE_HZ / 60
     report(f"{name}: {len(clips)} files, {minutes:.1f} min")
-    record = {"package": archive.name, "sha256": apt.sha256(archive), "clips": [asdict(clip) for clip in clips]}
+    rows = [asdict(clip) for clip in clips]
+    record = {"package": archive.name, "sha256": apt.sha256(archive), "rules": _RULES, "clips": rows}
     with replacing(_record_path(target, name)) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -131,9 +134,12 @@ def _record_path(target: Path, name: str) -> Path:
 
 
 def _recorded(target: Path, name: str) -> list[Clip] | None:
-    """The clips of a package that is done, or nothing if it is not or if one of its files is gone or cut short."""
+    """The clips of a package that is done; nothing if it is not, was done by other rules, or has lost a file."""
     path = _record_path(target, name)
     if not path.exists():
         return None
-    clips = [Clip(**row) for row in json.loads(path.read_text(encoding="utf-8"))["clips"]]
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record.get("rules") != _RULES:
+        return None
+    clips = [Clip(**row) for row in record["clips"]]
     return clips if all(is_complete(target / clip.path, clip.frames) for clip in clips) else None

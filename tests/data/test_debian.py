@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -156,6 +157,19 @@ def test_an_interrupted_run_goes_on(debs: Path, prepared: Path, tmp_path: Path) 
     assert (target / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
     assert all(target.joinpath(c.path).read_bytes() == prepared.joinpath(c.path).read_bytes() for c in result.clips)
     assert {line.split(":")[0] for line in lines} == {"blanket"}  # nothing else was done again
+
+
+def test_what_other_rules_took_is_taken_anew(debs: Path, prepared: Path, tmp_path: Path) -> None:
+    target = tmp_path / "older"
+    shutil.copytree(prepared, target)
+    path = target / "packages" / "blanket.json"
+    record = json.loads(path.read_text())
+    del record["rules"], record["clips"][1:]
+    path.write_text(json.dumps(record))
+    lines: list[str] = []
+    prepare_debian(target, debs=debs, report=lines.append)
+    assert {line.split(":")[0] for line in lines} == {"blanket"}
+    assert (target / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
 
 
 def test_a_finished_run_needs_no_packages(prepared: Path, tmp_path: Path) -> None:
