@@ -59,8 +59,15 @@ struct GradientRole {
 };
 
 // All threads of the block end each step here, whichever loop they are in: at barrier 1, since __syncthreads may not be
-// reached at different places of a program.
-__device__ __forceinline__ void end_step() { __barrier_sync_count(1, blockDim.x); }
+// reached at different places of a program. A warp is in one loop as a whole. (The intrinsic __barrier_sync_count,
+// which lets the lanes of a warp come apart, takes two registers more than there are.)
+__device__ __forceinline__ void end_step() {
+#ifdef __CUDA_ARCH__
+  asm volatile("bar.sync 1, %0;" ::"r"(blockDim.x) : "memory");
+#else
+  __barrier_sync_count(1, blockDim.x);
+#endif
+}
 
 // One block's march, from the points of view of the threads that convolve and of those that sum weight gradients. Each
 // has a loop of its own, so that neither has its registers arranged for the other.
