@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lite_rtse_ext import reference
+from lite_rtse_ext.audio.segments import placement
+from lite_rtse_ext.checkpoint import load_into
 from lite_rtse_ext.files import replacing
 from lite_rtse_ext.reference import ConvBlock, LiteRTSE, MultiOrderConv, magnitude
 
@@ -58,8 +61,8 @@ class OneFrame(nn.Module):
 
     def start(self, batch: int = 1) -> list[Tensor]:
         """The memory before the first frame: zeros."""
-        parameter = self.model.fc1.weight
-        return [parameter.new_zeros(batch, *shape) for shape in self.memory.values()]
+        device, dtype = placement(self.model)
+        return [torch.zeros(batch, *shape, device=device, dtype=dtype) for shape in self.memory.values()]
 
     def forward(self, spectrum: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         model = self.model
@@ -141,22 +144,23 @@ def export_onnx(model: LiteRTSE, path: str | os.PathLike[str], batch: int = 1) -
     Raises:
         ImportError: onnx or onnxscript is not installed.
         OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
-        ValueError: ``batch`` is not positive, or the network is not float32.
+        ValueError: ``batch`` is not positive, or the network is not float32 or was taken apart, as by quantization.
     """
     if batch < 1:
         raise ValueError(f"batch must be positive, but is {batch}")
-    if model.fc1.weight.dtype != torch.float32:
-        raise ValueError(f"model must be float32, but is {model.fc1.weight.dtype}")
+    _, dtype = placement(model)
+    if dtype != torch.float32:
+        raise ValueError(f"model must be float32, but is {dtype}")
     for name in ("onnx", "onnxscript"):
         _package(name)
     plain = reference.LiteRTSE(model.bins, model.channels, model.order, model.depthwise)
-    plain.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
+    load_into(plain, model.state_dict())
     frame = OneFrame(plain.eval().requires_grad_(False)).eval()
     inputs = (torch.zeros(batch, model.bins, 2), *frame.start(batch))
     names = list(frame.memory)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about parameters that LSTMs keep twice, and deprecations in the exporter
+    # Warned about are parameters that LSTMs keep twice, and deprecations in the exporter.
+    with replacing(path) as temporary, _only_errors("torch.onnx"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             frame,
             inputs,
@@ -168,6 +172,16 @@ def export_onnx(model: LiteRTSE, path: str | os.PathLike[str], batch: int = 1) -
             external_data=False,
             verbose=False,
         )
+
+
+@contextmanager
+def _only_errors(logger: str) -> Iterator[None]:
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)
 
 
 def check_onnx(path: str | os.PathLike[str], model: LiteRTSE, frames: int = 50) -> float:

@@ -9,10 +9,11 @@ from torch import Tensor
 from typing_extensions import Self
 
 from lite_rtse_ext import checkpoint, nn, reference
-from lite_rtse_ext.audio.segments import look_back_frames
-from lite_rtse_ext.audio.stft import BINS, SAMPLE_RATE_HZ, istft, stft
+from lite_rtse_ext.audio.segments import NOT_FINITE, look_back_frames, placement
+from lite_rtse_ext.audio.stft import BINS, HOP_SAMPLES, SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
 from lite_rtse_ext.pretrained import pretrained_path
+from lite_rtse_ext.tracing import NotScriptable, is_recorded
 
 __all__ = ["LiteRTSE"]
 
@@ -20,8 +21,10 @@ PIECE_FRAMES = 640
 """Frames of all utterances together that inference on the CPU takes at once, 10 s. The largest tensor, 32 channels of
 them, takes 20 MiB; from 32 MiB on the C library maps fresh memory for each."""
 
+_MOST_CHANNELS, _FEWEST_SAMPLES = 64, HOP_SAMPLES
 
-class LiteRTSE(reference.LiteRTSE):
+
+class LiteRTSE(NotScriptable, reference.LiteRTSE):
     """The network of :class:`lite_rtse_ext.reference.LiteRTSE`, its blocks fused: same arguments, same parameters.
 
     ::
@@ -42,9 +45,9 @@ class LiteRTSE(reference.LiteRTSE):
         reused. Hooks on what is inside then run once a piece.
         """
         self._check(spectrogram)
-        batch, frames = spectrogram.shape[0], spectrogram.shape[2]
-        if batch * frames <= PIECE_FRAMES or not self._takes_pieces(spectrogram):
+        if not self._takes_pieces(spectrogram):
             return super().forward(spectrogram)
+        batch, frames = spectrogram.shape[0], spectrogram.shape[2]
         enhanced = torch.empty_like(spectrogram)
         together = max(1, PIECE_FRAMES // frames)
         look_back = look_back_frames(self)
@@ -60,9 +63,12 @@ class LiteRTSE(reference.LiteRTSE):
         return enhanced
 
     def _takes_pieces(self, spectrogram: Tensor) -> bool:
-        if spectrogram.device.type != "cpu" or torch.compiler.is_compiling():
+        # A graph is to hold for any length: the question how long this one is would become a condition in it.
+        if spectrogram.device.type != "cpu" or is_recorded() or type(spectrogram.shape[2]) is not int:
             return False
-        return not (torch.is_grad_enabled() and any(t.requires_grad for t in (spectrogram, *self.parameters())))
+        if torch.is_grad_enabled() and any(t.requires_grad for t in (spectrogram, *self.parameters())):
+            return False
+        return spectrogram.shape[0] * spectrogram.shape[2] > PIECE_FRAMES
 
     @torch.no_grad()
     def enhance(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:
@@ -79,25 +85,27 @@ class LiteRTSE(reference.LiteRTSE):
             The enhanced waveform: shape, dtype and device of ``waveform``.
 
         Raises:
+            FloatingPointError: the network's result has a NaN or an infinity.
             TypeError: the waveform is not of a floating dtype.
-            ValueError: another sample rate, a waveform without dimensions, or a network not of 257 bins.
+            ValueError: another sample rate, a waveform without dimensions, (samples, channels), or with a sample that
+                is not finite, or a network not of 257 bins.
         """
         if sample_rate != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
         if self.bins != BINS:
             raise ValueError(f"enhance needs a network of {BINS} bins, but this one has {self.bins}")
-        if not waveform.is_floating_point():
-            raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
-        if waveform.dim() == 0:
-            raise ValueError("waveform must be (..., samples), but has no dimension")
+        _check_waveform(waveform)
         if waveform.numel() == 0:
             return waveform.clone()
-        parameter = self.fc1.weight
+        device, dtype = placement(self)
         wide = torch.promote_types(waveform.dtype, torch.float32)  # the transform knows no half type
-        batch = waveform.to(parameter.device, wide).reshape(-1, waveform.shape[-1])
-        spectrogram = torch.view_as_real(stft(batch)).to(parameter.dtype)
+        batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
+        spectrogram = torch.view_as_real(stft(batch)).to(dtype)
         enhanced = torch.view_as_complex(self(spectrogram).to(wide).contiguous())
-        return istft(enhanced, waveform.shape[-1]).reshape(waveform.shape).to(waveform)
+        enhanced = istft(enhanced, waveform.shape[-1])
+        if not (is_recorded() or enhanced.isfinite().all()):
+            raise FloatingPointError(NOT_FINITE)
+        return enhanced.reshape(waveform.shape).to(waveform)
 
     @classmethod
     def from_pretrained(cls) -> Self:
@@ -119,11 +127,9 @@ class LiteRTSE(reference.LiteRTSE):
         """
         state = checkpoint.read_state_dict(path)
         try:
-            model = cls(**checkpoint.infer_config(state))
-            checkpoint.load_into(model, state)
-        except ValueError as error:  # CheckpointError, or a configuration that the constructor refuses
+            return checkpoint.build(cls, state)
+        except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        return model
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Load parameters of this configuration, strictly: every name and shape must fit, or nothing is changed.
@@ -148,3 +154,20 @@ class LiteRTSE(reference.LiteRTSE):
             OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
         """
         checkpoint.write_state_dict(path, self.state_dict())
+
+
+def _check_waveform(waveform: Tensor) -> None:
+    if not waveform.is_floating_point():
+        raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
+    if waveform.dim() == 0:
+        raise ValueError("waveform must be (..., samples), but has no dimension")
+    shape = tuple(waveform.shape)
+    if len(shape) > 1 and 0 < shape[-1] <= _MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
+        raise ValueError(
+            f"waveform must be (..., samples), but is {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
+            "If it is (samples, channels), pass waveform.mT"
+        )
+    if not (is_recorded() or waveform.isfinite().all()):
+        first = waveform.isfinite().logical_not().nonzero()[0].tolist()
+        where = f"sample {first[-1]}" + (f" of utterance {', '.join(map(str, first[:-1]))}" if len(first) > 1 else "")
+        raise ValueError(f"waveform must be finite, but {where} is {waveform[tuple(first)].item()}")

@@ -249,5 +249,5 @@ def _placement_problems(parts: _Parts) -> Iterator[str]:
     devices = {tensor.device for tensor in tensors}
     if len(dtypes) > 1 or not dtypes.issubset(_DTYPES):
         yield f"its parameters are {', '.join(sorted(map(str, dtypes)))}"
-    if len(devices) > 1 or next(iter(devices)).type not in ("cpu", "cuda"):
+    if len(devices) > 1 or next(iter(devices)).type not in ("cpu", "cuda", "meta"):
         yield f"its parameters are on {', '.join(sorted(map(str, devices)))}"

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lite_rtse_ext.operands import operands
+
 __all__ = [
     "CausalDepthwiseConv2d",
     "ConvBlock",
@@ -200,11 +202,6 @@ def _causal_conv(channels: int, kernel_size: Sequence[int], groups: int) -> tupl
     return nn.ZeroPad2d(causal_padding(kernel_size)), conv
 
 
-def _operands(convs: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
-    # Read anew in each forward: a parametrized convolution computes its weight when it is read.
-    return [conv.weight for conv in convs], [conv.bias for conv in convs]  # type: ignore[misc]
-
-
 class CausalDepthwiseConv2d(nn.Conv2d):
     """Module of :func:`causal_dwconv2d`: an ``nn.Conv2d`` with a kernel for each channel and zeros before t = 0.
 
@@ -250,7 +247,7 @@ class ConvBlock(nn.Module):
 
     def operands(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases in the order of :func:`conv_block`."""
-        return _operands([self.conv[0], self.conv[2], self.conv[3], self.skip])
+        return operands([self.conv[0], self.conv[2], self.conv[3], self.skip])
 
     def forward(self, x: Tensor) -> Tensor:
         return conv_block(x, *self.operands())
@@ -296,7 +293,7 @@ class MultiOrderConv(nn.Module):
     def operands(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases in the order of :func:`multi_order_conv`."""
         depthwise = [stage[1] for stage in self.dwconvs]  # type: ignore[index]
-        return _operands([self.pwconv1, *depthwise, *self.pwconvs, self.pwconvN])
+        return operands([self.pwconv1, *depthwise, *self.pwconvs, self.pwconvN])
 
     def forward(self, x: Tensor) -> Tensor:
         return multi_order_conv(x, *self.operands())

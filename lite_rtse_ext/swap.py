@@ -26,7 +26,9 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import _native, ops, reference
 from lite_rtse_ext import nn as fused_nn
+from lite_rtse_ext.operands import run_weight_hooks
 from lite_rtse_ext.recognise import Candidate, recognise
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 
@@ -86,14 +88,19 @@ def fuse(model: nn.Module) -> FuseReport:
     parametrizations are checked. Then a copy of the block and the operator run on small random inputs with random
     parameters in float64; only if output and all gradients are the same is the block fused. All else is left as it is.
 
+    Parameters on the meta device have no values yet. The block is then tried on the CPU.
+
     A missing bias counts as zeros. An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` where it has one layer and one
     direction, is ``batch_first`` and has no projection; others are nothing that the operators know. A reconstruction is
     found where it is :class:`lite_rtse_ext.reference.MaskResidual`; inside someone's forward it is no module and can't
     be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks added later to a convolution inside a fused block
-    don't run.
+    don't run, except those of pruning and of the older weight and spectral norm.
+
+    Under ``torch.jit.trace`` and ``torch.onnx.export`` a fused block runs its author's forward, so that the graph needs
+    nothing of this package. ``torch.jit.script`` needs :func:`unfuse` first.
 
     Args:
-        model: any module, in any mode, on CPU or CUDA. Features in it must be (B, C, T, F).
+        model: any module, in any mode, on CPU, CUDA or the meta device. Features in it must be (B, C, T, F).
 
     Returns:
         What was fused, and why the rest was left.
@@ -113,35 +120,51 @@ def unfuse(model: nn.Module) -> list[str]:
 
     Returns:
         Paths of the blocks.
+
+    Raises:
+        RuntimeError: something else changed the class of a block since, such as a parametrization or ``fully_shard``.
+            No block has changed then.
     """
-    paths = []
-    for path, module in model.named_modules():
-        if isinstance(module, _Fused):
-            del module._fused_operator, module._fused_convs
-            module.__class__ = _base_of(type(module))  # type: ignore[assignment]
-            paths.append(path)
-    return paths
+    blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, _Fused)]
+    bases = [_base_of(module, path) for path, module in blocks]
+    for (_, block), base in zip(blocks, bases, strict=True):
+        block.__class__ = base  # type: ignore[assignment]
+        del block._fused_operator, block._fused_convs
+    return [path for path, _ in blocks]
 
 
-class _Fused(nn.Module):
+class _Fused(NotScriptable, nn.Module):
     """The first base of every fused block's class; the second is the class that the block's author wrote."""
 
     _fused_operator: str
     _fused_convs: tuple[str, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        return _run(self._fused_operator, _convs(self, self._fused_convs), x)
+        if is_for_elsewhere():
+            return cast("Tensor", super().forward(x))
+        convs = _convs(self, self._fused_convs)
+        run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
+        return _run(self._fused_operator, convs, x)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is made at run time, so that pickle can't find it by name; the author's class it can.
         make, arguments, *rest = cast("tuple[Any, ...]", super().__reduce_ex__(protocol))
+        base = _base_of(self)
         if make is not copyreg.__newobj__:  # type: ignore[attr-defined]
-            raise TypeError(f"{_base_of(type(self)).__name__} pickles itself in its own way: unfuse the model first")
-        return _new_fused, (_base_of(type(self)), *arguments[1:]), *rest
+            raise TypeError(f"{base.__name__} pickles itself in its own way: unfuse the model first")
+        return _new_fused, (base, *arguments[1:]), *rest
 
 
-def _base_of(fused: type[nn.Module]) -> type[nn.Module]:
-    return fused.__bases__[1]
+def _base_of(block: _Fused, path: str = "") -> type[nn.Module]:
+    """The class that the block had before it was fused."""
+    kind = type(block)
+    base = kind.__mro__[kind.__mro__.index(_Fused) - 1].__bases__[1]
+    if _CLASSES.get(base) is not kind:
+        raise RuntimeError(
+            f"{path or _ROOT}: its class was changed to {kind.__name__} after fuse. Undo that first "
+            "(a parametrization by torch.nn.utils.parametrize.remove_parametrizations), or unfuse before it"
+        )
+    return base
 
 
 _FUSED = (_Fused, *_OURS)
@@ -258,7 +281,8 @@ def _worth_telling(report: FuseReport) -> Iterator[Finding]:
 
 def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, ...] | None, str]:
     """The order of convolutions in which the operator computes what the block does, or none and the reason."""
-    device = next((parameter.device for parameter in block.parameters()), torch.device("cpu"))
+    # On meta nothing can be computed; the probe's parameters are random anyway.
+    device = next((p.device for p in block.parameters() if not p.is_meta), torch.device("cpu"))
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         try:
             probe = _Probe(block, candidate, device)
@@ -287,7 +311,7 @@ class _Probe:
     CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
 
     def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
-        self.block = copy.deepcopy(block).double().requires_grad_(True)
+        self.block = _copied(block, device).double().requires_grad_(True)
         self.parameters = list(self.block.parameters())
         self.generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -325,6 +349,11 @@ class _Probe:
     def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
         leaves = [*inputs, *self.parameters]
         return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
+
+
+def _copied(block: nn.Module, device: torch.device) -> nn.Module:
+    copied = copy.deepcopy(block)
+    return copied.to_empty(device=device) if any(p.is_meta for p in copied.parameters()) else copied
 
 
 def _input_sizes(

@@ -117,7 +117,10 @@ CAUSAL = nn.ZeroPad2d((1, 1, 2, 0))
             "holds depthwise.1 (BatchNorm2d)",
         ),
         (Loop(nn.Conv2d(4, 4, 3, groups=4), CAUSAL, nn.Conv2d(4, 4, 1).double()), "are torch.float32, torch.float64"),
-        (Loop(nn.Conv2d(4, 4, 3, groups=4), CAUSAL).to("meta"), "its parameters are on meta"),
+        (
+            Loop(nn.Conv2d(4, 4, 3, groups=4), CAUSAL, nn.Conv2d(4, 4, 1, device="meta")),
+            "its parameters are on cpu, meta",
+        ),
         (
             Loop(nn.Conv2d(4, 4, 3, groups=4), CAUSAL, nn.Conv2d(4, 4, 1, padding=1)),
             "leave is pointwise and pads (1, 1)",

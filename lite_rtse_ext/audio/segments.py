@@ -18,12 +18,21 @@ from lite_rtse_ext.reference import LiteRTSE, States
 SEGMENT_FRAMES = 1024
 """16.4 s: 3 % of the convolutions' work goes into the frames that two segments share."""
 
-_NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
+NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
 
 
 def look_back_frames(model: LiteRTSE) -> int:
     """How many earlier frames the convolutions see: kt - 1 for each convolution on the way, 28 in the usual network."""
     return sum(conv.kernel_size[0] - 1 for conv in model.msmo_conv.modules() if isinstance(conv, nn.Conv2d))
+
+
+def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype that a network takes: those of its first floating-point parameter.
+
+    Layers that were replaced, as by quantization, may have none.
+    """
+    found = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return found.device, found.dtype
 
 
 @torch.no_grad()
@@ -57,21 +66,21 @@ def enhance_segments(
         raise ValueError(f"segment_frames must be positive, got {segment_frames}")
     if not len(waveform):
         return waveform.clone()
-    weight = model.fc1.weight
+    device, dtype = placement(model)
     look_back, frames = look_back_frames(model), frames_of(len(waveform))
-    wide = torch.promote_types(weight.dtype, torch.float32)  # the transform knows no half type
-    window = sqrt_hann(wide, weight.device)
+    wide = torch.promote_types(dtype, torch.float32)  # the transform knows no half type
+    window = sqrt_hann(wide, device)
     enhanced = waveform.new_zeros(frames + 1, HOP_SAMPLES)  # one row a hop; a frame covers two
     states: States = (None, None)
     for start in range(0, frames, segment_frames):
         stop, before = min(start + segment_frames, frames), min(start, look_back)
         windowed = _frames(waveform, start - before, stop).to(window) * window
-        spectrogram = torch.view_as_real(torch.fft.rfft(windowed).T.unsqueeze(0)).to(weight.dtype)
+        spectrogram = torch.view_as_real(torch.fft.rfft(windowed).T.unsqueeze(0)).to(dtype)
         spectrogram, states = model.advance(spectrogram, before, states)
         spectrogram = torch.view_as_complex(spectrogram.to(wide).contiguous())
         windowed = (torch.fft.irfft(spectrogram[0].T) * window).to(enhanced)
         if not windowed.isfinite().all():  # nor would be anything after it: the states carry it on
-            raise FloatingPointError(_NOT_FINITE)
+            raise FloatingPointError(NOT_FINITE)
         enhanced[start:stop] += windowed[:, :HOP_SAMPLES]
         enhanced[start + 1 : stop + 1] += windowed[:, HOP_SAMPLES:]
         if progress:

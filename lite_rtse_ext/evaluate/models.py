@@ -34,7 +34,7 @@ def load_model(path: Path) -> nn.Module:
     from lite_rtse_ext.train.wrap import ScaledLiteRTSE
 
     inner = {key.removeprefix("net.net."): value for key, value in state.items() if key.startswith("net.net.")}
-    wrapped = ScaledLiteRTSE(LiteRTSE(**checkpoint.infer_config(inner)), state["net.scale"], 1.0)
+    wrapped = ScaledLiteRTSE(checkpoint.build(LiteRTSE, inner), state["net.scale"], 1.0)
     _load(wrapped, {key.removeprefix("net."): value for key, value in state.items()}, path)
     return wrapped.eval()
 

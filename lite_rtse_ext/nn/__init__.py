@@ -2,8 +2,11 @@
 
 Constructors, initialisation and state-dict keys are those of :mod:`lite_rtse_ext.reference`, and for ``LSTM`` those of
 ``torch.nn.LSTM``. The convolutions are ordinary children that hold the parameters. The operator reads those; the
-children's own forwards, and hooks on them, don't run. Errors are the operators': a wrong shape, dtype or device is
-named.
+children's own forwards, and hooks on them, don't run, except the hooks by which pruning and the older weight and
+spectral norm compute a weight. Errors are the operators': a wrong shape, dtype or device is named.
+
+Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain PyTorch, so that the graph runs where
+this package is not installed. ``torch.jit.script`` is refused.
 """
 
 from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d

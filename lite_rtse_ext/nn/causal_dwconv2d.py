@@ -5,13 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 
-class CausalDepthwiseConv2d(reference.CausalDepthwiseConv2d):
+class CausalDepthwiseConv2d(NotScriptable, reference.CausalDepthwiseConv2d):
     """Causal depthwise convolution, fused; see :class:`lite_rtse_ext.reference.CausalDepthwiseConv2d`.
 
     Keys: ``weight`` (C, 1, kt, kf), ``bias`` (C,).
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_for_elsewhere():
+            return super().forward(x)
         return ops.causal_dwconv2d(x, self.weight, self.bias)

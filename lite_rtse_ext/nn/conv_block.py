@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 
-class ConvBlock(reference.ConvBlock):
+class ConvBlock(NotScriptable, reference.ConvBlock):
     """Conv-Block, fused; see :class:`lite_rtse_ext.reference.ConvBlock`.
 
     With ``depthwise=False`` it runs PyTorch's own convolutions: a full 3×3 has no fused operator, nor need of one, for
@@ -17,6 +18,6 @@ class ConvBlock(reference.ConvBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.depthwise:
+        if not self.depthwise or is_for_elsewhere():
             return super().forward(x)
         return ops.conv_block(x, *self.operands())

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 
-class LSTM(nn.LSTM):
+class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
     It does for what that is for: float32 on the CPU, one layer in one direction, ``batch_first``, without projection,
@@ -42,7 +43,7 @@ def _parameters(module: nn.LSTM) -> tuple[Tensor, Tensor, Tensor | None, Tensor 
 
 def _runs(module: nn.LSTM, x: Tensor, hx: Any) -> bool:
     """Whether these tensors are what the operator takes; wrong ones are not, so that PyTorch words the error."""
-    if not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
+    if is_for_elsewhere() or not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
         return False
     state = () if hx is None else tuple(hx)
     tensors = [x, *(t for t in _parameters(module) if t is not None), *state]

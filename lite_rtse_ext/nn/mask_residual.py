@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 
-class MaskResidual(reference.MaskResidual):
+class MaskResidual(NotScriptable, reference.MaskResidual):
     """Reconstruction, fused and finite on digital silence; see :class:`lite_rtse_ext.reference.MaskResidual`.
 
     Keys: none.
@@ -16,4 +17,6 @@ class MaskResidual(reference.MaskResidual):
     def forward(
         self, spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
     ) -> Tensor:
+        if is_for_elsewhere():
+            return reference.mask_residual(spectrogram, mask_logit, res_mag, res_real, res_imag)
         return ops.mask_residual(spectrogram, mask_logit, res_mag, res_real, res_imag)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
 
-class MultiOrderConv(reference.MultiOrderConv):
+class MultiOrderConv(NotScriptable, reference.MultiOrderConv):
     """Multi-Order block, fused; see :class:`lite_rtse_ext.reference.MultiOrderConv`.
 
     Keys: ``pwconv1.*``, ``pwconvN.*``, ``pwconvs.k.*``, ``dwconvs.k.1.*``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_for_elsewhere():
+            return super().forward(x)
         return ops.multi_order_conv(x, *self.operands())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,6 +12,7 @@ import safetensors
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from lite_rtse_ext.names import network_parameters
 from lite_rtse_ext.pretrained import pretrained_path
 
 try:
@@ -35,7 +36,7 @@ Precision = Literal["float32", "int16"]
 
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # safetensors' names
 _MOST_BYTES = 256 << 20  # the largest, of 1024 channels in float64, takes 76 MiB
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
+_MOST_VALUES = _MOST_BYTES // 8
 
 
 class _Model(Protocol):
@@ -56,7 +57,8 @@ class Network:
     """Weights that any number of streamers, in any number of threads, share.
 
     Args:
-        weights: the parameters of :class:`lite_rtse_ext.LiteRTSE` by name, floating arrays; they are copied.
+        weights: the parameters of :class:`lite_rtse_ext.LiteRTSE` by name, floating arrays; they are copied. The names
+            may have what wrappers put before them, such as ``module.``.
         precision: how the weights of LSTMs and linears are stored. "int16" halves the memory that a frame reads; the
             result differs by about 1e-4 of its size (80 dB below it).
 
@@ -66,7 +68,10 @@ class Network:
     """
 
     def __init__(self, weights: Mapping[str, NDArray[np.floating]], precision: Precision = "float32") -> None:
-        self._network = _stream.Network({name: _as_float32(name, value) for name, value in weights.items()}, precision)
+        weights = network_parameters(weights)
+        _check_size(np.size(value) for value in weights.values())
+        self._weights = {name: _as_float32(name, value) for name, value in weights.items()}
+        self._network = _stream.Network(self._weights, precision)
         self.precision: Precision = precision
 
     @classmethod
@@ -86,9 +91,25 @@ class Network:
 
     @classmethod
     def from_model(cls, model: _Model, precision: Precision = "float32") -> Self:
-        """Copy the parameters of a :class:`lite_rtse_ext.LiteRTSE`, or any module with the same names and shapes."""
-        state = model.state_dict()
+        """Copy the parameters of a :class:`lite_rtse_ext.LiteRTSE`, or any module with the same names and shapes.
+
+        Wrappers around it do not matter: DataParallel, ``torch.compile``, AveragedModel, a Lightning module.
+
+        Raises:
+            TypeError: a parameter is not a tensor of numbers, as in a quantized network.
+            ValueError: the parameters are not those of one network of 257 bins.
+        """
+        state = network_parameters(model.state_dict())
+        for name, value in state.items():
+            if not hasattr(value, "detach") or value.is_meta:
+                what = "a tensor without data" if hasattr(value, "detach") else type(value).__name__
+                raise TypeError(f"{name} must be a tensor of numbers, but is {what}")
+        _check_size(value.numel() for value in state.values())
         return cls({name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}, precision)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The engine's own order of the weights depends on the processor, so that the other process makes it anew.
+        return type(self), (self._weights, self.precision)
 
     def __repr__(self) -> str:
         network = self._network
@@ -96,12 +117,18 @@ class Network:
         return f"Network({sizes}, precision={self.precision!r})"
 
 
+def _check_size(sizes: Iterable[int]) -> None:
+    """Before anything is converted, which takes memory."""
+    if sum(sizes) > _MOST_VALUES:
+        raise ValueError(f"larger than any network that streams, {_MOST_VALUES} values and more")
+
+
 def _as_float32(name: str, value: object) -> NDArray[np.float32]:
     array = np.asarray(value)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name} must be of a floating type, but is {array.dtype}")
     with np.errstate(over="ignore"):  # what a float32 can't hold becomes infinite, which is refused by name
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32, order="C")
 
 
 def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[np.floating]:
@@ -128,8 +155,4 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"damaged safetensors file ({error})") from error
-    weights = {name: _as_array(name, **entry) for name, entry in entries}
-    for prefix in _WRAPPER_PREFIXES:
-        if weights and all(name.startswith(prefix) for name in weights):
-            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-    return weights
+    return {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}

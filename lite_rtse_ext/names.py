@@ -1,0 +1,78 @@
+"""Names of parameters as a network has them, whatever was around it when they were read or saved. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+__all__ = ["bare", "listed", "network_parameters", "unwrapped"]
+
+Value = TypeVar("Value")
+
+# DistributedDataParallel and its kin, torch.compile, FSDP, activation checkpointing. Each puts itself before the name
+# of what it wraps, which may be the network or a module in it.
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_COUNTER = "n_averaged"  # AveragedModel's, beside the parameters
+_TELLING = "fc1.weight"
+_MOST_NAMED = 4
+
+
+def bare(name: str) -> str:
+    """A name without the parts that wrappers put into it."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def unwrapped(state: Mapping[str, Value], wanted: Collection[str]) -> dict[str, Value]:
+    """Values by the names that a network has.
+
+    Taken off are the names of PyTorch's wrappers wherever they stand, the prefix of a module that holds the network
+    (``model.`` in a Lightning checkpoint), and AveragedModel's counter. What is not under the prefix keeps its name.
+
+    Args:
+        state: values by name.
+        wanted: names that the network has, at least one.
+
+    Raises:
+        ValueError: several prefixes fit, or two names become one.
+    """
+    names = {name: bare(name) for name in state}
+    names = {name: short for name, short in names.items() if short in wanted or short.split(".")[-1] != _COUNTER}
+    prefixes = _prefixes(set(names.values()), wanted)
+    if len(prefixes) > 1:
+        raise ValueError(f"holds several networks, under {' and '.join(prefixes)}: give the parameters of one")
+    prefix = prefixes[0] if prefixes else ""
+    found: dict[str, Value] = {}
+    for name, short in names.items():
+        own = short.removeprefix(prefix)
+        if own in found:
+            raise ValueError(f"holds {own} twice, once as {name}")
+        found[own] = state[name]
+    return found
+
+
+def _prefixes(names: Collection[str], wanted: Collection[str]) -> list[str]:
+    """What stands before all the wanted names; only nothing, if they are there without."""
+    first = min(wanted)
+    if first in names:
+        return [""]
+    before = sorted(name.removesuffix(first) for name in names if name.endswith(f".{first}"))
+    return [prefix for prefix in before if all(f"{prefix}{name}" in names for name in wanted)]
+
+
+def network_parameters(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Parameters of Lite-RTSE by their own names, as :func:`unwrapped` finds them.
+
+    Raises:
+        ValueError: there are none, or those of several networks.
+    """
+    found = unwrapped(state, (_TELLING,))
+    if _TELLING not in found:
+        raise ValueError(f"no parameters of Lite-RTSE: {_TELLING} is missing; found: {listed(state) or 'nothing'}")
+    return found
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{', '.join(names[:_MOST_NAMED])}{rest}"
