@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from lite_rtse_ext import LiteRTSE
-from lite_rtse_ext.checkpoint import CheckpointError, infer_config, write_state_dict
+from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext.checkpoint import CheckpointError, infer_config, read_state_dict, write_state_dict
 
 from .compare import assert_same
 from .foreign import PublicLiteRTSE
@@ -125,6 +125,69 @@ def test_damaged_files_are_refused(model: LiteRTSE, kind: str, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"file: (damaged safetensors|can't be read as a PyTorch) file"):
         LiteRTSE.from_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pytorch", "old pytorch"])
+def test_files_cut_off_anywhere_are_refused(kind: str, tmp_path: Path) -> None:
+    path, state = tmp_path / "file", {"fc1.weight": torch.zeros(2, 2), "fc1.bias": torch.zeros(2)}
+    if kind == "safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "pytorch")
+    whole = path.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // 300)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"file: [^()]+(\(.+\))?$"):
+            read_state_dict(path)
+
+
+def larger(state: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
+    """A small file whose tensors' shapes are those of a network of terabytes, or that has no numbers."""
+    if what == "empty":
+        return state | {"fc1.weight": torch.zeros(1 << 20, 0)}
+    if what == "many bins":
+        return state | {"fc1.weight": torch.zeros(1, 1).expand(5000, 5000)}
+    if what == "many channels":
+        return state | {"msmo_conv.2.pwconvN.weight": torch.zeros(1, 2048, 1, 1)}
+    if what == "deep":
+        return state | {f"msmo_conv.2.pwconvs.{stage}.weight": torch.zeros(0) for stage in range(2, 50)}
+    if what == "repeated":
+        return state | {"fc1.weight": torch.zeros(1, 1).expand(9, 9)}
+    if what == "no numbers":
+        return state | {"fc1.weight": torch.zeros(9, 9, device="meta")}
+    if what == "whole numbers":
+        return state | {"fc1.weight": torch.zeros(9, 9, dtype=torch.int64)}
+    return state | {"fc1.weight": torch.zeros(9, 9).to_sparse()}
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("empty", r"bins must be at most 4097, but is 1048576$"),
+        ("many bins", r"bins must be at most 4097, but is 5000$"),
+        ("many channels", r"channels must be at most 1024, but is 2048$"),
+        ("deep", r"order must be at most 10, but is 51$"),
+        ("repeated", r"not dense floating-point numbers: fc1\.weight torch\.float32$"),
+        ("no numbers", r"not dense floating-point numbers: fc1\.weight torch\.float32$"),
+        ("whole numbers", r"not dense floating-point numbers: fc1\.weight torch\.int64$"),
+        ("sparse", r"not dense floating-point numbers: fc1\.weight torch\.float32$"),
+    ],
+)
+def test_a_small_file_asks_for_no_memory(model: LiteRTSE, what: str, words: str, tmp_path: Path) -> None:
+    torch.save(larger(dict(model.state_dict()), what), tmp_path / "file")
+    with pytest.raises(CheckpointError, match=rf"file: {words}"):
+        LiteRTSE.from_checkpoint(tmp_path / "file")
+
+
+def test_shapes_are_compared_before_memory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+    monkeypatch.setattr(nn.LSTM, "reset_parameters", lambda self: devices.append(self.weight_hh_l0.device.type))
+    state = {key: value for key, value in reference.LiteRTSE(**SMALL).state_dict().items() if key != "fc2.bias"}
+    devices.clear()
+    safetensors.torch.save_file(state, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"file: missing: fc2\.bias$"):
+        LiteRTSE.from_checkpoint(tmp_path / "file")
+    assert devices == ["meta", "meta"]
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"a": 1}}, {"epoch": 3}, torch.zeros(3)])

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext import LiteRTSE, fuse, reference, unfuse
+from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import istft, stft
+from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext.export import export_onnx
 
 from .compare import assert_agrees, assert_all_agree, assert_same
 from .foreign import PublicLiteRTSE
@@ -267,6 +270,56 @@ def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
         network.enhance(torch.tensor(1.0))
     with pytest.raises(ValueError, match="257 bins, but this one has 9"):
         LiteRTSE(**SMALL).enhance(torch.zeros(1000))
+
+
+@pytest.mark.parametrize("shape", [(256, 1), (24_000, 2), (300, 64), (3, 4000, 2), (1, 256, 8)])
+def test_samples_before_channels_are_refused(network: LiteRTSE, shape: tuple[int, ...]) -> None:
+    words = rf"\(\.\.\., samples\), but is \({', '.join(map(str, shape))}\): {shape[-2]} utterances of {shape[-1]} s"
+    with pytest.raises(ValueError, match=words):
+        network.enhance(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(255, 1), (40, 65), (300, 0), (2, 1), (64, 1, 200)])
+def test_short_utterances_are_still_utterances(network: LiteRTSE, shape: tuple[int, ...]) -> None:
+    assert network.enhance(torch.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_a_sample_that_is_not_finite_is_named(network: LiteRTSE, value: float, dtype: torch.dtype) -> None:
+    waveform = torch.zeros(2, 3, 700, dtype=dtype)
+    waveform[1, 2, 17:20] = value
+    with pytest.raises(ValueError, match=rf"finite, but sample 17 of utterance 1, 2 is {value}$"):
+        network.enhance(waveform)
+    with pytest.raises(ValueError, match=rf"finite, but sample 17 is {value}$"):
+        network.enhance(waveform[1, 2])
+
+
+def test_a_result_that_is_not_finite_is_an_error(network: LiteRTSE) -> None:
+    broken = copy.deepcopy(network)
+    broken.to_mag.bias.data[3] = float("nan")
+    with pytest.raises(FloatingPointError, match="the network's result is not finite"):
+        broken.enhance(torch.ones(700))
+
+
+@pytest.mark.filterwarnings("ignore:")
+def test_quantized_layers() -> None:
+    """PyTorch quantizes its own classes only: of this network the linears, of the reference the LSTMs too."""
+    quantize, waveform = torch.ao.quantization.quantize_dynamic, 0.1 * random(3000, dtype=torch.float32)
+    torch.manual_seed(0)
+    ours, plain = LiteRTSE(), reference.LiteRTSE()
+    plain.load_state_dict(ours.state_dict())
+    expected = ours.enhance(waveform)
+    small = quantize(ours, {nn.LSTM, nn.Linear})
+    smallest = quantize(plain, {nn.LSTM, nn.Linear})
+    fuse(plain)
+    unfuse(plain)
+    again = quantize(plain, {nn.LSTM, nn.Linear})
+    assert [type(net.lstm1).__module__.startswith("torch.ao") for net in (small, smallest, again)] == [0, 1, 1]
+    for enhanced in (small.enhance(waveform), enhance_segments(small, waveform), enhance_segments(again, waveform)):
+        assert float((enhanced - expected).norm() / expected.norm()) < 0.2
+    with pytest.raises(CheckpointError, match=r"missing: fc1\.weight.*; unknown: fc1\.scale"):
+        export_onnx(small, "nowhere.onnx")
 
 
 def test_no_frames_give_no_frames() -> None:

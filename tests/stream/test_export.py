@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,11 @@ def test_the_memory_is_what_it_says() -> None:
 @needs_onnx
 @pytest.mark.parametrize("name", ["network", "full", "small"])
 def test_onnxruntime_and_the_engine_agree(tmp_path: Path, name: str) -> None:
+    logger = logging.getLogger("torch.onnx")
+    logger.setLevel(logging.INFO)
     export_onnx(model(name), tmp_path / "frame.onnx")
+    assert logger.level == logging.INFO
+    logger.setLevel(logging.NOTSET)
     assert check_onnx(tmp_path / "frame.onnx", model(name)) < 1e-4
     assert [path.name for path in tmp_path.iterdir()] == ["frame.onnx"]
 
