@@ -14,8 +14,9 @@ def is_for_elsewhere() -> bool:
 
     Such a graph is to run where this package is not installed. The modules then compute in plain PyTorch.
     """
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tracing or torch.onnx.is_in_onnx_export()
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return True
+    return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
 
 
 def is_recorded() -> bool:
