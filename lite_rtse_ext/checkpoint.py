@@ -92,10 +92,8 @@ def write_state_dict(path: str | os.PathLike[str], state: Mapping[str, Tensor]) 
     data = safetensors.torch.save(
         {key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata={"format": "pt"}
     )
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def infer_config(state: Mapping[str, Tensor]) -> Config:

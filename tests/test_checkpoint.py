@@ -246,7 +246,8 @@ def test_failed_save_leaves_the_old_file(model: LiteRTSE, tmp_path: Path, monkey
 def test_what_cannot_be_written_is_named(model: LiteRTSE, tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as folder:
         model.save_checkpoint(tmp_path)
-    assert (folder.value.filename, folder.value.strerror) == (str(tmp_path), "is a folder, not a file to write")
+    assert folder.value.filename == str(tmp_path)
+    assert folder.value.strerror == "expected a regular file or a new name, got a folder"
     nowhere = tmp_path / "nowhere" / "model.safetensors"
     with pytest.raises(FileNotFoundError) as missing:
         model.save_checkpoint(nowhere)
