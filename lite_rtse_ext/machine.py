@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from lite_rtse_ext import _native, ops
-
-__all__ = ["Environment", "environment", "gpu_name"]
+__all__ = ["Environment", "cores", "environment", "gpu_name"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,22 @@ class Environment:
     gpu: str = ""
 
 
+def cores() -> int:
+    """How many cores this process may use. Needs no torch."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment(device: torch.device | str = "cpu") -> Environment:
     """The environment that timings taken now would have; measures for under a second."""
-    from lite_rtse_ext import __version__
+    import torch
+
+    from lite_rtse_ext import __version__, _native, ops
 
     return Environment(
         machine=f"{platform.machine()}, {_processor()}",
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         isa=ops.isa(),
         threads=torch.get_num_threads(),
@@ -51,6 +60,10 @@ def environment(device: torch.device | str = "cpu") -> Environment:
 
 def gpu_name(device: torch.device | str) -> str:
     """What a GPU is called, what it has, and what the kernels were built for; nothing for the CPU."""
+    import torch
+
+    from lite_rtse_ext import _native
+
     device = torch.device(device)
     if device.type != "cuda":
         return ""

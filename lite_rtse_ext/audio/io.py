@@ -37,6 +37,8 @@ CONTAINERS = {
 }
 """The containers that are read and written, by file name suffix."""
 
+READ_SUFFIXES = frozenset(CONTAINERS)
+
 _MOST_BYTES = {"WAV": 2**32 - 2**20, "WAVEX": 2**32 - 2**20, "AIFF": 2**32 - 2**20}
 """Containers whose headers count bytes in 32 bits; a MiB is left for what is not samples."""
 

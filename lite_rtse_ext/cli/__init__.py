@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 import threading
 
 import click
@@ -34,6 +36,8 @@ def main() -> None:
     lite-rtse bench stream
     lite-rtse info
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: names may hold what it can't encode
     if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
         _end_as_interrupted(signal.SIGTERM)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from lite_rtse_ext.cli.bench_stream import stream
+from lite_rtse_ext.cli.bench_stream import json_file, stream
 from lite_rtse_ext.cli.errors import one_line
 
 
@@ -34,15 +33,13 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
     """
     if context.invoked_subcommand:
         return
-    with one_line():
+    with one_line(), json_file(json_path) as save:
         import torch
 
         from lite_rtse_ext import bench as harness
         from lite_rtse_ext.machine import environment
 
         torch.set_num_threads(threads)
-        if json_path:
-            json_path.touch()  # find out now, not after the work, whether it can be written
         where = environment()
         click.echo(f"torch {where.torch}, {where.isa}, {where.threads} thread(s), {where.machine}")
         click.echo(f"one thread: {where.fma_peak_gflops:.0f} GFLOP/s float32 peak, {where.copy_gbps:.0f} GB/s copy")
@@ -55,9 +52,7 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
             spread = f"{ratio.p20:.2f}–{ratio.p80:.2f}"
             click.echo(f"{timing.name:<18}{timing.what:<20}{numbers}{spread:>14}{timing.difference:>9.0e}")
             timings.append(timing)
-        if json_path:
-            data = harness.as_json(where, batch, frames, rounds, timings)
-            json_path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        save(harness.as_json(where, batch, frames, rounds, timings))
 
 
 bench.add_command(stream)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lite_rtse_ext.cli.errors import one_line
+from lite_rtse_ext.files import replacing
+
+
+@contextmanager
+def json_file(path: Path | None) -> Iterator[Callable[[Any], object]]:
+    """What saves results, to a file that is there once the work has ended well; nowhere without a path.
+
+    Whether the file can be written is found out now, not after the work.
+    """
+    if path is None:
+        yield lambda results: None
+        return
+    with replacing(path) as temporary:
+        yield lambda results: temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 @click.command()
@@ -29,9 +46,7 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
     lite-rtse bench stream
     lite-rtse bench stream --calls 16 --precision int16
     """
-    with one_line():
-        if json_path:
-            json_path.touch()  # find out now, not after the work, whether it can be written
+    with one_line(), json_file(json_path) as save:
         from lite_rtse_ext.reference import LiteRTSE
         from lite_rtse_ext.stream import Network, isa
         from lite_rtse_ext.stream.timing import FRAME_MS, SKIPPED, FrameTimes, histogram, steps, time_frames
@@ -46,7 +61,6 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
             click.echo(f"{name:<6} {value:8.3f} ms")
         click.echo(f"RTF    {times.real_time_factor:8.4f}    calls a core: {times.calls_a_core}\n")
         click.echo("\n".join(histogram(seconds)))
-        if json_path:
-            derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
-            settings = {"precision": precision, "full": full, "paced": paced, "isa": isa()}
-            json_path.write_text(json.dumps(settings | asdict(times) | derived, indent=2) + "\n", encoding="utf-8")
+        derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
+        settings = {"precision": precision, "full": full, "paced": paced, "isa": isa()}
+        save(settings | asdict(times) | derived)

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
-from lite_rtse_ext.cli.jobs import Job, JobError, plan, split_existing
+from lite_rtse_ext.cli.errors import describe, one_line, printable
+from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, network
+from lite_rtse_ext.files import replaceable
 
 
 @click.command()
@@ -53,8 +54,11 @@ def enhance(
     Every channel is enhanced by itself, at 16 kHz: what a file holds above 8 kHz is not in the output. Files may be of
     any length, none is ever in memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB.
 
-    A file of a folder that fails is reported, the others go on, and the exit code is 1. An output appears under its
-    name only once it is complete, so an interrupted run is resumed with --skip-existing.
+    A file of a folder that fails is reported, the others go on, and the exit code is 1. What is no audio, is hidden or
+    is of a kind that is not read is named. A file of a kind that can't be written goes to its name with .wav behind it.
+
+    An output appears under its name only once it is complete, so an interrupted run is resumed with --skip-existing.
+    Devices and named pipes are no outputs: write to - and send that there.
 
     As IN or OUT, - is standard input or output: WAV, or with --raw bare samples. What can be known of the enhanced
     signal is written before more input is waited for: at 16 kHz, 32 ms after it went in.
@@ -78,53 +82,54 @@ def enhance(
         if is_pipe(source) or is_pipe(target):
             if skip_existing or device != "cpu":
                 raise JobError("-: goes with neither --skip-existing nor --device")
+            if not is_pipe(target):
+                replaceable(target)
             run_pipe(lambda: network(checkpoint), source, target, raw_samples, force, options)
             return
-        jobs, skipped = _settle(source, target, force, skip_existing)
+        settled = _settle(source, target)
+        jobs, skipped = permit(settled.jobs, force, skip_existing)
         if skipped:
             click.echo(f"{skipped} skipped, as the output exists")
-        if not jobs:
-            return
-        by = _by_engine(checkpoint, force, options) if device == "cpu" else _by_torch(checkpoint, force, device)
-        failed = run_jobs(by, jobs, threads if device == "cpu" else 1)
+        failed = len(settled.errors)
+        if jobs:
+            by = _by_engine(checkpoint, options) if device == "cpu" else _by_torch(checkpoint, device)
+            failed += run_jobs(by, jobs, threads if device == "cpu" else 1)
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _settle(source: Path, target: Path, force: bool, skip_existing: bool) -> tuple[list[Job], int]:
-    """The jobs to do, and how many are left out as their outputs exist."""
-    from lite_rtse_ext.audio.io import CONTAINERS
+def _settle(source: Path, target: Path) -> Plan:
+    """What is to be done; says what is not."""
+    from lite_rtse_ext.audio.io import CONTAINERS, READ_SUFFIXES
 
-    jobs = plan(source, target, CONTAINERS)
-    missing, existing = split_existing(jobs)
-    if force or not existing:
-        return jobs, 0
-    if skip_existing:
-        return missing, len(existing)
-    many = f" and {len(existing) - 1} more exist" if len(existing) > 1 else ": exists"
-    raise JobError(f"{existing[0].target}{many} already; --force replaces outputs, --skip-existing leaves them")
+    settled = plan(source, target, READ_SUFFIXES, CONTAINERS)
+    for remark in settled.remarks:
+        click.echo(printable(remark), err=True)
+    for error in settled.errors:
+        click.echo(f"Error: {describe(error)}", err=True)
+    return settled
 
 
-def _by_engine(checkpoint: Path | None, force: bool, options: dict[str, Any]) -> Enhance:
+def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
     from lite_rtse_ext.audio.streaming import stream_file
 
     weights = network(checkpoint)
     return lambda job, progress: stream_file(
-        weights, job.source, job.target, overwrite=force, progress=progress, **options
+        weights, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )
 
 
-def _by_torch(checkpoint: Path | None, force: bool, device: str) -> Enhance:
+def _by_torch(checkpoint: Path | None, device: str) -> Enhance:
     from lite_rtse_ext.audio import enhance_file
     from lite_rtse_ext.model import LiteRTSE
 
     model = LiteRTSE.from_checkpoint(chosen(checkpoint)).to(device).eval()
-    return lambda job, progress: enhance_file(model, job.source, job.target, overwrite=force, progress=progress)
+    return lambda job, progress: enhance_file(model, job.source, job.target, overwrite=job.overwrite, progress=progress)
 
 
 def _check_device(name: str) -> None:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise JobError(f"--device {name}: must be cpu, cuda or cuda:N")
+        raise JobError(f"--device {name}: expected cpu, cuda or cuda:N")
     import torch
 
     from lite_rtse_ext import _native

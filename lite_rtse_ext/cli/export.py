@@ -9,6 +9,7 @@ import click
 
 from lite_rtse_ext.cli.errors import one_line, require_packages
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen
+from lite_rtse_ext.files import replaceable
 
 LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
 
@@ -30,7 +31,7 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
     lite-rtse export model.onnx
     """
     with one_line():
-        if target.exists() and not force:
+        if replaceable(target) and not force:
             raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
         require_packages("exporting", "onnx", ("onnx", "onnxscript", "onnxruntime"))
         from lite_rtse_ext.export import check_onnx, export_onnx

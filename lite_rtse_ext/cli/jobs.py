@@ -3,77 +3,135 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from lite_rtse_ext.files import kind_of, replaceable
+from lite_rtse_ext.recordings import find_recordings
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to enhance."""
+    """One file to enhance; ``overwrite`` tells whether the target may exist already."""
 
     source: Path
     target: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do.
+
+    Args:
+        jobs: the files to enhance.
+        remarks: what else was found and what is not done, a line each.
+        errors: sub-folders that can't be read.
+    """
+
+    jobs: list[Job]
+    remarks: list[str] = field(default_factory=list)
+    errors: list[OSError] = field(default_factory=list)
 
 
 class JobError(ValueError):
     """Input and output that don't go together; the message says why."""
 
 
-def plan(source: Path, target: Path, suffixes: Iterable[str]) -> list[Job]:
+def plan(source: Path, target: Path, read: Container[str], written: Container[str]) -> Plan:
     """The files to enhance and where each goes.
 
     A file goes to ``target``, or into it where that is a folder. A folder's audio files, sub-folders included, go to
-    the same places below ``target``; if that lies in ``source``, the files in it are no inputs.
+    the same places below ``target``; if that lies in ``source``, the files in it are no inputs. A file of a kind that
+    can't be written goes to its name with ``.wav`` behind it.
+
+    Args:
+        source: a file or a folder.
+        target: the same.
+        read: the suffixes of files that can be read.
+        written: the suffixes of files that can be written.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
-        JobError: input and output are the same, or the folder has no audio.
+        OSError: an output has the name of something that is no regular file.
+        JobError: input and output are the same, two outputs are, or the folder has no audio.
     """
     if not source.exists():
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(source))
     if source.is_dir():
-        jobs = _plan_folder(source, target, frozenset(suffixes))
+        settled = _plan_folder(source, target, read, written)
     else:
-        jobs = [Job(source, target / source.name if target.is_dir() else target)]
-    _refuse_overwriting_inputs(jobs)
-    return jobs
+        settled = Plan([Job(source, target / _output_name(source, written) if target.is_dir() else target)])
+    for job in settled.jobs:
+        if os.path.exists(job.target):
+            replaceable(job.target)
+    _refuse_overwriting_inputs(settled.jobs)
+    _refuse_writing_twice(settled.jobs)
+    return settled
 
 
-def split_existing(jobs: list[Job]) -> tuple[list[Job], list[Job]]:
-    """Jobs whose output doesn't exist yet, and those whose output does. An output that exists is complete."""
-    missing = [job for job in jobs if not job.target.exists()]
-    existing = [job for job in jobs if job.target.exists()]
-    return missing, existing
+def permit(jobs: list[Job], force: bool, skip_existing: bool) -> tuple[list[Job], int]:
+    """The jobs that are left to do, given what exists, and how many are not.
+
+    An output that exists is complete. A file of no bytes is none: no audio file is that short.
+
+    Raises:
+        JobError: outputs exist, and neither ``force`` nor ``skip_existing`` says what is to become of them.
+    """
+    existing = [job for job in jobs if os.path.exists(job.target)]
+    if force:
+        return [replace(job, overwrite=True) for job in jobs], 0
+    if existing and not skip_existing:
+        many = f" and {len(existing) - 1} more exist" if len(existing) > 1 else ": exists"
+        raise JobError(f"{existing[0].target}{many} already; --force replaces outputs, --skip-existing leaves them")
+    complete = {job for job in existing if job.target.stat().st_size}
+    empty = set(existing) - complete
+    return [replace(job, overwrite=job in empty) for job in jobs if job not in complete], len(complete)
 
 
-def _plan_folder(source: Path, target: Path, suffixes: frozenset[str]) -> list[Job]:
+def _plan_folder(source: Path, target: Path, read: Container[str], written: Container[str]) -> Plan:
     if target.exists() and not target.is_dir():
-        raise JobError(f"{target}: must be a folder, as the input {source} is one")
+        raise JobError(f"{target}: expected a folder, as {source} is one, got {kind_of(target)}")
     if target.resolve() == source.resolve():
         raise JobError(f"{target}: is the input folder itself, which is never overwritten")
-    outputs = target.resolve()
-    nested = outputs.is_relative_to(source.resolve())
-    files = [
-        path
-        for path in sorted(source.rglob("*"))
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not (nested and path.resolve().is_relative_to(outputs))
-    ]
-    if not files:
-        raise JobError(f"{source}: no audio files in this folder (looked for {' '.join(sorted(suffixes))})")
-    return [Job(path, target / path.relative_to(source)) for path in files]
+    found = find_recordings(source, read, target)
+    remarks = found.remarks()
+    if not found.files:
+        if found.errors:
+            raise found.errors[0]
+        raise JobError(f"{source}: no audio files in this folder" + "".join(f"; {line}" for line in remarks))
+    jobs = [Job(path, target / path.relative_to(source).with_name(_output_name(path, written))) for path in found.files]
+    return Plan(jobs, remarks, found.errors)
 
 
-def _refuse_overwriting_inputs(jobs: list[Job]) -> None:
-    inputs = {_identity(job.source): job.source for job in jobs}
+def _output_name(source: Path, written: Container[str]) -> str:
+    return source.name if source.suffix.lower() in written else f"{source.name}.wav"
+
+
+def _refuse_overwriting_inputs(jobs: Iterable[Job]) -> None:
+    inputs = {identity: job.source for job in jobs if (identity := _identity(job.source))}
     for job in jobs:
-        same = job.target.exists() and inputs.get(_identity(job.target))
-        if same:
+        identity = _identity(job.target)
+        if identity in inputs:
+            same = inputs[identity]
             raise JobError(f"{job.target}: is the input {same} itself, which is never overwritten")
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()  # the same for every hard or symbolic link to a file
+def _refuse_writing_twice(jobs: Iterable[Job]) -> None:
+    """Refuses two sources that go to one name, be it by a link."""
+    sources: dict[str, Path] = {}
+    for job in jobs:
+        first = sources.setdefault(os.path.realpath(job.target), job.source)
+        if first is not job.source:
+            raise JobError(f"{job.target}: expected one input for an output, got {first} and {job.source}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What is the same for every hard or symbolic link to a file; nothing where it can't be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     return status.st_dev, status.st_ino

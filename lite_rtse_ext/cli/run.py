@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import click
 
 from lite_rtse_ext.cli.errors import describe
 from lite_rtse_ext.cli.jobs import Job
+from lite_rtse_ext.machine import cores
 
 if TYPE_CHECKING:
     from lite_rtse_ext.audio import Enhanced
@@ -25,38 +26,64 @@ Enhance = Callable[[Job, Callable[[float], None]], "Enhanced"]
 
 CLEAR_LINE = "\033[1G\033[K"  # click takes it out again where stderr is no terminal
 TICKS_PER_SECOND = 100  # the progress bar counts whole numbers
+LONGEST_SECONDS = 366 * 86_400  # a header that tells more tells that it does not know
 
 
 class _StoppedError(Exception):
     """Ends a job from within, so that it takes its half-written file away."""
 
 
+@dataclass
+class _Share:
+    """A job's part of the progress bar: the length that its file's header tells, whatever comes out of it."""
+
+    advance_bar: Callable[[int], None]
+    ticks: int
+    seconds: float = 0.0
+    shown: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Counts audio that is finished."""
+        self.seconds += seconds
+        self._show(min(round(self.seconds * TICKS_PER_SECOND), self.ticks))
+
+    def complete(self) -> None:
+        """Fills what is left: the job has ended."""
+        self._show(self.ticks)
+
+    def _show(self, ticks: int) -> None:
+        self.advance_bar(ticks - self.shown)
+        self.shown = ticks
+
+
 def run_jobs(enhance: Enhance, jobs: list[Job], workers: int | None) -> int:
     """Does the jobs, ``workers`` at a time, by default one a core, and says what was done; returns how many failed."""
     began = time.perf_counter()
-    length = sum(_header_ticks(job.source) for job in jobs)
-    with click.progressbar(length=length, label="enhancing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    ticks = [_header_ticks(job.source) for job in jobs]
+    with click.progressbar(
+        length=sum(ticks), label="enhancing", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
         lock, stop = threading.Lock(), threading.Event()
-        seconds = 0.0
 
-        def advance(more: float) -> None:
-            nonlocal seconds
+        def advance(more: int) -> None:
             if stop.is_set():
                 raise _StoppedError
             with lock:
-                seconds += more
-                bar.update(round(seconds * TICKS_PER_SECOND) - bar.pos)
+                bar.update(more)
 
-        def attempt(job: Job) -> Enhanced | str:
+        def attempt(job: Job, ticks: int) -> Enhanced | str:
+            share = _Share(advance, ticks)
             try:
                 _make_folder(job.target.parent)
-                return enhance(job, advance)
+                result: Enhanced | str = enhance(job, share.add)
             except (OSError, ValueError, RuntimeError, MemoryError) as error:
-                return _about(job, error)
+                result = _about(job, error)
+            share.complete()
+            return result
 
         done: list[Enhanced] = []
-        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-            futures = [pool.submit(attempt, job) for job in jobs]
+        with ThreadPoolExecutor(workers or cores()) as pool:
+            futures = [pool.submit(attempt, *each) for each in zip(jobs, ticks, strict=True)]
             try:
                 for future in futures:
                     result = future.result()
@@ -89,16 +116,21 @@ def _make_folder(path: Path) -> None:
 
 
 def _header_ticks(path: Path) -> int:
-    """Length of a file for the progress bar; 0 if it can't be told, which is reported when the file's turn comes."""
+    """Length of a file for the progress bar; 0 if it can't be told, or is not, as no recording takes a year.
+
+    What is wrong with the file is reported when its turn comes.
+    """
     from lite_rtse_ext.audio import read_format
 
     try:
-        return round(read_format(path).seconds * TICKS_PER_SECOND)
+        seconds = read_format(path).seconds
     except (OSError, ValueError):
         return 0
+    return round(seconds * TICKS_PER_SECOND) if seconds < LONGEST_SECONDS else 0
 
 
 def _summary(audio_seconds: list[float], elapsed: float) -> str:
     audio = sum(audio_seconds)
     files = "1 file" if len(audio_seconds) == 1 else f"{len(audio_seconds)} files"
-    return f"{files}, {audio:.1f} s of audio in {elapsed:.1f} s, RTF {elapsed / audio:.3f}"
+    factor = f", RTF {elapsed / audio:.3f}" if audio else ""
+    return f"{files}, {audio:.1f} s of audio in {elapsed:.1f} s{factor}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lite_rtse_ext.files import kind_of
 from lite_rtse_ext.pretrained import pretrained_path
 
 if TYPE_CHECKING:
@@ -28,12 +29,17 @@ def checkpoint_option(command: Command) -> Command:
 
 
 def chosen(checkpoint: Path | None) -> Path:
-    """The file to read.
+    """The file to read, or the folder of a run.
 
     Raises:
-        ValueError: none was given, and none comes with the package.
+        OSError: there is no such file.
+        ValueError: it is a pipe or a device, which can't be read twice; or none was given, and none comes with the
+            package.
     """
     if checkpoint is not None:
+        kind = kind_of(checkpoint)
+        if kind not in ("a regular file", "a folder"):
+            raise ValueError(f"{checkpoint}: expected a regular file, got {kind}")
         return checkpoint
     try:
         return pretrained_path()

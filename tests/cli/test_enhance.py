@@ -149,7 +149,7 @@ def test_bad_outputs_are_one_line(tmp_path: Path, enhance: Run) -> None:
     (tmp_path / "file").write_text("")
     assert_one_line(enhance(source, tmp_path / "file" / "out.wav"), "file: not a folder")
     assert_one_line(enhance(source, tmp_path / "file" / "deep" / "out.wav"), "file", "Not a directory")
-    assert_one_line(enhance(tmp_path / "in", tmp_path / "file"), "file: must be a folder")
+    assert_one_line(enhance(tmp_path / "in", tmp_path / "file"), "file: expected a folder")
     assert_one_line(enhance(source, tmp_path / "out.xyz"), "out.xyz", "unknown kind of audio file")
 
 
@@ -177,7 +177,7 @@ def test_bad_devices_are_one_line(tmp_path: Path, enhance: Run) -> None:
     source = sound(tmp_path / "in.wav")
     for name in ("abacus", "xpu", "meta", "mps", "cuda:x", ""):
         result = enhance(source, tmp_path / "out.wav", "--device", name)
-        assert_one_line(result, f"--device {name}: must be cpu, cuda or cuda:N")
+        assert_one_line(result, f"--device {name}: expected cpu, cuda or cuda:N")
 
 
 @pytest.mark.parametrize(
