@@ -197,7 +197,8 @@ def check_onnx(path: str | os.PathLike[str], model: LiteRTSE, frames: int = 50) 
     from lite_rtse_ext.stream import HOP_SAMPLES, Streamer
 
     ort = _package("onnxruntime")
-    session = ort.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    graph = Path(path).read_bytes()  # ONNX Runtime opens no name that is not UTF-8
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     memory = {name: np.zeros((1, *shape), np.float32) for name, shape in OneFrame(model).memory.items()}
     inputs = [entry.name for entry in session.get_inputs()]
     if inputs != ["spectrum", *memory]:

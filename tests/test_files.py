@@ -6,11 +6,10 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,26 +17,7 @@ import pytest
 
 from lite_rtse_ext.files import kind_of, replaceable, replacing
 
-
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-
-
-def _device(path: Path) -> None:
-    """A null device of its own, so that a fault would take that one away and not the machine's."""
-    try:
-        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    except PermissionError:
-        path.symlink_to(os.devnull)
-
-
-SPECIAL: dict[str, Callable[[Path], object]] = {
-    "a folder": lambda path: path.mkdir(),
-    "a pipe": os.mkfifo,
-    "a socket": _socket,
-    "a character device": _device,
-}
+from .special import SPECIAL
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 import click
+
+_LINE_ENDS = re.compile(r"\s*\n\s*")  # with the indentation that libraries give what follows
 
 
 def describe(error: Exception) -> str:
@@ -15,7 +18,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return printable(f"{name}{error.strerror}")
-    return printable(" ".join(str(error).split())) or type(error).__name__
+    return printable(_LINE_ENDS.sub(" ", str(error).strip())) or type(error).__name__
 
 
 def printable(text: str) -> str:

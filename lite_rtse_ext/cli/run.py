@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lite_rtse_ext.cli.errors import describe
+from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.machine import cores
 
@@ -26,7 +26,6 @@ Enhance = Callable[[Job, Callable[[float], None]], "Enhanced"]
 
 CLEAR_LINE = "\033[1G\033[K"  # click takes it out again where stderr is no terminal
 TICKS_PER_SECOND = 100  # the progress bar counts whole numbers
-LONGEST_SECONDS = 366 * 86_400  # a header that tells more tells that it does not know
 
 
 class _StoppedError(Exception):
@@ -105,7 +104,7 @@ def _about(job: Job, error: Exception) -> str:
     from lite_rtse_ext.audio import AudioError
 
     named = isinstance(error, (AudioError, OSError))  # their messages begin with the path they are about
-    return describe(error) if named else f"{job.source}: {describe(error)}"
+    return describe(error) if named else printable(f"{job.source}: {describe(error)}")
 
 
 def _make_folder(path: Path) -> None:
@@ -116,17 +115,14 @@ def _make_folder(path: Path) -> None:
 
 
 def _header_ticks(path: Path) -> int:
-    """Length of a file for the progress bar; 0 if it can't be told, or is not, as no recording takes a year.
-
-    What is wrong with the file is reported when its turn comes.
-    """
+    """Length of a file for the progress bar; 0 if it can't be told, which is reported when the file's turn comes, or if
+    its header does not tell."""
     from lite_rtse_ext.audio import read_format
 
     try:
-        seconds = read_format(path).seconds
+        return round((read_format(path).seconds or 0) * TICKS_PER_SECOND)
     except (OSError, ValueError):
         return 0
-    return round(seconds * TICKS_PER_SECOND) if seconds < LONGEST_SECONDS else 0
 
 
 def _summary(audio_seconds: list[float], elapsed: float) -> str:
