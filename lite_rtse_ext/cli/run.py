@@ -16,6 +16,7 @@ import click
 
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
+from lite_rtse_ext.files import kind_of
 from lite_rtse_ext.machine import cores
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def run_jobs(enhance: Enhance, jobs: list[Job], workers: int | None) -> int:
 def _about(job: Job, error: Exception) -> str:
     from lite_rtse_ext.audio import AudioError
 
-    named = isinstance(error, (AudioError, OSError))  # their messages begin with the path they are about
+    # The messages of these begin with the path that they are about.
+    named = isinstance(error, AudioError) or (isinstance(error, OSError) and error.filename is not None)
     return describe(error) if named else printable(f"{job.source}: {describe(error)}")
 
 
@@ -111,7 +113,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path)) from error
+        raise NotADirectoryError(errno.ENOTDIR, f"expected a folder, got {kind_of(path)}", str(path)) from error
 
 
 def _header_ticks(path: Path) -> int:

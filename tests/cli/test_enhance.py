@@ -147,7 +147,7 @@ def test_bad_inputs_are_one_line(tmp_path: Path, enhance: Run) -> None:
 def test_bad_outputs_are_one_line(tmp_path: Path, enhance: Run) -> None:
     source = sound(tmp_path / "in" / "a.wav")
     (tmp_path / "file").write_text("")
-    assert_one_line(enhance(source, tmp_path / "file" / "out.wav"), "file: not a folder")
+    assert_one_line(enhance(source, tmp_path / "file" / "out.wav"), "file: expected a folder, got a regular file")
     assert_one_line(enhance(source, tmp_path / "file" / "deep" / "out.wav"), "file", "Not a directory")
     assert_one_line(enhance(tmp_path / "in", tmp_path / "file"), "file: expected a folder")
     assert_one_line(enhance(source, tmp_path / "out.xyz"), "out.xyz", "unknown kind of audio file")

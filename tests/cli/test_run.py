@@ -142,6 +142,16 @@ def test_files_that_fail_fill_the_bar_too(
     assert "a.wav: it is broken" in capsys.readouterr().err
 
 
+def test_an_error_of_the_system_without_a_name_gets_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(job: Job, progress: Callable[[float], None]) -> Enhanced:
+        raise OSError(28, "No space left on device")
+
+    assert run_jobs(fail, [Job(sound(tmp_path / "a.wav"), tmp_path / "b.wav")], 1) == 1
+    assert f"Error: {tmp_path / 'a.wav'}: No space left on device\n" in capsys.readouterr().err
+
+
 def test_a_summary_of_no_audio_has_no_factor() -> None:
     assert _summary([0.0], 0.5) == "1 file, 0.0 s of audio in 0.5 s"
     assert _summary([1.0, 1.0], 0.5) == "2 files, 2.0 s of audio in 0.5 s, RTF 0.250"
