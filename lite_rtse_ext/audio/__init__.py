@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lite_rtse_ext.audio.convert import Enhanced
     from lite_rtse_ext.audio.enhance import enhance_file
-    from lite_rtse_ext.audio.io import AudioError, AudioFormat, read, read_blocks, read_format, write
+    from lite_rtse_ext.audio.io import AudioError, AudioFormat, AudioWarning, read, read_blocks, read_format, write
     from lite_rtse_ext.audio.resample import resample
     from lite_rtse_ext.audio.segments import enhance_segments, look_back_frames
     from lite_rtse_ext.audio.stft import istft, stft
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioError",
     "AudioFormat",
+    "AudioWarning",
     "Enhanced",
     "enhance_file",
     "enhance_segments",
@@ -36,7 +37,8 @@ __all__ = [
 
 # Loaded at first use: some need torch, files and the streaming engine do not.
 _HOME = {"Enhanced": "convert", "enhance_file": "enhance", "resample": "resample"}
-_HOME |= dict.fromkeys(("AudioError", "AudioFormat", "read", "read_blocks", "read_format", "write"), "io")
+_HOME |= dict.fromkeys(("AudioError", "AudioFormat", "AudioWarning"), "formats")
+_HOME |= dict.fromkeys(("read", "read_blocks", "read_format", "write"), "io")
 _HOME |= dict.fromkeys(("enhance_segments", "look_back_frames"), "segments")
 _HOME |= dict.fromkeys(("istft", "stft"), "stft") | dict.fromkeys(("stream_file", "stream_pipe"), "streaming")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import AudioError, AudioFormat, read_format, writer
+from lite_rtse_ext.audio.io import AudioError, AudioFormat, Reader, open_audio, split, writer
 
 Blocks = Iterable[NDArray[np.float32]]
 Write = Callable[[NDArray[np.float32]], object]
@@ -37,17 +37,18 @@ def file_to_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     overwrite: bool,
-    enhanced: Callable[[Path, AudioFormat], Blocks],
+    enhanced: Callable[[Reader], Blocks],
 ) -> Enhanced:
     """Write the blocks that ``enhanced`` makes of a file; the target appears complete or not at all."""
     source, target = Path(source), Path(target)
     began = time.perf_counter()
-    source_format = read_format(source)
-    if target.exists() and target.samefile(source):
-        raise AudioError(f"{target}: is the input itself, which is never overwritten")
-    with new_file(target, source_format.renamed(target, source), overwrite) as write:
-        frames = write_all(write, enhanced(source, source_format), str(source))
-    return Enhanced(frames / source_format.sample_rate, time.perf_counter() - began)
+    with open_audio(source) as reader:
+        if target.exists() and target.samefile(source):
+            raise AudioError(f"{target}: is the input itself, which is never overwritten")
+        with new_file(target, reader.format.renamed(target, source), overwrite) as write:
+            frames = write_all(write, enhanced(reader), reader.name)
+        reader.drain()
+    return Enhanced(frames / reader.format.sample_rate, time.perf_counter() - began)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def new_file(target: Path, target_format: AudioFormat, overwrite: bool) -> Itera
     and which refuses to grow beyond what its format can hold."""
     if target.exists() and not overwrite:
         raise FileExistsError(errno.EEXIST, "exists already", str(target))
-    target_format.check_size(target, target_format.frames)
+    target_format.check_size(target, target_format.exact_frames)
     frames = 0
     with writer(target, target_format) as file:  # before the work: here it shows whether it can be written at all
 
@@ -64,7 +65,8 @@ def new_file(target: Path, target_format: AudioFormat, overwrite: bool) -> Itera
             nonlocal frames
             frames += len(block)
             target_format.check_size(target, frames)
-            file.write(block)
+            for part in split(block):
+                file.write(part)
 
         yield write
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.convert import Blocks, Enhanced, file_to_file
-from lite_rtse_ext.audio.io import AudioFormat, read_blocks, read_format, split
+from lite_rtse_ext.audio.io import Reader, split
 from lite_rtse_ext.audio.resample import resample_blocks
 from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
@@ -36,10 +35,12 @@ def enhance_file(
 
     Args:
         model: the network; its device and dtype are used.
-        source: the noisy file, of any kind, sample rate and number of channels that libsndfile reads.
-        target: the file to write. With the suffix of ``source`` it has the same format and sample type (for mp3, ogg
-            and opus the encoder's usual quality, whatever the source's was); another suffix asks for another format,
-            which keeps the bit depth where it can.
+        source: the noisy file, of any kind that libsndfile reads, or PyAV where it is installed; with up to 64
+            channels at 1 kHz to 1 MHz. A named pipe or a device is read as a WAV in a pipe is.
+        target: the file to write. With the suffix of ``source`` it has the same format and sample type where these can
+            be written (for mp3, ogg and opus the encoder's usual quality, whatever the source's was); another suffix
+            asks for another format, which keeps the bit depth where it can. A sample type that can't be kept is told
+            by an :class:`lite_rtse_ext.audio.AudioWarning`.
         overwrite: whether ``target`` may exist already. It is replaced when the new one is complete, not before.
         progress: called now and then with the seconds of audio finished since the last call (0 to all of the file).
 
@@ -50,27 +51,27 @@ def enhance_file(
             result is not finite.
     """
 
-    def enhanced(source: Path, audio_format: AudioFormat) -> Blocks:
-        channels = audio_format.channels
-        noisy, frames = _read_at_16k(source)
+    def enhanced(reader: Reader) -> Blocks:
+        channels = reader.format.channels
+        noisy, frames = _read_at_16k(reader)
         report = (lambda samples: progress(samples / SAMPLE_RATE_HZ / channels)) if progress else None
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
             noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
-        yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, audio_format.sample_rate, frames)
+        yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, reader.format.sample_rate, frames)
 
     return file_to_file(source, target, overwrite, enhanced)
 
 
-def _read_at_16k(path: Path) -> tuple[NDArray[np.float32], int]:
-    """The file at 16 kHz, (samples, channels), and its number of frames at its own rate: counted, not the header's."""
+def _read_at_16k(reader: Reader) -> tuple[NDArray[np.float32], int]:
+    """The sound at 16 kHz, (samples, channels), and its number of frames at its own rate: counted, not the header's."""
     frames = 0
 
     def counted() -> Iterator[NDArray[np.float32]]:
         nonlocal frames
-        for block in read_blocks(path):
+        for block in reader.blocks():
             frames += len(block)
             yield block
 
-    samples = np.concatenate(list(resample_blocks(counted(), read_format(path).sample_rate, SAMPLE_RATE_HZ)))
+    samples = np.concatenate(list(resample_blocks(counted(), reader.format.sample_rate, SAMPLE_RATE_HZ)))
     return samples, frames

@@ -1,4 +1,6 @@
-"""Audio files in and out, block by block, through libsndfile: wav, flac, ogg, opus, mp3, aiff, caf, au and their kin.
+"""Audio files in and out, block by block: wav, flac, ogg, opus, mp3, aiff, caf, au and their kin.
+
+libsndfile reads and writes them. What it doesn't read, PyAV does where it is installed.
 
 Nothing here holds a whole file in memory unless asked to (:func:`read`). A file that is being written has a temporary
 name in its own folder and takes its real name only when it is complete, so what bears the real name is never half a
@@ -7,105 +9,82 @@ file.
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from lite_rtse_ext.audio.formats import (
+    CONTAINERS,
+    READ_SUFFIXES,
+    AudioError,
+    AudioFormat,
+    AudioWarning,
+    say,
+)
+from lite_rtse_ext.audio.media import NEEDS_AV, MediaReader, has_av
+from lite_rtse_ext.audio.pipe import SPARE_BYTES, open_pipe
+from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, checked_blocks, split
+from lite_rtse_ext.audio.wav import WavHeader, header_of, set_channel_mask
 from lite_rtse_ext.files import replacing
 
-BLOCK_FRAMES = 65_536
-
-CONTAINERS = {
-    ".wav": "WAV",
-    ".w64": "W64",
-    ".rf64": "RF64",
-    ".flac": "FLAC",
-    ".ogg": "OGG",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".mp3": "MP3",
-    ".aif": "AIFF",
-    ".aiff": "AIFF",
-    ".caf": "CAF",
-    ".au": "AU",
-}
-"""The containers that are read and written, by file name suffix."""
-
-READ_SUFFIXES = frozenset(CONTAINERS)
-
-_MOST_BYTES = {"WAV": 2**32 - 2**20, "WAVEX": 2**32 - 2**20, "AIFF": 2**32 - 2**20}
-"""Containers whose headers count bytes in 32 bits; a MiB is left for what is not samples."""
-
-SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
-SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
-"""Bytes a sample, of the types that have a size."""
+__all__ = [
+    "BLOCK_FRAMES",
+    "CONTAINERS",
+    "READ_SUFFIXES",
+    "AudioError",
+    "AudioFormat",
+    "AudioWarning",
+    "Reader",
+    "is_regular",
+    "open_audio",
+    "read",
+    "read_blocks",
+    "read_format",
+    "split",
+    "write",
+    "writer",
+]
 
 _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF"})
+_MAY_END_EARLY = frozenset({"WAV", "WAVEX", "RF64", "MP3"})
+_NO_LENGTH = 2**62
+"""Counts from here on are libsndfile's way to say that the header states none."""
 
 
-class AudioError(ValueError):
-    """A file that is not audio, holds no samples or unusable ones, or can't be written in its format."""
+def is_regular(path: Path) -> bool:
+    """Whether this is a file that can be read as often as one likes: no named pipe, no device.
 
-
-@dataclass(frozen=True)
-class AudioFormat:
-    """Everything about a file but its samples.
-
-    ``container``, ``subtype`` and ``endian`` are libsndfile's names, e.g. WAV, PCM_24, FILE; ``tags`` are title,
-    artist and so on; ``frames`` is the header's count, which for an mp3 without a proper header is an estimate.
+    Raises:
+        OSError: there is no such file.
     """
+    return stat.S_ISREG(path.stat().st_mode)
 
-    sample_rate: int
-    channels: int
-    container: str
-    subtype: str
-    endian: str = "FILE"
-    frames: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> float:
-        """Length in seconds, from the header."""
-        return self.frames / self.sample_rate
+@contextmanager
+def open_audio(path: str | os.PathLike[str]) -> Iterator[Reader]:
+    """What reads the sound of a file. A named pipe or a device is opened once, and read as a pipe is.
 
-    def renamed(self, path: Path, source: Path) -> AudioFormat:
-        """The format of a copy of ``source``, which has this format, that is to be called ``path``.
-
-        The same suffix keeps the format as it is. Another suffix changes the container; the sample type is kept where
-        the new container has it, else 24 bits for anything finer than 24 bits, else the container's usual one.
-        """
-        suffix = path.suffix.lower()
-        if suffix == source.suffix.lower():
-            return self
-        container = CONTAINERS.get(suffix)
-        if container is None:
-            raise AudioError(f"{path}: unknown kind of audio file, use one of {' '.join(CONTAINERS)}")
-        candidates = [self.subtype, sf.default_subtype(container)]
-        if suffix == ".opus":
-            candidates.insert(0, "OPUS")
-        if self.subtype in ("PCM_32", "FLOAT", "DOUBLE"):
-            candidates.insert(1, "PCM_24")
-        subtype = next(name for name in candidates if sf.check_format(container, name))
-        return AudioFormat(self.sample_rate, self.channels, container, subtype, "FILE", self.frames, self.tags)
-
-    def check_size(self, path: Path, frames: int) -> None:
-        """Whether a file of this format can be so long: WAV and AIFF end at 4 GiB.
-
-        Raises:
-            AudioError: it can't, and what can.
-        """
-        size = frames * self.channels * SAMPLE_BYTES.get(self.subtype, 0)
-        if size > _MOST_BYTES.get(self.container, size):
-            raise AudioError(
-                f"{path}: {size / 2**30:.1f} GiB of samples are more than {self.container} can hold (4 GiB): "
-                "name it .w64, .rf64, .caf or .flac"
-            )
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        AudioError: the file is empty, not audio, or holds no samples.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))  # libsndfile says "System error" where the system says why
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield _reader(path, file, stack)
+        elif file.isatty():
+            raise AudioError(f"{path}: expected sound, got a terminal")
+        else:
+            yield open_pipe(file, None, str(path), stack)
 
 
 def read_format(path: str | os.PathLike[str]) -> AudioFormat:
@@ -113,10 +92,12 @@ def read_format(path: str | os.PathLike[str]) -> AudioFormat:
 
     Raises:
         OSError: there is no such file, or it may not be read.
-        AudioError: the file is empty, not audio, or holds no samples.
+        AudioError: the file is empty, not audio, or holds no samples; or it is a pipe, of which nothing would be left.
     """
-    with _open(Path(path)) as file:
-        return _format_of(file)
+    if not is_regular(Path(path)) and not Path(path).is_dir():
+        raise AudioError(f"{path}: expected a regular file, got a pipe or device, whose samples can be had once only")
+    with open_audio(path) as reader:
+        return reader.format
 
 
 def read_blocks(path: str | os.PathLike[str], block_frames: int = BLOCK_FRAMES) -> Iterator[NDArray[np.float32]]:
@@ -126,27 +107,18 @@ def read_blocks(path: str | os.PathLike[str], block_frames: int = BLOCK_FRAMES) 
         OSError: there is no such file, or it may not be read.
         AudioError: the file is empty, not audio, damaged, or has a sample that is NaN or infinite.
     """
-    path = Path(path)
-    with _open(path) as file:
-        expected = _format_of(file)
-        done = 0
-        while True:
-            try:
-                block: NDArray[np.float32] = file.read(block_frames, dtype="float32", always_2d=True)
-            except sf.LibsndfileError as error:
-                raise AudioError(f"{path}: damaged after {done / file.samplerate:.2f} s ({error})") from error
-            if not len(block):
-                break
-            _refuse_non_finite(path, block, done)
-            done += len(block)
-            yield block
-    if done < expected.frames and expected.container != "MP3":  # an mp3's count may be an estimate
-        raise AudioError(f"{path}: damaged, {done} of {expected.frames} samples a channel could be read")
+    with open_audio(path) as reader:
+        yield from reader.blocks(block_frames)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], AudioFormat]:
-    """All samples of an audio file, ``(frames, channels)`` float32, and its format; raises as :func:`read_blocks`."""
-    return np.concatenate(list(read_blocks(path))), read_format(path)
+    """All samples of an audio file, ``(frames, channels)`` float32, and its format; raises as :func:`read_blocks`.
+
+    The format's length is that of the samples.
+    """
+    with open_audio(path) as reader:
+        samples = np.concatenate(list(reader.blocks()))
+        return samples, replace(reader.format, frames=len(samples), exact=True)
 
 
 @contextmanager
@@ -162,13 +134,17 @@ def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[
     """
     path = Path(path)
     with replacing(path) as temporary:
+        kind = f"{audio_format.container}/{audio_format.subtype}"
+        what = f"{path}: can't write {audio_format.sample_rate} Hz, {audio_format.channels} channel(s) as {kind}"
+        if not sf.check_format(audio_format.container, audio_format.subtype, audio_format.endian):
+            raise AudioError(f"{what} (libsndfile has no such format, endian {audio_format.endian})")
         try:
             with _create(temporary, audio_format) as file:
                 yield file
         except sf.LibsndfileError as error:
-            kind = f"{audio_format.container}/{audio_format.subtype}"
-            what = f"{audio_format.sample_rate} Hz, {audio_format.channels} channel(s) as {kind}"
-            raise AudioError(f"{path}: can't write {what} ({error.error_string})") from error
+            raise AudioError(f"{what} ({error.error_string})") from error
+        if audio_format.container == "WAVEX" and audio_format.channel_mask is not None:
+            set_channel_mask(temporary, audio_format.channel_mask)
 
 
 def write(
@@ -184,33 +160,127 @@ def write(
             file.write(block)
 
 
-def split(samples: NDArray[np.float32], block_frames: int = BLOCK_FRAMES) -> Iterator[NDArray[np.float32]]:
-    """An array ``(frames, ...)`` in blocks."""
-    return (samples[start : start + block_frames] for start in range(0, len(samples), block_frames))
+class _Forward(sf.SoundFile):  # type: ignore[misc]
+    """A file that is only read on. soundfile otherwise seeks after each block, which fails near a length unknown."""
+
+    def seekable(self) -> bool:
+        return False
 
 
-class _Mp3File(sf.SoundFile):  # type: ignore[misc]
-    """LAME ends the whole process over samples very far above full scale, so they are clipped 60 dB above it."""
+class _Endless(io.FileIO):
+    """A file whose end is told far behind the true one.
 
-    def write(self, data: NDArray[np.float32]) -> None:
-        super().write(data.clip(-1000, 1000))
+    Of an mp3 that does not state its length, libmpg123 estimates it by the size of the file, and ends there, however
+    much more there is. With this estimate it reads to the true end.
+    """
+
+    _END = 1 << 40
+    _ID3_BYTES = 128  # libmpg123 looks for a tag of this size before the end
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_END:
+            return super().seek(self._END + offset)
+        return super().seek(offset, whence)
+
+    def readinto(self, buffer: memoryview, /) -> int | None:  # type: ignore[override]
+        if self.tell() < self._END - self._ID3_BYTES:
+            return super().readinto(buffer)
+        buffer[:] = bytes(len(buffer))
+        return len(buffer)
 
 
-def _open(path: Path) -> sf.SoundFile:
-    with path.open("rb") as file:  # libsndfile says "System error" where the operating system says why
-        if not file.read(1):
-            raise AudioError(f"{path}: the file is empty")
+class _FileReader:
+    """Samples that libsndfile reads.
+
+    Args:
+        path: for messages.
+        file: the opened file.
+        audio_format: what it is.
+        stated: frames that the header states, of which there may be fewer.
+    """
+
+    def __init__(self, path: Path, file: sf.SoundFile, audio_format: AudioFormat, stated: int | None) -> None:
+        self.name, self.format = str(path), audio_format
+        self._file, self._stated = file, stated
+
+    def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
+        """See :class:`Reader`."""
+        return checked_blocks(self.name, self._blocks(block_frames), block_frames)
+
+    def drain(self) -> None:
+        """Nothing needs to be taken from a file."""
+
+    def _blocks(self, block_frames: int) -> Iterator[NDArray[np.float32]]:
+        done, most = 0, self.format.exact_frames  # what lies behind the samples may be no sound
+        while size := block_frames if most is None else min(block_frames, most - done):
+            try:
+                block: NDArray[np.float32] = self._file.read(size, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                seconds = done / self.format.sample_rate
+                raise AudioError(f"{self.name}: damaged after {seconds:.2f} s ({error})") from error
+            if not len(block):
+                break
+            done += len(block)
+            yield block
+        if done < (self._stated or 0) and done:
+            self._ends_early(done)
+
+    def _ends_early(self, done: int) -> None:
+        """Some kinds of files are played to where they end, others are damaged then."""
+        if self.format.container not in _MAY_END_EARLY:
+            raise AudioError(f"{self.name}: damaged, {done} of {self._stated} samples a channel could be read")
+        there, stated = (f"{frames / self.format.sample_rate:.2f} s" for frames in (done, self._stated or 0))
+        say(f"{self.name}: is cut off, its header states {stated} of sound, there are {there}")
+
+
+def _reader(path: Path, file: io.BufferedReader, stack: ExitStack) -> Reader:
+    """What reads a regular file: libsndfile, or else what knows better."""
+    if not file.read(1):
+        raise AudioError(f"{path}: the file is empty")
+    file.seek(0)
+    header = header_of(file, str(path))
+    behind = os.fstat(file.fileno()).st_size - file.tell()  # bytes of samples, in a WAV
+    if header is None or not header.repaired:
+        reader = _by_libsndfile(path, header, behind, stack)
+        if reader is not None:
+            return reader
+    file.seek(0)
+    if header is not None:
+        if not behind:
+            raise AudioError(f"{path}: the file holds no samples")
+        return open_pipe(file, None, str(path), stack)
+    if not has_av():
+        raise AudioError(f"{path}: not an audio file that can be read here; {NEEDS_AV}")
+    return stack.enter_context(MediaReader(file, str(path)))
+
+
+def _by_libsndfile(path: Path, header: WavHeader | None, behind: int, stack: ExitStack) -> Reader | None:
+    """What reads a file through libsndfile; None where that finds no sound in it."""
     try:
-        return sf.SoundFile(path)
-    except (sf.LibsndfileError, TypeError) as error:  # TypeError: the suffix .raw wants a format in words
-        raise AudioError(f"{path}: not an audio file that can be read here") from error
+        file = stack.enter_context(_Forward(os.fsencode(path)))
+    except (sf.LibsndfileError, TypeError):  # TypeError: the suffix .raw wants a format in words
+        return None
+    if not file.frames:
+        return None
+    found = _format_of(file, header).checked(str(path))
+    stated = found.frames
+    if file.subtype.startswith("MPEG"):
+        with suppress(sf.LibsndfileError):
+            endless = stack.enter_context(_Forward(stack.enter_context(_Endless(os.fsencode(path)))))
+            if endless.frames != file.frames:  # an estimate
+                file, stated = endless, None
+        found = replace(found, exact=False)
+    elif header is not None and header.data_bytes is not None and header.data_bytes > behind + SPARE_BYTES:
+        stated = header.format.frames
+    return _FileReader(path, file, found, stated)
 
 
-def _format_of(file: sf.SoundFile) -> AudioFormat:
-    if file.frames == 0:
-        raise AudioError(f"{file.name}: the file holds no samples")
+def _format_of(file: sf.SoundFile, header: WavHeader | None) -> AudioFormat:
     tags = {name: value for name, value in file.copy_metadata().items() if value}
-    return AudioFormat(file.samplerate, file.channels, file.format, file.subtype, file.endian, file.frames, tags)
+    frames = file.frames if file.frames < _NO_LENGTH else None
+    found = AudioFormat(file.samplerate, file.channels, file.format, file.subtype, file.endian, frames, tags)
+    mask = header.format.channel_mask if header is not None and file.format == "WAVEX" else None
+    return replace(found, channel_mask=mask)
 
 
 def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
@@ -219,7 +289,7 @@ def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
     mp3 = {"bitrate_mode": "CONSTANT", "compression_level": 0.3} if audio_format.container == "MP3" else {}
     kind = _Mp3File if mp3 else sf.SoundFile
     file = kind(
-        path,
+        os.fsencode(path),
         "w",
         samplerate=audio_format.sample_rate,
         channels=audio_format.channels,
@@ -234,8 +304,8 @@ def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
     return file
 
 
-def _refuse_non_finite(path: Path, block: NDArray[np.float32], frames_before: int) -> None:
-    finite = np.isfinite(block)
-    if not finite.all():
-        frame, channel = np.argwhere(~finite)[0]
-        raise AudioError(f"{path}: sample {frames_before + frame} of channel {channel} is {block[frame, channel]}")
+class _Mp3File(sf.SoundFile):  # type: ignore[misc]
+    """LAME ends the whole process over samples very far above full scale, so they are clipped 60 dB above it."""
+
+    def write(self, data: NDArray[np.float32]) -> None:
+        super().write(data.clip(-1000, 1000))

@@ -2,14 +2,14 @@
 
 A pipe can't be wound back, and a WAV that is written into one may not know its length when it begins. sox, ffmpeg and
 arecord then leave a number there that no file has; this does too, unless its own input says how long it is. libsndfile,
-which wants to wind back, only converts samples here.
+which wants to wind back, only converts samples here. What is no WAV is decoded by PyAV, where that is installed.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
@@ -17,26 +17,17 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import SAMPLE_BYTES, AudioError, AudioFormat
+from lite_rtse_ext.audio.formats import SAMPLE_BYTES, AudioError, AudioFormat
+from lite_rtse_ext.audio.media import NEEDS_AV, MediaReader, has_av
+from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, checked_blocks
+from lite_rtse_ext.audio.wav import header_bytes, raw_header, read_header
 
 RAW_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
+RAW_SUBTYPES |= {"ulaw": "ULAW", "alaw": "ALAW"}
 """Little-endian sample types as ffmpeg calls them, and libsndfile's names."""
 
-_SUBTYPES = {
-    (1, 8): "PCM_U8",
-    (1, 16): "PCM_16",
-    (1, 24): "PCM_24",
-    (1, 32): "PCM_32",
-    (3, 32): "FLOAT",
-    (3, 64): "DOUBLE",
-}
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN = 0xFFFFFFFF
-_STREAMED = (range(1), range(0x7FF00000, 0x80000001), range(0xFFF00000, 0x100000000))
-"""Lengths that are written where the length is not known: 0, or the most that 31 or 32 bits can say less a header."""
-_MOST_HEADER_BYTES = 1 << 20
-_MOST_CHUNKS = 1000
-_MOST_CHANNELS = 64
+SPARE_BYTES = 1024
+"""Bytes by which a header may overstate its samples: some writers count the header too."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -44,6 +35,28 @@ class Source(Protocol):
     """A pipe's reading end, such as ``sys.stdin.buffer``: ``read1`` gives what is there, and waits only for some."""
 
     def read1(self, size: int = -1, /) -> bytes: ...
+
+
+def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitStack) -> Reader:
+    """What reads sound from a pipe, whatever the sound's format; ``stack`` closes what it opens.
+
+    Raises:
+        AudioError: neither a WAV nor, where PyAV is installed, anything else that is sound.
+    """
+    kept = _Rewindable(source)
+    try:
+        reader = PipeReader(kept, raw, name)
+    except AudioError as error:
+        if raw is not None or not kept.rewind():
+            raise
+        if not has_av():
+            raise AudioError(f"{error}; {NEEDS_AV}") from error
+        try:
+            return stack.enter_context(MediaReader(kept, name))
+        except AudioError:
+            raise error from None
+    kept.settle()
+    return reader
 
 
 class PipeReader:
@@ -60,43 +73,48 @@ class PipeReader:
 
     def __init__(self, source: Source, raw: AudioFormat | None = None, name: str = "-") -> None:
         self._source, self.name = source, name
-        self._left = b""
-        self._expected: int | None = None
-        self.format = raw if raw is not None else self._read_header()
+        self._header = read_header(self._exactly, name) if raw is None else raw_header(raw)
+        self._expected = self._header.data_bytes
+        self.format = self._header.format
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Blocks ``(frames, channels)`` float32, full scale 1, as soon as there is a frame.
-
-        Raises:
-            AudioError: the samples end before the header says so, in mid-frame, or are not finite.
-        """
-        width = _frame_bytes(self.format)
-        done = 0
-        while piece := self._take(self._expected):
-            self._left += piece
-            whole = len(self._left) // width * width
-            if whole:
-                block = self._decoded(self._left[:whole])
-                self._left = self._left[whole:]
-                if not np.isfinite(block).all():
-                    raise AudioError(
-                        f"{self.name}: a sample after {done / self.format.sample_rate:.2f} s is not finite"
-                    )
-                done += len(block)
-                yield block
-        if self._left or (self._expected or 0) > 0:
-            raise AudioError(f"{self.name}: damaged, it ends after {done} samples a channel")
-        if not done:
-            raise AudioError(f"{self.name}: holds no samples")
+    def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
+        """See :class:`~lite_rtse_ext.audio.reader.Reader`. A block comes as soon as there is a frame."""
+        return checked_blocks(self.name, self._decoded(), block_frames)
 
     def drain(self) -> None:
         """Takes what follows the samples, so that whoever writes it does not find the pipe closed."""
         while self._source.read1(_PIECE_BYTES):
             pass
 
-    def _take(self, limit: int | None) -> bytes:
-        """What there is of at most ``limit`` bytes; counts them off what is expected."""
-        piece = self._source.read1(_PIECE_BYTES if limit is None else min(limit, _PIECE_BYTES)) if limit != 0 else b""
+    def _decoded(self) -> Iterator[NDArray[np.float32]]:
+        done = 0
+        for data in self._whole_units():
+            block = self._header.decoded(data)
+            done += len(block)
+            yield block
+        if (self._expected or 0) > SPARE_BYTES:
+            raise AudioError(f"{self.name}: damaged, it ends after {done} samples a channel")
+
+    def _whole_units(self) -> Iterator[bytes]:
+        """The samples' bytes, cut where they can be decoded. What is left in the end is no whole frame."""
+        unit, left = self._header.unit_bytes, b""
+        if self._header.empty:
+            left = self._take(4)
+            if left.isascii() and left.decode().isprintable():  # the name of a chunk
+                return
+        while piece := self._take(_PIECE_BYTES):
+            left += piece
+            whole = len(left) // unit * unit
+            if whole:
+                yield left[:whole]
+                left = left[whole:]
+        if left and self.format.subtype not in SAMPLE_BYTES:  # a last block may be short
+            yield left
+
+    def _take(self, most: int) -> bytes:
+        """What there is, at most so many bytes; counts them off what is expected."""
+        size = most if self._expected is None else min(self._expected, most)
+        piece = self._source.read1(size) if size else b""
         if self._expected is not None:
             self._expected -= len(piece)
         return piece
@@ -110,68 +128,22 @@ class PipeReader:
             data += piece
         return data
 
-    def _read_header(self) -> AudioFormat:
-        head = self._exactly(12)
-        if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-            raise AudioError(f"{self.name}: no WAV; of samples without a header, say what they are (--raw)")
-        found, long_size = None, 0
-        for _ in range(_MOST_CHUNKS):
-            kind, size = struct.unpack("<4sI", self._exactly(8))
-            if kind == b"data":
-                if found is None:
-                    raise AudioError(f"{self.name}: a WAV without a format")
-                return self._sized(found, long_size if size == _UNKNOWN else size)
-            if size > _MOST_HEADER_BYTES:
-                raise AudioError(f"{self.name}: a WAV with a header of {size} bytes")
-            content = self._exactly(size + size % 2)
-            if kind == b"fmt ":
-                found = self._format(content)
-            if kind == b"ds64" and size >= 16:  # of RF64: the lengths that 32 bits can't hold
-                long_size = struct.unpack("<Q", content[8:16])[0]
-        raise AudioError(f"{self.name}: a WAV without samples")
-
-    def _sized(self, found: AudioFormat, size: int) -> AudioFormat:
-        """The format with its length, if the header says it."""
-        if any(size in each for each in _STREAMED):
-            return found
-        self._expected = size
-        return replace(found, frames=size // _frame_bytes(found))
-
-    def _format(self, content: bytes) -> AudioFormat:
-        if len(content) < 16:
-            raise AudioError(f"{self.name}: a WAV with a damaged format")
-        tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
-        if tag == _EXTENSIBLE and len(content) >= 26:
-            tag = struct.unpack("<H", content[24:26])[0]
-        subtype = _SUBTYPES.get((tag, bits))
-        if subtype is None or not 1 <= channels <= _MOST_CHANNELS or not 1000 <= rate <= 1_000_000:
-            what = f"{channels} channels at {rate} Hz, kind {tag} of {bits} bits"
-            raise AudioError(f"{self.name}: a WAV of a kind that is not read from pipes: {what}")
-        return AudioFormat(rate, channels, "WAV", subtype)
-
-    def _decoded(self, data: bytes) -> NDArray[np.float32]:
-        f = self.format
-        with sf.SoundFile(io.BytesIO(data), "r", f.sample_rate, f.channels, f.subtype, "LITTLE", "RAW") as file:
-            block: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
-        return block
-
 
 class PipeWriter:
     """Samples into a pipe, each block at once.
 
     Args:
         target: the pipe's writing end.
-        audio_format: rate, channels, sample type, and frames if they are known; a sample type that WAV pipes don't have
-            becomes 16 bits.
+        audio_format: rate, channels, sample type, and frames if they are known; a sample type that WAV doesn't have
+            becomes the nearest that it has.
         raw: the sample type of bare samples; None for a WAV.
     """
 
     def __init__(self, target: BinaryIO, audio_format: AudioFormat, raw: str | None = None) -> None:
-        subtype = raw or (audio_format.subtype if audio_format.subtype in _SUBTYPES.values() else "PCM_16")
         self._target = target
-        self._format = replace(audio_format, container="RAW", subtype=subtype)
+        self._format = replace(audio_format, subtype=raw) if raw else _in_pipe(audio_format)
         if not raw:
-            target.write(self._header())
+            target.write(header_bytes(self._format))
             target.flush()
 
     def write(self, block: NDArray[np.float32]) -> None:
@@ -183,17 +155,38 @@ class PipeWriter:
         self._target.write(buffer.getvalue())
         self._target.flush()
 
-    def _header(self) -> bytes:
-        f = self._format
-        tag, frame = (_FLOAT if f.subtype in ("FLOAT", "DOUBLE") else _PCM), _frame_bytes(f)
-        bits = 8 * SAMPLE_BYTES[f.subtype]
-        layout = struct.pack("<HHIIHH", tag, f.channels, f.sample_rate, f.sample_rate * frame, frame, bits)
-        chunks = b"WAVE" + b"fmt " + struct.pack("<I", len(layout)) + layout + b"data"
-        size = f.frames * frame
-        known = size > 0 and size + len(chunks) + 4 < _STREAMED[-1].start
-        riff, data = (size + len(chunks) + 4, size) if known else (_UNKNOWN, _UNKNOWN)
-        return b"RIFF" + struct.pack("<I", riff) + chunks + struct.pack("<I", data)
+
+def _in_pipe(audio_format: AudioFormat) -> AudioFormat:
+    """The format as a WAV in a pipe has it: little-endian."""
+    container = "WAV" if audio_format.channel_mask is None else "WAVEX"
+    return replace(audio_format, endian="FILE").within(container)
 
 
-def _frame_bytes(audio_format: AudioFormat) -> int:
-    return audio_format.channels * SAMPLE_BYTES[audio_format.subtype]
+class _Rewindable:
+    """A pipe whose first bytes can be had twice."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._kept: bytes | None = b""
+        self._again = b""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        if self._again:
+            size = len(self._again) if size < 0 else size
+            piece, self._again = self._again[:size], self._again[size:]
+            return piece
+        piece = self._source.read1(size)
+        if self._kept is not None:
+            self._kept += piece
+        return piece
+
+    read = read1  # PyAV takes less than it asks for
+
+    def rewind(self) -> bool:
+        """To the beginning, once; whether there is anything."""
+        self._again, self._kept = self._kept or b"", None
+        return bool(self._again)
+
+    def settle(self) -> None:
+        """Keeps nothing from here on."""
+        self._kept = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.convert import Enhanced, Write, file_to_file, new_file, write_all
-from lite_rtse_ext.audio.io import BLOCK_FRAMES, AudioFormat, read_blocks, read_format
-from lite_rtse_ext.audio.pipe import PipeReader, PipeWriter, Source
+from lite_rtse_ext.audio.io import AudioFormat, Reader, open_audio
+from lite_rtse_ext.audio.pipe import PipeWriter, Source, open_pipe
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
 
 Progress = Callable[[float], None]
 Blocks = Iterator[NDArray[np.float32]]
-
-_BLOCK_FRAMES = BLOCK_FRAMES // 2  # what a block gives may be longer than it by a frame and what soxr held back
 
 
 def stream_file(
@@ -45,10 +43,7 @@ def stream_file(
         OSError, FileExistsError, AudioError: as there.
     """
 
-    def enhanced(source: Path, audio_format: AudioFormat) -> Blocks:
-        return _enhanced(network, read_blocks(source, _BLOCK_FRAMES), audio_format, progress, options)
-
-    return file_to_file(source, target, overwrite, enhanced)
+    return file_to_file(source, target, overwrite, lambda reader: _enhanced(network, reader, progress, options))
 
 
 def stream_pipe(
@@ -59,6 +54,7 @@ def stream_pipe(
     raw: AudioFormat | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    name: str = "-",
     **options: Any,
 ) -> Enhanced:
     """Enhance what comes through a pipe while it comes; one side may be a file instead.
@@ -69,39 +65,27 @@ def stream_pipe(
         network: the weights.
         source: a pipe's reading end, or a file.
         target: a pipe's writing end, or a file, which then appears complete or not at all.
-        raw: what bare samples in the pipes are; None for WAV. Of a file, only its ``subtype`` counts.
+        raw: what bare samples in the pipes are; None for WAV, or where PyAV is installed for whatever comes. Of a
+            file, only its ``subtype`` counts.
         overwrite, progress, options: as :func:`stream_file`.
+        name: what messages call the source, if it is a pipe.
 
     Raises:
         OSError, FileExistsError, AudioError: as :func:`stream_file`; also a BrokenPipeError where the reader is gone.
         TypeError: both sides are files.
     """
+    if isinstance(source, Path) and isinstance(target, Path):
+        raise TypeError("source or target must be a pipe: see stream_file")
     began = time.perf_counter()
-    reader: _File | PipeReader
-    if isinstance(source, Path):
-        if isinstance(target, Path):
-            raise TypeError("source or target must be a pipe: see stream_file")
-        reader = _File(source)
-    else:
-        reader = PipeReader(source, raw)
-    found = reader.format
-    with _writing(target, found, raw, overwrite) as write:
-        frames = write_all(write, _enhanced(network, reader.blocks(), found, progress, options), reader.name)
-    reader.drain()
-    return Enhanced(frames / found.sample_rate, time.perf_counter() - began)
-
-
-class _File:
-    """A file read as a pipe is."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self.name, self.format = path, str(path), read_format(path)
-
-    def blocks(self) -> Blocks:
-        return read_blocks(self._path, _BLOCK_FRAMES)
-
-    def drain(self) -> None:
-        pass
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            reader = stack.enter_context(open_audio(source))
+        else:
+            reader = open_pipe(source, raw, name, stack)
+        with _writing(target, reader.format, raw, overwrite) as write:
+            frames = write_all(write, _enhanced(network, reader, progress, options), reader.name)
+        reader.drain()
+    return Enhanced(frames / reader.format.sample_rate, time.perf_counter() - began)
 
 
 @contextmanager
@@ -113,13 +97,11 @@ def _writing(target: BinaryIO | Path, found: AudioFormat, raw: AudioFormat | Non
         yield PipeWriter(target, found, raw.subtype if raw else None).write
 
 
-def _enhanced(
-    network: Network, blocks: Blocks, audio_format: AudioFormat, progress: Progress | None, options: dict[str, Any]
-) -> Blocks:
+def _enhanced(network: Network, reader: Reader, progress: Progress | None, options: dict[str, Any]) -> Blocks:
     from lite_rtse_ext.stream import enhance_blocks
 
-    rate = audio_format.sample_rate
-    for block in enhance_blocks(network, blocks, rate, audio_format.channels, **options):
+    rate = reader.format.sample_rate
+    for block in enhance_blocks(network, reader.blocks(), rate, reader.format.channels, **options):
         yield block
         if progress:
             progress(len(block) / rate)

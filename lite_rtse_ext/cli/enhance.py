@@ -10,7 +10,8 @@ import click
 
 from lite_rtse_ext.cli.errors import describe, one_line, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
-from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, raw_format, run_pipe
+from lite_rtse_ext.cli.notes import told
+from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, network
 from lite_rtse_ext.files import replaceable
@@ -71,7 +72,7 @@ def enhance(
     ffmpeg -i talk.mkv -f wav - | lite-rtse enhance - - | ffmpeg -i - clean.opus
     """
     options = {"attenuation_limit_db": attenuation_limit, "wet": 1.0 if wet is None else wet}
-    with one_line():
+    with one_line(), told():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")
         if device != "cpu":
@@ -79,9 +80,10 @@ def enhance(
             if (attenuation_limit, wet) != (None, None):
                 raise JobError("--attenuation-limit and --wet need --device cpu")
         raw_samples = raw_format(source, target, raw, rate, channels)
-        if is_pipe(source) or is_pipe(target):
+        if is_stream(source) or is_pipe(target):
             if skip_existing or device != "cpu":
-                raise JobError("-: goes with neither --skip-existing nor --device")
+                piped = source if is_stream(source) else target
+                raise JobError(f"{piped}: goes with neither --skip-existing nor --device")
             if not is_pipe(target):
                 replaceable(target)
             run_pipe(lambda: network(checkpoint), source, target, raw_samples, force, options)

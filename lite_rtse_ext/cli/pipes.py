@@ -1,9 +1,10 @@
-"""Standard input and output, which ``lite-rtse enhance`` calls ``-``."""
+"""Standard input and output, which ``lite-rtse enhance`` calls ``-``, and named pipes and devices as inputs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
     from lite_rtse_ext.audio import AudioFormat
     from lite_rtse_ext.stream import Network
 
-RAW_TYPES = ("u8", "s16", "s24", "s32", "f32", "f64")  # of lite_rtse_ext.audio.pipe, which --help need not import
-_MOST_CHANNELS = 64
+# Those of lite_rtse_ext.audio.pipe, which --help need not import.
+RAW_TYPES = ("u8", "s16", "s24", "s32", "f32", "f64", "ulaw", "alaw")
 
 
 def is_pipe(path: Path) -> bool:
     """Whether it means standard input or output. A file of that name has to be given with its folder's."""
     return str(path) == "-"
+
+
+def is_stream(source: Path) -> bool:
+    """Whether an input can be read once only: standard input, a named pipe or a device."""
+    return is_pipe(source) or (source.exists() and not (source.is_file() or source.is_dir()))
 
 
 def raw_format(
@@ -32,20 +38,20 @@ def raw_format(
     Raises:
         JobError: they don't go together.
     """
-    from lite_rtse_ext.audio.io import AudioFormat
+    from lite_rtse_ext.audio.formats import MOST_CHANNELS, RATES, AudioFormat
     from lite_rtse_ext.audio.pipe import RAW_SUBTYPES
 
-    needed = raw is not None and is_pipe(source)
+    needed = raw is not None and is_stream(source)
     if not needed and (rate, channels) != (None, None):
-        raise JobError("--rate and --channels are for raw input: IN must be -, with --raw")
+        raise JobError("--rate and --channels are for raw input: IN must be - or a pipe, with --raw")
     if raw is None:
         return None
-    if not (is_pipe(source) or is_pipe(target)):
+    if not (is_stream(source) or is_pipe(target)):
         raise JobError("--raw is for standard input and output: IN or OUT must be -")
-    if needed and not (rate is not None and 1000 <= rate <= 1_000_000):
-        raise JobError("raw input needs its sample rate: --rate HZ, 1000 to 1000000")
-    if channels is not None and not 1 <= channels <= _MOST_CHANNELS:
-        raise JobError(f"--channels must be 1 to {_MOST_CHANNELS}, but is {channels}")
+    if needed and rate not in RATES:
+        raise JobError(f"raw input needs its sample rate: --rate HZ, {RATES.start} to {RATES.stop - 1}")
+    if channels is not None and not 1 <= channels <= MOST_CHANNELS:
+        raise JobError(f"--channels must be 1 to {MOST_CHANNELS}, but is {channels}")
     return AudioFormat(rate or 0, channels or 1, "WAV", RAW_SUBTYPES[raw])
 
 
@@ -57,14 +63,22 @@ def run_pipe(
     overwrite: bool,
     options: dict[str, Any],
 ) -> None:
-    """Enhances what comes in on ``-``, or goes out on it, and says so on stderr."""
+    """Enhances what comes in on ``-`` or from a pipe, or goes out on ``-``, and says so on stderr."""
     from lite_rtse_ext.audio.streaming import stream_pipe
 
-    incoming = _standard("input", sys.stdin, "pipe sound into it") if is_pipe(source) else source
-    outgoing = _standard("output", sys.stdout, "pipe it into a program") if is_pipe(target) else target
     if source.is_dir():
         raise JobError(f"{source}: a folder can't go into -")
-    done = stream_pipe(network(), incoming, outgoing, raw=raw, overwrite=overwrite, **options)
+    with ExitStack() as stack:
+        incoming: Any = source
+        if is_pipe(source):
+            incoming = _standard("input", sys.stdin, "pipe sound into it")
+        elif is_stream(source):
+            incoming = stack.enter_context(source.open("rb"))
+            if incoming.isatty():
+                raise JobError(f"{source}: is a terminal; pipe sound into it")
+        outgoing = _standard("output", sys.stdout, "pipe it into a program") if is_pipe(target) else target
+        options = {"raw": raw, "overwrite": overwrite, "name": str(source), **options}
+        done = stream_pipe(network(), incoming, outgoing, **options)
     click.echo(f"{done.audio_seconds:.1f} s of audio in {done.elapsed_seconds:.1f} s", err=True)
 
 

@@ -18,6 +18,7 @@ from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.files import kind_of
 from lite_rtse_ext.machine import cores
+from lite_rtse_ext.cli.notes import CLEAR_LINE
 
 if TYPE_CHECKING:
     from lite_rtse_ext.audio import Enhanced
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Enhance = Callable[[Job, Callable[[float], None]], "Enhanced"]
 """Does a job, and calls back now and then with the seconds of audio that it has finished since."""
 
-CLEAR_LINE = "\033[1G\033[K"  # click takes it out again where stderr is no terminal
 TICKS_PER_SECOND = 100  # the progress bar counts whole numbers
 
 

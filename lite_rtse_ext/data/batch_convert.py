@@ -75,9 +75,10 @@ def _attempt(job: Conversion) -> tuple[int | None, Exception | None]:
 
 def _convert(job: Conversion) -> int:
     source = read_format(job.source)
-    length = length_at(source.frames, source.sample_rate, SAMPLE_RATE_HZ)
-    if is_complete(job.target, length):
-        return length
+    if source.frames is not None:  # what states no length is converted again
+        length = length_at(source.frames, source.sample_rate, SAMPLE_RATE_HZ)
+        if is_complete(job.target, length):
+            return length
     samples = decode(job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     write_flac(job.target, samples)

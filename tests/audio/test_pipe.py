@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lite_rtse_ext.audio import AudioError, AudioFormat
-from lite_rtse_ext.audio.io import SAMPLE_BYTES
+from lite_rtse_ext.audio import AudioError, AudioFormat, AudioWarning
+from lite_rtse_ext.audio.formats import SAMPLE_BYTES
 from lite_rtse_ext.audio.pipe import RAW_SUBTYPES, PipeReader, PipeWriter
 from lite_rtse_ext.cli.pipes import RAW_TYPES
 
@@ -51,7 +52,8 @@ def read(data: bytes, sizes: list[int] | None = None, raw: AudioFormat | None = 
 def test_what_libsndfile_writes_is_read(subtype: str, container: str) -> None:
     data = wav(samples(), subtype, container, 44_100)
     found, audio = read(data)
-    assert found == AudioFormat(44_100, 2, "WAV", subtype, frames=1000)
+    kind, mask = ("WAV", None) if container == "WAV" else ("WAVEX", 3)  # libsndfile's RF64 is an extensible WAV too
+    assert found == AudioFormat(44_100, 2, kind, subtype, frames=1000, channel_mask=mask)
     np.testing.assert_array_equal(audio, sf.read(io.BytesIO(data), dtype="float32")[0])
 
 
@@ -64,7 +66,7 @@ def test_the_pieces_leave_no_trace(sizes: list[int], channels: int) -> None:
 @pytest.mark.parametrize("subtype", RAW_SUBTYPES.values())
 def test_what_is_written_is_a_wav(subtype: str) -> None:
     audio = samples()
-    for frames in (0, 1000):  # not known, and known
+    for frames in (None, 1000):  # not known, and known
         target = io.BytesIO()
         writer = PipeWriter(target, AudioFormat(48_000, 2, "WAV", subtype, frames=frames))
         for block in (audio[:10], audio[10:11], audio[11:]):
@@ -78,9 +80,10 @@ def test_what_is_written_is_a_wav(subtype: str) -> None:
 
 
 def test_other_sample_types_become_16_bits_and_too_long_is_not_known() -> None:
-    for subtype, frames in (("VORBIS", 0), ("PCM_16", 2**31)):
+    for subtype, frames in (("VORBIS", None), ("PCM_16", 2**31)):
         target = io.BytesIO()
-        PipeWriter(target, AudioFormat(16_000, 1, "OGG", subtype, frames=frames))
+        with nullcontext() if subtype == "PCM_16" else pytest.warns(AudioWarning, match="VORBIS is not written in WAV"):
+            PipeWriter(target, AudioFormat(16_000, 1, "OGG", subtype, frames=frames))
         assert target.getvalue()[-4:] == b"\xff" * 4
         assert struct.unpack("<H", target.getvalue()[34:36]) == (16,)
 
@@ -94,7 +97,8 @@ def test_bare_samples(name: str) -> None:
     raw = AudioFormat(8000, 2, "WAV", subtype)
     found, got = read(target.getvalue(), [7, 1, 100], raw)
     assert found == raw
-    np.testing.assert_allclose(got, samples(), atol=2**-6 if name == "u8" else 2**-14)
+    coarse = {"u8": 2**-6, "ulaw": 2**-5, "alaw": 2**-5}
+    np.testing.assert_allclose(got, samples(), atol=coarse.get(name, 2**-14))
 
 
 def test_the_names_of_types_are_the_commands() -> None:
@@ -107,7 +111,7 @@ def test_a_length_that_no_file_has_is_no_length(length: int) -> None:
     data = bytearray(wav(samples()))
     data[40:44] = struct.pack("<I", length)
     found, audio = read(bytes(data))
-    assert (found.frames, len(audio)) == (0, 1000)
+    assert (found.frames, len(audio)) == (None, 1000)
 
 
 def test_chunks_around_the_samples_are_none() -> None:
@@ -153,14 +157,12 @@ DATA = b"data" + struct.pack("<I", 8)
         (b"RIFF" + bytes(4) + b"WAVE" + (b"fill" + bytes(4)) * 1000, "without samples"),
         (header()[:12] + b"LIST" + b"\xff" * 4, "a header of 4294967295 bytes"),
         (header(tag=2) + DATA, "not read from pipes: 1 channels at 16000 Hz, kind 2 of 16 bits"),
-        (header(bits=12) + DATA, "kind 1 of 12 bits"),
-        (header(channels=0) + DATA, "0 channels"),
-        (header(channels=65_535) + DATA, "65535 channels"),
-        (header(rate=0) + DATA, "at 0 Hz"),
+        (header(channels=0) + DATA, "expected 1 to 64 channels, got 0"),
+        (header(channels=65_535) + DATA, "expected 1 to 64 channels, got 65535"),
+        (header(rate=0) + DATA, "expected a sample rate of 1000 to 1000000 Hz, got one of 0 Hz"),
         (header() + b"data" + bytes(4), "holds no samples"),
-        (header() + DATA + bytes(7), "damaged, it ends after 3 samples a channel"),
-        (header(channels=2) + b"data" + b"\xff" * 4 + bytes(6), "damaged, it ends after 1 samples"),
-        (header(tag=3, bits=32) + DATA + struct.pack("<2f", 0.5, np.nan), "a sample after 0.00 s is not finite"),
+        (header() + b"data" + struct.pack("<I", 2000) + bytes(8), "damaged, it ends after 4 samples a channel"),
+        (header(tag=3, bits=32) + DATA + struct.pack("<2f", 0.5, np.nan), "sample 1 of channel 0 is nan"),
     ],
 )
 def test_what_is_no_wav_is_refused_in_words(data: bytes, words: str) -> None:

@@ -1,0 +1,137 @@
+"""Sound that libsndfile doesn't read, through PyAV: m4a, webm, wma, amr and the sound of videos.
+
+PyAV is the extra ``media``. It is asked only for what libsndfile refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lite_rtse_ext.audio.formats import AudioError, AudioFormat
+from lite_rtse_ext.audio.reader import BLOCK_FRAMES, checked_blocks
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from typing_extensions import Self
+
+NEEDS_AV = "more formats are read with the package av: pip install 'lite-rtse-ext[media]'"
+
+_REFUSED = "not an audio file that can be read here"
+_SAMPLES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "s64": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
+"""What holds the samples of a coding that loses nothing; float32, as which they are worked on, has 24 bits."""
+_CODINGS = {"MP3": "MPEG_LAYER_III", "MP2": "MPEG_LAYER_II", "PCM_MULAW": "ULAW", "PCM_ALAW": "ALAW"}
+_TAGS = frozenset({"title", "copyright", "artist", "comment", "date", "album", "genre"})
+
+
+def has_av() -> bool:
+    """Whether PyAV is installed."""
+    return find_spec("av") is not None
+
+
+class MediaReader:
+    """Samples that PyAV decodes.
+
+    Args:
+        source: an open file, or anything with ``read``; where it has ``seek`` too, more formats can be read.
+        name: for messages.
+
+    Raises:
+        AudioError: no sound in it, or none that can be decoded.
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        import av
+
+        self.name, self._av = name, av
+        try:  # nothing but the source itself is ever opened, whatever a playlist in it says
+            self._container = av.open(source, options={"protocol_whitelist": "none"}, metadata_errors="replace")
+        except (av.FFmpegError, ValueError) as error:
+            raise AudioError(f"{name}: {_REFUSED}") from error
+        with ExitStack() as stack:
+            stack.callback(self._container.close)
+            stream = self._container.streams.best("audio")
+            if not isinstance(stream, av.AudioStream) or stream.codec_context is None:
+                raise AudioError(f"{name}: {_REFUSED}: there is no sound in it, or of a kind unknown to FFmpeg")
+            self._stream = stream
+            self._decoded = self._frames()
+            first = next(self._decoded, None)
+            if first is None:
+                raise AudioError(f"{name}: holds no samples")
+            self._first, self.format = first, self._format(first)
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._container.close()
+
+    def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
+        """See :class:`~lite_rtse_ext.audio.reader.Reader`."""
+        return checked_blocks(self.name, map(self._samples, self._alike()), block_frames)
+
+    def drain(self) -> None:
+        """Nothing is left: PyAV reads all of the source."""
+
+    def _format(self, first: AudioFrame) -> AudioFormat:
+        codec = self._stream.codec_context.codec
+        coding = codec.canonical_name.upper()
+        subtype = _SAMPLES[first.format.packed.name] if codec.lossless else _CODINGS.get(coding, coding)
+        seconds = (self._container.duration or 0) / self._av.time_base
+        metadata = self._container.metadata | self._stream.metadata
+        return AudioFormat(
+            first.sample_rate,
+            first.layout.nb_channels,
+            self._container.format.name.split(",")[0].upper(),
+            subtype,
+            frames=round(seconds * first.sample_rate) or None,
+            tags={name.lower(): value for name, value in metadata.items() if value and name.lower() in _TAGS},
+            exact=False,
+        ).checked(self.name)
+
+    def _samples(self, frame: AudioFrame) -> NDArray[np.float32]:
+        return frame.to_ndarray().reshape(-1, self.format.channels).astype(np.float32, copy=False)
+
+    def _alike(self) -> Iterator[AudioFrame]:
+        """The decoded frames as float32, all of the first one's rate and layout."""
+        layout, rate = self._first.layout, self._first.sample_rate
+        for _, frames in groupby(chain([self._first], self._decoded), _kind):
+            resampler = self._av.AudioResampler("flt", layout, rate)
+            for frame in frames:
+                yield from resampler.resample(frame)
+            yield from resampler.resample(None)
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        """The decoded frames. What can't be decoded is left out before the first one and after the last one.
+
+        Raises:
+            AudioError: it lies between two of them.
+        """
+        done, gap = 0.0, False
+        for packet in self._packets():
+            try:
+                frames = self._stream.decode(packet)
+            except self._av.FFmpegError:
+                gap = True
+                continue
+            for frame in frames:
+                if gap and done:
+                    raise AudioError(f"{self.name}: damaged after {done:.2f} s")
+                done, gap = done + frame.samples / frame.sample_rate, False
+                yield frame
+
+    def _packets(self) -> Iterator[Any]:
+        """The packets of sound, up to the end or to where nothing more can be read."""
+        with suppress(self._av.FFmpegError):
+            yield from self._container.demux(self._stream)
+
+
+def _kind(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
