@@ -13,9 +13,10 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile as sf
@@ -27,12 +28,12 @@ from lite_rtse_ext.audio.formats import (
     AudioError,
     AudioFormat,
     AudioWarning,
-    say,
 )
 from lite_rtse_ext.audio.media import NEEDS_AV, MediaReader, has_av
-from lite_rtse_ext.audio.pipe import SPARE_BYTES, open_pipe
-from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, checked_blocks, split
-from lite_rtse_ext.audio.wav import WavHeader, header_of, set_channel_mask
+from lite_rtse_ext.audio.pipe import PipeReader, Rewindable, Source
+from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, split
+from lite_rtse_ext.audio.sndfile import open_sndfile
+from lite_rtse_ext.audio.wav import header_of, set_channel_mask
 from lite_rtse_ext.files import replacing
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Reader",
     "is_regular",
     "open_audio",
+    "open_pipe",
     "read",
     "read_blocks",
     "read_format",
@@ -54,9 +56,10 @@ __all__ = [
 ]
 
 _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF"})
-_MAY_END_EARLY = frozenset({"WAV", "WAVEX", "RF64", "MP3"})
-_NO_LENGTH = 2**62
-"""Counts from here on are libsndfile's way to say that the header states none."""
+_PIECE_BYTES = 1 << 16
+_BEGINNINGS = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
+_BEGINNINGS += (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
+"""First bytes of what may be sound: the containers of libsndfile, Matroska, ASF and others of PyAV."""
 
 
 def is_regular(path: Path) -> bool:
@@ -80,11 +83,40 @@ def open_audio(path: str | os.PathLike[str]) -> Iterator[Reader]:
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))  # libsndfile says "System error" where the system says why
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            yield _reader(path, file, stack)
+            yield _reader(path, file, str(path), stack)
         elif file.isatty():
             raise AudioError(f"{path}: expected sound, got a terminal")
         else:
             yield open_pipe(file, None, str(path), stack)
+
+
+def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitStack) -> Reader:
+    """What reads sound from a pipe.
+
+    WAV and bare samples are read as they come. Of other formats the whole is kept in a temporary file first.
+
+    Args:
+        source: the pipe.
+        raw: what bare samples are; None for whatever comes.
+        name: for messages.
+        stack: closes what is opened.
+
+    Raises:
+        AudioError: not audio.
+    """
+    kept = Rewindable(source)
+    try:
+        reader = PipeReader(kept, raw, name)
+    except AudioError:
+        if raw is not None or not _sounds(kept.rewind()):
+            raise
+        path = Path(stack.enter_context(TemporaryDirectory()), "sound")
+        with path.open("wb") as copy:
+            while piece := kept.read1(_PIECE_BYTES):
+                copy.write(piece)
+        return _reader(path, stack.enter_context(path.open("rb")), name, stack)
+    kept.settle()
+    return reader
 
 
 def read_format(path: str | os.PathLike[str]) -> AudioFormat:
@@ -160,127 +192,30 @@ def write(
             file.write(block)
 
 
-class _Forward(sf.SoundFile):  # type: ignore[misc]
-    """A file that is only read on. soundfile otherwise seeks after each block, which fails near a length unknown."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Endless(io.FileIO):
-    """A file whose end is told far behind the true one.
-
-    Of an mp3 that does not state its length, libmpg123 estimates it by the size of the file, and ends there, however
-    much more there is. With this estimate it reads to the true end.
-    """
-
-    _END = 1 << 40
-    _ID3_BYTES = 128  # libmpg123 looks for a tag of this size before the end
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        if whence == os.SEEK_END:
-            return super().seek(self._END + offset)
-        return super().seek(offset, whence)
-
-    def readinto(self, buffer: memoryview, /) -> int | None:  # type: ignore[override]
-        if self.tell() < self._END - self._ID3_BYTES:
-            return super().readinto(buffer)
-        buffer[:] = bytes(len(buffer))
-        return len(buffer)
-
-
-class _FileReader:
-    """Samples that libsndfile reads.
-
-    Args:
-        path: for messages.
-        file: the opened file.
-        audio_format: what it is.
-        stated: frames that the header states, of which there may be fewer.
-    """
-
-    def __init__(self, path: Path, file: sf.SoundFile, audio_format: AudioFormat, stated: int | None) -> None:
-        self.name, self.format = str(path), audio_format
-        self._file, self._stated = file, stated
-
-    def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
-        """See :class:`Reader`."""
-        return checked_blocks(self.name, self._blocks(block_frames), block_frames)
-
-    def drain(self) -> None:
-        """Nothing needs to be taken from a file."""
-
-    def _blocks(self, block_frames: int) -> Iterator[NDArray[np.float32]]:
-        done, most = 0, self.format.exact_frames  # what lies behind the samples may be no sound
-        while size := block_frames if most is None else min(block_frames, most - done):
-            try:
-                block: NDArray[np.float32] = self._file.read(size, dtype="float32", always_2d=True)
-            except sf.LibsndfileError as error:
-                seconds = done / self.format.sample_rate
-                raise AudioError(f"{self.name}: damaged after {seconds:.2f} s ({error})") from error
-            if not len(block):
-                break
-            done += len(block)
-            yield block
-        if done < (self._stated or 0) and done:
-            self._ends_early(done)
-
-    def _ends_early(self, done: int) -> None:
-        """Some kinds of files are played to where they end, others are damaged then."""
-        if self.format.container not in _MAY_END_EARLY:
-            raise AudioError(f"{self.name}: damaged, {done} of {self._stated} samples a channel could be read")
-        there, stated = (f"{frames / self.format.sample_rate:.2f} s" for frames in (done, self._stated or 0))
-        say(f"{self.name}: is cut off, its header states {stated} of sound, there are {there}")
-
-
-def _reader(path: Path, file: io.BufferedReader, stack: ExitStack) -> Reader:
+def _reader(path: Path, file: io.BufferedReader, name: str, stack: ExitStack) -> Reader:
     """What reads a regular file: libsndfile, or else what knows better."""
     if not file.read(1):
-        raise AudioError(f"{path}: the file is empty")
+        raise AudioError(f"{name}: the file is empty")
     file.seek(0)
-    header = header_of(file, str(path))
+    header = header_of(file, name)
     behind = os.fstat(file.fileno()).st_size - file.tell()  # bytes of samples, in a WAV
     if header is None or not header.repaired:
-        reader = _by_libsndfile(path, header, behind, stack)
+        reader = open_sndfile(path, name, header, behind, stack)
         if reader is not None:
             return reader
     file.seek(0)
     if header is not None:
         if not behind:
-            raise AudioError(f"{path}: the file holds no samples")
-        return open_pipe(file, None, str(path), stack)
+            raise AudioError(f"{name}: the file holds no samples")
+        return PipeReader(file, None, name)
     if not has_av():
-        raise AudioError(f"{path}: not an audio file that can be read here; {NEEDS_AV}")
-    return stack.enter_context(MediaReader(file, str(path)))
+        raise AudioError(f"{name}: not an audio file that can be read here; {NEEDS_AV}")
+    return stack.enter_context(MediaReader(file, name))
 
 
-def _by_libsndfile(path: Path, header: WavHeader | None, behind: int, stack: ExitStack) -> Reader | None:
-    """What reads a file through libsndfile; None where that finds no sound in it."""
-    try:
-        file = stack.enter_context(_Forward(os.fsencode(path)))
-    except (sf.LibsndfileError, TypeError):  # TypeError: the suffix .raw wants a format in words
-        return None
-    if not file.frames:
-        return None
-    found = _format_of(file, header).checked(str(path))
-    stated = found.frames
-    if file.subtype.startswith("MPEG"):
-        with suppress(sf.LibsndfileError):
-            endless = stack.enter_context(_Forward(stack.enter_context(_Endless(os.fsencode(path)))))
-            if endless.frames != file.frames:  # an estimate
-                file, stated = endless, None
-        found = replace(found, exact=False)
-    elif header is not None and header.data_bytes is not None and header.data_bytes > behind + SPARE_BYTES:
-        stated = header.format.frames
-    return _FileReader(path, file, found, stated)
-
-
-def _format_of(file: sf.SoundFile, header: WavHeader | None) -> AudioFormat:
-    tags = {name: value for name, value in file.copy_metadata().items() if value}
-    frames = file.frames if file.frames < _NO_LENGTH else None
-    found = AudioFormat(file.samplerate, file.channels, file.format, file.subtype, file.endian, frames, tags)
-    mask = header.format.channel_mask if header is not None and file.format == "WAVEX" else None
-    return replace(found, channel_mask=mask)
+def _sounds(head: bytes) -> bool:
+    """Whether what begins like this may be sound, and is worth keeping."""
+    return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:

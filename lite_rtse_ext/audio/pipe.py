@@ -2,14 +2,13 @@
 
 A pipe can't be wound back, and a WAV that is written into one may not know its length when it begins. sox, ffmpeg and
 arecord then leave a number there that no file has; this does too, unless its own input says how long it is. libsndfile,
-which wants to wind back, only converts samples here. What is no WAV is decoded by PyAV, where that is installed.
+which wants to wind back, only converts samples here.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
@@ -18,16 +17,13 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.formats import SAMPLE_BYTES, AudioError, AudioFormat
-from lite_rtse_ext.audio.media import NEEDS_AV, MediaReader, has_av
-from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, checked_blocks
-from lite_rtse_ext.audio.wav import header_bytes, raw_header, read_header
+from lite_rtse_ext.audio.reader import BLOCK_FRAMES, checked_blocks
+from lite_rtse_ext.audio.wav import SPARE_BYTES, header_bytes, raw_header, read_header
 
 RAW_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
 RAW_SUBTYPES |= {"ulaw": "ULAW", "alaw": "ALAW"}
 """Little-endian sample types as ffmpeg calls them, and libsndfile's names."""
 
-SPARE_BYTES = 1024
-"""Bytes by which a header may overstate its samples: some writers count the header too."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -35,28 +31,6 @@ class Source(Protocol):
     """A pipe's reading end, such as ``sys.stdin.buffer``: ``read1`` gives what is there, and waits only for some."""
 
     def read1(self, size: int = -1, /) -> bytes: ...
-
-
-def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitStack) -> Reader:
-    """What reads sound from a pipe, whatever the sound's format; ``stack`` closes what it opens.
-
-    Raises:
-        AudioError: neither a WAV nor, where PyAV is installed, anything else that is sound.
-    """
-    kept = _Rewindable(source)
-    try:
-        reader = PipeReader(kept, raw, name)
-    except AudioError as error:
-        if raw is not None or not kept.rewind():
-            raise
-        if not has_av():
-            raise AudioError(f"{error}; {NEEDS_AV}") from error
-        try:
-            return stack.enter_context(MediaReader(kept, name))
-        except AudioError:
-            raise error from None
-    kept.settle()
-    return reader
 
 
 class PipeReader:
@@ -162,7 +136,7 @@ def _in_pipe(audio_format: AudioFormat) -> AudioFormat:
     return replace(audio_format, endian="FILE").within(container)
 
 
-class _Rewindable:
+class Rewindable:
     """A pipe whose first bytes can be had twice."""
 
     def __init__(self, source: Source) -> None:
@@ -171,6 +145,7 @@ class _Rewindable:
         self._again = b""
 
     def read1(self, size: int = -1, /) -> bytes:
+        """As a :class:`Source` does."""
         if self._again:
             size = len(self._again) if size < 0 else size
             piece, self._again = self._again[:size], self._again[size:]
@@ -180,12 +155,10 @@ class _Rewindable:
             self._kept += piece
         return piece
 
-    read = read1  # PyAV takes less than it asks for
-
-    def rewind(self) -> bool:
-        """To the beginning, once; whether there is anything."""
+    def rewind(self) -> bytes:
+        """Goes back to the beginning, once; returns what has been read."""
         self._again, self._kept = self._kept or b"", None
-        return bool(self._again)
+        return self._again
 
     def settle(self) -> None:
         """Keeps nothing from here on."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.convert import Enhanced, Write, file_to_file, new_file, write_all
-from lite_rtse_ext.audio.io import AudioFormat, Reader, open_audio
-from lite_rtse_ext.audio.pipe import PipeWriter, Source, open_pipe
+from lite_rtse_ext.audio.io import AudioFormat, Reader, open_audio, open_pipe
+from lite_rtse_ext.audio.pipe import PipeWriter, Source
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
@@ -65,8 +65,8 @@ def stream_pipe(
         network: the weights.
         source: a pipe's reading end, or a file.
         target: a pipe's writing end, or a file, which then appears complete or not at all.
-        raw: what bare samples in the pipes are; None for WAV, or where PyAV is installed for whatever comes. Of a
-            file, only its ``subtype`` counts.
+        raw: what bare samples in the pipes are; None for whatever comes with a header. Of a file,
+            only its ``subtype`` counts. Of other formats than WAV the whole is taken in first.
         overwrite, progress, options: as :func:`stream_file`.
         name: what messages call the source, if it is a pipe.
 

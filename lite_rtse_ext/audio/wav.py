@@ -22,6 +22,8 @@ UNKNOWN_BYTES = 0xFFFFFFFF
 """The length that is written where the length is not known."""
 _STREAMED = (range(0x7FF00000, 0x80000001), range(0xFFF00000, 0x100000000), range(2**62, 2**64))
 """Other lengths that mean this: the most that 31, 32, 63 or 64 bits can say, less a header."""
+SPARE_BYTES = 1024
+"""Bytes by which a header may overstate its samples: some writers count the header too."""
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_CHUNKS = 1000
 _BLOCK_CODED = ("MS_ADPCM", "IMA_ADPCM")  # each block of these can be decoded by itself
