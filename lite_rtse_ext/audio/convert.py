@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import AudioError, AudioFormat, Reader, open_audio, split, writer
+from lite_rtse_ext.audio.io import AudioError, AudioFormat, Reader, is_regular, open_audio, split, writer
 
 Blocks = Iterable[NDArray[np.float32]]
 Write = Callable[[NDArray[np.float32]], object]
@@ -45,7 +45,8 @@ def file_to_file(
     with open_audio(source) as reader:
         if target.exists() and target.samefile(source):
             raise AudioError(f"{target}: is the input itself, which is never overwritten")
-        with new_file(target, reader.format.renamed(target, source), overwrite) as write:
+        target_format = reader.format.renamed(target, source if is_regular(source) else None)
+        with new_file(target, target_format, overwrite) as write:
             frames = write_all(write, enhanced(reader), reader.name)
         reader.drain()
     return Enhanced(frames / reader.format.sample_rate, time.perf_counter() - began)

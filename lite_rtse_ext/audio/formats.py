@@ -140,19 +140,20 @@ class AudioFormat:
             raise AudioError(f"{name}: expected a sample rate of {span}, got one of {self.sample_rate} Hz")
         return self
 
-    def renamed(self, path: Path, source: Path) -> AudioFormat:
+    def renamed(self, path: Path, source: Path | None) -> AudioFormat:
         """The format of a copy of ``source``, which has this format, that is to be called ``path``.
 
-        The same suffix keeps the format where it can be written. Another suffix changes the container. The sample type
-        is kept where :data:`WRITTEN` has it for the container. Otherwise it is 24 bits or more for what is finer than
-        16 bits, and the container's usual type for the rest; an :class:`AudioWarning` says so.
+        The same suffix keeps the format where it can be written. Another suffix changes the container, as does a pipe,
+        which has no name: ``source`` is None. The sample type is kept where :data:`WRITTEN` has it for the container.
+        Otherwise it is 24 bits or more for what is finer than 16 bits, and the container's usual type for the rest; an
+        :class:`AudioWarning` says so.
 
         Raises:
             AudioError: files with the suffix of ``path`` are not written.
         """
         suffix = path.suffix.lower()
         extensible = self.container == "WAVEX" and CONTAINERS.get(suffix) == "WAV"
-        if extensible or (suffix == source.suffix.lower() and self.container in WRITTEN):
+        if extensible or (source and suffix == source.suffix.lower() and self.container in WRITTEN):
             return self.within(self.container)
         if suffix not in CONTAINERS:
             why = f"{suffix} is read but not written" if suffix in READ_SUFFIXES else "unknown kind of audio file"

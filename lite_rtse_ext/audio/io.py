@@ -57,9 +57,10 @@ __all__ = [
 
 _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF"})
 _PIECE_BYTES = 1 << 16
-_BEGINNINGS = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
-_BEGINNINGS += (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
-"""First bytes of what may be sound: the containers of libsndfile, Matroska, ASF and others of PyAV."""
+_LIBSNDFILES = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
+_PYAVS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
+_BEGINNINGS = _LIBSNDFILES + _PYAVS
+"""First bytes of what may be sound."""
 
 
 def is_regular(path: Path) -> bool:

@@ -6,7 +6,7 @@ PyAV is the extra ``media``. It is asked only for what libsndfile refuses.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.formats import AudioError, AudioFormat
+from lite_rtse_ext.audio.formats import AudioError, AudioFormat, say
 from lite_rtse_ext.audio.reader import BLOCK_FRAMES, checked_blocks
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class MediaReader:
         """The decoded frames. What can't be decoded is left out before the first one and after the last one.
 
         Raises:
-            AudioError: it lies between two of them.
+            AudioError: it lies between two of them, or the file can't be read on.
         """
         done, gap = 0.0, False
         for packet in self._packets():
@@ -126,11 +126,14 @@ class MediaReader:
                     raise AudioError(f"{self.name}: damaged after {done:.2f} s")
                 done, gap = done + frame.samples / frame.sample_rate, False
                 yield frame
+        if gap and done:
+            say(f"{self.name}: what follows after {done:.2f} s can't be decoded and is left out")
 
     def _packets(self) -> Iterator[Any]:
-        """The packets of sound, up to the end or to where nothing more can be read."""
-        with suppress(self._av.FFmpegError):
+        try:
             yield from self._container.demux(self._stream)
+        except self._av.FFmpegError as error:
+            raise AudioError(f"{self.name}: damaged ({error})") from error
 
 
 def _kind(frame: AudioFrame) -> tuple[str, str, int]:

@@ -91,7 +91,7 @@ def stream_pipe(
 @contextmanager
 def _writing(target: BinaryIO | Path, found: AudioFormat, raw: AudioFormat | None, overwrite: bool) -> Iterator[Write]:
     if isinstance(target, Path):
-        with new_file(target, found.renamed(target, Path("-.wav")), overwrite) as write:
+        with new_file(target, found.renamed(target, None), overwrite) as write:
             yield write
     else:
         yield PipeWriter(target, found, raw.subtype if raw else None).write

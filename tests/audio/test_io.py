@@ -115,6 +115,7 @@ def test_tags_are_kept(tmp_path: Path, suffix: str) -> None:
     assert read_format(target).tags == {"title": "Füße", "artist": "Nobody"}
 
 
+@pytest.mark.filterwarnings("ignore::lite_rtse_ext.audio.AudioWarning")
 @pytest.mark.parametrize(
     ("source", "subtype", "target", "expected"),
     [
