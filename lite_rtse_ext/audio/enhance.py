@@ -33,6 +33,9 @@ def enhance_file(
     The work is done in segments of 16 s, so that the memory it takes is that of a segment and of the waveform at 16
     kHz: measured, 130 MB for a minute of mono and 9 MB more for each further minute.
 
+    Besides samples, the result takes over tags, and the speaker layout of a WAV. Other chunks (cue points, broadcast
+    data, pictures) are not written.
+
     Args:
         model: the network; its device and dtype are used.
         source: the noisy file, of any kind that libsndfile reads, or PyAV where it is installed; with up to 64

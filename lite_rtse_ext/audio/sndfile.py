@@ -1,4 +1,7 @@
-"""Sound that libsndfile reads, read on without seeking, to the end that there is rather than the one that is stated."""
+"""Sound that libsndfile reads, read on without seeking, to the end that there is rather than the one that is stated.
+
+Of mp3s with an odd header libmpg123 writes lines to stderr by itself. libsndfile has no way to silence it.
+"""
 
 from __future__ import annotations
 

@@ -49,8 +49,9 @@ def enhance(
     """Take the noise out of the speech in IN and write it to OUT.
 
     IN is an audio file (wav, flac, ogg, opus, mp3, aiff, caf, au, w64) or a folder, whose audio files are all enhanced,
-    sub-folders included, into the same places below OUT. Every output has the sample rate, channels and length of its
-    input, and its format too unless OUT has another suffix.
+    sub-folders included, into the same places below OUT. With the package av, m4a, webm, wma and the sound of videos
+    are read too. Every output has the sample rate, channels and length of its input, and its format too unless OUT has
+    another suffix. A sample type that can't be written there is told, with the nearest that is written instead.
 
     Every channel is enhanced by itself, at 16 kHz: what a file holds above 8 kHz is not in the output. Files may be of
     any length, none is ever in memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB.
@@ -62,7 +63,8 @@ def enhance(
     Devices and named pipes are no outputs: write to - and send that there.
 
     As IN or OUT, - is standard input or output: WAV, or with --raw bare samples. What can be known of the enhanced
-    signal is written before more input is waited for: at 16 kHz, 32 ms after it went in.
+    signal is written before more input is waited for: at 16 kHz, 32 ms after it went in. Other formats are taken in
+    whole first. A named pipe or device as IN is read as - is.
 
     The real-time factor (RTF) is the time taken over the length of the audio: 0.1 is ten times faster than real time.
 

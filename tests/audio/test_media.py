@@ -221,3 +221,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_a_coding_that_loses_something_becomes_16_bits() -> None:
     with pytest.warns(AudioWarning, match="AAC is not written in WAV: PCM_16 is written instead"):
         assert AudioFormat(16_000, 1, "MOV", "AAC").within("WAV").subtype == "PCM_16"
+
+
+def test_layer_2_becomes_layer_3_and_says_so(tmp_path: Path) -> None:
+    source = encoded(tmp_path / "in.mp2", "mp2", "mp2", 44_100, sound(20_000, 1))
+    with pytest.warns(AudioWarning, match="MPEG_LAYER_II is not written in MP3: MPEG_LAYER_III is written instead"):
+        file_to_file(source, tmp_path / "out.mp2", False, lambda reader: reader.blocks())
+    assert len(read(tmp_path / "out.mp2")[0]) == len(read(source)[0])
