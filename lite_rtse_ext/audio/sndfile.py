@@ -22,8 +22,8 @@ from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, checked_blocks
 from lite_rtse_ext.audio.wav import SPARE_BYTES, WavHeader
 
 _MAY_END_EARLY = frozenset({"WAV", "WAVEX", "RF64", "MP3"})
-_NO_LENGTH = 2**62
-"""Counts from here on are libsndfile's way to say that the header states none."""
+_MOST_FRAMES_A_BYTE = 65_536
+"""Of a FLAC of silence. A larger count is no length, but a sign that the header states none, such as 2^63 - 1."""
 
 
 def open_sndfile(path: Path, name: str, header: WavHeader | None, behind: int, stack: ExitStack) -> Reader | None:
@@ -41,7 +41,7 @@ def open_sndfile(path: Path, name: str, header: WavHeader | None, behind: int, s
         file = _opened(mended, stack)
     if file is None:
         return None
-    found = _format_of(file, header).checked(name)
+    found = _format_of(file, header, path.stat().st_size).checked(name)
     stated = found.frames
     if file.subtype.startswith("MPEG"):
         endless = _opened(stack.enter_context(_Endless(os.fsencode(path))), stack)
@@ -62,9 +62,9 @@ def _opened(source: bytes | io.FileIO, stack: ExitStack) -> sf.SoundFile | None:
     return file if file.frames else None
 
 
-def _format_of(file: sf.SoundFile, header: WavHeader | None) -> AudioFormat:
+def _format_of(file: sf.SoundFile, header: WavHeader | None, size: int) -> AudioFormat:
     tags = {name: value for name, value in file.copy_metadata().items() if value}
-    frames = file.frames if file.frames < _NO_LENGTH else None
+    frames = file.frames if file.frames <= size * _MOST_FRAMES_A_BYTE else None
     found = AudioFormat(file.samplerate, file.channels, file.format, file.subtype, file.endian, frames, tags)
     mask = header.format.channel_mask if header is not None and file.format == "WAVEX" else None
     return replace(found, channel_mask=mask)
@@ -136,7 +136,7 @@ def _samples_of_caf(file: io.FileIO) -> int:
         kind, length = struct.unpack(">4sq", chunk)
         if kind == b"data":
             return file.tell()
-        if not 0 <= length < _NO_LENGTH:
+        if not 0 <= length < 2**62:
             break
         file.seek(length, os.SEEK_CUR)
     return 0

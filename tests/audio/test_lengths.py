@@ -69,7 +69,11 @@ CASES |= {f"caf {length:#x}": with_length(made("CAF"), b"data", 0, ">Q", length)
 CASES |= {
     f"w64 {length:#x}": with_length(made("W64"), b"data", 12, "<Q", length) for length in [0, 2**63 - 1, 2**64 - 1]
 }
-CASES |= {"flac unknown": flac_of(0), "flac with a tag behind it": flac_of(FRAMES) + b"TAG" + bytes(125)}
+CASES |= {
+    "flac unknown": flac_of(0),
+    "flac absurd": flac_of(2**36 - 1),
+    "flac with a tag behind it": flac_of(FRAMES) + b"TAG" + bytes(125),
+}
 SLACK = {"wav off by its header": 44, "wav of no whole frames": 1}
 CASES |= {name: with_length(made("WAV"), b"data", 0, "<I", 2 * FRAMES + more) for name, more in SLACK.items()}
 

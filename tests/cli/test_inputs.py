@@ -154,3 +154,17 @@ def test_a_file_without_samples_is_one_line(tmp_path: Path, enhance: Run, target
     where = target if target == "-" else tmp_path / target
     assert_one_line(enhance(tmp_path / "in.wav", where), "in.wav: the file holds no samples")
     assert os.listdir(tmp_path) == ["in.wav"]
+
+
+@pytest.mark.parametrize("target", ["out.wav", "out.flac", "-"])
+def test_a_flac_that_states_no_length(tmp_path: Path, enhance: Run, target: str) -> None:
+    source = sound(tmp_path / "in.flac", 0.5)
+    data = bytearray(source.read_bytes())
+    data[22:26] = bytes(4)  # the low 32 of the 36 bits that count samples, of which the upper four are zero
+    source.write_bytes(data)
+    assert read_format(source).frames is None
+    result = enhance(source, target if target == "-" else tmp_path / target)
+    assert result.exit_code == 0, result.output
+    if target == "-":
+        (tmp_path / target).write_bytes(result.stdout_bytes)
+    assert len(read(tmp_path / target)[0]) == 8000

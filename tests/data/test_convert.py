@@ -104,3 +104,13 @@ def test_converted_files_are_kept(tmp_path: Path) -> None:
     before = job.target.stat().st_mtime_ns
     assert convert_all([job], refuse=True, report=print) == [160]
     assert job.target.stat().st_mtime_ns == before
+
+
+def test_a_flac_that_states_no_length_is_converted_whole(tmp_path: Path) -> None:
+    sf.write(tmp_path / "in.flac", 0.1 * np.random.default_rng(0).standard_normal(RATE_HZ), RATE_HZ)
+    data = bytearray((tmp_path / "in.flac").read_bytes())
+    data[22:26] = bytes(4)  # the low 32 of the 36 bits that count samples, of which the upper four are zero
+    (tmp_path / "in.flac").write_bytes(data)
+    job = Conversion(tmp_path / "in.flac", tmp_path / "out.flac")
+    for _ in range(2):
+        assert convert_all([job], refuse=True, report=print, workers=1) == [RATE_HZ]
