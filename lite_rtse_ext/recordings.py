@@ -42,6 +42,14 @@ class Recordings:
         """Counts something that is no recording."""
         self.others.setdefault(what, []).append(path)
 
+    def leave_out(self, why_not: Callable[[Path], str | None]) -> None:
+        """Counts recordings as something else, where ``why_not`` says what they are."""
+        reasons = {path: why_not(path) for path in self.files}
+        self.files = [path for path, reason in reasons.items() if reason is None]
+        for path, reason in reasons.items():
+            if reason is not None:
+                self.note(reason, path)
+
     def _names(self, paths: list[Path]) -> str:
         names = [str(path.relative_to(self.folder)) for path in sorted(paths)]
         more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []

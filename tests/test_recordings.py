@@ -149,3 +149,12 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: p
     recordings = find_recordings(tmp_path, SUFFIXES)
     assert recordings.files == [tmp_path / "a.wav"]
     assert [error.filename for error in recordings.errors] == [str(tmp_path / "locked")]
+
+
+def test_what_holds_no_sound_is_left_out(tmp_path: Path) -> None:
+    for name in ("talk.wav", "film.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    found = find_recordings(tmp_path, {".wav", ".mp4"})
+    found.leave_out(lambda path: "left out, no sound" if path.suffix == ".mp4" else None)
+    assert found.files == [tmp_path / "talk.wav"]
+    assert found.remarks() == ["1 left out, no sound: film.mp4"]

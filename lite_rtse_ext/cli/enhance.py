@@ -106,12 +106,28 @@ def _settle(source: Path, target: Path) -> Plan:
     """What is to be done; says what is not."""
     from lite_rtse_ext.audio.io import CONTAINERS, READ_SUFFIXES
 
-    settled = plan(source, target, READ_SUFFIXES, CONTAINERS)
+    settled = plan(source, target, READ_SUFFIXES, CONTAINERS, _why_not_sound)
     for remark in settled.remarks:
         click.echo(printable(remark), err=True)
     for error in settled.errors:
         click.echo(f"Error: {describe(error)}", err=True)
     return settled
+
+
+def _why_not_sound(path: Path) -> str | None:
+    """Why a file of a folder is left out: a video may hold no sound. What is wrong with a WAV is an error instead."""
+    from lite_rtse_ext.audio.io import CONTAINERS, read_format
+    from lite_rtse_ext.audio.media import NEEDS_AV, has_av
+
+    if path.suffix.lower() in CONTAINERS:
+        return None
+    try:
+        read_format(path)
+    except ValueError:
+        return "left out, no sound in it that can be read" + ("" if has_av() else f" ({NEEDS_AV})")
+    except OSError:
+        return None  # the run says what is wrong
+    return None
 
 
 def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,13 @@ class JobError(ValueError):
     """Input and output that don't go together; the message says why."""
 
 
-def plan(source: Path, target: Path, read: Container[str], written: Container[str]) -> Plan:
+def plan(
+    source: Path,
+    target: Path,
+    read: Container[str],
+    written: Container[str],
+    why_not: Callable[[Path], str | None] = lambda path: None,
+) -> Plan:
     """The files to enhance and where each goes.
 
     A file goes to ``target``, or into it where that is a folder. A folder's audio files, sub-folders included, go to
@@ -52,6 +58,7 @@ def plan(source: Path, target: Path, read: Container[str], written: Container[st
         target: the same.
         read: the suffixes of files that can be read.
         written: the suffixes of files that can be written.
+        why_not: why a file of a folder is left out though its suffix can be read; None if it is not.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
@@ -61,7 +68,7 @@ def plan(source: Path, target: Path, read: Container[str], written: Container[st
     if not source.exists():
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(source))
     if source.is_dir():
-        settled = _plan_folder(source, target, read, written)
+        settled = _plan_folder(source, target, read, written, why_not)
     else:
         settled = Plan([Job(source, target / _output_name(source, written) if target.is_dir() else target)])
     for job in settled.jobs:
@@ -91,12 +98,19 @@ def permit(jobs: list[Job], force: bool, skip_existing: bool) -> tuple[list[Job]
     return [replace(job, overwrite=job in empty) for job in jobs if job not in complete], len(complete)
 
 
-def _plan_folder(source: Path, target: Path, read: Container[str], written: Container[str]) -> Plan:
+def _plan_folder(
+    source: Path,
+    target: Path,
+    read: Container[str],
+    written: Container[str],
+    why_not: Callable[[Path], str | None],
+) -> Plan:
     if target.exists() and not target.is_dir():
         raise JobError(f"{target}: expected a folder, as {source} is one, got {kind_of(target)}")
     if target.resolve() == source.resolve():
         raise JobError(f"{target}: is the input folder itself, which is never overwritten")
     found = find_recordings(source, read, target)
+    found.leave_out(why_not)
     remarks = found.remarks()
     if not found.files:
         if found.errors:

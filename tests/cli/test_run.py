@@ -220,3 +220,13 @@ def test_an_output_may_have_any_name(tmp_path: Path, enhance: Run, odd: tuple[st
     assert result.exit_code == 0, result.output
     assert target.stat().st_size == (tmp_path / "in.wav").stat().st_size
     assert_one_line(enhance(tmp_path / "in.wav", target), f"{odd[1]}.wav: exists already".replace(r"\n", " "))
+
+
+@pytest.mark.parametrize("name", ["phone.m4a", "browser.webm"])
+def test_containers_without_sound_are_left_out(name: str, enhance: Run, tmp_path: Path) -> None:
+    sound(tmp_path / "in" / "talk.wav")
+    (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypM4A ")
+    result = enhance(tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 0
+    assert f"1 left out, no sound in it that can be read: {name}" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.wav"]
