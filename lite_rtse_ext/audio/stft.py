@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-SAMPLE_RATE_HZ = 16_000
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
+
 FFT_SAMPLES = 512
 HOP_SAMPLES = FFT_SAMPLES // 2
 BINS = FFT_SAMPLES // 2 + 1

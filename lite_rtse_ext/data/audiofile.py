@@ -9,11 +9,13 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 
 __all__ = ["AudioCache"]
 
 _FULL_SCALE = np.float32(1 / 32768)
+_CONTAINERS = frozenset({"WAV", "WAVEX", "FLAC"})
+_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"})
 
 
 class AudioCache:
@@ -38,7 +40,7 @@ class AudioCache:
 
         Raises:
             OSError: there is no such file, or it may not be read.
-            AudioError: not audio of 16 kHz, mono, of that length, or damaged.
+            AudioError: not PCM in WAV or FLAC, 16 kHz, mono, of that length, or damaged.
         """
         length = frames - start if length is None else length
         kept = self._kept.get(path)
@@ -55,12 +57,7 @@ def _read(path: Path, frames: int, start: int, length: int) -> NDArray[np.int16]
         pass
     try:
         with sf.SoundFile(path) as file:
-            found = (file.samplerate, file.channels, file.frames)
-            if found != (SAMPLE_RATE_HZ, 1, frames):
-                raise AudioError(
-                    f"{path}: must be {SAMPLE_RATE_HZ} Hz, mono, {frames} samples, "
-                    f"but is {found[0]} Hz, {found[1]} channel(s), {found[2]} samples"
-                )
+            _check(path, file, frames)
             file.seek(start)
             samples: NDArray[np.int16] = file.read(length, dtype="int16")
     except sf.LibsndfileError as error:
@@ -68,3 +65,18 @@ def _read(path: Path, frames: int, start: int, length: int) -> NDArray[np.int16]
     if len(samples) != length:
         raise AudioError(f"{path}: damaged, {len(samples)} of {length} samples from sample {start} could be read")
     return samples
+
+
+def _check(path: Path, file: sf.SoundFile, frames: int) -> None:
+    """Only whole numbers are read as 16 bits rightly, and only WAV and FLAC begin at the very sample asked for."""
+    if file.format not in _CONTAINERS or file.subtype not in _SUBTYPES:
+        raise AudioError(
+            f"{path}: expected WAV or FLAC with PCM samples, got {file.format} with {file.subtype}; "
+            "`lite-rtse prepare` converts recordings of any kind"
+        )
+    found = (file.samplerate, file.channels, file.frames)
+    if found != (SAMPLE_RATE_HZ, 1, frames):
+        raise AudioError(
+            f"{path}: must be {SAMPLE_RATE_HZ} Hz, mono, {frames} samples, "
+            f"but is {found[0]} Hz, {found[1]} channel(s), {found[2]} samples"
+        )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from lite_rtse_ext.audio.io import AudioError, read_format
-from lite_rtse_ext.audio.resample import length_at
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
-from lite_rtse_ext.data.convert import decode, is_complete, write_flac
+from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.data.convert import decode, decoded_frames, is_complete, read_back, write_flac
+from lite_rtse_ext.data.faults import silence
+from lite_rtse_ext.data.workers import WorkerDied, in_processes
 
-__all__ = ["Conversion", "convert_all"]
+__all__ = ["Conversion", "convert_all", "is_current"]
 
 _REPORT_EVERY = 1000
 
@@ -29,57 +27,60 @@ class Conversion:
 def convert_all(
     jobs: Sequence[Conversion], *, refuse: bool, report: Callable[[str], None], workers: int | None = None
 ) -> list[int | None]:
-    """Convert files that aren't converted yet.
+    """Convert files that aren't converted yet, in processes: a file that ends its process is lost alone.
 
     Args:
         jobs: the files.
-        refuse: raise what a damaged file raises; otherwise it is reported and left out.
-        report: is called with a line about each damaged file, and now and then about progress.
+        refuse: raise what a damaged or silent file raises; otherwise it is reported and left out.
+        report: is called with a line about each file left out, and now and then about progress.
         workers: files at a time; by default the number of CPUs.
 
     Returns:
-        Length of each result in samples, or nothing for a damaged file.
+        Length of each result in samples, or nothing for a file left out.
 
     Raises:
         OSError: a result can't be written; or, if damaged files are refused, one can't be read.
-        AudioError: a damaged file, if those are refused.
+        AudioError: a damaged or silent file, if those are refused.
     """
     lengths: list[int | None] = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # libsndfile and soxr work outside Python's lock
-        results = pool.map(_attempt, jobs)
-        try:
-            for number, (length, error) in enumerate(results, 1):
-                if error is not None and refuse:
-                    raise error
-                if error is not None:
-                    report(f"left out: {error}")
-                lengths.append(length)
-                if number % _REPORT_EVERY == 0:
-                    report(f"{number} of {len(jobs)} files")
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    for job, result in zip(jobs, in_processes(_attempt, jobs, workers), strict=True):
+        if isinstance(result, WorkerDied):
+            result = AudioError(f"{job.source}: {result}")
+        if isinstance(result, int):
+            lengths.append(result)
+        elif refuse:
+            raise result
+        else:
+            report(f"left out: {result}")
+            lengths.append(None)
+        if len(lengths) % _REPORT_EVERY == 0:
+            report(f"{len(lengths)} of {len(jobs)} files")
     return lengths
 
 
-def _attempt(job: Conversion) -> tuple[int | None, Exception | None]:
+def is_current(source: Path, target: Path, frames: int) -> bool:
+    """Whether a file was converted already, and has not changed since."""
+    return is_complete(target, frames) and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _attempt(job: Conversion) -> int | AudioError | OSError:
     try:
-        return _convert(job), None
+        return _convert(job)
     except AudioError as error:
-        return None, error
+        return error
     except OSError as error:
         if error.filename is not None and Path(error.filename) != job.source:
             raise  # the disk is full, say: that is no fault of the file
-        return None, error
+        return error
 
 
 def _convert(job: Conversion) -> int:
-    source = read_format(job.source)
-    if source.frames is not None:  # what states no length is converted again
-        length = length_at(source.frames, source.sample_rate, SAMPLE_RATE_HZ)
-        if is_complete(job.target, length):
-            return length
-    samples = decode(job.source)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    write_flac(job.target, samples)
+    current = is_current(job.source, job.target, decoded_frames(job.source))
+    samples = read_back(job.target) if current else decode(job.source)
+    fault = silence(samples)
+    if fault is not None:
+        raise AudioError(f"{job.source}: {fault}")
+    if not current:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_flac(job.target, samples)
     return len(samples)

@@ -10,11 +10,11 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import AudioError, AudioFormat, read, write
-from lite_rtse_ext.audio.resample import resample
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.io import AudioError, AudioFormat, read_blocks, read_format, write
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.resample import length_at, resample, resample_blocks
 
-__all__ = ["decode", "decode_bytes", "is_complete", "write_flac"]
+__all__ = ["decode", "decode_bytes", "decoded_frames", "is_complete", "read_back", "write_flac"]
 
 _FULL_SCALE = np.float32(32768)
 _PEAK = 0.999
@@ -34,8 +34,30 @@ def decode(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     path = Path(path)
     if path.suffix.lower() == ".g722":
         return _decode_g722(path)
-    samples, audio_format = read(path)
-    return resample(samples.mean(axis=1), audio_format.sample_rate, SAMPLE_RATE_HZ)
+    mono = (block.mean(axis=1, keepdims=True) for block in read_blocks(path))
+    blocks = list(resample_blocks(mono, read_format(path).sample_rate, SAMPLE_RATE_HZ))
+    if not blocks:
+        raise AudioError(f"{path}: the file holds no samples")
+    return np.concatenate(blocks)[:, 0]
+
+
+def read_back(path: Path) -> NDArray[np.float32]:
+    """All samples of a file that :func:`write_flac` wrote."""
+    samples: NDArray[np.float32] = sf.read(path, dtype="float32")[0]
+    return samples
+
+
+def decoded_frames(path: Path) -> int:
+    """How many samples :func:`decode` will give, by the header: some kinds of file only estimate it.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        AudioError: the file is empty, or not audio.
+    """
+    if path.suffix.lower() == ".g722":
+        return 2 * path.stat().st_size  # 64 kbit/s
+    source = read_format(path)
+    return length_at(source.frames, source.sample_rate, SAMPLE_RATE_HZ)
 
 
 def decode_bytes(content: bytes, name: str) -> NDArray[np.float32]:
@@ -62,6 +84,8 @@ def _decode_g722(path: Path) -> NDArray[np.float32]:
             blocks = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
     except av.FFmpegError as error:
         raise AudioError(f"{path}: can't be decoded as G.722 ({error})") from error
+    if not blocks:
+        raise AudioError(f"{path}: the file holds no samples")
     samples: NDArray[np.float32] = np.divide(np.concatenate(blocks), _FULL_SCALE, dtype=np.float32)
     return samples
 

@@ -303,7 +303,7 @@ class FixedExamples(Dataset[Example]):
         return read(self._file(pair.noisy), pair.frames), read(self._file(pair.clean), pair.frames)
 
     def _mixture(self, mixture: Mixture) -> tuple[_Samples, _Samples]:
-        speech = self._cache.read(self._file(mixture.speech), self._frames[mixture.speech])
+        speech = self._cache.read(self._file(mixture.speech), self._frames[mixture.speech], 0, mixture.frames)
         noise = self._cache.read(
             self._file(mixture.noise), self._frames[mixture.noise], mixture.noise_start, len(speech)
         )

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import apt
 from lite_rtse_ext.data.convert import is_complete, write_flac
 from lite_rtse_ext.data.debian_noises import NOISE_PACKAGES

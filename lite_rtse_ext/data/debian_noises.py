@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.convert import decode
 from lite_rtse_ext.data.debian_packages import Piece
 

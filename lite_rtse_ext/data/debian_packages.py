@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.containers import read_cat, read_gresource
 from lite_rtse_ext.data.convert import decode, decode_bytes
 

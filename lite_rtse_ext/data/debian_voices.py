@@ -18,7 +18,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.convert import decode
 from lite_rtse_ext.data.debian_noises import noises
 from lite_rtse_ext.data.debian_packages import Piece

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-import soundfile as sf
-
-from lite_rtse_ext.audio.io import CONTAINERS
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
-from lite_rtse_ext.data.batch_convert import Conversion, convert_all
-from lite_rtse_ext.data.convert import is_complete, write_flac
-from lite_rtse_ext.data.fixed import make_mixtures
-from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture
+from lite_rtse_ext.data.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
+from lite_rtse_ext.data.cutting import CUT_FRAMES
+from lite_rtse_ext.data.fixed import mixtures_of
+from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest
+from lite_rtse_ext.data.sources import find_audio
+from lite_rtse_ext.data.splits import Shares, Splits, divide_noise, divide_speech, speakers_of
 
 __all__ = ["FolderOptions", "prepare_folders"]
 
-_CUT_SECONDS = 20.0
-"""Noise at least this long is cut in three; shorter files go to one split whole."""
-
-_SUFFIXES = frozenset(CONTAINERS) | {".g722"}
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -29,12 +23,12 @@ class FolderOptions:
     """How the files are split up.
 
     Args:
-        valid_share: share of the files, and of each long noise, kept for validation.
+        valid_share: share of the speakers or files, and of each long noise, kept for validation.
         test_share: the same for the test.
         mixtures: number of fixed mixtures of either.
         snrs_db: of the fixed mixtures.
         licence: recorded for every file.
-        refuse: stop at a damaged file; otherwise it is named and left out.
+        refuse: stop at a damaged or silent file; otherwise it is named and left out.
     """
 
     valid_share: float = 0.1
@@ -45,11 +39,12 @@ class FolderOptions:
     refuse: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.valid_share, self.test_share) < 0 or self.valid_share + self.test_share >= 1:
-            raise ValueError(
-                f"valid_share and test_share must leave something to train on, but are "
-                f"{self.valid_share} and {self.test_share}"
-            )
+        _ = self.shares
+
+    @property
+    def shares(self) -> Shares:
+        """Those of validation and test."""
+        return Shares(self.valid_share, self.test_share)
 
 
 def prepare_folders(
@@ -59,12 +54,14 @@ def prepare_folders(
     noise: Path,
     rooms: Path | None = None,
     options: FolderOptions | None = None,
-    report: Callable[[str], None] = print,
+    report: Report = print,
 ) -> Manifest:
     """Convert two folders of audio, sub-folders included, to 16 kHz FLAC, and write ``manifest.json``.
 
-    The name of the first sub-folder tells the speaker, and the kind of noise; noise that lies in none is of the kind
-    of its file's name. Which split a file goes to is decided by its path alone, so that adding files moves no other.
+    The folders tell the speakers (:func:`~lite_rtse_ext.data.splits.speakers_of`), and the first sub-folder the kind of
+    noise; noise that lies in none is of the kind of its file's name. No speaker is in two splits where there are enough
+    of them, and noise is divided by recording, or by stretches of long ones. Speech of 20 s and more is cut into
+    utterances at its pauses. Damaged and silent files are left out.
 
     Args:
         target: the folder to fill; made if it doesn't exist.
@@ -76,77 +73,50 @@ def prepare_folders(
 
     Raises:
         OSError: a folder can't be read or written.
-        ManifestError: a folder holds no audio, or too little for the fixed mixtures.
+        ManifestError: a folder holds no audio, or too little for any fixed mixtures.
         AudioError: a damaged file, if those are refused.
     """
     options = options or FolderOptions()
+    folders = {kind: folder for kind, folder in zip(KINDS, (speech, noise, rooms), strict=True) if folder is not None}
+    recordings: list[Recording] = []
+    for kind, folder in folders.items():
+        files = find_audio(folder, target, report)
+        if kind != "room":
+            require_sound(kind, folder, files)
+        recordings += _recordings(kind, folder, files, options.licence, report)
+    converted = convert_recordings(recordings, target, refuse=options.refuse, report=report)
     clips: list[Clip] = []
-    for kind, folder in (("speech", speech), ("noise", noise), ("room", rooms)):
-        if folder is not None:
-            clips += _prepare(kind, folder, target, options, report)
-    mixtures = (*_mixtures("valid", clips, options), *_mixtures("test", clips, options))
+    for kind in folders:
+        own = [each for each in converted if each.recording.kind == kind]
+        clips += clips_of(own, _divide(kind, own, options, report), target, options.shares, report)
+    held_out = tuple(options.shares.held_out)
+    mixtures = mixtures_of(target, clips, held_out, snrs_db=options.snrs_db, count=options.mixtures, report=report)
     manifest = Manifest(target, "folders", tuple(clips), mixtures)
     manifest.save(target / "manifest.json")
     return manifest
 
 
-def _mixtures(split: str, clips: list[Clip], options: FolderOptions) -> Iterator[Mixture]:
-    share = options.valid_share if split == "valid" else options.test_share
-    if share == 0:
-        return
-    speech, noise = (
-        [clip for clip in clips if (clip.kind, clip.split) == (kind, split)] for kind in ("speech", "noise")
-    )
-    yield from make_mixtures(split, speech, noise, options.snrs_db, options.mixtures, seed=len(split))
+def _recordings(kind: str, folder: Path, files: list[Path], licence: str, report: Report) -> list[Recording]:
+    names = [path.relative_to(folder) for path in files]
+    if kind == "speech":
+        voices, rule = speakers_of(names)
+        labels: Mapping[PurePath, str] = voices
+        report(f"speech: {rule}")
+    else:
+        labels = {name: name.parts[0] if len(name.parts) > 1 else name.stem for name in names}
+    return [
+        Recording(kind, path, name, labels[name], licence, str(path)) for path, name in zip(files, names, strict=True)
+    ]
 
 
-def _prepare(
-    kind: str, folder: Path, target: Path, options: FolderOptions, report: Callable[[str], None]
-) -> Iterator[Clip]:
-    if not folder.is_dir():
-        raise ManifestError(f"{folder}: no such folder")
-    sources = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not sources:
-        raise ManifestError(f"{folder}: no audio files (looked for {' '.join(sorted(_SUFFIXES))})")
-    names = [path.relative_to(folder) for path in sources]
-    jobs = [
-        Conversion(source, target / kind / f"{name}.flac") for source, name in zip(sources, names, strict=True)
-    ]  # the suffix stays: a.wav and a.mp3 are two files
-    lengths = convert_all(jobs, refuse=options.refuse, report=report)
-    for job, name, length in zip(jobs, names, lengths, strict=True):
-        if length is not None:
-            yield from _clips(kind, name, job, length, target, options)
-
-
-def _clips(kind: str, name: Path, job: Conversion, length: int, target: Path, options: FolderOptions) -> Iterator[Clip]:
-    label = name.parts[0] if len(name.parts) > 1 else "unknown" if kind == "speech" else name.stem
-
-    def clip(split: str, path: Path, frames: int) -> Clip:
-        relative = path.relative_to(target).as_posix()
-        return Clip(kind, split, relative, frames, label, options.licence, str(job.source))
-
-    if kind == "noise" and length >= _CUT_SECONDS * SAMPLE_RATE_HZ:
-        for split, path, start, stop in _cuts(job.target, length, options):
-            if not is_complete(path, stop - start):
-                write_flac(path, sf.read(job.target, start=start, stop=stop, dtype="float32")[0])
-            yield clip(split, path, stop - start)
-        return
-    yield clip("train" if kind == "room" else _split_of(name, options), job.target, length)
-
-
-def _cuts(path: Path, length: int, options: FolderOptions) -> Iterator[tuple[str, Path, int, int]]:
-    """Training first, then validation, then test; the empty ones left out."""
-    first = round(length * (1 - options.valid_share - options.test_share))
-    second = round(length * (1 - options.test_share))
-    bounds = {"train": (0, first), "valid": (first, second), "test": (second, length)}
-    for split, (start, stop) in bounds.items():
-        if stop > start:
-            yield split, path.with_suffix(f".{split}.flac"), start, stop
-
-
-def _split_of(name: Path, options: FolderOptions) -> str:
-    """Which split a path falls into: its hash as a number between 0 and 1."""
-    place = int.from_bytes(hashlib.sha256(name.as_posix().encode()).digest()[:8], "big") / 2**64
-    if place < options.valid_share:
-        return "valid"
-    return "test" if place < options.valid_share + options.test_share else "train"
+def _divide(kind: str, converted: list[Converted], options: FolderOptions, report: Report) -> Mapping[PurePath, Splits]:
+    """The splits that each recording is for."""
+    labels = {each.recording.name: each.recording.label for each in converted}
+    sizes = {each.recording.name: each.frames for each in converted}
+    if kind == "speech":
+        splits, how = divide_speech(labels, sizes, options.shares)
+        report(f"speech: divided {how}")
+        return splits
+    if kind == "room":
+        return dict.fromkeys(labels, ("train",))
+    return divide_noise(labels, sizes, options.shares, CUT_FRAMES)

@@ -1,7 +1,7 @@
 """The manifest: which files there are, what each is for, and which fixed mixtures judge a network.
 
-A JSON file beside the audio it describes; paths in it are relative to its folder. All audio is 16 kHz mono FLAC. It
-holds three lists, any of which may be empty:
+A JSON file beside the audio it describes; paths in it are relative to its folder, and stay in it. All audio is 16 kHz
+mono, FLAC or WAV with PCM samples. It holds three lists, any of which may be empty:
 
 - ``clips``: speech, noise and room responses, to be mixed on the fly, and what mixtures are made of;
 - ``mixtures``: fixed mixtures of two clips, for validation and test;
@@ -16,19 +16,30 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from lite_rtse_ext.data.rules import (
+    ManifestError,
+    any_of,
+    check_fields,
+    file,
+    name,
+    number,
+    optional,
+    shown,
+    text,
+    whole,
+)
 from lite_rtse_ext.files import replacing
 
-__all__ = ["FORMAT", "KINDS", "SPLITS", "Clip", "Manifest", "ManifestError", "Mixture", "Pair"]
+__all__ = ["FORMAT", "KINDS", "SPLITS", "Clip", "Manifest", "ManifestError", "Mixture", "Pair", "read_entries"]
 
 FORMAT = "lite-rtse manifest 1"
 SPLITS = ("train", "valid", "test")
 KINDS = ("speech", "noise", "room")
 
 
-class ManifestError(ValueError):
-    """A file that is no manifest, or data that is not what its manifest says. The message names the file."""
+_KIND, _SPLIT = any_of(KINDS), any_of(SPLITS)
 
 
 @dataclass(frozen=True)
@@ -54,23 +65,22 @@ class Clip:
     source: str = ""
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, KINDS)
-        _one_of("split", self.split, SPLITS)
-        _whole("frames", self.frames, at_least=1)
+        check_fields(self, kind=_KIND, split=_SPLIT, path=file, frames=whole(1), label=text, licence=text, source=text)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Speech plus a stretch of noise, fixed to the sample: ``speech + gain · noise[noise_start :]``.
+    """Speech plus a stretch of noise, fixed to the sample: ``speech[: frames] + gain · noise[noise_start :]``.
 
     Args:
-        name: unique in the manifest.
+        name: unique in the manifest; a file name, since results are called by it.
         split: valid or test.
         speech: path of a clip.
-        noise: path of a clip at least as long as the speech from ``noise_start`` on.
+        noise: path of a clip that is long enough from ``noise_start`` on.
         noise_start: first sample of the noise.
         snr_db: ratio of the powers of speech and noise over the whole mixture.
         label: the kind of noise.
+        frames: length of the mixture in samples; by default that of the speech.
     """
 
     name: str
@@ -80,10 +90,11 @@ class Mixture:
     noise_start: int
     snr_db: float
     label: str
+    frames: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("split", self.split, SPLITS)
-        _whole("noise_start", self.noise_start, at_least=0)
+        check_fields(self, name=name, split=_SPLIT, speech=file, noise=file, noise_start=whole(0))
+        check_fields(self, snr_db=number, label=text, frames=optional(whole(1)))
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Pair:
     """A noisy recording and its clean one, equally long.
 
     Args:
-        name: unique in the manifest.
+        name: unique in the manifest; a file name, since results are called by it.
         split: train, valid or test.
         noisy: path.
         clean: path.
@@ -111,8 +122,8 @@ class Pair:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("split", self.split, SPLITS)
-        _whole("frames", self.frames, at_least=1)
+        check_fields(self, name=name, split=_SPLIT, noisy=file, clean=file, frames=whole(1), speaker=text)
+        check_fields(self, snr_db=optional(number), label=optional(text))
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,8 @@ class Manifest:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self, name=text)
+        _check_notes(self.notes)
         for what, names in (
             ("clip", [clip.path for clip in self.clips]),
             ("mixture", [each.name for each in self.mixtures] + [each.name for each in self.pairs]),
@@ -142,7 +155,11 @@ class Manifest:
             for kind, path in (("speech", mixture.speech), ("noise", mixture.noise)):
                 if path not in by_path or by_path[path].kind != kind:
                     raise ManifestError(f"mixture {mixture.name}: {path} is no {kind} clip of this manifest")
-            if mixture.noise_start + by_path[mixture.speech].frames > by_path[mixture.noise].frames:
+            speech_frames = by_path[mixture.speech].frames
+            length = speech_frames if mixture.frames is None else mixture.frames
+            if length > speech_frames:
+                raise ManifestError(f"mixture {mixture.name}: {mixture.speech} is too short for it")
+            if mixture.noise_start + length > by_path[mixture.noise].frames:
                 raise ManifestError(f"mixture {mixture.name}: {mixture.noise} is too short for it")
 
     def select(self, kind: str, split: str) -> list[Clip]:
@@ -189,7 +206,7 @@ class Manifest:
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or a number too long to read
             raise ManifestError(f"{path}: not a manifest ({error})") from error
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
@@ -197,10 +214,10 @@ class Manifest:
         try:
             return cls(
                 path.parent,
-                str(content["name"]),
-                tuple(_entries(Clip, content["clips"])),
-                tuple(_entries(Mixture, content["mixtures"])),
-                tuple(_entries(Pair, content["pairs"])),
+                content["name"],
+                read_entries(Clip, content["clips"]),
+                read_entries(Mixture, content["mixtures"]),
+                read_entries(Pair, content["pairs"]),
                 content.get("notes", {}),
             )
         except KeyError as error:
@@ -212,28 +229,41 @@ class Manifest:
 _Entry = TypeVar("_Entry", Clip, Mixture, Pair)
 
 
-def _entries(kind: type[_Entry], rows: Iterable[Any]) -> Iterator[_Entry]:
+def read_entries(kind: type[_Entry], rows: object) -> tuple[_Entry, ...]:
+    """Entries out of what JSON holds.
+
+    Raises:
+        ManifestError: something is missing, unknown, or of a type or value that it can't have; says what.
+    """
+    what = kind.__name__.lower()
+    if not isinstance(rows, list):
+        raise ManifestError(f"{what}s: expected a list, got {shown(rows)}")
+    return tuple(_entry(kind, f"{what} {number}", row) for number, row in enumerate(rows))
+
+
+def _entry(kind: type[_Entry], what: str, row: object) -> _Entry:
     known = {each.name for each in fields(kind)}
-    for number, row in enumerate(rows):
-        what = f"{kind.__name__.lower()} {number}"
-        if not isinstance(row, dict) or not set(row) <= known:
-            raise ManifestError(f"{what} has something else than {', '.join(sorted(known))}")
-        try:
-            yield kind(**row)
-        except (TypeError, ManifestError) as error:
-            raise ManifestError(f"{what}: {error}") from error
+    if not isinstance(row, dict) or not set(row) <= known:
+        raise ManifestError(f"{what} has something else than {', '.join(sorted(known))}")
+    try:
+        return kind(**row)
+    except (TypeError, ManifestError) as error:  # TypeError: a field is missing
+        raise ManifestError(f"{what}: {error}") from error
 
 
 def _listed(entries: Iterable[Clip | Mixture | Pair]) -> str:
-    lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in entries)
+    lines = ",\n".join(json.dumps(_row(each), ensure_ascii=False) for each in entries)
     return f"[\n{lines}\n]" if lines else "[]"
 
 
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ManifestError(f"{name} must be one of {', '.join(allowed)}, but is {value!r}")
+def _row(entry: Clip | Mixture | Pair) -> dict[str, object]:
+    return {key: value for key, value in asdict(entry).items() if value is not None}
 
 
-def _whole(name: str, value: object, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ManifestError(f"{name} must be a whole number, at least {at_least}, but is {value!r}")
+def _check_notes(notes: object) -> None:
+    if not isinstance(notes, Mapping):
+        raise ManifestError(f"notes: expected names and texts, got {shown(notes)}")
+    for key, value in notes.items():
+        for part in (key, value):
+            if not text.holds(part):
+                raise ManifestError(f"notes: expected {text.expected}, got {shown(part)}")

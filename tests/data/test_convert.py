@@ -79,7 +79,7 @@ def test_flac_is_written_whole_and_within_full_scale(tmp_path: Path) -> None:
 
 def damaged_jobs(folder: Path) -> list[Conversion]:
     """A good file, one of nonsense, one that isn't there."""
-    sf.write(folder / "good.wav", np.zeros(480), 48_000)
+    sf.write(folder / "good.wav", np.sin(np.arange(480)), 48_000)
     (folder / "bad.wav").write_bytes(b"nonsense")
     return [Conversion(folder / f"{name}.wav", folder / "out" / f"{name}.flac") for name in ("good", "bad", "gone")]
 

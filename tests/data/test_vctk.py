@@ -74,7 +74,7 @@ def damage(release: Path, kind: str) -> str:
     if kind == "nonsense":
         (noisy / "p226_004.wav").write_bytes(b"nonsense")
     if kind == "length":
-        sf.write(noisy / "p226_004.wav", np.zeros(4000), 48_000)
+        sf.write(noisy / "p226_004.wav", np.sin(np.arange(4000)), 48_000)
     return str(noisy / "p226_004.wav")
 
 
