@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 _TARGET = click.option(
     "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder to fill; made if need be."
 )
-_REFUSE = click.option("--refuse-damaged", is_flag=True, help="Stop at a file that is damaged, instead of naming it.")
+_REFUSE = click.option(
+    "--refuse-damaged", is_flag=True, help="Stop at a file that is damaged or silent, instead of naming it."
+)
+_VALID = click.option(
+    "--valid-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For validation."
+)
+_TEST = click.option("--test-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For the test.")
+_MIXTURES = click.option(
+    "--mixtures", type=click.IntRange(min=1), default=60, show_default=True, help="Fixed mixtures of either."
+)
 
 
 @click.group()
@@ -28,7 +37,9 @@ def prepare() -> None:
 
 @prepare.command()
 @_TARGET
-@click.option("--debs", type=click.Path(path_type=Path), help="Folder of .deb files to use; nothing is fetched then.")
+@click.option(
+    "--debs", type=click.Path(path_type=Path), help="Folder of .deb files to use; nothing is fetched or verified then."
+)
 @click.option("--suite", default="trixie", show_default=True, help="Debian release for what the system's own lacks.")
 @click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 1.3 GB.")
 def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
@@ -66,9 +77,9 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
 @click.option("--noise", type=click.Path(path_type=Path), required=True, help="Folder of noise without speech.")
 @click.option("--rooms", type=click.Path(path_type=Path), help="Folder of room impulse responses.")
 @_TARGET
-@click.option("--valid-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For validation.")
-@click.option("--test-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For the test.")
-@click.option("--mixtures", type=click.IntRange(min=1), default=60, show_default=True, help="Fixed mixtures of either.")
+@_VALID
+@_TEST
+@_MIXTURES
 @click.option("--licence", default="unknown", show_default=True, help="Recorded in the manifest.")
 @_REFUSE
 def folders(
@@ -84,8 +95,9 @@ def folders(
 ) -> None:
     """Your own recordings: a folder of speech and one of noise, in any format.
 
-    First sub-folders tell speakers and kinds of noise. Long noise is cut into stretches for training, validation and
-    test; other files go to one of them by their name.
+    First sub-folders tell speakers and kinds of noise. A speaker is in one split only, where there are several.
+    Recordings of 20 s and more are cut: speech at its pauses, noise into stretches for training, validation and test.
+    Silent files, and whatever is no audio, are named and left out.
 
     \b
     lite-rtse prepare folders --speech speech/ --noise noise/ --out mine
@@ -97,8 +109,70 @@ def folders(
         _summarise(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
 
 
+@prepare.command()
+@click.option("--noisy", type=click.Path(path_type=Path), required=True, help="Folder of noisy recordings.")
+@click.option("--clean", type=click.Path(path_type=Path), required=True, help="Folder of the same speech, clean.")
+@_TARGET
+@_VALID
+@_TEST
+@_REFUSE
+def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share: float, refuse_damaged: bool) -> None:
+    """Your own noisy recordings with their clean ones: two folders with files of the same names, in any formats.
+
+    Pairs that differ in length or rate, that are swapped, the same, unrelated or silent are named and left out. First
+    sub-folders tell speakers, and a speaker is in one split only, where there are several.
+
+    \b
+    lite-rtse prepare pairs --noisy noisy/ --clean clean/ --out mine
+    """
+    with one_line():
+        from lite_rtse_ext.data.pairs import prepare_pairs
+        from lite_rtse_ext.data.splits import Shares
+
+        shares = Shares(valid_share, test_share)
+        _summarise(
+            prepare_pairs(target, noisy=noisy, clean=clean, shares=shares, refuse=refuse_damaged, report=click.echo)
+        )
+
+
+@prepare.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_TARGET
+@click.option(
+    "--leave-out", multiple=True, metavar="PATTERN", help="Label, speaker or language not to take, such as 'rain*'."
+)
+@_VALID
+@_TEST
+@_MIXTURES
+@_REFUSE
+def collection(
+    folder: Path,
+    target: Path,
+    leave_out: tuple[str, ...],
+    valid_share: float,
+    test_share: float,
+    mixtures: int,
+    refuse_damaged: bool,
+) -> None:
+    """A FOLDER of speech, noise and room responses that its manifest.csv describes.
+
+    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and licence.
+    Validation and test have speakers and noises that training has not.
+
+    \b
+    lite-rtse prepare collection recordings/ --leave-out 'rain*' --leave-out train --out mine
+    """
+    with one_line():
+        from lite_rtse_ext.data.collection import CollectionOptions, prepare_collection
+        from lite_rtse_ext.data.splits import Shares
+
+        shares = Shares(valid_share, test_share)
+        options = CollectionOptions(shares, leave_out, mixtures=mixtures, refuse=refuse_damaged)
+        _summarise(prepare_collection(target, folder, options=options, report=click.echo))
+
+
 def _summarise(manifest: Manifest) -> None:
-    from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+    from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
 
     for split in SPLITS:

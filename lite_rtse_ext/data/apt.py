@@ -10,8 +10,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 __all__ = ["NEWER_SUITE", "FetchError", "fetch", "sha256", "unpack"]
 
@@ -20,6 +23,10 @@ NEWER_SUITE = "trixie"
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _MOST_LINES = 3
+_MOST_MEMBERS = 1_000_000
+
+MOST_BYTES = 8 * 2**30
+"""That a package is unpacked to; the largest one that is fetched here holds a tenth."""
 
 
 class FetchError(RuntimeError):
@@ -133,16 +140,53 @@ def _archive(folder: Path, name: str) -> Path | None:
     return found[-1] if found else None
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .deb file.
+def unpack(archive: Path, name: str, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Unpack the files of a .deb; links that lead out of it, and what is no file, folder or link, are left out.
+
+    Args:
+        archive: the .deb.
+        name: of the package that it must be.
+        folder: where the files go.
+        most_bytes: what they may hold together.
 
     Raises:
-        FetchError: it is damaged.
+        FetchError: it is damaged, another package, or holds more.
     """
     try:
-        _run(["dpkg-deb", "--extract", str(archive), str(folder)])
-    except FetchError as error:
+        found = _run(["dpkg-deb", "--field", str(archive), "Package"]).strip()
+        if found != name:
+            raise FetchError(f"it is the package {found}, not {name}")
+        with subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as tool:
+            assert tool.stdout is not None
+            assert tool.stderr is not None
+            try:
+                _extract(tool.stdout, folder, most_bytes)
+            except BaseException:
+                tool.kill()
+                raise
+            said = tool.stderr.read().decode(errors="replace")
+        if tool.returncode:
+            raise FetchError(f"dpkg-deb failed: {' '.join(said.split()) or f'exit code {tool.returncode}'}")
+    except (FetchError, tarfile.TarError, EOFError) as error:
         raise FetchError(f"{archive}: damaged; delete it and run again ({error})") from error
+
+
+def _extract(stream: IO[bytes], folder: Path, most_bytes: int) -> None:
+    left = most_bytes
+    if not hasattr(tarfile, "data_filter"):
+        raise FetchError("unpacking needs a Python whose tarfile has filters: 3.10.12, 3.11.4 or later")
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        archive.extraction_filter = tarfile.data_filter
+        for count, member in enumerate(archive):
+            left -= member.size
+            if left < 0 or count > _MOST_MEMBERS:
+                raise FetchError(f"it holds more than {most_bytes} bytes or {_MOST_MEMBERS} files")
+            with suppress(tarfile.FilterError):  # what leads out of the folder, or is a device
+                archive.extract(member, folder)
+    while stream.read(1 << 20):  # behind the end there is padding, which the tool must be rid of
+        pass
 
 
 def sha256(path: Path) -> str:

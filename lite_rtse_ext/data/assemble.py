@@ -121,8 +121,8 @@ def clips_of(
             piece.split,
             piece.path.relative_to(target).as_posix(),
             piece.frames,
-            plain(each.recording.label),
-            plain(each.recording.licence),
+            plain(each.recording.label, keep="/"),
+            plain(each.recording.licence, keep="/"),
             plain(each.recording.origin, keep="/"),
         )
         for each, pieces in zip(converted, cut_all(cuts, report), strict=True)

@@ -14,10 +14,10 @@ from lite_rtse_ext.audio.io import AudioError, AudioFormat, read_blocks, read_fo
 from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
 from lite_rtse_ext.audio.resample import length_at, resample, resample_blocks
 
-__all__ = ["decode", "decode_bytes", "decoded_frames", "is_complete", "read_back", "write_flac"]
+__all__ = ["FULL_SCALE_PEAK", "decode", "decode_bytes", "decoded_frames", "is_complete", "read_back", "write_flac"]
 
 _FULL_SCALE = np.float32(32768)
-_PEAK = 0.999
+FULL_SCALE_PEAK = 0.999
 """A waveform whose peak is above full scale is scaled down to this, rather than clipped."""
 
 
@@ -93,8 +93,8 @@ def _decode_g722(path: Path) -> NDArray[np.float32]:
 def write_flac(path: str | os.PathLike[str], samples: NDArray[np.float32]) -> None:
     """Write a waveform ``(samples,)`` at 16 kHz; the file appears complete or not at all."""
     peak = float(np.abs(samples).max(initial=0.0))
-    if peak > _PEAK:
-        samples = samples * np.float32(_PEAK / peak)
+    if peak > FULL_SCALE_PEAK:
+        samples = samples * np.float32(FULL_SCALE_PEAK / peak)
     write(path, samples[:, None], AudioFormat(SAMPLE_RATE_HZ, 1, "FLAC", "PCM_16"))
 
 

@@ -24,7 +24,7 @@ from lite_rtse_ext.data.debian_noises import NOISE_PACKAGES
 from lite_rtse_ext.data.debian_packages import PACKAGES, Piece
 from lite_rtse_ext.data.debian_voices import VOICE_PACKAGES
 from lite_rtse_ext.data.fixed import make_mixtures
-from lite_rtse_ext.data.manifest import Clip, Manifest, Mixture
+from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, read_entries
 from lite_rtse_ext.files import replacing
 
 __all__ = ["prepare_debian"]
@@ -52,7 +52,8 @@ def prepare_debian(
             are the packages in ``deb``.
         more: add some fifty voices, four hours of words and short sentences, and an hour and a quarter of noise to the
             training split, which are another 1.3 GB to fetch; the mixtures for validation and test stay as they are.
-        debs: a folder of .deb files to use; nothing is fetched then.
+        debs: a folder of .deb files to use; nothing is fetched then. What apt fetches it verifies; these are taken as
+            they are, but for their names and a bound on what they unpack to.
         suite: the Debian release to take a package from that the system's own release doesn't have.
         report: is called with a line about each step.
 
@@ -63,7 +64,7 @@ def prepare_debian(
     """
     target.mkdir(parents=True, exist_ok=True)
     packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
-    missing = [name for name in packages if _recorded(target, name) is None]
+    missing = [name for name in packages if _recorded(target, name, report) is None]
     if missing:
         archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
         for name in missing:
@@ -90,7 +91,7 @@ def _convert(
     """Decode one package and record its clips; the record is written last, and tells that the package is done."""
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=target) as folder:
         report(f"{name}: unpacking {archive.name}")
-        apt.unpack(archive, Path(folder))
+        apt.unpack(archive, name, Path(folder))
         _copy_licence(name, Path(folder), target)
         clips = []
         for piece in pieces(Path(folder)):
@@ -133,13 +134,20 @@ def _record_path(target: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def _recorded(target: Path, name: str) -> list[Clip] | None:
+def _recorded(target: Path, name: str, report: Callable[[str], None] = lambda line: None) -> list[Clip] | None:
     """The clips of a package that is done; nothing if it is not, was done by other rules, or has lost a file."""
     path = _record_path(target, name)
     if not path.exists():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record.get("rules") != _RULES:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ManifestError("not a record of clips")
+        if record.get("rules") != _RULES:
+            return None
+        clips = read_entries(Clip, record.get("clips"))
+    except (ValueError, RecursionError) as error:
+        report(f"{path}: damaged, so that {name} is taken apart again ({error})")
         return None
-    clips = [Clip(**row) for row in record["clips"]]
-    return clips if all(is_complete(target / clip.path, clip.frames) for clip in clips) else None
+    done = clips and all(is_complete(target / clip.path, clip.frames) for clip in clips)
+    return list(clips) if done else None

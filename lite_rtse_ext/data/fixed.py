@@ -21,6 +21,7 @@ LEAST_SECONDS = 0.5
 
 _MOST_DRAWS = 20
 _MOST_TRIES = 3
+_MOST_NAMED = 5
 
 Audible = Callable[[Clip, int, int], bool]
 
@@ -33,6 +34,7 @@ def make_mixtures(
     count: int,
     seed: int,
     *,
+    spread: bool = False,
     audible: Audible = lambda clip, start, frames: True,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Mixture]:
@@ -50,6 +52,8 @@ def make_mixtures(
         snrs_db: ratios of the powers of speech and noise.
         count: of the mixtures.
         seed: of the choice; the order of the clips matters too.
+        spread: take kinds in an order of the seed's and SNRs in turn, so that few mixtures have some of every SNR;
+            otherwise the kinds come in the order of their names, all at the first SNR, then all at the next.
         audible: whether so many samples of a clip, from one on, hold any sound; others are not used.
         report: is called with a line about each kind left out.
 
@@ -67,8 +71,8 @@ def make_mixtures(
         )
     made = 0
     silent: set[str] = set()
-    conditions = itertools.cycle(itertools.product(snrs_db, kinds))
-    for snr_db, label in itertools.islice(conditions, _MOST_TRIES * count):
+    conditions = _conditions(list(kinds), snrs_db, random if spread else None)
+    for label, snr_db in itertools.islice(conditions, _MOST_TRIES * count):
         most = max(clip.frames for clip in kinds[label])
         chosen = turns.take(most)
         frames = min(chosen.frames, most, round(MAXIMUM_SECONDS * SAMPLE_RATE_HZ))
@@ -82,9 +86,8 @@ def make_mixtures(
         if made == count:
             break
     if silent:
-        report(
-            f"{split} mixtures: {len(silent)} left out, since one side would be silent: {', '.join(sorted(silent)[:3])}"
-        )
+        some = ", ".join(sorted(silent)[:_MOST_NAMED])
+        report(f"{split} mixtures: {len(silent)} left out, since one side would be silent: {some}")
     if not made:
         raise ManifestError(f"no {split} mixtures can be made: speech or noise is silent wherever they meet")
 
@@ -121,8 +124,9 @@ def mixtures_of(
     for split in splits:
         speech, noise = ([c for c in clips if (c.kind, c.split) == (kind, split)] for kind in ("speech", "noise"))
         try:
-            seed = len(split)
-            made += make_mixtures(split, speech, noise, snrs_db, count, seed, audible=audible, report=report)
+            made += make_mixtures(
+                split, speech, noise, snrs_db, count, len(split), spread=True, audible=audible, report=report
+            )
         except ManifestError as error:
             errors.append(error)
     if errors and not made:
@@ -150,6 +154,21 @@ class _Turns:
         return chosen
 
 
+def _conditions(
+    labels: list[str], snrs_db: Sequence[float], random: np.random.Generator | None
+) -> Iterator[tuple[str, float]]:
+    """Kinds of noise and SNRs, without end."""
+    if random is None:
+        return itertools.cycle((label, snr_db) for snr_db in snrs_db for label in labels)
+    order = [labels[index] for index in random.permutation(len(labels))]
+    laps = (
+        (label, snrs_db[(lap + place) % len(snrs_db)])
+        for lap in range(len(snrs_db))
+        for place, label in enumerate(order)
+    )
+    return itertools.cycle(laps)
+
+
 def _kinds(split: str, noise: Sequence[Clip], report: Callable[[str], None]) -> dict[str, list[Clip]]:
     """Clips by kind, in the order of the names; kinds without a clip that is long enough are left out."""
     seconds = (
@@ -160,7 +179,8 @@ def _kinds(split: str, noise: Sequence[Clip], report: Callable[[str], None]) -> 
         kinds[clip.label].append(clip)
     short = [label for label in kinds if all(clip.frames < seconds * SAMPLE_RATE_HZ for clip in kinds[label])]
     if short and len(short) < len(kinds):
-        report(f"{split} mixtures: without noise that is shorter than {seconds:g} s: {', '.join(short)}")
+        more = f" and {len(short) - _MOST_NAMED} more" if len(short) > _MOST_NAMED else ""
+        report(f"{split} mixtures: without noise shorter than {seconds:g} s: {', '.join(short[:_MOST_NAMED])}{more}")
     return {label: clips for label, clips in kinds.items() if label not in short}
 
 
