@@ -14,6 +14,10 @@ _Samples = NDArray[np.float32]
 SILENCE_DBFS = -80.0
 """Three times the rounding of 16 bits; what is softer is lost in them."""
 
+_ROUNDING_DBFS = -95.0
+"""What differs by less is the same but for its rounding to 16 bits."""
+
+_EDGE = SAMPLE_RATE_HZ // 100
 _SAME_DB = 50.0
 _UNRELATED_DB = -25.0
 _MOST_DELAY = SAMPLE_RATE_HZ // 10
@@ -23,10 +27,15 @@ _TINY = 1e-20
 
 
 def silence(samples: _Samples) -> str | None:
-    """Why a recording holds no sound, or nothing if it holds some. A constant is no sound."""
-    if _power_db(samples - samples.mean(dtype=np.float64)) >= SILENCE_DBFS:
-        return None
-    return "is silent" if _power_db(samples) < SILENCE_DBFS else "is a constant, no sound"
+    """Why a recording holds no sound, or nothing if it holds some. A constant is no sound, but for its beginning and
+    its end, where resampling makes some of it."""
+    if _power_db(samples) < SILENCE_DBFS:
+        return "is silent"
+    inner = samples[_EDGE:-_EDGE] if len(samples) > 4 * _EDGE else samples
+    varying = _power_db(inner - inner.mean(dtype=np.float64))
+    if varying < SILENCE_DBFS <= _power_db(inner):
+        return "is a constant, no sound"
+    return None
 
 
 def pair_fault(noisy: _Samples, clean: _Samples) -> str | None:
@@ -42,7 +51,7 @@ def pair_fault(noisy: _Samples, clean: _Samples) -> str | None:
     noisy, clean = (samples - samples.mean(dtype=np.float64) for samples in (noisy, clean))
     gain = float(np.vdot(noisy, clean) / np.vdot(clean, clean))
     rest = _power_db(noisy - gain * clean)
-    if rest < max(SILENCE_DBFS, _power_db(noisy) - _SAME_DB):
+    if rest < max(_ROUNDING_DBFS, _power_db(noisy) - _SAME_DB):
         return "the noisy recording is the clean one"
     if _likeness_db(noisy, clean) < _UNRELATED_DB:
         return "the clean recording is not in the noisy one"

@@ -154,23 +154,21 @@ def divide_noise(
 
 
 def stretches(frames: int, splits: Splits, shares: Shares, least: int) -> dict[str, tuple[int, int]]:
-    """Where a recording is cut for its splits: first and last sample for each, training first.
+    """Where a recording is cut for its splits: first and last sample for each, training first; none is empty.
 
-    What is held out is ``least`` samples long at least, unless that were more than a quarter of the recording.
+    What is held out is ``least`` samples long at least, unless that were more than a quarter of the recording. Without
+    training, the recording is divided in proportion to the shares.
     """
-    lengths = {
-        split: max(round(shares.held_out[split] * frames), min(least, frames // 4))
-        for split in splits
-        if split != "train"
-    }
-    if "train" not in splits:  # the parts of the others, as their shares are
-        whole = sum(shares.held_out[split] for split in splits)
-        lengths = {split: int(shares.held_out[split] / whole * frames) for split in splits}
+    first, *others = splits
+    if first == "train":
+        lengths = {split: max(round(shares.held_out[split] * frames), min(least, frames // 4)) for split in others}
     else:
-        lengths = {"train": frames - sum(lengths.values()), **lengths}
+        whole = sum(shares.held_out[split] for split in splits)
+        lengths = {split: int(shares.held_out[split] / whole * frames) for split in others}
     bounds, start = {}, 0
-    for split, length in lengths.items():
-        bounds[split] = (start, start + length)
+    for split, length in {first: frames - sum(lengths.values()), **lengths}.items():
+        if length:
+            bounds[split] = (start, start + length)
         start += length
     return bounds
 
