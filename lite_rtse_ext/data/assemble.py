@@ -62,7 +62,8 @@ def require_sound(kind: str, place: Path, files: Sequence[Path]) -> None:
     reason = ""
     for path in files:
         try:
-            if decoded_frames(path) >= LEAST_SECONDS * SAMPLE_RATE_HZ:
+            frames = decoded_frames(path)
+            if frames is None or frames >= LEAST_SECONDS * SAMPLE_RATE_HZ:
                 return
         except (OSError, AudioError) as error:
             reason = f"; {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def _read(path: Path, frames: int, start: int, length: int) -> NDArray[np.int16]
     with path.open("rb"):  # libsndfile says "System error" where the operating system says why
         pass
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(os.fsencode(path)) as file:
             _check(path, file, frames)
             file.seek(start)
             samples: NDArray[np.int16] = file.read(length, dtype="int16")

@@ -58,9 +58,9 @@ def convert_all(
     return lengths
 
 
-def is_current(source: Path, target: Path, frames: int) -> bool:
-    """Whether a file was converted already, and has not changed since."""
-    return is_complete(target, frames) and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+def is_current(source: Path, target: Path, frames: int | None) -> bool:
+    """Whether a file of a known length was converted already, and has not changed since."""
+    return frames is not None and is_complete(target, frames) and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _attempt(job: Conversion) -> int | AudioError | OSError:

@@ -43,12 +43,12 @@ def decode(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 def read_back(path: Path) -> NDArray[np.float32]:
     """All samples of a file that :func:`write_flac` wrote."""
-    samples: NDArray[np.float32] = sf.read(path, dtype="float32")[0]
+    samples: NDArray[np.float32] = sf.read(os.fsencode(path), dtype="float32")[0]
     return samples
 
 
-def decoded_frames(path: Path) -> int:
-    """How many samples :func:`decode` will give, by the header: some kinds of file only estimate it.
+def decoded_frames(path: Path) -> int | None:
+    """How many samples :func:`decode` will give, by the header: some kinds of file only estimate it, or don't say.
 
     Raises:
         OSError: there is no such file, or it may not be read.
@@ -57,7 +57,8 @@ def decoded_frames(path: Path) -> int:
     if path.suffix.lower() == ".g722":
         return 2 * path.stat().st_size  # 64 kbit/s
     source = read_format(path)
-    return length_at(source.frames, source.sample_rate, SAMPLE_RATE_HZ)
+    frames: int | None = source.frames
+    return None if frames is None else length_at(frames, source.sample_rate, SAMPLE_RATE_HZ)
 
 
 def decode_bytes(content: bytes, name: str) -> NDArray[np.float32]:
@@ -101,7 +102,7 @@ def write_flac(path: str | os.PathLike[str], samples: NDArray[np.float32]) -> No
 def is_complete(path: Path, frames: int) -> bool:
     """Whether a file is there, is 16 kHz mono, and as long as it should be: by its header, and its last sample."""
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(os.fsencode(path)) as file:
             found = (file.samplerate, file.channels, file.frames)
             if found != (SAMPLE_RATE_HZ, 1, frames):
                 return False

@@ -227,7 +227,7 @@ def test_the_folder_to_fill_may_lie_in_that_of_the_recordings(sources: Path) -> 
     assert count() == count()
 
 
-@pytest.mark.parametrize("name", [f"{'x' * 251}.wav", f"{'語' * 83}.wav", "a\\b\nc.wav", os.fsdecode(b"caf\xe9.wav")])
+@pytest.mark.parametrize("name", [f"{'x' * 251}.wav", f"{'語' * 83}.wav", "a\\b\nc.wav"])
 def test_awkward_names_are_prepared(tmp_path: Path, name: str) -> None:
     for number in range(3):
         put(tmp_path / "speech" / f"{number}.wav", voice(3, number))
