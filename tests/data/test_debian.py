@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import soundfile as sf
 
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, debian, debian_noises, debian_voices
-from lite_rtse_ext.data.apt import FetchError, fetch
+from lite_rtse_ext.data.apt import FetchError, fetch, unpack
 from lite_rtse_ext.data.debian import prepare_debian
 from lite_rtse_ext.data.debian_packages import PACKAGES, TEST_NOISES
 from tests.data.corpus import RATE_HZ
@@ -170,6 +171,60 @@ def test_what_other_rules_took_is_taken_anew(debs: Path, prepared: Path, tmp_pat
     prepare_debian(target, debs=debs, report=lines.append)
     assert {line.split(":")[0] for line in lines} == {"blanket"}
     assert (target / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
+
+
+DAMAGED = {
+    "empty": "",
+    "cut short": '{"package": ',
+    "a list": "[]",
+    "no clips": '{"rules": 2}',
+    "clips of none": '{"rules": 2, "clips": []}',
+    "null": '{"rules": 2, "clips": null}',
+    "an unknown field": '{"rules": 2, "clips": [{"colour": "red"}]}',
+    "a path that leaves": '{"rules": 2, "clips": [{"kind": "noise", "split": "train", "path": "../x", "frames": 1}]}',
+    "too deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_record_counts_as_not_done(debs: Path, prepared: Path, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "damaged"
+    shutil.copytree(prepared, target)
+    path = target / "packages" / "bucklespring-data.json"
+    path.write_text(DAMAGED[kind])
+    lines: list[str] = []
+    prepare_debian(target, debs=debs, report=lines.append)
+    assert (target / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
+    assert path.read_bytes() == (prepared / "packages" / path.name).read_bytes()
+    assert all("bucklespring-data" in line for line in lines)
+    assert any("damaged, so that" in line for line in lines) == (kind not in ("clips of none",))
+
+
+def test_packages_are_unpacked_within_bounds(debs: Path, tmp_path: Path) -> None:
+    archive = debs / "bucklespring-data_1_all.deb"
+    unpack(archive, "bucklespring-data", tmp_path / "a")
+    size = sum(path.stat().st_size for path in (tmp_path / "a").rglob("*") if path.is_file())
+    unpack(archive, "bucklespring-data", tmp_path / "b", most_bytes=size)
+    with pytest.raises(FetchError, match=rf"_1_all\.deb: .*it holds more than {size - 1} bytes"):
+        unpack(archive, "bucklespring-data", tmp_path / "c", most_bytes=size - 1)
+    with pytest.raises(FetchError, match="it is the package bucklespring-data, not blanket"):
+        unpack(archive, "blanket", tmp_path / "d")
+
+
+def test_links_out_of_a_package_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: links\nVersion: 1\nArchitecture: all\nMaintainer: me <a@b.c>\nDescription: links\n"
+    )
+    (tree / "own").write_text("own")
+    (tree / "inside").symlink_to("own")
+    (tree / "absolute").symlink_to(tmp_path / "secret")
+    (tree / "above").symlink_to("../../../../../../secret")
+    subprocess.run(["dpkg-deb", "--build", str(tree), str(tmp_path / "links.deb")], check=True, capture_output=True)
+    unpack(tmp_path / "links.deb", "links", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"own", "inside"}
 
 
 def test_a_finished_run_needs_no_packages(prepared: Path, tmp_path: Path) -> None:
