@@ -16,9 +16,9 @@ import click
 
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
+from lite_rtse_ext.cli.notes import CLEAR_LINE
 from lite_rtse_ext.files import kind_of
 from lite_rtse_ext.machine import cores
-from lite_rtse_ext.cli.notes import CLEAR_LINE
 
 if TYPE_CHECKING:
     from lite_rtse_ext.audio import Enhanced
