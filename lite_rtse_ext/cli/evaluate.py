@@ -42,7 +42,7 @@ def evaluate(
     with one_line():
         if audio and folder is None:
             raise click.UsageError("--audio needs --out")
-        require_packages("judging", "eval", ("matplotlib", "pesq", "pystoi", "scipy", "torchmetrics"))
+        require_packages("judging", "eval", ("matplotlib", "pesq", "pydantic", "pystoi", "scipy", "torchmetrics"))
         from lite_rtse_ext.evaluate.report import write_report
         from lite_rtse_ext.evaluate.run import evaluate as judge
         from lite_rtse_ext.evaluate.summary import table

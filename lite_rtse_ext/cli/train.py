@@ -32,7 +32,7 @@ def train(recipe: str | None, settings: tuple[str, ...], folder: Path, manifest:
     with one_line():
         if resume == bool(recipe):
             raise click.UsageError("give a recipe for a new run, or --resume for the one in the folder")
-        require_packages("training", "train", ("jsonargparse", "lightning", "tensorboard", "yaml"))
+        require_packages("training", "train", ("lightning", "pydantic", "tensorboard", "yaml"))
         from lite_rtse_ext.train.fit import RECIPE, fit
         from lite_rtse_ext.train.recipe import load_recipe
 

@@ -82,6 +82,8 @@ class TrainingExamples(Dataset[Example]):
         if unknown:
             raise ManifestError(f"noise_weights: no noise of the kind {', '.join(unknown)}; known: {self._labels}")
         weights = np.array([options.noise_weights.get(label, 1.0) for label in self._labels])
+        if self._labels and not weights.any():
+            raise ManifestError(f"noise_weights: expected one of {self._labels} above 0, got 0 for all")
         self._label_weights = weights / weights.sum() if len(weights) else weights
 
     def __len__(self) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from typing_extensions import Self
 
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.options import STRICT, Decibels, NonNegative, Ordered, Positive, Probability, SomePositive, Text
 
 __all__ = [
     "MixingOptions",
@@ -25,10 +30,16 @@ __all__ = [
 _Samples = NDArray[np.float32]
 TINY = 1e-9
 
+_Speed = Annotated[Positive, Field(ge=0.1, le=10)]
+_Voices = Annotated[int, Field(strict=True, ge=1, le=1000)]
+_Hz = Annotated[Positive, Field(ge=1)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class MixingOptions:
     """How training examples are drawn. A pair is a range, drawn from evenly.
+
+    Raises ValueError, which names the option, where one is outside its limits or two contradict each other.
 
     Args:
         seconds: length of an example.
@@ -59,30 +70,38 @@ class MixingOptions:
         noise_weights: how often a kind of noise is drawn, by its label; 1 for those not named.
     """
 
-    seconds: float = 4.0
-    snr_db: tuple[float, float] = (-5.0, 20.0)
-    even_voices: float = 0.0
-    speech_dbfs: tuple[float, float] = (-35.0, -15.0)
-    noises: tuple[float, ...] = (0.7, 0.3)
-    babble: float = 0.0
-    babble_voices: tuple[int, int] = (6, 10)
-    far_babble: float = 0.0
-    synthetic: float = 0.0
-    grains: float = 0.0
-    noise_reversed: float = 0.0
-    noise_scrambled: float = 0.0
-    noise_contour: float = 0.0
-    noise_room: float = 0.0
-    speed: tuple[float, float] = (1.0, 1.0)
-    noise_speed: tuple[float, float] = (1.0, 1.0)
-    noise_equaliser_db: float = 0.0
-    speech_equaliser_db: float = 0.0
-    band_limit: float = 0.0
-    band_limit_hz: tuple[float, float] = (3400.0, 7500.0)
-    room: float = 0.0
-    no_noise: float = 0.0
-    no_speech: float = 0.0
-    noise_weights: dict[str, float] = field(default_factory=dict)
+    seconds: Annotated[Positive, Field(ge=0.1, le=3600)] = 4.0
+    snr_db: Annotated[tuple[Decibels, Decibels], Ordered] = (-5.0, 20.0)
+    even_voices: Probability = 0.0
+    speech_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-35.0, -15.0)
+    noises: Annotated[tuple[NonNegative, ...], SomePositive] = (0.7, 0.3)
+    babble: Probability = 0.0
+    babble_voices: Annotated[tuple[_Voices, _Voices], Ordered] = (6, 10)
+    far_babble: Probability = 0.0
+    synthetic: Probability = 0.0
+    grains: Probability = 0.0
+    noise_reversed: Probability = 0.0
+    noise_scrambled: Probability = 0.0
+    noise_contour: Probability = 0.0
+    noise_room: Probability = 0.0
+    speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
+    noise_speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
+    noise_equaliser_db: Annotated[Decibels, Field(ge=0)] = 0.0
+    speech_equaliser_db: Annotated[Decibels, Field(ge=0)] = 0.0
+    band_limit: Probability = 0.0
+    band_limit_hz: Annotated[tuple[_Hz, _Hz], Ordered] = (3400.0, 7500.0)
+    room: Probability = 0.0
+    no_noise: Probability = 0.0
+    no_speech: Probability = 0.0
+    noise_weights: dict[Text, NonNegative] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for names in (("babble", "synthetic", "grains"), ("no_noise", "no_speech")):
+            total = sum(getattr(self, name) for name in names)
+            if total > 1 + 1e-9:
+                raise ValueError(f"{' + '.join(names)}: expected at most 1 together, got {total:g}")
+        return self
 
     @property
     def samples(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -35,7 +34,7 @@ class Enhancer(lightning.LightningModule):
         super().__init__()
         self.net = net
         self.recipe = recipe
-        self.loss = EnhancementLoss(**asdict(recipe.loss))
+        self.loss = EnhancementLoss(recipe.loss)
         if recipe.run.compile:
             net.compile()  # in place, so that parameters keep their names
 

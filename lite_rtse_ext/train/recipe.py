@@ -1,32 +1,39 @@
 """A recipe: everything a training run is made of, in one YAML file.
 
 The dataclasses below are its sections; every field can be left out. What a file says, and what the command line sets
-beside it, is checked against their types, and a name that isn't there is refused.
+beside it, is checked as the annotations say, and a name that isn't there is refused.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from yaml.constructor import ConstructorError
 
 from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.files import replacing
+from lite_rtse_ext.options import STRICT, Count, Flag, NonNegative, Positive, Probability, Share, Text, Whole, explain
+from lite_rtse_ext.train.loss import LossOptions
 
 __all__ = [
     "DataRecipe",
-    "LossRecipe",
     "ModelRecipe",
     "OptimiserRecipe",
     "Recipe",
     "RecipeError",
     "RunRecipe",
     "load_recipe",
+    "plain",
     "recipe_names",
     "save_recipe",
 ]
@@ -36,7 +43,7 @@ class RecipeError(ValueError):
     """A recipe that can't be read or used; the message says where and why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ModelRecipe:
     """The network.
 
@@ -57,19 +64,19 @@ class ModelRecipe:
         late_branch_step: that step.
     """
 
-    class_path: str = "lite_rtse_ext.LiteRTSE"
-    arguments: dict[str, Any] = field(default_factory=dict)
-    initial: str | None = None
-    level: float = 1.0
-    standardise: bool = False
-    identity: bool = False
-    dropout: float = 0.0
-    keep: tuple[float, float] = (0.0, 0.0)
-    late_branch: str | None = None
-    late_branch_step: int = 0
+    class_path: Text = "lite_rtse_ext.LiteRTSE"
+    arguments: dict[Text, Any] = field(default_factory=dict)
+    initial: Text | None = None
+    level: Positive = 1.0
+    standardise: Flag = False
+    identity: Flag = False
+    dropout: Share = 0.0
+    keep: tuple[Share, Share] = (0.0, 0.0)
+    late_branch: Text | None = None
+    late_branch_step: Whole = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DataRecipe:
     """The data.
 
@@ -82,26 +89,14 @@ class DataRecipe:
         cache_megabytes: memory for audio, in each of them.
     """
 
-    manifest: str = ""
+    manifest: Text = ""
     mixing: MixingOptions = field(default_factory=MixingOptions)
     damaged: Literal["skip", "refuse"] = "skip"
-    workers: int = 0
-    cache_megabytes: float = 0.0
+    workers: Annotated[Whole, Field(le=1024)] = 0
+    cache_megabytes: NonNegative = 0.0
 
 
-@dataclass(frozen=True)
-class LossRecipe:
-    """Weights of the loss; see :class:`lite_rtse_ext.train.loss.EnhancementLoss`."""
-
-    complex: float = 0.7
-    magnitude: float = 0.3
-    si_snr: float = 0.01
-    compression: float = 0.3
-    si_snr_ceiling_db: float = 30.0
-    missing: float = 0.0
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class OptimiserRecipe:
     """AdamW with a learning rate that rises, then falls along a cosine to the last step.
 
@@ -114,15 +109,15 @@ class OptimiserRecipe:
         clip_norm: the gradient's norm is cut down to this; 0 leaves it alone.
     """
 
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    final_share: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
+    learning_rate: NonNegative = 1e-3
+    warmup_steps: Whole = 200
+    final_share: Probability = 0.01
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    weight_decay: NonNegative = 1e-4
+    clip_norm: NonNegative = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RunRecipe:
     """The run.
 
@@ -147,32 +142,32 @@ class RunRecipe:
         examples: validation examples shown in TensorBoard.
     """
 
-    seed: int = 0
-    batch_size: int = 8
-    steps: int = 10_000
-    epoch_batches: int = 0
-    accumulate: int = 1
-    average: float = 0.0
-    save_every: int = 500
-    monitor: str = "valid/loss"
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 0
+    batch_size: Count = 8
+    steps: Count = 10_000
+    epoch_batches: Whole = 0
+    accumulate: Count = 1
+    average: Share = 0.0
+    save_every: Count = 500
+    monitor: Text = "valid/loss"
     monitor_mode: Literal["min", "max"] = "min"
-    patience: int = 0
+    patience: Whole = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    compile: bool = False
+    compile: Flag = False
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = 1
-    threads: int = 0
-    deterministic: bool = False
-    examples: int = 3
+    devices: Count = 1
+    threads: Annotated[Whole, Field(le=1024)] = 0
+    deterministic: Flag = False
+    examples: Whole = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """The sections."""
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
-    loss: LossRecipe = field(default_factory=LossRecipe)
+    loss: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)
 
@@ -194,123 +189,91 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
         OSError: no such file, or it can't be read.
         RecipeError: it is not YAML, has a name that isn't known, or a value of another type.
     """
-    text = (
-        (resources.files("lite_rtse_ext") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-        if str(name) in recipe_names()
-        else Path(name).read_text(encoding="utf-8")
-    )
-    try:
-        content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not YAML ({error})") from error
+    known = str(name) in recipe_names()
+    path = resources.files("lite_rtse_ext") / "recipes" / f"{name}.yaml" if known else Path(name)
+    content = _parsed(path.read_bytes(), str(name))
     if not isinstance(content, dict):
-        raise RecipeError(f"{name}: must hold sections, but is {type(content).__name__}")
+        raise RecipeError(f"{name}: expected sections, got {type(content).__name__}")
     for setting in settings:
         _override(content, setting)
-    return _checked(content, str(name))
+    try:
+        return TypeAdapter(Recipe).validate_python(_filled(content))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {explain(error, 'recipe')}") from error
 
 
-def _override(content: dict[str, Any], setting: str) -> None:
+class _Loader(yaml.SafeLoader):
+    """YAML in which 2e-3 is a number, as in YAML 1.2, and a name that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ConstructorError(problem=f"{twice[0]} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+def _parsed(text: bytes | str, name: str) -> Any:
+    """A file, or a value of the command line; {} where there is nothing in it."""
+    try:
+        content = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that there is not, say
+        raise RecipeError(f"{name}: not YAML ({' '.join(str(error).split())})") from error
+    return {} if content is None and isinstance(text, bytes) else content
+
+
+def _override(content: dict[Any, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
     *path, last = key.split(".")
     if not equals or not path:
         raise RecipeError(f"{setting}: must be section.field=value")
     for part in path:
-        inner = content.setdefault(part, {})
-        if not isinstance(inner, dict):
+        inner = content.get(part)
+        if not isinstance(inner, dict | None):
             raise RecipeError(f"{setting}: {part} is no section")
-        content = inner
-    try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{setting}: the value is not YAML") from error
+        content[part] = content = inner or {}
+    content[last] = _parsed(value, setting)
 
 
-def _checked(content: dict[str, Any], name: str) -> Recipe:
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe, None)
-    try:
-        recipe = Recipe(**vars(parser.instantiate(parser.parse_object(content))))
-    except (ArgumentError, ValueError, TypeError) as error:
-        raise RecipeError(f"{name}: {' '.join(str(error).split())}") from error
-    _check_values(recipe, name)
-    return recipe
+_SECTIONS = {"model", "data", "mixing", "loss", "optimiser", "run"}
 
 
-_CHANCES = (
-    "even_voices",
-    "babble",
-    "far_babble",
-    "synthetic",
-    "grains",
-    "noise_contour",
-    "noise_reversed",
-    "noise_scrambled",
-    "noise_room",
-    "band_limit",
-    "room",
-    "no_noise",
-    "no_speech",
-)
-
-
-def _check_values(recipe: Recipe, name: str) -> None:
-    run, mixing = recipe.run, recipe.data.mixing
-    for field_name, value, least in (
-        ("run.batch_size", run.batch_size, 1),
-        ("run.steps", run.steps, 1),
-        ("run.epoch_batches", run.epoch_batches, 0),
-        ("run.accumulate", run.accumulate, 1),
-        ("run.save_every", run.save_every, 1),
-        ("run.devices", run.devices, 1),
-        ("run.threads", run.threads, 0),
-        ("run.patience", run.patience, 0),
-        ("data.workers", recipe.data.workers, 0),
-        ("data.mixing.seconds", mixing.seconds, 0.1),
-        ("optimiser.learning_rate", recipe.optimiser.learning_rate, 0),
-        ("optimiser.warmup_steps", recipe.optimiser.warmup_steps, 0),
-    ):
-        if value < least:
-            raise RecipeError(f"{name}: {field_name} must be at least {least}, but is {value}")
-    if not 0 <= run.average < 1:
-        raise RecipeError(f"{name}: run.average must be at least 0 and below 1, but is {run.average}")
-    if not 0 <= recipe.model.dropout < 1:
-        raise RecipeError(f"{name}: model.dropout must be at least 0 and below 1, but is {recipe.model.dropout}")
-    if not all(0 <= share < 1 for share in recipe.model.keep):
-        raise RecipeError(f"{name}: model.keep must be two shares from 0 to below 1, but is {recipe.model.keep}")
-    if not mixing.noises or min(mixing.noises) < 0 or sum(mixing.noises) <= 0:
-        raise RecipeError(f"{name}: data.mixing.noises must be chances, but is {mixing.noises}")
-    for field_name in _CHANCES:
-        if not 0 <= getattr(mixing, field_name) <= 1:
-            raise RecipeError(
-                f"{name}: data.mixing.{field_name} must be from 0 to 1, but is {getattr(mixing, field_name)}"
-            )
-    made = mixing.babble + mixing.synthetic + mixing.grains
-    if made > 1:
-        raise RecipeError(
-            f"{name}: data.mixing.babble, synthetic and grains must be 1 at most together, but are {made:g}"
-        )
-    for field_name in ("snr_db", "speech_dbfs", "speed", "noise_speed", "band_limit_hz", "babble_voices"):
-        low, high = getattr(mixing, field_name)
-        if low > high:
-            raise RecipeError(f"{name}: data.mixing.{field_name} must go from low to high, but is {low}, {high}")
+def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Sections that are named and left empty have the defaults."""
+    whole = {name: {} if value is None and name in _SECTIONS else value for name, value in content.items()}
+    if isinstance(whole.get("data"), dict):
+        whole["data"] = _filled(whole["data"])
+    return whole
 
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
-    """Write a recipe with every field, for :func:`load_recipe` to read."""
+    """Write a recipe with every field, for :func:`load_recipe` to read.
+
+    Raises:
+        OSError: the file can't be written.
+        RecipeError: an argument of the network is nothing that YAML can hold.
+    """
+    try:
+        text = yaml.safe_dump(plain(recipe), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"model.arguments: expected numbers, text, lists and the like, got {error.args[-1]!r}"
+        ) from error
     with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(_plain(recipe), sort_keys=False), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    from dataclasses import asdict
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as a file holds it: dictionaries and lists."""
 
     def lists(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: lists(inner) for key, inner in value.items()}
         return [lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
-    plain: dict[str, Any] = lists(asdict(recipe))
-    return plain
+    content: dict[str, Any] = lists(asdict(recipe))
+    return content

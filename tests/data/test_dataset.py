@@ -174,6 +174,9 @@ def test_a_kind_of_noise_can_be_left_out(manifest_path: Path) -> None:
     assert only_stream._label_weights.tolist() == [0.0, 1.0, 0.0]
     with pytest.raises(ManifestError, match="no noise of the kind lorry"):
         examples(manifest_path, MixingOptions(noise_weights={"lorry": 1.0}))
+    none = dict.fromkeys(("birds", "stream", "wind"), 0.0)
+    with pytest.raises(ManifestError, match=r"noise_weights: expected one of \['birds', .*\] above 0, got 0 for all"):
+        examples(manifest_path, MixingOptions(noise_weights=none))
 
 
 def batches(data: TrainingExamples, sampler: ExampleSampler, workers: int) -> list[torch.Tensor]:

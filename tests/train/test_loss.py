@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lite_rtse_ext.audio.stft import stft
-from lite_rtse_ext.train.loss import EnhancementLoss, si_snr_db
+from lite_rtse_ext.train.loss import EnhancementLoss, LossOptions, si_snr_db
 
 SAMPLES = 4000
 
@@ -31,6 +31,13 @@ def test_si_snr_is_torchmetrics() -> None:
     torch.testing.assert_close(si_snr_db(3 * enhanced, clean), want, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(("amplitude", "expected"), [(1.0, 20.0), (1e-2, 20.0), (5e-5, 19.9), (5e-6, 14.4)])
+def test_very_soft_signals_read_too_low(amplitude: float, expected: float) -> None:
+    clean, noise = torch.randn(2, 8, 16_000, generator=torch.Generator().manual_seed(0))
+    found = si_snr_db(amplitude * (clean + 0.1 * noise), amplitude * clean).mean()
+    assert float(found) == pytest.approx(expected, abs=0.1)
+
+
 def test_the_parts_are_what_the_formula_says() -> None:
     enhanced, noisy, clean = signals()
     x, s, y = (stft(each.double()) for each in (noisy, clean, enhanced))
@@ -46,7 +53,7 @@ def test_the_parts_are_what_the_formula_says() -> None:
     magnitude_part = (compress(y)[0] - compress(s)[0]).square().mean()
     si_snr_part = -si_snr_db(enhanced.double(), clean.double()).mean()
 
-    losses = EnhancementLoss(0.5, 0.2, 0.03, power)(stft(enhanced), stft(noisy), stft(clean), clean)
+    losses = EnhancementLoss(LossOptions(0.5, 0.2, 0.03, power))(stft(enhanced), stft(noisy), stft(clean), clean)
     for got, want in zip(losses[1:], (complex_part, magnitude_part, si_snr_part), strict=True):
         torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=0)
     total = 0.5 * complex_part + 0.2 * magnitude_part + 0.03 * si_snr_part
@@ -84,7 +91,8 @@ def test_silence_has_finite_losses_and_gradients(silent: set[str]) -> None:
 def test_si_snr_above_the_ceiling_is_good_enough() -> None:
     enhanced, noisy, clean = signals()
     spectrogram = stft(enhanced).requires_grad_()
-    losses = EnhancementLoss(0.0, 0.0, 1.0, si_snr_ceiling_db=5.0)(spectrogram, stft(noisy), stft(clean), clean)
+    loss = EnhancementLoss(LossOptions(0.0, 0.0, 1.0, si_snr_ceiling_db=5.0))
+    losses = loss(spectrogram, stft(noisy), stft(clean), clean)
     losses.total.backward()
     assert losses.si_snr == -5.0
     assert spectrogram.grad is not None
@@ -93,21 +101,7 @@ def test_si_snr_above_the_ceiling_is_good_enough() -> None:
 
 def test_speech_taken_away_counts_more_than_noise_left() -> None:
     clean = signals()[-1]
-    plain, strict = (EnhancementLoss(0.0, 1.0, 0.0, missing=missing) for missing in (0.0, 2.0))
+    plain, strict = (EnhancementLoss(LossOptions(0.0, 1.0, 0.0, missing=missing)) for missing in (0.0, 2.0))
     for factor, ratio in ((0.5, 3.0), (2.0, 1.0)):
         arguments = (stft(factor * clean), stft(clean), stft(clean), clean)
         assert float(strict(*arguments).total) == pytest.approx(ratio * float(plain(*arguments).total), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"complex": -1.0}, "must not be negative"),
-        ({"missing": -1.0}, "must not be negative"),
-        ({"compression": 0.0}, "must lie above 0"),
-        ({"complex": 0.0, "magnitude": 0.0, "si_snr": 0.0}, "nor all zero"),
-    ],
-)
-def test_impossible_weights_are_refused(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        EnhancementLoss(**arguments)

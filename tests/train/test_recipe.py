@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe, recipe_names, save_recipe
+from lite_rtse_ext.data.mixing import MixingOptions
+from lite_rtse_ext.train.recipe import (
+    DataRecipe,
+    ModelRecipe,
+    Recipe,
+    RecipeError,
+    RunRecipe,
+    load_recipe,
+    recipe_names,
+    save_recipe,
+)
 
 
 def test_the_package_has_its_recipes() -> None:
@@ -34,29 +44,33 @@ def test_settings_override_the_file() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("run.stepps=7", "stepps"),
-        ("runn.steps=7", "runn"),
-        ("run.steps=many", r"run\.steps"),
-        ("run.steps=0", r"run\.steps must be at least 1, but is 0"),
-        ("run.average=1", r"run\.average must be at least 0 and below 1, but is 1"),
-        ("run.precision=8", r"run\.precision"),
-        ("data.mixing.snr_db=3", r"data\.mixing\.snr_db"),
-        ("data.mixing.snr_db=[3, 1]", "must go from low to high"),
-        ("data.mixing.far_babble=1.5", "must be from 0 to 1, but is 1.5"),
-        ("model.keep=[0,1]", r"model\.keep must be two shares from 0 to below 1, but is \(0\.0, 1\.0\)"),
-        ("model.dropout=1", r"model\.dropout must be at least 0 and below 1, but is 1"),
-        ("data.mixing.grains=1.5", "must be from 0 to 1, but is 1.5"),
-        ("data.mixing.noise_room=-0.1", "must be from 0 to 1, but is -0.1"),
-        ("data.mixing.noise_contour=2", "must be from 0 to 1, but is 2"),
-        ("data.mixing.noise_reversed=-1", "must be from 0 to 1, but is -1"),
-        ("data.mixing.noise_scrambled=1.1", r"must be from 0 to 1, but is 1\.1"),
-        ("data.mixing.grains=0.9", "babble, synthetic and grains must be 1 at most together, but are 1.25"),
-        ("data.mixing.noises=[]", "must be chances"),
-        ("data.mixing.noises=[1, -1]", "must be chances"),
+        ("run.stepps=7", r"debian: run\.stepps: there is no such option$"),
+        ("runn.steps=7", "debian: runn: there is no such option$"),
+        ("run.steps=many", r"debian: run\.steps: expected a valid integer, got 'many'$"),
+        ("run.steps=", r"run\.steps: expected a valid integer, got None"),
+        ("run.steps=0", r"run\.steps: expected greater than or equal to 1, got 0"),
+        ("run.average=1", r"run\.average: expected less than 1, got 1"),
+        ("run.precision=8", r"run\.precision: expected '32-true', 'bf16-mixed' or '16-mixed', got 8"),
+        ("data.mixing=3", r"data\.mixing: expected"),
+        ("data.mixing.snr_db=3", r"data\.mixing\.snr_db: expected a valid tuple, got 3"),
+        ("data.mixing.snr_db=[3]", r"data\.mixing\.snr_db\.1: is missing"),
+        ("data.mixing.snr_db=[3, 1]", r"data\.mixing\.snr_db: expected a range from low to high, got \[3\.0, 1\.0\]"),
+        ("data.mixing.speed=[.nan, 1]", r"data\.mixing\.speed\.0: expected"),
+        ("data.mixing.far_babble=1.5", r"data\.mixing\.far_babble: expected less than or equal to 1, got 1\.5"),
+        ("model.keep=[0,1]", r"model\.keep\.1: expected less than 1, got 1"),
+        (
+            "data.mixing.grains=0.9",
+            r"data\.mixing: babble \+ synthetic \+ grains: expected at most 1 together, got 1\.25",
+        ),
+        ("data.mixing.noise_weights={rain: -1}", r"data\.mixing\.noise_weights\.rain: expected"),
+        ("loss.compression=0", r"loss\.compression: expected"),
+        ("3.4=5", "debian: 3: there is no such option"),
         ("steps=7", r"must be section\.field=value"),
         ("run.steps", r"must be section\.field=value"),
         ("run.steps.more=1", "steps is no section"),
-        ("run.steps=[", "is not YAML"),
+        ("run.steps=[", "not YAML"),
+        ("run.steps=2020-13-45", r"run\.steps=2020-13-45: not YAML"),
+        pytest.param("run.steps=" + 10_000 * "[", "not YAML", id="deep"),
     ],
 )
 def test_faulty_settings_are_named(setting: str, message: str) -> None:
@@ -64,12 +78,58 @@ def test_faulty_settings_are_named(setting: str, message: str) -> None:
         load_recipe("debian", [setting])
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "model: [", "run: 3\n"])
-def test_faulty_files_are_named(text: str, tmp_path: Path) -> None:
+def test_several_faults_are_all_named() -> None:
+    with pytest.raises(RecipeError) as refused:
+        load_recipe("debian", ["run.steps=0", "model.level=0", "data.workers=-1"])
+    assert all(name in str(refused.value) for name in ("run.steps", "model.level", "data.workers"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"- a\n- b\n",
+        b"model: [",
+        b"run: 3\n",
+        b"run: []\n",
+        b"3: 4\n",
+        b"run: {1: 2}\n",
+        b"run: {steps: 3}\nrun: {seed: 4}\n",
+        b"run:\n  steps: 3\n  steps: 4\n",
+        b"run: {[1]: 2}\n",
+        b"run: {steps: 2020-13-45}\n",
+        b"run: !!python/object/apply:os.getcwd []\n",
+        b"\xff\xfe\xfa",
+        b"run: \x00",
+        pytest.param(10_000 * b"[", id="deep"),
+    ],
+)
+def test_faulty_files_are_named(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(RecipeError, match=r"mine\.yaml"):
+    path.write_bytes(text)
+    with pytest.raises(RecipeError, match=r"mine\.yaml: ") as refused:
         load_recipe(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["2e-3", "2.0e-3", "2.e-3", ".2e-2", "0.002", "2E-03", "20e-4"])
+def test_numbers_may_have_exponents(text: str) -> None:
+    assert load_recipe("debian", [f"optimiser.learning_rate={text}"]).optimiser.learning_rate == 0.002
+    assert load_recipe("debian", ["optimiser.learning_rate=+1.5e+2"]).optimiser.learning_rate == 150
+
+
+def test_empty_sections_are_the_default(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("model:\nrun:\nloss:\noptimiser:\ndata:\n  mixing:\n")
+    assert load_recipe(path) == Recipe()
+    set_there = load_recipe(path, ["run.steps=3", "data.mixing.seconds=2"])
+    assert set_there == Recipe(data=DataRecipe(mixing=MixingOptions(seconds=2)), run=RunRecipe(steps=3))
+
+
+def test_arguments_that_no_file_can_hold_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"model\.arguments: expected .*, got"):
+        save_recipe(Recipe(model=ModelRecipe(arguments={"where": tmp_path})), tmp_path / "recipe.yaml")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Types of options. What a value may be stands in its annotation, and is checked wherever an option class is made.
+
+An option class is a pydantic dataclass with :data:`STRICT`. It refuses unknown names, text in place of numbers, NaN,
+and numbers outside their limits. Far limits, such as 1e9, keep every result within the range of a float.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+
+__all__ = [
+    "STRICT",
+    "Count",
+    "Decibels",
+    "Flag",
+    "NonNegative",
+    "Ordered",
+    "Positive",
+    "Probability",
+    "Share",
+    "SomePositive",
+    "Text",
+    "Whole",
+    "explain",
+]
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_MOST = 10**9
+
+
+def _ordered(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"expected a range from low to high, got {list(pair)}")
+    return pair
+
+
+def _some_positive(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError(f"expected at least one above 0, got {list(weights)}")
+    return weights
+
+
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+Count = Annotated[int, Field(strict=True, ge=1, le=_MOST)]
+_Number = Annotated[float, Field(strict=True)]
+NonNegative = Annotated[_Number, Field(ge=0, le=_MOST)]
+Positive = Annotated[_Number, Field(ge=1 / _MOST, le=_MOST)]
+Probability = Annotated[_Number, Field(ge=0, le=1)]
+Share = Annotated[_Number, Field(ge=0, lt=1)]
+Decibels = Annotated[_Number, Field(ge=-100, le=100)]
+Ordered = AfterValidator(_ordered)
+"""Of a pair: the first may not be greater than the second."""
+SomePositive = AfterValidator(_some_positive)
+"""Of weights: one at least must be above 0."""
+
+
+def explain(error: ValidationError, what: str = "") -> str:
+    """What pydantic refused, in one line: each option by name, what it must be, and what it is.
+
+    Args:
+        error: as raised by an option class or by a TypeAdapter of one.
+        what: name of what was checked, to stand for the whole.
+    """
+    return "; ".join(_explain(each["loc"], each["type"], each["msg"], each["input"], what) for each in error.errors())
+
+
+def _explain(place: tuple[int | str, ...], kind: str, message: str, value: object, what: str) -> str:
+    name = ".".join(map(str, place)) or what
+    if kind == "unexpected_keyword_argument":
+        return f"{name}: there is no such option"
+    if kind == "missing":
+        return f"{name}: is missing"
+    if kind == "value_error":
+        return f"{name}: {message.removeprefix('Value error, ')}"
+    return f"{name}: {message.replace('Input should be', 'expected')}, got {value!r}"
