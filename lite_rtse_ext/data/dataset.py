@@ -6,6 +6,7 @@ nor on where a run was interrupted. So a resumed run sees what an uninterrupted 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import mixing, textures
 from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
@@ -26,9 +28,12 @@ from lite_rtse_ext.data.mixing import MixingOptions
 __all__ = ["Example", "ExampleSampler", "FixedExamples", "TrainingExamples"]
 
 _Samples = NDArray[np.float32]
-_MOST_TRIES = 100
+_MOST_TRIES, _MOST_SILENCES = 100, 50
 _PAUSE_SECONDS = 0.5
 _SPEED_OF_SCRAPS = 0.6, 1.7
+_LONGEST_RESPONSE = 10 * SAMPLE_RATE_HZ
+_LOOK_THROUGH = 60 * SAMPLE_RATE_HZ
+_SILENT_RANGE = 4 / 32768
 
 
 class Example(NamedTuple):
@@ -42,7 +47,9 @@ class TrainingExamples(Dataset[Example]):
     """Examples of one length, drawn on the fly.
 
     From a manifest with training pairs, stretches of those; else mixtures of its speech and noise. Its index is
-    ``(epoch, place)``, as :class:`ExampleSampler` gives it.
+    ``(epoch, place)``, as :class:`ExampleSampler` gives it. Only the stretches that are drawn are read, so a recording
+    of hours needs no more memory than a short one. Where a stretch is silent, another is drawn; a recording that is
+    silent throughout is named in a warning. A constant offset is taken out of noise.
 
     Args:
         manifest: the data.
@@ -65,7 +72,8 @@ class TrainingExamples(Dataset[Example]):
     ) -> None:
         self.manifest, self.options, self.seed, self.refuse_damaged = manifest, options, seed, refuse_damaged
         self._cache = AudioCache(cache_megabytes)
-        self._damaged: set[str] = set()
+        self._warned: set[str] = set()
+        self._with_sound: dict[str, bool] = {}
         self._pairs = [pair for pair in manifest.pairs if pair.split == "train"]
         self._speech = manifest.select("speech", "train")
         self._voices: dict[str, list[Clip]] = {}
@@ -93,21 +101,23 @@ class TrainingExamples(Dataset[Example]):
     def __getitem__(self, index: tuple[int, int]) -> Example:
         epoch, place = index
         random = np.random.default_rng((self.seed, epoch, place))
+        reason = ""
         for _ in range(_MOST_TRIES):
             try:
                 noisy, clean = self._pair(place, epoch, random) if self._pairs else self._mix(place, epoch, random)
             except (OSError, AudioError) as error:
                 if self.refuse_damaged:
                     raise
-                self._warn(str(error))
+                reason = str(error)
+                self._warn(reason)
                 place = int(random.integers(len(self)))
                 continue
             return Example(torch.from_numpy(noisy), torch.from_numpy(clean))
-        raise ManifestError(f"{self.manifest.root}: {_MOST_TRIES} examples in a row could not be read")
+        raise ManifestError(f"{self.manifest.root}: {_MOST_TRIES} examples in a row could not be drawn: {reason}")
 
     def _warn(self, message: str) -> None:
-        if message not in self._damaged:
-            self._damaged.add(message)
+        if message not in self._warned:
+            self._warned.add(message)
             warnings.warn(f"skipped: {message}", stacklevel=3)
 
     def _utterance(self, place: int, epoch: int) -> int:
@@ -115,8 +125,38 @@ class TrainingExamples(Dataset[Example]):
         lap, place = divmod(place, len(self))
         return int(np.random.default_rng((self.seed, epoch, lap, len(self))).permutation(len(self))[place])
 
-    def _read(self, clip: Clip) -> _Samples:
-        return self._cache.read(self.manifest.path(clip.path), clip.frames)
+    def _read(self, clip: Clip, start: int, count: int) -> _Samples:
+        return self._cache.read(self.manifest.path(clip.path), clip.frames, start, count)
+
+    def _stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
+        """As much of a recording as an example takes at this speed, from a random place; all of a shorter one."""
+        wanted = round(self.options.samples * factor) + 1
+        start = int(random.integers(max(1, clip.frames - wanted + 1)))
+        samples = self._read(clip, start, min(wanted, clip.frames))
+        if _is_silent(samples) and not self._has_sound(clip):
+            self._warn(f"{self.manifest.path(clip.path)}: is silent throughout")
+        changed = mixing.change_speed(samples, factor)
+        return changed if len(changed) else samples  # of a sample or two nothing may be left
+
+    def _noise_stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
+        """The same without its mean: a constant offset is no noise, but would count in its power."""
+        samples = self._stretch(clip, factor, random)
+        return samples - samples.mean()
+
+    def _has_sound(self, clip: Clip) -> bool:
+        if clip.path not in self._with_sound:
+            starts = range(0, clip.frames, _LOOK_THROUGH)
+            parts = (self._read(clip, start, min(_LOOK_THROUGH, clip.frames - start)) for start in starts)
+            self._with_sound[clip.path] = not all(map(_is_silent, parts))
+        return self._with_sound[clip.path]
+
+    def _sounding(self, what: str, draw: Callable[[], _Samples]) -> _Samples:
+        """What is drawn, again until it is not silent."""
+        for _ in range(_MOST_SILENCES):
+            samples = draw()
+            if not _is_silent(samples):
+                return samples
+        raise AudioError(f"{self.manifest.root}: {_MOST_SILENCES} stretches of {what} in a row were silent")
 
     def _pair(self, place: int, epoch: int, random: np.random.Generator) -> tuple[_Samples, _Samples]:
         pair, length = self._pairs[self._utterance(place, epoch)], self.options.samples
@@ -134,7 +174,9 @@ class TrainingExamples(Dataset[Example]):
         if random.random() < options.even_voices:
             voice = list(self._voices.values())[random.integers(len(self._voices))]
             clip = voice[random.integers(len(voice))]
-        clean = self._speech_stretch(clip, random)
+        others = (self._speech[random.integers(len(self._speech))] for _ in itertools.count())
+        clips = itertools.chain([clip], others)
+        clean = self._sounding("speech", lambda: self._speech_stretch(next(clips), random))
         noise = self._noise(random)
         if self._rooms and random.random() < options.room:
             clean, noise = self._in_rooms(clean, noise, random)
@@ -154,8 +196,13 @@ class TrainingExamples(Dataset[Example]):
         return noisy / np.float32(peak), clean / np.float32(peak)
 
     def _in_rooms(self, clean: _Samples, noise: _Samples, random: np.random.Generator) -> tuple[_Samples, _Samples]:
-        responses = [self._read(self._rooms[random.integers(len(self._rooms))]) for _ in range(2)]
+        responses = [self._sounding("room responses", lambda: self._response(random)) for _ in range(2)]
         return mixing.reverberate(clean, responses[0]), mixing.reverberate(noise, responses[1])
+
+    def _response(self, random: np.random.Generator) -> _Samples:
+        clip = self._rooms[random.integers(len(self._rooms))]
+        response = self._read(clip, 0, min(clip.frames, _LONGEST_RESPONSE))
+        return np.pad(response, (0, 1))  # so that one of a single sample isn't constant
 
     def _speech_stretch(self, clip: Clip, random: np.random.Generator) -> _Samples:
         """A stretch of speech; short utterances are followed by others of the same voice, after a pause."""
@@ -165,10 +212,8 @@ class TrainingExamples(Dataset[Example]):
         have = 0
         same_voice = self._voices[clip.label]
         while have < length:
-            samples = mixing.change_speed(self._read(clip), factor)
-            if not parts:
-                samples = samples[int(random.integers(max(1, len(samples) - length + 1))) :]
-            pause = np.zeros(int(random.uniform(0, _PAUSE_SECONDS) * 16_000), np.float32)
+            samples = self._stretch(clip, factor, random)
+            pause = np.zeros(int(random.uniform(0, _PAUSE_SECONDS) * SAMPLE_RATE_HZ), np.float32)
             parts += [samples, pause] if random.random() < 0.5 else [pause, samples]
             have += len(samples) + len(pause)
             clip = same_voice[random.integers(len(same_voice))]
@@ -180,7 +225,7 @@ class TrainingExamples(Dataset[Example]):
         count = 1 + int(random.choice(len(chances), p=chances))
         total = np.zeros(options.samples, np.float32)
         for _ in range(count):
-            noise = self._any_noise(random)
+            noise = self._sounding("noise", lambda: self._any_noise(random))
             if random.random() < options.noise_reversed:
                 noise = noise[::-1]
             if random.random() < options.noise_scrambled:
@@ -217,14 +262,10 @@ class TrainingExamples(Dataset[Example]):
         parts, have = [], 0
         while have < length:
             clip = clips[random.integers(len(clips))]
-            wanted = round(length * factor) + 1
-            start = int(random.integers(max(1, clip.frames - wanted + 1)))
-            count = min(wanted, clip.frames - start)
-            samples = self._cache.read(self.manifest.path(clip.path), clip.frames, start, count)
-            parts.append(mixing.change_speed(samples, factor))
-            if clip.frames < 16_000:  # a single event, like a key
-                parts.append(np.zeros(int(random.uniform(0, 0.3) * 16_000), np.float32))
-            have += sum(map(len, parts[-2:])) if clip.frames < 16_000 else len(parts[-1])
+            parts.append(self._noise_stretch(clip, factor, random))
+            if clip.frames < SAMPLE_RATE_HZ:  # a single event, like a key
+                parts.append(np.zeros(int(random.uniform(0, 0.3) * SAMPLE_RATE_HZ), np.float32))
+            have += sum(map(len, parts[-2:])) if clip.frames < SAMPLE_RATE_HZ else len(parts[-1])
         return np.concatenate(parts)[:length]
 
     def _babble(self, random: np.random.Generator) -> _Samples:
@@ -232,13 +273,17 @@ class TrainingExamples(Dataset[Example]):
         total = np.zeros(options.samples, np.float32)
         for _ in range(int(random.integers(options.babble_voices[0], options.babble_voices[1] + 1))):
             clip = self._speech[random.integers(len(self._speech))]
-            voice = mixing.cut(
-                mixing.change_speed(self._read(clip), random.uniform(0.8, 1.25)), options.samples, random
-            )
+            voice = self._noise_stretch(clip, random.uniform(0.8, 1.25), random)
+            voice = mixing.cut(voice, options.samples, random)
             total += voice / np.float32(max(mixing.rms(voice), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
         if random.random() < options.far_babble:
             total = mixing.reverberate(total, mixing.diffuse_response(random))
         return total
+
+
+def _is_silent(samples: _Samples) -> bool:
+    """Whether samples stay within two steps of 16 bits of a constant."""
+    return bool(np.ptp(samples) <= _SILENT_RANGE)
 
 
 class ExampleSampler(Sampler[list[tuple[int, int]]]):

@@ -88,7 +88,7 @@ def test_voices_can_be_as_likely_as_one_another(manifest_path: Path, monkeypatch
     for even in (0.0, 1.0):
         options = MixingOptions(seconds=0.1, even_voices=even)
         data = TrainingExamples(dataclasses.replace(manifest, clips=relabelled), options, seed=5)
-        stretch = Mock(return_value=np.ones(1600, np.float32))
+        stretch = Mock(return_value=np.sin(np.arange(1600, dtype=np.float32)))
         monkeypatch.setattr(data, "_speech_stretch", stretch)
         for place in range(300):
             data[0, place]
@@ -231,7 +231,10 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     path = make_corpus(tmp_path)
     for clip in Manifest.load(path).select("speech", "train"):
         (tmp_path / clip.path).unlink()
-    with pytest.warns(UserWarning, match="skipped"), pytest.raises(ManifestError, match="could not be read"):
+    with (
+        pytest.warns(UserWarning, match="skipped"),
+        pytest.raises(ManifestError, match=r"100 examples in a row could not be drawn: .*No such file"),
+    ):
         examples(path)[0, 0]
 
 
