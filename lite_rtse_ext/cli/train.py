@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -10,18 +11,21 @@ from lite_rtse_ext.cli.errors import one_line, require_packages
 
 
 @click.command()
-@click.argument("recipe", required=False)
-@click.argument("settings", nargs=-1)
+@click.argument("arguments", nargs=-1, metavar="[RECIPE] [SETTINGS]...")
 @click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--data", "manifest", type=click.Path(path_type=Path), help="Manifest; the same as data.manifest=PATH.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; it has its recipe.")
-def train(recipe: str | None, settings: tuple[str, ...], folder: Path, manifest: Path | None, resume: bool) -> None:
+def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resume: bool) -> None:
     """Train a network by RECIPE: a YAML file, or one of those that come with the package (debian, vctk_demand,
     finetune).
 
     SETTINGS, like run.steps=1000, override the file. The folder of the run gets the recipe, best.safetensors (the best
     weights by validation, which `lite-rtse enhance --checkpoint` takes), checkpoints to resume from, and logs that
     TensorBoard shows. A run that was cut off, however rudely, goes on with --resume as if it had never stopped.
+
+    With --resume there may be SETTINGS, too, which go into the recipe of the run: those of speed and memory, such as
+    data.workers=2 or run.precision=bf16-mixed, another run.steps, and --data where the data has moved. What would make
+    another run of it, such as another network or loss, is refused.
 
     Several processes or GPUs: torchrun --nproc-per-node N -m lite_rtse_ext.cli train … run.devices=N
 
@@ -30,16 +34,26 @@ def train(recipe: str | None, settings: tuple[str, ...], folder: Path, manifest:
     lite-rtse train --resume --out run
     """
     with one_line():
-        if resume == bool(recipe):
-            raise click.UsageError("give a recipe for a new run, or --resume for the one in the folder")
+        recipe, settings = _recipe_and_settings(arguments, resume)
         require_packages("training", "train", ("lightning", "pydantic", "tensorboard", "yaml"))
         from lite_rtse_ext.train.fit import RECIPE, fit
         from lite_rtse_ext.train.recipe import load_recipe
 
-        if resume:
-            chosen = load_recipe(folder / RECIPE)
-        else:
-            extra = (f"data.manifest={manifest}",) if manifest else ()
-            chosen = load_recipe(str(recipe), (*settings, *extra))
-        fit(chosen, folder, resume=resume)
+        if manifest:
+            settings = (*settings, f"data.manifest={json.dumps(str(manifest))}")
+        chosen = load_recipe(recipe or folder / RECIPE, settings)
+        fit(chosen, folder, resume=resume, report=lambda line: click.echo(line, err=True))
         click.echo(f"best weights: {folder / 'best.safetensors'}")
+
+
+def _recipe_and_settings(arguments: tuple[str, ...], resume: bool) -> tuple[str | None, tuple[str, ...]]:
+    if not resume:
+        if not arguments:
+            raise click.UsageError("give a recipe for a new run, or --resume for the one in the folder")
+        return arguments[0], arguments[1:]
+    recipes = [each for each in arguments if "=" not in each]
+    if recipes:
+        raise click.UsageError(
+            f"--resume goes by the recipe in the folder, so it takes settings alone, got {recipes[0]}"
+        )
+    return None, arguments

@@ -141,7 +141,7 @@ class TrainingExamples(Dataset[Example]):
     def _noise_stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
         """The same without its mean: a constant offset is no noise, but would count in its power."""
         samples = self._stretch(clip, factor, random)
-        return samples - samples.mean()
+        return np.asarray(samples - samples.mean(), np.float32)
 
     def _has_sound(self, clip: Clip) -> bool:
         if clip.path not in self._with_sound:

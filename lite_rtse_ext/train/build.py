@@ -19,15 +19,20 @@ __all__ = ["build_network", "construct"]
 _SCALE_EXAMPLES = 64
 
 
-def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled | ScaledLiteRTSE:
+def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> Levelled | ScaledLiteRTSE:
     """The network of a recipe, in what stands around it in training.
+
+    Args:
+        recipe: of the network.
+        examples: what its scales are measured on.
+        resumed: a checkpoint will set parameters and scales, so neither ``initial`` nor the examples are read.
 
     Raises:
         RecipeError: there is no such class, or it doesn't fit the recipe.
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
     net = construct(recipe)
-    if recipe.initial:
+    if recipe.initial and not resumed:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_into(net, checkpoint.read_state_dict(path))
     if not isinstance(net, LiteRTSE):
@@ -35,7 +40,7 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples) -> Levelled |
             raise RecipeError("model.standardise, identity, dropout and keep are for Lite-RTSE alone")
         return Levelled(net, recipe.level)
     scale = torch.full((net.bins,), recipe.level)
-    if recipe.standardise:
+    if recipe.standardise and not resumed:
         scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
     keep = kept_share(net.bins, *recipe.keep)
     if recipe.initial:

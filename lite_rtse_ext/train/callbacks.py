@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lite_rtse_ext import checkpoint
@@ -16,7 +16,16 @@ from lite_rtse_ext.files import replacing
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import RecipeError
 
-__all__ = ["AtomicCheckpoints", "AveragedWeights", "BestWeights", "CompleteEnd", "RandomState", "TrainingError"]
+__all__ = [
+    "AtomicCheckpoints",
+    "AveragedWeights",
+    "BestWeights",
+    "CompleteEnd",
+    "MovableCheckpoint",
+    "Patience",
+    "RandomState",
+    "TrainingError",
+]
 
 
 class TrainingError(RuntimeError):
@@ -31,6 +40,32 @@ class AtomicCheckpoints(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:  # a path's name would go into the file
             torch.save(checkpoint, file)
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Knows its best checkpoint after the folder of the run was moved, too. Lightning's own forgets it."""
+
+    @property
+    def state_key(self) -> str:
+        """Its place in checkpoints; Lightning's own changes with the number of steps between them."""
+        return f"{type(self).__name__} {self.filename}"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        old, new = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {moved(key): moved(inner) for key, inner in value.items()}
+            return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
+
+        super().load_state_dict(moved(state_dict))
+
+
+class Patience(EarlyStopping):
+    """Ends a run early, by the patience of its recipe. Lightning's own takes the checkpoint's, which may be older."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})
 
 
 class RandomState(Callback):

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +32,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunRecipe",
+    "anchored",
     "load_recipe",
     "plain",
     "recipe_names",
@@ -248,6 +249,16 @@ def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
     if isinstance(whole.get("data"), dict):
         whole["data"] = _filled(whole["data"])
     return whole
+
+
+def anchored(recipe: Recipe) -> Recipe:
+    """The same recipe for every working folder: its paths are absolute."""
+    model, data = recipe.model, recipe.data
+    if model.initial and model.initial != "pretrained":
+        model = replace(model, initial=os.path.abspath(model.initial))
+    if data.manifest:
+        data = replace(data, manifest=os.path.abspath(data.manifest))
+    return replace(recipe, model=model, data=data)
 
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:

@@ -25,7 +25,7 @@ def train(
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def newest(folder: Path) -> dict[str, Any]:
-    """The newest checkpoint of a run."""
-    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+def newest(folder: Path, name: str = "last.ckpt") -> dict[str, Any]:
+    """The newest checkpoint of a run, or another one."""
+    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / name, weights_only=True)
     return checkpoint

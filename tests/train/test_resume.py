@@ -29,19 +29,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("settings", "kill_at"),
+    ("settings", "kill_at", "changed"),
     [
-        pytest.param((), 9, id="in mid-epoch"),
-        pytest.param(("data.workers=2",), 9, id="in mid-epoch, with workers"),
-        pytest.param((), 12, id="just after an epoch"),
-        pytest.param(("data.workers=2",), 12, id="just after an epoch, with workers"),
-        pytest.param(("run.accumulate=2", "run.steps=6", "run.save_every=1"), 8, id="with accumulated gradients"),
-        pytest.param(("run.average=0.9",), 9, id="with averaged weights"),
-        pytest.param(LITE_RTSE, 9, id="Lite-RTSE, whose branch joins after that"),
+        pytest.param((), 9, (), id="in mid-epoch"),
+        pytest.param((), 9, ("data.workers=2", "run.save_every=3"), id="in mid-epoch, other settings after that"),
+        pytest.param(("data.workers=2",), 9, (), id="in mid-epoch, with workers"),
+        pytest.param((), 12, (), id="just after an epoch"),
+        pytest.param(("data.workers=2",), 12, ("data.workers=0",), id="just after an epoch, with workers before"),
+        pytest.param(("run.accumulate=2", "run.steps=6", "run.save_every=1"), 8, (), id="with accumulated gradients"),
+        pytest.param(("run.average=0.9",), 9, (), id="with averaged weights"),
+        pytest.param(LITE_RTSE, 9, (), id="Lite-RTSE, whose branch joins after that"),
     ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    corpus: Path, tmp_path: Path, settings: Sequence[str], kill_at: int
+    corpus: Path, tmp_path: Path, settings: Sequence[str], kill_at: int, changed: Sequence[str]
 ) -> None:
     arguments = [QUICK, "run.steps=14", *settings, "--data", str(corpus)]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -51,8 +52,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     killed = train([*arguments, "--out", str(cut)], KILL_AT=str(kill_at))
     assert killed.returncode == -9
     assert newest(cut)["global_step"] < newest(whole)["global_step"]
-    resumed = train(["--resume", "--out", str(cut)])
+    resumed = train(["--resume", "--out", str(cut), *changed])
     assert resumed.returncode == 0, resumed.stderr
+    assert "the run goes on after step" in resumed.stderr
 
     a, b = newest(whole), newest(cut)
     assert a["global_step"] == b["global_step"]

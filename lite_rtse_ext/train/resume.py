@@ -1,0 +1,122 @@
+"""How far a run has come, and what may be set otherwise when it goes on."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext.train.callbacks import Patience
+from lite_rtse_ext.train.recipe import Recipe, RecipeError
+
+__all__ = ["Progress", "check_changes", "read_progress"]
+
+_FREE = {
+    "data.manifest",
+    "data.damaged",
+    "data.workers",
+    "data.cache_megabytes",
+    "run.steps",
+    "run.batch_size",
+    "run.devices",
+    "run.save_every",
+    "run.patience",
+    "run.precision",
+    "run.compile",
+    "run.accelerator",
+    "run.threads",
+    "run.deterministic",
+    "run.examples",
+}
+"""Settings that change neither what a step learns from nor what the checkpoint holds."""
+
+_REASONS = {
+    "model": "the checkpoint holds the parameters of this network",
+    "data.mixing": "the examples so far were drawn that way",
+    "loss": "the validations so far were judged by it",
+    "optimiser": "the checkpoint holds the optimizer's state",
+    "run.seed": "the examples so far were drawn from it",
+    "run.epoch_batches": "the place in the data is counted by it",
+    "run.accumulate": "the place in the data is counted by it",
+    "run.average": "the checkpoint holds this average",
+    "run.monitor": "the best weights so far were chosen by it",
+}
+
+
+class Progress(NamedTuple):
+    """Of a run.
+
+    Args:
+        step: optimizer steps taken.
+        validations: how many in a row brought no improvement, where the run ends early by its patience.
+        fingerprint: of its data.
+    """
+
+    step: int
+    validations: int
+    fingerprint: str
+
+    def is_out_of_patience(self, recipe: Recipe) -> bool:
+        """Whether the run has ended early."""
+        return 0 < recipe.run.patience <= self.validations
+
+
+def read_progress(path: Path, recipe: Recipe) -> Progress:
+    """From the newest checkpoint of a run that goes on by this recipe.
+
+    Raises:
+        OSError: it can't be read.
+        CheckpointError: it is damaged, or something else.
+        RecipeError: the run has taken more steps than the recipe has.
+    """
+    data = io.BytesIO(path.read_bytes())
+    try:
+        content = torch.load(data, map_location="cpu", weights_only=True)
+        step, callbacks, fingerprint = content["global_step"], content["callbacks"], content["RunData"]["fingerprint"]
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: not a checkpoint that a run can go on from ({reason})") from error
+    if recipe.run.steps < step:
+        raise RecipeError(f"run.steps: expected at least {step}, as the run has taken so many, got {recipe.run.steps}")
+    waits = [state["wait_count"] for name, state in callbacks.items() if name.startswith(Patience.__name__)]
+    return Progress(step, max(waits, default=0), fingerprint)
+
+
+def check_changes(old: Recipe, new: Recipe) -> None:
+    """Refuse what would make another run of a resumed one.
+
+    Raises:
+        RecipeError: names each such setting, what it was, what it was to become, and why that can't be.
+    """
+    before, after = dict(_settings(old)), dict(_settings(new))
+    refused = [name for name in before if before[name] != after[name] and name not in _FREE]
+    faults = [f"{name}: expected {before[name]!r}, got {after[name]!r}: {_reason(name)}" for name in refused]
+    joint = [recipe.run.batch_size * recipe.run.devices for recipe in (old, new)]
+    if joint[0] != joint[1]:
+        faults.append(
+            f"run.batch_size · run.devices: expected {joint[0]}, got {joint[1]}: the place in the data is counted by it"
+        )
+    if faults:
+        raise RecipeError(
+            f"a resumed run can't change {'; '.join(faults)} (a new run can begin with the weights of this one: "
+            "model.initial=FOLDER/best.safetensors)"
+        )
+
+
+def _settings(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for each in fields(section):
+        value = getattr(section, each.name)
+        if is_dataclass(value):
+            yield from _settings(value, f"{prefix}{each.name}.")
+        else:
+            yield prefix + each.name, value
+
+
+def _reason(name: str) -> str:
+    return next(reason for prefix, reason in _REASONS.items() if name.startswith(prefix))
