@@ -26,7 +26,7 @@ from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.train.build import build_network
 from lite_rtse_ext.train.module import Enhancer
-from lite_rtse_ext.train.recipe import ModelRecipe, OptimiserRecipe, Recipe, RunRecipe
+from lite_rtse_ext.train.recipe import ModelRecipe, OptimizerRecipe, Recipe, RunRecipe
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {"eager": "lite_rtse_ext.reference.LiteRTSE", "fused": "lite_rtse_ext.LiteRTSE"}
@@ -53,7 +53,7 @@ class Side:
     validation: list[tuple[int, float]] = field(default_factory=list)
 
     def step(self, batch: Example, share: float) -> None:
-        """One optimiser step, at a share of the learning rate."""
+        """One optimizer step, at a share of the learning rate."""
         begin = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = share * group["initial_lr"]
@@ -77,11 +77,11 @@ class Side:
 
 
 def make_side(class_path: str, recipe: Recipe, examples: TrainingExamples) -> Side:
-    """A network with its initial values, which the seed decides, and an optimiser."""
+    """A network with its initial values, which the seed decides, and an optimizer."""
     torch.manual_seed(recipe.run.seed)
-    network = build_network(ModelRecipe(class_path, level=_LEVEL, standardise=True), examples)
+    network = build_network(ModelRecipe(class_path, input_gain=_LEVEL, normalize_input=True), examples)
     module = Enhancer(network, recipe)
-    options = recipe.optimiser
+    options = recipe.optimizer
     optimizer = torch.optim.AdamW(module.parameters(), lr=options.learning_rate, betas=options.betas)
     for group in optimizer.param_groups:
         group["initial_lr"] = options.learning_rate
@@ -103,7 +103,7 @@ def compare(manifest: Manifest, steps: int, batch: int, seconds: float, every: i
         RuntimeError: the two do not begin with the same values.
     """
     options = MixingOptions(seconds=seconds, noises=(1.0,), speed=(0.9, 1.1))
-    recipe = Recipe(optimiser=OptimiserRecipe(), run=RunRecipe(seed=seed))
+    recipe = Recipe(optimizer=OptimizerRecipe(), run=RunRecipe(seed=seed))
     examples = TrainingExamples(manifest, options, seed, cache_megabytes=400)
     sides = {name: make_side(path, recipe, examples) for name, path in NETWORKS.items()}
     states = [side.module.state_dict() for side in sides.values()]
@@ -114,7 +114,7 @@ def compare(manifest: Manifest, steps: int, batch: int, seconds: float, every: i
         drawn = _stacked([examples[0, step * batch + place] for place in range(batch)])
         order = list(sides.values())
         for side in order if step % 2 else order[::-1]:
-            side.step(drawn, min(1.0, (step + 1) / recipe.optimiser.warmup_steps))
+            side.step(drawn, min(1.0, (step + 1) / recipe.optimizer.warmup_steps))
         if (step + 1) % every == 0:
             for side in sides.values():
                 side.validate(fixed)

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.options import explain
 from lite_rtse_ext.train.loss import LossOptions
-from lite_rtse_ext.train.recipe import DataRecipe, ModelRecipe, OptimiserRecipe, Recipe, RunRecipe
+from lite_rtse_ext.train.recipe import DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, RunRecipe
 
 CLASSES: tuple[type[Any], ...] = (
-    MixingOptions, LossOptions, ModelRecipe, DataRecipe, OptimiserRecipe, RunRecipe, Recipe
+    MixingOptions, LossOptions, ModelRecipe, DataRecipe, OptimizerRecipe, RunRecipe, Recipe
 )  # fmt: skip
 NAN, INFINITE = float("nan"), float("inf")
 NUMBERS = (NAN, INFINITE, -INFINITE, 1e300, -1e300, "text", "1", True, None, [1.0], {}, 1j)
@@ -91,12 +91,12 @@ def test_defaults_pass_and_unknown_options_do_not(kind: type[Any]) -> None:
         ({"noises": [1, -1]}, "noises.1: expected greater than or equal to 0, got -1"),
         ({"noise_weights": {"rain": -1}}, "noise_weights.rain: expected greater than or equal to 0, got -1"),
         ({"noise_weights": {"rain": NAN}}, "noise_weights.rain: expected a finite number, got nan"),
-        ({"noise_equaliser_db": -1}, "noise_equaliser_db: expected greater than or equal to 0, got -1"),
+        ({"noise_equalizer_db": -1}, "noise_equalizer_db: expected greater than or equal to 0, got -1"),
         ({"seconds": 0}, "seconds: expected greater than or equal to 0.1, got 0"),
         ({"no_noise": 0.6, "no_speech": 0.6}, "all: no_noise + no_speech: expected at most 1 together, got 1.2"),
         (
-            {"babble": 0.5, "synthetic": 0.3, "grains": 0.3},
-            "all: babble + synthetic + grains: expected at most 1 together, got 1.1",
+            {"babble": 0.5, "synthetic": 0.3, "granular_prob": 0.3},
+            "all: babble + synthetic + granular_prob: expected at most 1 together, got 1.1",
         ),
     ],
 )
@@ -107,11 +107,11 @@ def test_mixing_options_are_possible(options: dict[str, Any], message: str) -> N
 
 
 def test_chances_may_add_up_to_one_whatever_the_rounding() -> None:
-    assert MixingOptions(babble=0.7, synthetic=0.2, grains=0.1).grains == 0.1
+    assert MixingOptions(babble=0.7, synthetic=0.2, granular_prob=0.1).granular_prob == 0.1
     assert MixingOptions(no_noise=0.9, no_speech=0.1).no_speech == 0.1
 
 
-@pytest.mark.parametrize("name", ["complex", "magnitude", "si_snr", "missing"])
+@pytest.mark.parametrize("name", ["complex", "magnitude", "si_snr", "over_suppression_weight"])
 def test_no_part_of_the_loss_is_rewarded(name: str) -> None:
     with pytest.raises(ValidationError, match=name):
         LossOptions(**{name: -1.0})

@@ -30,7 +30,7 @@ __all__ = ["Example", "ExampleSampler", "FixedExamples", "TrainingExamples"]
 _Samples = NDArray[np.float32]
 _MOST_TRIES, _MOST_SILENCES = 100, 50
 _PAUSE_SECONDS = 0.5
-_SPEED_OF_SCRAPS = 0.6, 1.7
+_GRAIN_SPEED = 0.6, 1.7
 _LONGEST_RESPONSE = 10 * SAMPLE_RATE_HZ
 _LOOK_THROUGH = 60 * SAMPLE_RATE_HZ
 _SILENT_RANGE = 4 / 32768
@@ -171,14 +171,14 @@ class TrainingExamples(Dataset[Example]):
     def _mix(self, place: int, epoch: int, random: np.random.Generator) -> tuple[_Samples, _Samples]:
         options = self.options
         clip = self._speech[self._utterance(place, epoch)]
-        if random.random() < options.even_voices:
+        if random.random() < options.balance_speakers:
             voice = list(self._voices.values())[random.integers(len(self._voices))]
             clip = voice[random.integers(len(voice))]
         others = (self._speech[random.integers(len(self._speech))] for _ in itertools.count())
         clips = itertools.chain([clip], others)
         clean = self._sounding("speech", lambda: self._speech_stretch(next(clips), random))
         noise = self._noise(random)
-        if self._rooms and random.random() < options.room:
+        if self._rooms and random.random() < options.reverb_prob:
             clean, noise = self._in_rooms(clean, noise, random)
         level = 10 ** (random.uniform(*options.speech_dbfs) / 20) / max(mixing.rms(clean), 1e-6)
         clean = clean * np.float32(level)
@@ -217,7 +217,7 @@ class TrainingExamples(Dataset[Example]):
             parts += [samples, pause] if random.random() < 0.5 else [pause, samples]
             have += len(samples) + len(pause)
             clip = same_voice[random.integers(len(same_voice))]
-        return mixing.equalise(np.concatenate(parts)[:length], options.speech_equaliser_db, random)
+        return mixing.equalize(np.concatenate(parts)[:length], options.speech_equalizer_db, random)
 
     def _noise(self, random: np.random.Generator) -> _Samples:
         options = self.options
@@ -228,13 +228,13 @@ class TrainingExamples(Dataset[Example]):
             noise = self._sounding("noise", lambda: self._any_noise(random))
             if random.random() < options.noise_reversed:
                 noise = noise[::-1]
-            if random.random() < options.noise_scrambled:
-                noise = textures.scramble(noise, random)
-            if random.random() < options.noise_room:
+            if random.random() < options.phase_randomization_prob:
+                noise = textures.randomize_phases(noise, random)
+            if random.random() < options.noise_reverb_prob:
                 noise = mixing.reverberate(noise, mixing.diffuse_response(random))
-            if random.random() < options.noise_contour:
-                noise = textures.come_and_go(noise, random)
-            noise = mixing.equalise(noise, options.noise_equaliser_db, random)
+            if random.random() < options.amplitude_modulation_prob:
+                noise = textures.modulate_amplitude(noise, random)
+            noise = mixing.equalize(noise, options.noise_equalizer_db, random)
             total += noise / np.float32(max(mixing.rms(noise), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
         return total
 
@@ -244,15 +244,15 @@ class TrainingExamples(Dataset[Example]):
             return self._babble(random)
         if what < options.babble + options.synthetic:
             return textures.synthetic_noise(options.samples, random)
-        if what < options.babble + options.synthetic + options.grains:
-            return textures.scatter(self._scraps(random), options.samples, random)
+        if what < options.babble + options.synthetic + options.granular_prob:
+            return textures.granular_texture(self._grain_sources(random), options.samples, random)
         return self._one_noise(random)
 
-    def _scraps(self, random: np.random.Generator) -> list[_Samples]:
-        """One to three recordings of noise to make a texture of, faster or slower. Never of speech: its scraps are what
+    def _grain_sources(self, random: np.random.Generator) -> list[_Samples]:
+        """One to three recordings of noise to make a texture of, faster or slower. Never of speech: its grains are what
         unknown voices sound like, and a network that takes them out takes out those."""
         count = int(random.integers(1, 4))
-        return [mixing.change_speed(self._one_noise(random), random.uniform(*_SPEED_OF_SCRAPS)) for _ in range(count)]
+        return [mixing.change_speed(self._one_noise(random), random.uniform(*_GRAIN_SPEED)) for _ in range(count)]
 
     def _one_noise(self, random: np.random.Generator) -> _Samples:
         """A kind of noise, and of that kind clips until there is enough."""
@@ -276,7 +276,7 @@ class TrainingExamples(Dataset[Example]):
             voice = self._noise_stretch(clip, random.uniform(0.8, 1.25), random)
             voice = mixing.cut(voice, options.samples, random)
             total += voice / np.float32(max(mixing.rms(voice), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
-        if random.random() < options.far_babble:
+        if random.random() < options.babble_reverb_prob:
             total = mixing.reverberate(total, mixing.diffuse_response(random))
         return total
 

@@ -21,7 +21,7 @@ __all__ = [
     "change_speed",
     "cut",
     "diffuse_response",
-    "equalise",
+    "equalize",
     "mix_at",
     "reverberate",
     "rms",
@@ -44,27 +44,29 @@ class MixingOptions:
     Args:
         seconds: length of an example.
         snr_db: ratio of the powers of speech and noise.
-        even_voices: chance that a voice is drawn first, each as likely, and then one of its utterances; otherwise every
-            utterance has its turn, and so a voice with many of them is heard often.
+        balance_speakers: chance that a speaker is drawn first, each as likely, and then one of the utterances;
+            otherwise every utterance has its turn, and so a speaker with many of them is heard often.
         speech_dbfs: level of the speech, its power over the whole example.
         noises: how many noises are added up; the chance of 1, 2, 3 … of them.
         babble: chance that a noise is several other training utterances at once.
         babble_voices: how many they are.
-        far_babble: chance that they are heard from far away in a room; see :func:`diffuse_response`.
+        babble_reverb_prob: probability that they are reverberant; see :func:`diffuse_response`.
         synthetic: chance that a noise is made, not recorded; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
-        grains: chance that a noise is made of scraps of others; see :func:`~lite_rtse_ext.data.textures.scatter`.
+        granular_prob: probability that a noise is synthesized from grains of others; see
+            :func:`~lite_rtse_ext.data.textures.granular_texture`.
         noise_reversed: chance that a noise is heard backwards.
-        noise_scrambled: chance that a noise is steady, with a recording's spectrum; see
-            :func:`~lite_rtse_ext.data.textures.scramble`.
-        noise_contour: chance that a noise comes and goes; see :func:`~lite_rtse_ext.data.textures.come_and_go`.
-        noise_room: chance that a noise is heard from far away in a room; see :func:`diffuse_response`.
+        phase_randomization_prob: probability that a noise is made stationary, with the spectrum that it had; see
+            :func:`~lite_rtse_ext.data.textures.randomize_phases`.
+        amplitude_modulation_prob: probability that the level of a noise varies; see
+            :func:`~lite_rtse_ext.data.textures.modulate_amplitude`.
+        noise_reverb_prob: probability that a noise is reverberant; see :func:`diffuse_response`.
         speed: factor on the speed of speech, and its pitch with it.
         noise_speed: the same for noise.
-        noise_equaliser_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
-        speech_equaliser_db: the same for speech.
+        noise_equalizer_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
+        speech_equalizer_db: the same for speech.
         band_limit: chance that an example, clean side too, has nothing above a random cutoff.
         band_limit_hz: range of that cutoff.
-        room: chance that speech and noise go through room responses, where the manifest has some.
+        reverb_prob: probability that speech and noise are convolved with room responses, where the manifest has some.
         no_noise: chance that nothing is added.
         no_speech: chance that there is no speech, only noise.
         noise_weights: how often a kind of noise is drawn, by its label; 1 for those not named.
@@ -72,32 +74,32 @@ class MixingOptions:
 
     seconds: Annotated[Positive, Field(ge=0.1, le=3600)] = 4.0
     snr_db: Annotated[tuple[Decibels, Decibels], Ordered] = (-5.0, 20.0)
-    even_voices: Probability = 0.0
+    balance_speakers: Probability = 0.0
     speech_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-35.0, -15.0)
     noises: Annotated[tuple[NonNegative, ...], SomePositive] = (0.7, 0.3)
     babble: Probability = 0.0
     babble_voices: Annotated[tuple[_Voices, _Voices], Ordered] = (6, 10)
-    far_babble: Probability = 0.0
+    babble_reverb_prob: Probability = 0.0
     synthetic: Probability = 0.0
-    grains: Probability = 0.0
+    granular_prob: Probability = 0.0
     noise_reversed: Probability = 0.0
-    noise_scrambled: Probability = 0.0
-    noise_contour: Probability = 0.0
-    noise_room: Probability = 0.0
+    phase_randomization_prob: Probability = 0.0
+    amplitude_modulation_prob: Probability = 0.0
+    noise_reverb_prob: Probability = 0.0
     speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
     noise_speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
-    noise_equaliser_db: Annotated[Decibels, Field(ge=0)] = 0.0
-    speech_equaliser_db: Annotated[Decibels, Field(ge=0)] = 0.0
+    noise_equalizer_db: Annotated[Decibels, Field(ge=0)] = 0.0
+    speech_equalizer_db: Annotated[Decibels, Field(ge=0)] = 0.0
     band_limit: Probability = 0.0
     band_limit_hz: Annotated[tuple[_Hz, _Hz], Ordered] = (3400.0, 7500.0)
-    room: Probability = 0.0
+    reverb_prob: Probability = 0.0
     no_noise: Probability = 0.0
     no_speech: Probability = 0.0
     noise_weights: dict[Text, NonNegative] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        for names in (("babble", "synthetic", "grains"), ("no_noise", "no_speech")):
+        for names in (("babble", "synthetic", "granular_prob"), ("no_noise", "no_speech")):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
                 raise ValueError(f"{' + '.join(names)}: expected at most 1 together, got {total:g}")
@@ -142,7 +144,7 @@ def change_speed(samples: _Samples, factor: float) -> _Samples:
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, quality="MQ"), np.float32)
 
 
-def equalise(samples: _Samples, range_db: float, random: np.random.Generator) -> _Samples:
+def equalize(samples: _Samples, range_db: float, random: np.random.Generator) -> _Samples:
     """A random smooth filter: gains within ± ``range_db`` at six frequencies an octave apart or so, between them
     straight lines over the logarithm of frequency. Without phase."""
     if range_db == 0.0:

@@ -1,8 +1,4 @@
-"""Noise that nobody has recorded: made of nothing, or of scraps of recordings.
-
-A network hears a few minutes of noise so often that it knows them by heart; what it is to take out of a recording is
-noise that it has never heard.
-"""
+"""Synthetic and resynthesized noise for augmentation: a network memorizes a few minutes of recorded noise."""
 
 from __future__ import annotations
 
@@ -12,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
-from lite_rtse_ext.data.mixing import TINY, equalise, rms
+from lite_rtse_ext.data.mixing import TINY, equalize, rms
 
-__all__ = ["come_and_go", "scatter", "scramble", "synthetic_noise"]
+__all__ = ["granular_texture", "modulate_amplitude", "randomize_phases", "synthetic_noise"]
 
 _Samples = NDArray[np.float32]
 _SPECTRUM_DB, _CONTOUR_DB, _GRAINS_DB = 25.0, 12.0, 10.0
@@ -42,12 +38,12 @@ def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
         parts.append(falls * random.standard_normal(length, np.float32) ** 3)
     total = np.zeros(length, np.float32)
     for part in parts:
-        part = equalise(part, _SPECTRUM_DB, random)
+        part = equalize(part, _SPECTRUM_DB, random)
         total += part * np.float32(10 ** random.uniform(-0.5, 0) / max(rms(part), TINY))
-    return come_and_go(total, random) if random.random() < 0.5 else total
+    return modulate_amplitude(total, random) if random.random() < 0.5 else total
 
 
-def come_and_go(samples: _Samples, random: np.random.Generator) -> _Samples:
+def modulate_amplitude(samples: _Samples, random: np.random.Generator) -> _Samples:
     """A signal whose level follows a random contour, with corners 0.05 to 1 s apart, over up to ± 12 dB."""
     length = len(samples)
     corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
@@ -55,7 +51,7 @@ def come_and_go(samples: _Samples, random: np.random.Generator) -> _Samples:
     return samples * (10 ** (np.interp(np.arange(length), corners, levels_db) / 20)).astype(np.float32)
 
 
-def scramble(samples: _Samples, random: np.random.Generator) -> _Samples:
+def randomize_phases(samples: _Samples, random: np.random.Generator) -> _Samples:
     """Steady noise with the spectrum of a signal: its phases drawn anew, so that nothing is left of when what sounded.
 
     With magnitudes |X| kept, the power spectrum and so the autocorrelation stay as they were; independent phases make
@@ -66,8 +62,8 @@ def scramble(samples: _Samples, random: np.random.Generator) -> _Samples:
     return np.fft.irfft(np.abs(spectrum) * np.exp(1j * phases), len(samples)).astype(np.float32)
 
 
-def scatter(sources: Sequence[_Samples], length: int, random: np.random.Generator) -> _Samples:
-    """A texture of grains: short scraps of signals, scattered over time, each from another place and of another level.
+def granular_texture(sources: Sequence[_Samples], length: int, random: np.random.Generator) -> _Samples:
+    """Granular synthesis: short pieces of signals, scattered over time, each from another place and of another level.
 
     All grains of a texture are of one length, 8 to 400 ms, and overlap tenfold, as in a wash, or ten grains' lengths
     lie between them, as between single events, or something in between; they are 1500 at most.

@@ -43,14 +43,14 @@ def _from_run(folder: Path) -> nn.Module:
     from lite_rtse_ext.train.build import construct
     from lite_rtse_ext.train.fit import BEST_WEIGHTS, RECIPE
     from lite_rtse_ext.train.recipe import load_recipe
-    from lite_rtse_ext.train.wrap import Levelled
+    from lite_rtse_ext.train.wrap import InputGain
 
     recipe = load_recipe(folder / RECIPE).model
     net = construct(recipe)
     _load(net, checkpoint.read_state_dict(folder / BEST_WEIGHTS), folder / BEST_WEIGHTS)
     from lite_rtse_ext.reference import LiteRTSE
 
-    return (net if isinstance(net, LiteRTSE) else Levelled(net, recipe.level)).eval()
+    return (net if isinstance(net, LiteRTSE) else InputGain(net, recipe.input_gain)).eval()
 
 
 def _load(net: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

@@ -12,14 +12,14 @@ from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.pretrained import pretrained_path
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, kept_share, measure_scale
+from lite_rtse_ext.train.wrap import InputGain, ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
 
 __all__ = ["build_network", "construct"]
 
 _SCALE_EXAMPLES = 64
 
 
-def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> Levelled | ScaledLiteRTSE:
+def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> InputGain | ScaledLiteRTSE:
     """The network of a recipe, in what stands around it in training.
 
     Args:
@@ -36,20 +36,20 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_into(net, checkpoint.read_state_dict(path))
     if not isinstance(net, LiteRTSE):
-        if recipe.standardise or recipe.identity or recipe.dropout or any(recipe.keep):
-            raise RecipeError("model.standardise, identity, dropout and keep are for Lite-RTSE alone")
-        return Levelled(net, recipe.level)
-    scale = torch.full((net.bins,), recipe.level)
-    if recipe.standardise and not resumed:
+        if recipe.normalize_input or recipe.identity or recipe.dropout or any(recipe.min_gain):
+            raise RecipeError("model.normalize_input, identity, dropout and min_gain are for Lite-RTSE alone")
+        return InputGain(net, recipe.input_gain)
+    scale = torch.full((net.bins,), recipe.input_gain)
+    if recipe.normalize_input and not resumed:
         scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
-    keep = kept_share(net.bins, *recipe.keep)
+    min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
     if recipe.initial:
-        return ScaledLiteRTSE(net, scale, recipe.level, recipe.dropout, keep)
+        return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)
     # These are part of the initial values, not compensated: it is the network inside that begins as usual.
     scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0, recipe.dropout)
     scaled.scale.copy_(scale)
-    scaled.level.fill_(recipe.level)
-    scaled.keep.copy_(keep)
+    scaled.input_gain.fill_(recipe.input_gain)
+    scaled.min_gain.copy_(min_gain)
     if recipe.identity:
         begin_as_identity(net)
     return scaled

@@ -159,8 +159,8 @@ class BestWeights(Callback):
             raise RecipeError(f"run.monitor: there is no {monitor}; known: {known}")
         if not current.isfinite():
             raise TrainingError(
-                f"{monitor} is {float(current)} after step {trainer.global_step}: try a lower optimiser.learning_rate, "
-                "or a lower model.level"
+                f"{monitor} is {float(current)} after step {trainer.global_step}: try a lower optimizer.learning_rate, "
+                "or a lower model.input_gain"
             )
         if self._is_better(current):
             checkpoint.write_state_dict(self.path, pl_module.net.plain_state())

@@ -195,7 +195,7 @@ def _trainer(recipe: Recipe, folder: Path, progress: bool, steps: int) -> lightn
     run = recipe.run
     options: dict[str, Any] = {}
     if run.devices > 1:
-        unused = recipe.model.late_branch is not None
+        unused = recipe.model.delayed_branch is not None
         options["strategy"] = "ddp_find_unused_parameters_true" if unused else "ddp"
     return lightning.Trainer(
         accelerator=run.accelerator,
@@ -204,7 +204,7 @@ def _trainer(recipe: Recipe, folder: Path, progress: bool, steps: int) -> lightn
         max_steps=steps,
         max_epochs=-1,
         accumulate_grad_batches=run.accumulate,
-        gradient_clip_val=recipe.optimiser.clip_norm or None,
+        gradient_clip_val=recipe.optimizer.clip_norm or None,
         deterministic=run.deterministic,
         logger=TensorBoardLogger(folder, name="logs", version=""),
         callbacks=_callbacks(recipe, folder, progress),

@@ -62,7 +62,7 @@ class LossOptions:
         si_snr: weight of a decibel.
         compression: the exponent p.
         si_snr_ceiling_db: an SI-SNR above this is good enough and has no gradient.
-        missing: how much more a magnitude counts that is too small.
+        over_suppression_weight: how much more a magnitude counts that is too small.
     """
 
     complex: NonNegative = 0.7
@@ -70,7 +70,7 @@ class LossOptions:
     si_snr: NonNegative = 0.01
     compression: Annotated[Positive, Field(ge=0.01, le=1)] = 0.3
     si_snr_ceiling_db: Decibels = 30.0
-    missing: NonNegative = 0.0
+    over_suppression_weight: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -86,8 +86,8 @@ class EnhancementLoss(nn.Module):
     recordings count alike. With p the compression, S^p = |S|^p · S/|S|:
 
         complex    mean |Ŝ^p − S^p|²
-        magnitude  mean (|Ŝ|^p − |S|^p)², times 1 + ``missing`` where |Ŝ| < |S|: to take speech away is worse than to
-                   leave noise
+        magnitude  mean (|Ŝ|^p − |S|^p)², times 1 + ``over_suppression_weight`` where |Ŝ| < |S|: to take speech away
+                   is worse than to leave noise
         si_snr     −SI-SNR of the waveforms in dB, capped at ``si_snr_ceiling_db``; 0 for examples without speech
 
     Args:
@@ -112,7 +112,8 @@ class EnhancementLoss(nn.Module):
         clean_magnitude, clean_complex = self._compress(torch.view_as_real(clean), scale)
         complex_part = 2 * (enhanced_complex - clean_complex).square().mean()  # of |difference|², which has two parts
         excess = enhanced_magnitude - clean_magnitude
-        magnitude_part = excess.square().mean() + self.options.missing * excess.clamp(max=0).square().mean()
+        over_suppression = excess.clamp(max=0).square().mean()
+        magnitude_part = excess.square().mean() + self.options.over_suppression_weight * over_suppression
         si_snr_part = self._si_snr(enhanced * scale, waveform * scale.squeeze(-1))
         weights = self.options
         total = weights.complex * complex_part + weights.magnitude * magnitude_part + weights.si_snr * si_snr_part

@@ -13,7 +13,7 @@ from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.data.dataset import Example
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
 from lite_rtse_ext.train.recipe import Recipe
-from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, bypass
+from lite_rtse_ext.train.wrap import InputGain, ScaledLiteRTSE, delay_branch
 
 __all__ = ["LOG_EVERY_STEPS", "Enhancer"]
 
@@ -23,14 +23,14 @@ _SILENCE_DB, _LOUD_DB = -80.0, 20.0
 
 
 class Enhancer(lightning.LightningModule):
-    """A network with its loss, optimiser and figures.
+    """A network with its loss, optimizer and figures.
 
     Args:
         net: from a spectrogram ``(B, 257, T, 2)`` to an enhanced one.
-        recipe: its sections loss, optimiser and run.
+        recipe: its sections loss, optimizer and run.
     """
 
-    def __init__(self, net: Levelled | ScaledLiteRTSE, recipe: Recipe) -> None:
+    def __init__(self, net: InputGain | ScaledLiteRTSE, recipe: Recipe) -> None:
         super().__init__()
         self.net = net
         self.recipe = recipe
@@ -54,10 +54,10 @@ class Enhancer(lightning.LightningModule):
             return self.loss(enhanced, noisy, clean, batch.clean), enhanced
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
-        """Lets the late branch in when its step has come; a resumed run finds it in or out by its step, too."""
-        late = self.recipe.model.late_branch
-        if late:
-            bypass(self.net.net, late, self.global_step < self.recipe.model.late_branch_step)
+        """Lets the delayed branch in when its step has come; a resumed run finds it in or out by its step, too."""
+        name = self.recipe.model.delayed_branch
+        if name:
+            delay_branch(self.net.net, name, self.global_step < self.recipe.model.delayed_branch_step)
 
     def training_step(self, batch: Example, batch_idx: int) -> Tensor:
         losses, _ = self.losses(batch)
@@ -103,7 +103,7 @@ class Enhancer(lightning.LightningModule):
             board.add_audio(tag, audio, self.global_step, sample_rate=SAMPLE_RATE_HZ)
 
     def configure_optimizers(self) -> Any:
-        options = self.recipe.optimiser
+        options = self.recipe.optimizer
         optimizer = torch.optim.AdamW(
             self.net.parameters(),
             lr=options.learning_rate,
@@ -114,7 +114,7 @@ class Enhancer(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _learning_rate_share(self, step: int) -> float:
-        options, steps = self.recipe.optimiser, self.recipe.run.steps
+        options, steps = self.recipe.optimizer, self.recipe.run.steps
         if step < options.warmup_steps:
             return (step + 1) / options.warmup_steps
         done = min(1.0, (step - options.warmup_steps) / max(1, steps - options.warmup_steps))

@@ -28,7 +28,7 @@ from lite_rtse_ext.train.loss import LossOptions
 __all__ = [
     "DataRecipe",
     "ModelRecipe",
-    "OptimiserRecipe",
+    "OptimizerRecipe",
     "Recipe",
     "RecipeError",
     "RunRecipe",
@@ -52,29 +52,29 @@ class ModelRecipe:
         class_path: any class of torch.nn.Module from spectrogram to spectrogram, ``(B, 257, T, 2)`` to the same shape.
         arguments: of its constructor.
         initial: a checkpoint to start from; "pretrained" is the one that comes with the package.
-        level: what the spectrogram is multiplied by on the way in, and the result divided by.
-        standardise: Lite-RTSE only: scale what its LSTM and its fusion layer read, bin by bin, by what was measured on
-            the data. The scales go into the weights when they are saved.
+        input_gain: what the spectrogram is multiplied by on the way in, and the result divided by.
+        normalize_input: Lite-RTSE only: scale what its LSTM and its fusion layer read, bin by bin, by what was measured
+            on the data. The scales go into the weights when they are saved.
         identity: Lite-RTSE only: begin near the network that gives back its input.
         dropout: Lite-RTSE only: chance that a value which an LSTM gives is dropped in a training step.
-        keep: Lite-RTSE only: share of the noisy magnitude that is kept whatever the network says, below 1 kHz and above
-            2 kHz; 0.1 turns nothing down by more than 20 dB, as long as the magnitude that the network itself gives is
-            not negative. Not in training steps, but in validation, and it goes into the weights when they are saved.
-        late_branch: a submodule, of as many channels out as in, that joins the training at ``late_branch_step``; until
-            then zeros take the place of its result, and it is not computed.
-        late_branch_step: that step.
+        min_gain: Lite-RTSE only: minimum gain below 1 kHz and above 2 kHz; 0.1 turns nothing down by more than 20 dB,
+            as long as the magnitude that the network itself gives is not negative. It is not applied in training
+            steps, but in validation, and it goes into the weights when they are saved.
+        delayed_branch: a submodule, of as many channels out as in, that joins the training at ``delayed_branch_step``;
+            until then zeros take the place of its result, and it is not computed.
+        delayed_branch_step: that step.
     """
 
     class_path: Text = "lite_rtse_ext.LiteRTSE"
     arguments: dict[Text, Any] = field(default_factory=dict)
     initial: Text | None = None
-    level: Positive = 1.0
-    standardise: Flag = False
+    input_gain: Positive = 1.0
+    normalize_input: Flag = False
     identity: Flag = False
     dropout: Share = 0.0
-    keep: tuple[Share, Share] = (0.0, 0.0)
-    late_branch: Text | None = None
-    late_branch_step: Whole = 0
+    min_gain: tuple[Share, Share] = (0.0, 0.0)
+    delayed_branch: Text | None = None
+    delayed_branch_step: Whole = 0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -98,7 +98,7 @@ class DataRecipe:
 
 
 @dataclass(frozen=True, config=STRICT)
-class OptimiserRecipe:
+class OptimizerRecipe:
     """AdamW with a learning rate that rises, then falls along a cosine to the last step.
 
     Args:
@@ -125,7 +125,7 @@ class RunRecipe:
     Args:
         seed: of the initial values and of everything drawn.
         batch_size: examples in a step, of one process.
-        steps: optimiser steps in all.
+        steps: optimizer steps in all.
         epoch_batches: batches between validations; 0 means every utterance once.
         accumulate: batches whose gradients make a step.
         average: what a moving average of the weights keeps at every step, such as 0.999; the average is validated and
@@ -169,7 +169,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     loss: LossOptions = field(default_factory=LossOptions)
-    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)
 
 
@@ -240,7 +240,7 @@ def _override(content: dict[Any, Any], setting: str) -> None:
     content[last] = _parsed(value, setting)
 
 
-_SECTIONS = {"model", "data", "mixing", "loss", "optimiser", "run"}
+_SECTIONS = {"model", "data", "mixing", "loss", "optimizer", "run"}
 
 
 def _filled(content: dict[Any, Any]) -> dict[Any, Any]:

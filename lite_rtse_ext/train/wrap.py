@@ -1,5 +1,4 @@
-"""What stands around a network while it is trained: the scale of what it reads, a share of the input that is kept, a
-branch that joins later.
+"""Wrapper around a network in training: scaled input, a minimum gain, and a branch that joins later.
 
 Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
 treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
@@ -7,7 +6,7 @@ fusion layer read magnitudes of about 1 in every bin, and the block reads small 
 for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.plain_state` gives the
 parameters of a plain Lite-RTSE that computes the same.
 
-So can the share k that is kept. The network gives the magnitude Ŷ = M + R (X − M): the mask's M, and of what that takes
+So can the minimum gain k. The network gives the magnitude Ŷ = M + R (X − M): the mask's M, and of what that takes
 away a part R, which is the linear ``to_mag``. With (1 − k) R + k in its place that is
 
     M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X,
@@ -26,29 +25,29 @@ from torch import Tensor, nn
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
 from lite_rtse_ext.reference import LiteRTSE
 
-__all__ = ["Levelled", "ScaledLiteRTSE", "begin_as_identity", "bypass", "kept_share", "measure_scale"]
+__all__ = ["InputGain", "ScaledLiteRTSE", "begin_as_identity", "delay_branch", "measure_scale", "min_gain_per_bin"]
 
 _BASS_HZ = 1000.0
 
 
-class Levelled(nn.Module):
-    """A network that reads spectrograms at another level: ``net(level · X) / level``.
+class InputGain(nn.Module):
+    """A network that reads scaled spectrograms: ``net(gain · X) / gain``.
 
     Args:
         net: any network from spectrogram to spectrogram.
-        level: the factor.
+        input_gain: the factor.
     """
 
-    def __init__(self, net: nn.Module, level: float) -> None:
+    def __init__(self, net: nn.Module, input_gain: float) -> None:
         super().__init__()
-        self.net, self.level = net, level
+        self.net, self.input_gain = net, input_gain
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        result: Tensor = self.net(spectrogram * self.level) / self.level
+        result: Tensor = self.net(spectrogram * self.input_gain) / self.input_gain
         return result
 
     def plain_state(self) -> dict[str, Tensor]:
-        """Parameters of the network alone; whoever uses it has to apply the level."""
+        """Parameters of the network alone; whoever uses it has to apply the gain."""
         return self.net.state_dict()
 
 
@@ -58,24 +57,25 @@ class ScaledLiteRTSE(nn.Module):
     Args:
         net: the network, plain or fused; its parameters are taken to be a plain network's, and converted.
         scale: what the first LSTM and the fusion layer read is multiplied by, ``(bins,)``.
-        level: what the convolution branch reads is multiplied by.
+        input_gain: what the convolution branch reads is multiplied by.
         dropout: chance that a value which an LSTM gives is dropped while training.
-        keep: share of the input's magnitude that is kept, ``(bins,)``, except while training: then the network can't
-            reckon with it. Nothing, if not given.
+        min_gain: minimum gain of each bin, ``(bins,)``; 0 by default. It is not applied in training steps, so that the
+            network can't rely on it.
     """
 
     scale: Tensor
-    level: Tensor
-    keep: Tensor
+    input_gain: Tensor
+    min_gain: Tensor
 
     def __init__(
-        self, net: LiteRTSE, scale: Tensor, level: float, dropout: float = 0.0, keep: Tensor | None = None
+        self, net: LiteRTSE, scale: Tensor, input_gain: float, dropout: float = 0.0, min_gain: Tensor | None = None
     ) -> None:
         super().__init__()
         self.net, self.dropout = net, dropout
         self.register_buffer("scale", scale.detach().clone().float())
-        self.register_buffer("level", torch.tensor(float(level)))
-        self.register_buffer("keep", torch.zeros_like(self.scale) if keep is None else keep.detach().clone().float())
+        self.register_buffer("input_gain", torch.tensor(float(input_gain)))
+        lowest = torch.zeros_like(self.scale) if min_gain is None else min_gain.detach().clone().float()
+        self.register_buffer("min_gain", lowest)
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
@@ -99,13 +99,13 @@ class ScaledLiteRTSE(nn.Module):
         return nn.functional.dropout(results[0], self.dropout, module.training), results[1]
 
     def _after_residual(self, module: nn.Module, inputs: Any, residual: Tensor) -> Tensor:
-        return residual if module.training else residual + self.keep * (1 - residual)
+        return residual if module.training else residual + self.min_gain * (1 - residual)
 
     def _before_fusion(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         return (inputs[0] * self._fusion_scale(),)
 
     def _before_convolutions(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        return (inputs[0] * self.level,)
+        return (inputs[0] * self.input_gain,)
 
     def _fusion_scale(self) -> Tensor:
         """For magnitude, masked magnitude and the convolutions' result, ``(3 bins,)``."""
@@ -115,19 +115,19 @@ class ScaledLiteRTSE(nn.Module):
         factors = {
             "lstm1.weight_ih_l0": self.scale,
             "fc2.weight": self._fusion_scale(),
-            "msmo_conv.0.conv.0.weight": self.level,
-            "msmo_conv.0.skip.weight": self.level,
+            "msmo_conv.0.conv.0.weight": self.input_gain,
+            "msmo_conv.0.skip.weight": self.input_gain,
         }
         converted = {key: value.detach().clone() for key, value in state.items()}
         for key, factor in factors.items():
             converted[key] *= 1 / factor if inverse else factor
-        weight, bias, lost = converted["to_mag.weight"], converted["to_mag.bias"], 1 - self.keep
+        weight, bias, lost = converted["to_mag.weight"], converted["to_mag.bias"], 1 - self.min_gain
         if inverse:
             weight /= lost.unsqueeze(1)
-            bias.sub_(self.keep).div_(lost)
+            bias.sub_(self.min_gain).div_(lost)
         else:
             weight *= lost.unsqueeze(1)
-            bias.mul_(lost).add_(self.keep)
+            bias.mul_(lost).add_(self.min_gain)
         return converted
 
 
@@ -156,14 +156,14 @@ def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
     return (means * means.mean()).clamp(min=1e-8).rsqrt()
 
 
-def kept_share(bins: int, bass: float, treble: float) -> Tensor:
-    """A share for each bin, ``(bins,)``: ``bass`` up to 1 kHz, ``treble`` from 2 kHz on, a straight line over the
-    logarithm of frequency between them."""
+def min_gain_per_bin(bins: int, bass: float, treble: float) -> Tensor:
+    """The minimum gain of each bin, ``(bins,)``: ``bass`` up to 1 kHz, ``treble`` from 2 kHz on, a straight line over
+    the logarithm of frequency between them."""
     frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, bins).clamp(min=1.0)
     return bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
 
 
-def bypass(net: nn.Module, name: str, active: bool) -> None:
+def delay_branch(net: nn.Module, name: str, delayed: bool) -> None:
     """Let a submodule give zeros in the shape of its input, without computing anything; or no longer.
 
     Raises:
@@ -172,10 +172,10 @@ def bypass(net: nn.Module, name: str, active: bool) -> None:
     try:
         module = net.get_submodule(name)
     except AttributeError as error:
-        raise ValueError(f"late_branch: the network has no submodule {name}") from error
-    if active:
+        raise ValueError(f"delayed_branch: the network has no submodule {name}") from error
+    if delayed:
         module.forward = torch.zeros_like  # type: ignore[method-assign]
     else:
         module.__dict__.pop("forward", None)
     for parameter in module.parameters():
-        parameter.requires_grad_(not active)
+        parameter.requires_grad_(not delayed)

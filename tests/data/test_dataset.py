@@ -24,13 +24,13 @@ EVERYTHING = MixingOptions(
     seconds=0.5,
     noises=(0.5, 0.5),
     babble=0.3,
-    far_babble=0.5,
+    babble_reverb_prob=0.5,
     synthetic=0.3,
-    even_voices=0.5,
+    balance_speakers=0.5,
     speed=(0.8, 1.3),
     noise_speed=(0.7, 1.4),
-    noise_equaliser_db=6.0,
-    speech_equaliser_db=3.0,
+    noise_equalizer_db=6.0,
+    speech_equalizer_db=3.0,
     band_limit=0.3,
 )
 
@@ -86,7 +86,7 @@ def test_voices_can_be_as_likely_as_one_another(manifest_path: Path, monkeypatch
     relabelled = tuple(dataclasses.replace(c, label=labels.get(c.path, c.label)) for c in manifest.clips)
     shares = []
     for even in (0.0, 1.0):
-        options = MixingOptions(seconds=0.1, even_voices=even)
+        options = MixingOptions(seconds=0.1, balance_speakers=even)
         data = TrainingExamples(dataclasses.replace(manifest, clips=relabelled), options, seed=5)
         stretch = Mock(return_value=np.sin(np.arange(1600, dtype=np.float32)))
         monkeypatch.setattr(data, "_speech_stretch", stretch)
@@ -104,11 +104,11 @@ def test_synthetic_noise_can_stand_for_all(manifest_path: Path) -> None:
     assert (noisy - clean).any()
 
 
-def test_noise_can_be_made_of_scraps(manifest_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_can_be_made_of_grains(manifest_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of recordings of noise alone; the same for the same seed."""
-    data = examples(manifest_path, MixingOptions(seconds=0.5, grains=1.0))
-    asked = Mock(wraps=textures.scatter)
-    monkeypatch.setattr(textures, "scatter", asked)
+    data = examples(manifest_path, MixingOptions(seconds=0.5, granular_prob=1.0))
+    asked = Mock(wraps=textures.granular_texture)
+    monkeypatch.setattr(textures, "granular_texture", asked)
     recorded = Mock(wraps=data._one_noise)
     monkeypatch.setattr(data, "_one_noise", recorded)
     pairs = [[data[0, place] for place in range(20)] for _ in range(2)]
@@ -121,9 +121,9 @@ def test_noise_can_be_made_of_scraps(manifest_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("option", "module", "used"),
     [
-        ("noise_room", mixing, "diffuse_response"),
-        ("noise_contour", textures, "come_and_go"),
-        ("noise_scrambled", textures, "scramble"),
+        ("noise_reverb_prob", mixing, "diffuse_response"),
+        ("amplitude_modulation_prob", textures, "modulate_amplitude"),
+        ("phase_randomization_prob", textures, "randomize_phases"),
     ],
 )
 def test_noise_can_be_far_away_come_and_go_and_be_steady(
@@ -156,7 +156,9 @@ def test_noise_can_be_heard_backwards(manifest_path: Path) -> None:
 
 def test_babble_can_come_from_far_away(manifest_path: Path) -> None:
     """The same crowd, then, smeared by a room that is drawn after it."""
-    near, far = (examples(manifest_path, MixingOptions(seconds=1.0, babble=1.0, far_babble=p)) for p in (0.0, 1.0))
+    near, far = (
+        examples(manifest_path, MixingOptions(seconds=1.0, babble=1.0, babble_reverb_prob=p)) for p in (0.0, 1.0)
+    )
     crowds = [data._babble(np.random.default_rng(3)) for data in (near, far)]
     np.testing.assert_allclose(crowds[1], reverberate(crowds[0], room_after(near, 3)), rtol=0, atol=1e-6)
 

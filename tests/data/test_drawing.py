@@ -49,7 +49,7 @@ def test_silent_recordings_are_named_and_others_drawn(tmp_path: Path, kind: str,
     manifest = with_clips(make_corpus(tmp_path), **{f"{kind}_muted": silence})
     options = MixingOptions(seconds=0.5, snr_db=(3.0, 3.0), noises=(1.0,), speed=(0.9, 1.1), noise_speed=(0.9, 1.1))
     if kind == "speech":
-        options = dataclasses.replace(options, even_voices=1.0)
+        options = dataclasses.replace(options, balance_speakers=1.0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = [TrainingExamples(manifest, options, seed=1)[0, place] for place in range(12)]
@@ -80,7 +80,7 @@ def test_silent_rooms_are_not_used(tmp_path: Path) -> None:
     impulse = np.zeros(30)
     impulse[20] = 1.0
     manifest = with_clips(make_corpus(tmp_path), room_hall=impulse, room_muted=np.zeros(50), room_point=np.ones(1))
-    data = TrainingExamples(manifest, MixingOptions(seconds=0.1, room=1.0), seed=1)
+    data = TrainingExamples(manifest, MixingOptions(seconds=0.1, reverb_prob=1.0), seed=1)
     assert all(data[0, place].clean.any() for place in range(20))
 
 
@@ -115,7 +115,7 @@ def test_only_what_is_needed_of_a_long_recording_is_read(tmp_path: Path, kind: s
     if kind != "room":
         relabelled = (dataclasses.replace(c, label="long") if c.label == "short" else c for c in manifest.clips)
         manifest = only(dataclasses.replace(manifest, clips=tuple(relabelled)), kind, "long")
-    options = MixingOptions(seconds=0.5, speed=(0.5, 2.0), noise_speed=(0.5, 2.0), babble=0.5, room=1.0)
+    options = MixingOptions(seconds=0.5, speed=(0.5, 2.0), noise_speed=(0.5, 2.0), babble=0.5, reverb_prob=1.0)
     data = TrainingExamples(manifest, options, seed=1)
     read = Mock(wraps=data._cache.read)
     with pytest.MonkeyPatch.context() as patch:

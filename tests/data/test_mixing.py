@@ -77,12 +77,12 @@ def test_the_equaliser_stays_within_its_range() -> None:
     before = noise(4.0)
     gains = []
     for seed in range(20):
-        after = mixing.equalise(before, 6.0, np.random.default_rng(seed))
+        after = mixing.equalize(before, 6.0, np.random.default_rng(seed))
         for low in range(50, 7900, 500):
             gains.append(band_power_db(after, low, low + 100) - band_power_db(before, low, low + 100))
     assert np.max(np.abs(gains)) < 6.01
     assert np.std(gains) > 2.0
-    assert mixing.equalise(before, 0.0, np.random.default_rng(0)) is before
+    assert mixing.equalize(before, 0.0, np.random.default_rng(0)) is before
 
 
 def test_a_room_is_a_convolution_without_delay() -> None:

@@ -36,16 +36,16 @@ def gradients(folder: Path, arguments: list[str], processes: int) -> list[dict[s
     return ranks[0]
 
 
-@pytest.mark.parametrize("late_branch_step", [0, 2])
-def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, late_branch_step: int) -> None:
+@pytest.mark.parametrize("delayed_branch_step", [0, 2])
+def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, delayed_branch_step: int) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     settings = [
         QUICK,
         "model.class_path=lite_rtse_ext.LiteRTSE",
         "model.arguments={channels: 4, order: 2}",
-        "model.late_branch=msmo_conv",
-        f"model.late_branch_step={late_branch_step}",
-        "optimiser.learning_rate=1e-5",  # Adam's first steps magnify rounding errors of the gradient
+        "model.delayed_branch=msmo_conv",
+        f"model.delayed_branch_step={delayed_branch_step}",
+        "optimizer.learning_rate=1e-5",  # Adam's first steps magnify rounding errors of the gradient
         f"run.steps={STEPS}",
         "--data",
         str(corpus),
@@ -54,7 +54,7 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, lat
     two = gradients(tmp_path / "two", [*settings, "run.batch_size=2"], processes=2)
     for step, (alone, joint) in enumerate(zip(one, two, strict=True)):
         branch = [name for name in alone if "msmo_conv" in name]
-        assert bool(branch) == (step >= late_branch_step)
+        assert bool(branch) == (step >= delayed_branch_step)
         for name, gradient in alone.items():
             error = (joint[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
             assert error < 1e-3, (step, name)

@@ -59,7 +59,7 @@ def scalars(folder: Path) -> dict[str, list[Any]]:
 
 
 def test_a_run_leaves_its_recipe_weights_checkpoints_and_logs(corpus: Path, tmp_path: Path) -> None:
-    chosen = recipe(corpus, *SMALL, "model.standardise=true", "model.identity=true", "run.steps=20")
+    chosen = recipe(corpus, *SMALL, "model.normalize_input=true", "model.identity=true", "run.steps=20")
     trainer = fit(chosen, tmp_path, progress=False)
     assert trainer.global_step == 20
     assert load_recipe(tmp_path / "recipe.yaml") == chosen
@@ -84,7 +84,7 @@ def test_a_run_leaves_its_recipe_weights_checkpoints_and_logs(corpus: Path, tmp_
 
 def test_a_checkpoint_keeps_what_its_run_keeps(corpus: Path, tmp_path: Path) -> None:
     """The share of the input and the average of the weights are in what is judged, whichever file it comes from."""
-    settings = ("model.standardise=true", "model.identity=true", "model.keep=[0.5, 0.9]", "run.average=0.5")
+    settings = ("model.normalize_input=true", "model.identity=true", "model.min_gain=[0.5, 0.9]", "run.average=0.5")
     fit(recipe(corpus, *SMALL, *settings, "run.epoch_batches=5"), tmp_path, progress=False)
     spectrogram = torch.view_as_real(torch.randn(1, 257, 9, dtype=torch.complex64))
     with torch.no_grad():
@@ -94,8 +94,10 @@ def test_a_checkpoint_keeps_what_its_run_keeps(corpus: Path, tmp_path: Path) -> 
 
 
 def test_training_lowers_the_loss(corpus: Path, tmp_path: Path) -> None:
-    settings = ("optimiser.learning_rate=3e-3", "run.steps=60", "run.batch_size=4", "run.epoch_batches=30")
-    fit(recipe(corpus, *SMALL, "model.identity=true", "model.standardise=true", *settings), tmp_path, progress=False)
+    settings = ("optimizer.learning_rate=3e-3", "run.steps=60", "run.batch_size=4", "run.epoch_batches=30")
+    fit(
+        recipe(corpus, *SMALL, "model.identity=true", "model.normalize_input=true", *settings), tmp_path, progress=False
+    )
     events = scalars(tmp_path)["valid/si_snr_improvement"]
     assert events[-1].value > events[0].value
     assert events[-1].value > 1.0
@@ -109,7 +111,7 @@ def test_any_network_can_be_trained_and_judged(corpus: Path, tmp_path: Path) -> 
 
 
 def test_best_weights_are_those_of_the_best_validation(corpus: Path, tmp_path: Path) -> None:
-    worsening = ("optimiser.learning_rate=2.0", "optimiser.warmup_steps=20", "model.arguments={hidden: 4}")
+    worsening = ("optimizer.learning_rate=2.0", "optimizer.warmup_steps=20", "model.arguments={hidden: 4}")
     fit(recipe(corpus, *worsening, "run.steps=20", "run.epoch_batches=2"), tmp_path, progress=False)
     losses = [event.value for event in scalars(tmp_path)["valid/loss"]]
     best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
@@ -147,7 +149,7 @@ def test_the_average_is_what_is_judged_and_kept(
             after.append({name: value.detach().clone() for name, value in pl_module.net.net.named_parameters()})
 
     settings = ("run.steps=3", f"run.epoch_batches={epoch_batches}", f"run.save_every={save_every}")
-    average = ("model.arguments={hidden: 4}", "run.average=0.5", "optimiser.warmup_steps=0")
+    average = ("model.arguments={hidden: 4}", "run.average=0.5", "optimizer.warmup_steps=0")
     chosen = recipe(corpus, *settings, *average)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lite_rtse_ext.train.fit.RandomState", Recorder)
@@ -166,8 +168,8 @@ def test_the_average_is_what_is_judged_and_kept(
 
 
 def test_training_that_comes_to_nothing_says_so(corpus: Path, tmp_path: Path) -> None:
-    ruined = ("optimiser.learning_rate=1e4", "optimiser.clip_norm=0", "optimiser.warmup_steps=0")
-    with pytest.raises(TrainingError, match=r"valid/loss is nan after step 5: try a lower optimiser\.learning_rate"):
+    ruined = ("optimizer.learning_rate=1e4", "optimizer.clip_norm=0", "optimizer.warmup_steps=0")
+    with pytest.raises(TrainingError, match=r"valid/loss is nan after step 5: try a lower optimizer\.learning_rate"):
         fit(recipe(corpus, *SMALL, *ruined), tmp_path, progress=False)
 
 
@@ -177,7 +179,7 @@ def test_a_figure_that_is_not_there_is_named(corpus: Path, tmp_path: Path) -> No
 
 
 def test_a_run_ends_early_without_improvement(corpus: Path, tmp_path: Path) -> None:
-    settings = ("optimiser.learning_rate=0.0", "run.patience=2", "run.steps=100")
+    settings = ("optimizer.learning_rate=0.0", "run.patience=2", "run.steps=100")
     trainer = fit(recipe(corpus, *settings), tmp_path, progress=False)
     assert trainer.global_step == 15  # the first validation, and two that are no better
 
@@ -193,7 +195,7 @@ def test_mixed_precision(corpus: Path, tmp_path: Path, network: tuple[str, ...])
 @pytest.mark.slow
 def test_a_compiled_network_trains_the_same(corpus: Path, tmp_path: Path) -> None:
     for name in ("false", "true"):
-        chosen = recipe(corpus, *SMALL, f"run.compile={name}", "optimiser.learning_rate=1e-5", "run.steps=3")
+        chosen = recipe(corpus, *SMALL, f"run.compile={name}", "optimizer.learning_rate=1e-5", "run.steps=3")
         fit(chosen, tmp_path / name, progress=False)
     plain, compiled = (newest(tmp_path / name)["state_dict"] for name in ("false", "true"))
     assert plain.keys() == compiled.keys()
@@ -211,8 +213,8 @@ def test_training_goes_on_from_initial_weights(
     named = str(tmp_path / "first.safetensors")
     if initial == "pretrained":
         monkeypatch.setattr(pretrained, "_WEIGHTS", Path(named))
-    settings = (f"model.initial={initial or named}", "model.standardise=true", "model.level=0.1")
-    fit(recipe(corpus, *SMALL, *settings, "optimiser.learning_rate=0.0"), tmp_path / "run", progress=False)
+    settings = (f"model.initial={initial or named}", "model.normalize_input=true", "model.input_gain=0.1")
+    fit(recipe(corpus, *SMALL, *settings, "optimizer.learning_rate=0.0"), tmp_path / "run", progress=False)
     again = read_state_dict(tmp_path / "run" / "best.safetensors")
     for name, value in first.state_dict().items():
         torch.testing.assert_close(again[name], value, rtol=1e-5, atol=1e-7)
@@ -238,9 +240,9 @@ def test_damaged_data_is_named_and_skipped_or_refused(tmp_path: Path) -> None:
         (["model.class_path=Nobody"], "no class Nobody"),
         (["model.class_path=tests.train.networks.NoModule"], r"is no torch\.nn\.Module"),
         (["model.arguments={size: 3}"], r"model\.arguments: .*size"),
-        (["model.standardise=true"], "are for Lite-RTSE alone"),
+        (["model.normalize_input=true"], "are for Lite-RTSE alone"),
         (["model.dropout=0.1"], "are for Lite-RTSE alone"),
-        (["model.keep=[0,0.1]"], "are for Lite-RTSE alone"),
+        (["model.min_gain=[0,0.1]"], "are for Lite-RTSE alone"),
     ],
 )
 def test_networks_that_can_not_be_are_named(corpus: Path, tmp_path: Path, settings: list[str], message: str) -> None:

@@ -71,7 +71,7 @@ def test_a_run_can_be_made_longer(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_ended_early_goes_on_with_more_patience(corpus: Path, tmp_path: Path) -> None:
-    settings = ("optimiser.learning_rate=0.0", "run.patience=2", "run.steps=50", "run.epoch_batches=2")
+    settings = ("optimizer.learning_rate=0.0", "run.patience=2", "run.steps=50", "run.epoch_batches=2")
     fit(recipe(corpus, *settings), tmp_path, progress=False)
     assert newest(tmp_path)["global_step"] == 6
     (line,) = resume(tmp_path)
@@ -181,7 +181,7 @@ def test_a_run_goes_on_from_any_folder(corpus: Path, tmp_path: Path, monkeypatch
 
 def test_run_and_data_may_be_moved(tmp_path: Path) -> None:
     """The best weights so far stay the best, and nothing is written where the run was."""
-    settings = ("optimiser.learning_rate=2.0", "optimiser.warmup_steps=20", "run.steps=20", "run.epoch_batches=2")
+    settings = ("optimizer.learning_rate=2.0", "optimizer.warmup_steps=20", "run.steps=20", "run.epoch_batches=2")
     chosen = recipe(make_corpus(tmp_path / "corpus"), *settings)
     fit(chosen, tmp_path / "whole", progress=False)
     cut_off(chosen, tmp_path / "cut", before=14)

@@ -101,7 +101,7 @@ def test_si_snr_above_the_ceiling_is_good_enough() -> None:
 
 def test_speech_taken_away_counts_more_than_noise_left() -> None:
     clean = signals()[-1]
-    plain, strict = (EnhancementLoss(LossOptions(0.0, 1.0, 0.0, missing=missing)) for missing in (0.0, 2.0))
+    plain, strict = (EnhancementLoss(LossOptions(0.0, 1.0, 0.0, over_suppression_weight=w)) for w in (0.0, 2.0))
     for factor, ratio in ((0.5, 3.0), (2.0, 1.0)):
         arguments = (stft(factor * clean), stft(clean), stft(clean), clean)
         assert float(strict(*arguments).total) == pytest.approx(ratio * float(plain(*arguments).total), rel=1e-4)

@@ -14,12 +14,12 @@ from tests.train.runs import QUICK, newest, train
 LITE_RTSE = (
     "model.class_path=tests.train.networks.MortalLiteRTSE",
     "model.arguments={channels: 4, order: 2}",
-    "model.standardise=true",
+    "model.normalize_input=true",
     "model.identity=true",
     "model.dropout=0.1",
-    "model.keep=[0.05,0.1]",
-    "model.late_branch=msmo_conv",
-    "model.late_branch_step=9",
+    "model.min_gain=[0.05,0.1]",
+    "model.delayed_branch=msmo_conv",
+    "model.delayed_branch_step=9",
 )
 
 

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
-from lite_rtse_ext.train.wrap import Levelled, ScaledLiteRTSE, begin_as_identity, bypass, kept_share, measure_scale
+from lite_rtse_ext.train.wrap import (
+    InputGain,
+    ScaledLiteRTSE,
+    begin_as_identity,
+    delay_branch,
+    measure_scale,
+    min_gain_per_bin,
+)
 
 BINS, FRAMES = 9, 12
 
@@ -64,7 +71,7 @@ def test_lstms_drop_values_in_training_alone(scale: torch.Tensor) -> None:
 
 def test_a_share_of_the_input_is_kept_except_in_training(scale: torch.Tensor) -> None:
     keep = torch.linspace(0, 0.5, BINS)
-    usual, keeping = (ScaledLiteRTSE(small(), scale, 1 / 16, keep=k) for k in (None, keep))
+    usual, keeping = (ScaledLiteRTSE(small(), scale, 1 / 16, min_gain=k) for k in (None, keep))
     for wrapped in (usual, keeping):
         wrapped.net.load_state_dict(usual.net.state_dict())  # as after the same training
         for parameter in wrapped.net.to_mag.parameters():
@@ -75,10 +82,10 @@ def test_a_share_of_the_input_is_kept_except_in_training(scale: torch.Tensor) ->
     torch.testing.assert_close(kept, (1 - keep[:, None]) * without + keep[:, None] * noisy)
 
 
-def test_the_kept_share_goes_into_the_weights(scale: torch.Tensor) -> None:
+def test_the_min_gain_goes_into_the_weights(scale: torch.Tensor) -> None:
     keep = torch.linspace(0, 0.5, BINS)
     plain, x = small().eval(), spectrogram()
-    keeping = ScaledLiteRTSE(plain, scale, 1 / 16, keep=keep).eval()
+    keeping = ScaledLiteRTSE(plain, scale, 1 / 16, min_gain=keep).eval()
     torch.testing.assert_close(keeping(x), small()(x))  # what the plain network keeps is taken for this share
     with torch.no_grad():
         for parameter in keeping.parameters():
@@ -86,12 +93,12 @@ def test_the_kept_share_goes_into_the_weights(scale: torch.Tensor) -> None:
     plain = small().eval()
     plain.load_state_dict(keeping.plain_state())
     torch.testing.assert_close(plain(x), keeping(x))
-    again = ScaledLiteRTSE(plain, 2 * scale, 0.5, keep=0.5 * keep).eval()
+    again = ScaledLiteRTSE(plain, 2 * scale, 0.5, min_gain=0.5 * keep).eval()
     torch.testing.assert_close(again(x), keeping(x))
 
 
-def test_the_kept_share_rises_over_an_octave() -> None:
-    share = kept_share(257, 0.05, 0.25)
+def test_the_min_gain_rises_over_an_octave() -> None:
+    share = min_gain_per_bin(257, 0.05, 0.25)
     frequencies = torch.linspace(0, 8000, 257)
     torch.testing.assert_close(share[frequencies <= 1000], torch.full((33,), 0.05))
     torch.testing.assert_close(share[frequencies >= 2000], torch.full((193,), 0.25))
@@ -121,29 +128,29 @@ def test_measured_scales_even_out_the_bins() -> None:
     assert measure_scale([torch.zeros(1000)]).isfinite().all()
 
 
-def test_a_bypassed_branch_gives_zeros_and_has_no_gradient() -> None:
+def test_a_delayed_branch_gives_zeros_and_has_no_gradient() -> None:
     net = small()
     full = net(spectrogram())
-    bypass(net, "msmo_conv", True)
+    delay_branch(net, "msmo_conv", True)
     without = net(spectrogram())
     without.sum().backward()
     assert all(parameter.grad is None for parameter in net.msmo_conv.parameters())
     with torch.no_grad():
-        bypass(net, "msmo_conv", False)
+        delay_branch(net, "msmo_conv", False)
         torch.testing.assert_close(net(spectrogram()), full)
         begin_as_identity(net)
         joined = net(spectrogram())
-        bypass(net, "msmo_conv", True)
+        delay_branch(net, "msmo_conv", True)
         torch.testing.assert_close(net(spectrogram()), joined)  # it joins without a jump
     assert not torch.equal(without, full)
     with pytest.raises(ValueError, match="no submodule nowhere"):
-        bypass(net, "nowhere", True)
+        delay_branch(net, "nowhere", True)
 
 
-def test_any_network_can_be_levelled() -> None:
+def test_any_network_can_have_an_input_gain() -> None:
     class Square(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.square()
 
-    torch.testing.assert_close(Levelled(Square(), 0.5)(spectrogram()), 0.5 * spectrogram().square())
-    assert Levelled(nn.Linear(2, 2), 0.5).plain_state().keys() == {"weight", "bias"}
+    torch.testing.assert_close(InputGain(Square(), 0.5)(spectrogram()), 0.5 * spectrogram().square())
+    assert InputGain(nn.Linear(2, 2), 0.5).plain_state().keys() == {"weight", "bias"}
