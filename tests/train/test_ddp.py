@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lite_rtse_ext.data.dataset import Example, TrainingExamples
+from lite_rtse_ext.train.fit import fit
+from lite_rtse_ext.train.recipe import load_recipe
 from tests.data.corpus import make_corpus
-from tests.train.runs import QUICK, ROOT
+from tests.train.runs import QUICK, ROOT, newest, train
 
 STEPS = 3
 
@@ -58,3 +61,26 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, del
         for name, gradient in alone.items():
             error = (joint[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
             assert error < 1e-3, (step, name)
+
+
+def test_a_run_goes_on_in_another_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process goes on with the batches after those that two have taken, as large as theirs together."""
+    corpus = make_corpus(tmp_path / "corpus")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    settings = ["model.class_path=tests.train.networks.Mask", "run.batch_size=2", "run.devices=2", "run.steps=3"]
+    began = train([QUICK, *settings, "--data", str(corpus), "--out", str(tmp_path / "run")], launcher)
+    assert began.returncode == 0, began.stderr
+    drawn: list[tuple[int, int]] = []
+    usual = TrainingExamples.__getitem__
+
+    def draw(self: TrainingExamples, index: tuple[int, int]) -> Example:
+        drawn.append(index)
+        return usual(self, index)
+
+    monkeypatch.setattr(TrainingExamples, "__getitem__", draw)
+    goes_on = load_recipe(tmp_path / "run" / "recipe.yaml", ["run.devices=1", "run.batch_size=4", "run.steps=6"])
+    fit(goes_on, tmp_path / "run", resume=True, progress=False)
+    batches = [drawn[start : start + 4] for start in range(0, len(drawn), 4)]
+    expected = [(0, 3), (0, 4), (1, 0)]  # five batches make an epoch
+    assert batches == [[(epoch, 4 * batch + place) for place in range(4)] for epoch, batch in expected]
+    assert newest(tmp_path / "run")["global_step"] == 6
