@@ -9,6 +9,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from lite_rtse_ext import checkpoint, nn, reference
+from lite_rtse_ext.arguments import Real, sample_rate_hz, switch
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.segments import NOT_FINITE, look_back_frames, placement
 from lite_rtse_ext.audio.stft import BINS, HOP_SAMPLES, SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
@@ -71,7 +73,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         return spectrogram.shape[0] * spectrogram.shape[2] > PIECE_FRAMES
 
     @torch.no_grad()
-    def enhance(self, waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:
+    def enhance(self, waveform: Tensor, sample_rate: Real = SAMPLE_RATE_HZ, *, high_pass: bool = True) -> Tensor:
         """Enhance speech.
 
         The network runs in its own dtype on its own device, without gradients. Nothing in it depends on ``train()`` or
@@ -80,17 +82,19 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         Args:
             waveform: (..., samples), full scale 1, any floating dtype; each leading index is an utterance of its own.
             sample_rate: of the waveform, in Hz. Only 16000; resample others first.
+            high_pass: whether a high-pass at 2 Hz takes a constant offset out of the waveform first; see
+                :func:`lite_rtse_ext.audio.remove_offset`.
 
         Returns:
             The enhanced waveform: shape, dtype and device of ``waveform``.
 
         Raises:
             FloatingPointError: the network's result has a NaN or an infinity.
-            TypeError: the waveform is not of a floating dtype.
+            TypeError: the waveform is not of a floating dtype, or another argument of another type.
             ValueError: another sample rate, a waveform without dimensions, (samples, channels), or with a sample that
                 is not finite, or a network not of 257 bins.
         """
-        if sample_rate != SAMPLE_RATE_HZ:
+        if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
         if self.bins != BINS:
             raise ValueError(f"enhance needs a network of {BINS} bins, but this one has {self.bins}")
@@ -100,6 +104,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         device, dtype = placement(self)
         wide = torch.promote_types(waveform.dtype, torch.float32)  # the transform knows no half type
         batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
+        batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
         spectrogram = torch.view_as_real(stft(batch)).to(dtype)
         enhanced = torch.view_as_complex(self(spectrogram).to(wide).contiguous())
         enhanced = istft(enhanced, waveform.shape[-1])

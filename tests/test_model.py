@@ -6,6 +6,7 @@ import copy
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -13,6 +14,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lite_rtse_ext import LiteRTSE, fuse, reference, unfuse
+from lite_rtse_ext.arguments import Real
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
@@ -216,7 +219,15 @@ def test_enhance_is_the_network_between_the_transforms(network: LiteRTSE) -> Non
     waveform = 0.1 * random(2, 2000, dtype=torch.float32)
     with torch.no_grad():
         expected = istft(network(stft(waveform)), 2000)
-    assert_agrees(network.enhance(waveform), expected, 1e-6)
+        behind_high_pass = istft(network(stft(remove_offset(waveform))), 2000)
+    assert_agrees(network.enhance(waveform, high_pass=False), expected, 1e-6)
+    assert_agrees(network.enhance(waveform), behind_high_pass, 1e-6)
+
+
+@pytest.mark.parametrize("rate", [16_000, 16_000.0, np.int64(16_000), np.float64(16_000)])
+def test_enhance_takes_the_rate_as_any_number(network: LiteRTSE, rate: Real) -> None:
+    waveform = random(1000, dtype=torch.float32)
+    assert_same(network.enhance(waveform, rate), network.enhance(waveform))
 
 
 def test_enhance_takes_each_utterance_alone(network: LiteRTSE) -> None:
@@ -264,6 +275,11 @@ def test_enhance_keeps_silence(network: LiteRTSE) -> None:
 def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
     with pytest.raises(ValueError, match="sample_rate must be 16000 Hz, but is 44100"):
         network.enhance(torch.zeros(1000), sample_rate=44_100)
+    for wrong in ("16000", True, None):
+        with pytest.raises(TypeError, match="sample_rate: expected a whole number of Hz"):
+            network.enhance(torch.zeros(1000), wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="high_pass: expected True or False, got 'no'"):
+        network.enhance(torch.zeros(1000), high_pass="no")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"floating dtype.* is torch.int16"):
         network.enhance(torch.zeros(1000, dtype=torch.int16))
     with pytest.raises(ValueError, match="no dimension"):

@@ -4,6 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <functional>
+
 #include "stream.h"
 
 namespace py = pybind11;
@@ -33,10 +35,18 @@ py::ssize_t length(const Samples& a, const char* name) {
   return a.shape(0);
 }
 
-// A stream that two Python threads can't use at once: the second is refused, not kept waiting.
+// A stream that two Python threads can't use at once: the second is refused, not kept waiting. What other threads may
+// call while it is in use needs no Use.
 class Exclusive {
  public:
-  Exclusive(std::shared_ptr<const Network> network, Timing timing) : stream_(std::move(network), timing) {}
+  Exclusive(std::shared_ptr<const Network> network, Timing timing, bool high_pass)
+      : stream_(std::move(network), timing, high_pass) {}
+
+  void set_wet(float wet) { stream_.set_wet(wet); }
+  py::tuple faults() const {
+    const Faults so_far = stream_.faults();
+    return py::make_tuple(so_far.samples, so_far.frames);
+  }
 
   class Use {
    public:
@@ -79,7 +89,9 @@ Samples feed_one(Exclusive& stream, const Samples& in) {
   return shortened(std::move(out), written);
 }
 
-std::vector<Samples> feed_many(const std::vector<Exclusive*>& streams, const std::vector<Samples>& in) {
+// References, as pybind11 makes a null pointer of None and refuses it where a reference is wanted.
+std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusive>>& streams,
+                               const std::vector<Samples>& in) {
   const size_t n = streams.size();
   if (in.size() != n) throw py::value_error("as many blocks of samples as streams are needed");
   std::vector<std::unique_ptr<Exclusive::Use>> uses;
@@ -89,7 +101,7 @@ std::vector<Samples> feed_many(const std::vector<Exclusive*>& streams, const std
   std::vector<int64_t> count(n), written(n);
   std::vector<Samples> out;
   for (size_t i = 0; i < n; ++i) {
-    uses.push_back(std::make_unique<Exclusive::Use>(*streams[i]));
+    uses.push_back(std::make_unique<Exclusive::Use>(streams[i].get()));
     plain[i] = uses[i]->get();
     if (plain[i]->network() != plain[0]->network()) throw py::value_error("the streams must share one network");
     count[i] = length(in[i], "samples");
@@ -129,17 +141,13 @@ void load(Exclusive& stream, const Samples& state) {
   use->load(state.data(), length(state, "state"));
 }
 
-py::tuple faults(Exclusive& stream) {
-  const Exclusive::Use use(stream);
-  return py::make_tuple(use->faults().samples, use->faults().frames);
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_stream, m) {
   m.attr("SAMPLE_RATE_HZ") = kSampleRateHz;
   m.attr("HOP_SAMPLES") = kHop;
   m.attr("LATENCY_SAMPLES") = kLatency;
+  m.attr("HIGH_PASS_HZ") = HighPass::kCutoffHz;
   m.def("isa", [] { return std::string(engine().isa); });
   m.def("isas", &runnable_isas);
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
@@ -151,15 +159,15 @@ PYBIND11_MODULE(_stream, m) {
       .def_property_readonly("order", [](const Network& n) { return n.config().order; })
       .def_property_readonly("depthwise", [](const Network& n) { return n.config().depthwise; });
   py::class_<Exclusive>(m, "Stream")
-      .def(py::init([](std::shared_ptr<Network> network, bool live) {
-             return std::make_unique<Exclusive>(std::move(network), live ? Timing::live : Timing::aligned);
+      .def(py::init([](std::shared_ptr<Network> network, bool live, bool high_pass) {
+             return std::make_unique<Exclusive>(std::move(network), live ? Timing::live : Timing::aligned, high_pass);
            }),
-           py::arg("network").none(false), py::arg("live"))
+           py::arg("network").none(false), py::arg("live"), py::arg("high_pass"))
       .def("feed", &feed_one, py::arg("samples").noconvert())
       .def("flush", &flush)
       .def("reset", [](Exclusive& s) { Exclusive::Use(s)->reset(); })
-      .def("set_wet", [](Exclusive& s, float wet) { Exclusive::Use(s)->set_wet(wet); })
-      .def("faults", &faults)
+      .def("set_wet", &Exclusive::set_wet, py::arg("wet"))
+      .def("faults", &Exclusive::faults)
       .def("save", &save)
       .def("load", &load, py::arg("state").noconvert());
   m.def("feed", &feed_many, py::arg("streams"), py::arg("samples"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 namespace lite_rtse::stream {
@@ -40,9 +41,11 @@ class FlushSubnormals {
   FlushSubnormals& operator=(const FlushSubnormals&) = delete;
 };
 
-// The numbers before the samples of a saved stream.
-constexpr int64_t kHeader = 7;
-constexpr float kVersion = 1;
+// The numbers before those of the high-pass in a saved stream. The first is the version of all that follows.
+constexpr int64_t kHeader = 8;
+constexpr float kVersion = 2;
+
+constexpr float kMost = std::numeric_limits<float>::max();
 
 }  // namespace
 
@@ -57,11 +60,14 @@ class Cursor {
   bool fill() {
     const int64_t n = std::min(kHop - s_->filled_, left_);
     float* to = s_->pending_ + s_->filled_;
+    int64_t bad = 0;
     for (int64_t i = 0; i < n; ++i) {
       const bool finite = std::isfinite(in_[i]);
       to[i] = finite ? in_[i] : 0.0f;
-      s_->faults_.samples += !finite;
+      bad += !finite;
     }
+    if (bad > 0) s_->bad_samples_.fetch_add(bad, std::memory_order_relaxed);
+    if (s_->high_pass_) s_->filter_.run(to, s_->removed_ + s_->filled_, n);
     if (s_->timing_ == Timing::live) out_ = std::copy_n(s_->ready_ + s_->filled_, n, out_);
     in_ += n;
     left_ -= n;
@@ -72,11 +78,14 @@ class Cursor {
   Frame frame() const {
     // What the first frame gives lies before the beginning: an aligned stream leaves it out.
     const bool direct = s_->timing_ == Timing::aligned && s_->begun_;
-    return {s_->state_.get(), s_->pending_, direct ? out_ : s_->ready_, s_->wet_, true};
+    return {s_->state_.get(), s_->pending_, direct ? out_ : s_->ready_, s_->wet_.load(std::memory_order_relaxed), true};
   }
 
   void finish(const Frame& frame) {
-    if (!frame.finite) s_->repair(frame);
+    if (!frame.finite)
+      s_->repair(frame);
+    else if (s_->high_pass_)
+      s_->put_back(frame);
     if (frame.out == out_) out_ += kHop;
     if (!s_->begun_) std::fill_n(s_->ready_, kHop, 0.0f);
     s_->filled_ = 0;
@@ -117,8 +126,8 @@ void feed(Stream* const* streams, const float* const* in, const int64_t* count, 
   }
 }
 
-Stream::Stream(std::shared_ptr<const Network> network, Timing timing)
-    : network_(std::move(network)), state_(network_->make_state()), timing_(timing) {}
+Stream::Stream(std::shared_ptr<const Network> network, Timing timing, bool high_pass)
+    : network_(std::move(network)), state_(network_->make_state()), timing_(timing), high_pass_(high_pass) {}
 
 int64_t Stream::room(int64_t count) const { return timing_ == Timing::live ? count : (filled_ + count) / kHop * kHop; }
 
@@ -132,6 +141,7 @@ int64_t Stream::feed(const float* in, int64_t count, float* out) {
 int64_t Stream::flush(float* out) {
   static constexpr float kSilence[2 * kHop] = {};
   int64_t due = kLatency;
+  filter_ = {};  // the silence is not of the signal: it is no step away from its mean
   if (timing_ == Timing::live) {
     feed(kSilence, kLatency, out);
   } else {
@@ -144,6 +154,10 @@ int64_t Stream::flush(float* out) {
 
 void Stream::reset() {
   state_->clear();
+  filter_ = {};
+  std::fill_n(removed_, kHop, 0.0f);
+  std::fill_n(removed_before_, kHop, 0.0f);
+  dry_before_ = 0;
   std::fill_n(pending_, kHop, 0.0f);
   std::fill_n(ready_, kHop, 0.0f);
   filled_ = 0;
@@ -153,39 +167,64 @@ void Stream::reset() {
 void Stream::repair(const Frame& frame) {
   std::fill_n(frame.out, kHop, 0.0f);
   state_->clear();
-  ++faults_.frames;
+  filter_ = {};
+  std::fill_n(removed_before_, kHop, 0.0f);
+  bad_frames_.fetch_add(1, std::memory_order_relaxed);
 }
 
-int64_t Stream::size() const { return kHeader + 2 * kHop + state_->size(); }
+// The output holds a share of the signal as it went into the network. This adds the same share of what the high-pass
+// had taken out of it, in a ramp where the share has changed, as the network's windows make it.
+void Stream::put_back(const Frame& frame) {
+  const float dry = 1 - frame.wet, step = (dry - dry_before_) / kHop;
+  if (dry > 0 || dry_before_ > 0)
+    for (int64_t i = 0; i < kHop; ++i)
+      frame.out[i] = std::clamp(frame.out[i] + (dry_before_ + step * float(i)) * removed_before_[i], -kMost, kMost);
+  dry_before_ = dry;
+  std::copy_n(removed_, kHop, removed_before_);
+}
+
+int64_t Stream::size() const { return kHeader + HighPass::kSize + 1 + 4 * kHop + state_->size(); }
 
 void Stream::save(float* to) const {
   const Config& c = network_->config();
   const float header[kHeader] = {kVersion,       float(c.channels), float(c.order), float(c.depthwise),
-                                 float(timing_), float(filled_),    float(begun_)};
+                                 float(timing_), float(high_pass_), float(filled_), float(begun_)};
   to = std::copy_n(header, kHeader, to);
-  to = std::copy_n(pending_, kHop, to);
-  to = std::copy_n(ready_, kHop, to);
+  filter_.save(to);
+  to += HighPass::kSize;
+  *to++ = dry_before_;
+  for (const float* part : {removed_, removed_before_, pending_, ready_}) to = std::copy_n(part, kHop, to);
   state_->save(to);
 }
 
 void Stream::load(const float* from, int64_t count) {
   const Config& c = network_->config();
+  if (count > 0 && from[0] != kVersion)
+    throw std::invalid_argument("was saved in another format, by another version of this package");
   if (count != size())
     throw std::invalid_argument("holds " + std::to_string(count) + " numbers instead of " + std::to_string(size()) +
                                 ": it is of another network");
-  const float own[5] = {kVersion, float(c.channels), float(c.order), float(c.depthwise), float(timing_)};
-  const char* names[5] = {"format", "channels", "order", "Conv-Blocks", "timing"};
+  const float own[5] = {float(c.channels), float(c.order), float(c.depthwise), float(timing_), float(high_pass_)};
+  const char* names[5] = {"channels", "order", "Conv-Blocks", "timing", "high-pass"};
   for (int i = 0; i < 5; ++i)
-    if (!(from[i] == own[i])) throw std::invalid_argument(std::string("was saved with another ") + names[i]);
-  const float filled = from[5], begun = from[6];
+    if (!(from[1 + i] == own[i])) throw std::invalid_argument(std::string("was saved with another ") + names[i]);
+  const float filled = from[6], begun = from[7];
   const bool counts = filled >= 0 && filled < float(kHop) && filled == std::floor(filled) && (begun == 0 || begun == 1);
-  if (!counts || !std::all_of(from, from + count, [](float x) { return std::isfinite(x); }))
+  const float dry = from[kHeader + HighPass::kSize];
+  if (!counts || !HighPass::fits(from + kHeader) || !(dry >= 0 && dry <= 1) ||
+      !std::all_of(from, from + count, [](float x) { return std::isfinite(x); }))
     throw std::invalid_argument("is damaged");
   filled_ = int64_t(filled);
   begun_ = begun == 1;
-  std::copy_n(from + kHeader, kHop, pending_);
-  std::copy_n(from + kHeader + kHop, kHop, ready_);
-  state_->load(from + kHeader + 2 * kHop);
+  from += kHeader;
+  filter_.load(from);
+  from += HighPass::kSize;
+  dry_before_ = *from++;
+  for (float* part : {removed_, removed_before_, pending_, ready_}) {
+    std::copy_n(from, kHop, part);
+    from += kHop;
+  }
+  state_->load(from);
 }
 
 }  // namespace lite_rtse::stream

@@ -6,8 +6,10 @@
 // enhanced), or delayed so evenly that every call gives as many samples as it takes (live).
 #pragma once
 
+#include <atomic>
 #include <memory>
 
+#include "high_pass.h"
 #include "network.h"
 
 namespace lite_rtse::stream {
@@ -24,8 +26,9 @@ struct Faults {
 
 class Stream {
  public:
-  // Everything a stream will ever need is allocated here.
-  Stream(std::shared_ptr<const Network> network, Timing timing);
+  // Everything a stream will ever need is allocated here. With `high_pass` the network hears the signal through a
+  // HighPass; what is mixed in for `wet` below 1 is the signal as it came in.
+  Stream(std::shared_ptr<const Network> network, Timing timing, bool high_pass = true);
 
   // At most how many samples `feed` of `count` samples, or `flush`, gives.
   int64_t room(int64_t count) const;
@@ -37,29 +40,38 @@ class Stream {
   int64_t flush(float* out);
   void reset();
 
-  void set_wet(float wet) { wet_ = wet; }
+  // These two may be called while another thread uses the stream: what is set counts from the next frame on.
+  void set_wet(float wet) { wet_.store(wet, std::memory_order_relaxed); }
+  Faults faults() const {
+    return {bad_samples_.load(std::memory_order_relaxed), bad_frames_.load(std::memory_order_relaxed)};
+  }
   Timing timing() const { return timing_; }
-  const Faults& faults() const { return faults_; }
   const std::shared_ptr<const Network>& network() const { return network_; }
 
   // All that the future output depends on besides what is still to come, as numbers that fit every instruction set.
   int64_t size() const;
   void save(float* to) const;
-  // Throws std::invalid_argument where this can't have been saved by a stream of this network and timing; the stream is
-  // then as it was.
+  // Throws std::invalid_argument where this can't have been saved by a stream of this network, timing and high-pass;
+  // the stream is then as it was.
   void load(const float* from, int64_t count);
 
  private:
   friend class Cursor;
 
   void repair(const Frame& frame);
+  void put_back(const Frame& frame);
 
   std::shared_ptr<const Network> network_;
   std::unique_ptr<State> state_;
   const Timing timing_;
-  float wet_ = 1;
-  Faults faults_;
-  float pending_[kHop] = {};  // samples of the frame that is not complete yet
+  const bool high_pass_;
+  std::atomic<float> wet_ = 1;
+  std::atomic<int64_t> bad_samples_ = 0, bad_frames_ = 0;
+  static_assert(std::atomic<float>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
+  HighPass filter_;
+  float removed_[kHop] = {}, removed_before_[kHop] = {};  // what it took out of `pending_` and of the frame before
+  float dry_before_ = 0;                                  // 1 - wet of the frame before
+  float pending_[kHop] = {};  // samples of the frame that is not complete yet, behind the high-pass
   float ready_[kHop] = {};    // live: the last frame's output
   int64_t filled_ = 0;        // how many samples are pending
   bool begun_ = false;        // whether a frame was complete since the beginning

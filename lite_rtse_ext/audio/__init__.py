@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lite_rtse_ext.audio.convert import Enhanced
     from lite_rtse_ext.audio.enhance import enhance_file
+    from lite_rtse_ext.audio.high_pass import remove_offset
     from lite_rtse_ext.audio.io import AudioError, AudioFormat, AudioWarning, read, read_blocks, read_format, write
     from lite_rtse_ext.audio.resample import resample
     from lite_rtse_ext.audio.segments import enhance_segments, look_back_frames
@@ -28,6 +29,7 @@ __all__ = [
     "read",
     "read_blocks",
     "read_format",
+    "remove_offset",
     "resample",
     "stft",
     "stream_file",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 # Loaded at first use: some need torch, files and the streaming engine do not.
-_HOME = {"Enhanced": "convert", "enhance_file": "enhance", "resample": "resample"}
+_HOME = {"Enhanced": "convert", "enhance_file": "enhance", "remove_offset": "high_pass", "resample": "resample"}
 _HOME |= dict.fromkeys(("AudioError", "AudioFormat", "AudioWarning"), "formats")
 _HOME |= dict.fromkeys(("read", "read_blocks", "read_format", "write"), "io")
 _HOME |= dict.fromkeys(("enhance_segments", "look_back_frames"), "segments")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.convert import Blocks, Enhanced, file_to_file
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import Reader, split
 from lite_rtse_ext.audio.resample import resample_blocks
 from lite_rtse_ext.audio.segments import enhance_segments
@@ -23,6 +24,7 @@ def enhance_file(
     target: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    high_pass: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> Enhanced:
     """Enhance an audio file and write the result to another one.
@@ -45,6 +47,8 @@ def enhance_file(
             asks for another format, which keeps the bit depth where it can. A sample type that can't be kept is told
             by an :class:`lite_rtse_ext.audio.AudioWarning`.
         overwrite: whether ``target`` may exist already. It is replaced when the new one is complete, not before.
+        high_pass: whether a high-pass at 2 Hz takes a constant offset out of every channel first; see
+            :func:`lite_rtse_ext.audio.remove_offset`.
         progress: called now and then with the seconds of audio finished since the last call (0 to all of the file).
 
     Raises:
@@ -60,7 +64,9 @@ def enhance_file(
         report = (lambda samples: progress(samples / SAMPLE_RATE_HZ / channels)) if progress else None
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
-            noisy[:, channel] = enhance_segments(model, waveform, progress=report).numpy()
+            if high_pass:
+                waveform.copy_(remove_offset(waveform))  # here, in place: its copy is gone before the result is made
+            noisy[:, channel] = enhance_segments(model, waveform, progress=report, high_pass=False).numpy()
         yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, reader.format.sample_rate, frames)
 
     return file_to_file(source, target, overwrite, enhanced)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import soundfile as sf
 
+from lite_rtse_ext.arguments import sample_rate_hz
+
 CONTAINERS = {
     ".wav": "WAV",
     ".w64": "W64",
@@ -116,6 +118,10 @@ class AudioFormat:
     tags: dict[str, str] = field(default_factory=dict)
     exact: bool = True
     channel_mask: int | None = None
+
+    def __post_init__(self) -> None:
+        """Takes a rate of any numeric type; 0 stands for one that is not known yet. A header may state up to 32 bits."""
+        object.__setattr__(self, "sample_rate", sample_rate_hz(self.sample_rate, least=0, most=2**32 - 1))
 
     @property
     def seconds(self) -> float | None:

@@ -8,6 +8,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from lite_rtse_ext.arguments import Real, sample_rate_hz
+
+_MOST_RATE_HZ = 2**31 - 1  # libsndfile's
+
 
 def length_at(frames: int, source_rate: int, target_rate: int) -> int:
     """Frames at ``target_rate`` that cover ``frames`` at ``source_rate``: the exact ratio, rounded up."""
@@ -15,14 +19,14 @@ def length_at(frames: int, source_rate: int, target_rate: int) -> int:
 
 
 def resample_blocks(
-    blocks: Iterable[NDArray[np.float32]], source_rate: int, target_rate: int, frames: int | None = None
+    blocks: Iterable[NDArray[np.float32]], source_rate: Real, target_rate: Real, frames: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Blocks ``(frames, channels)`` of one signal at another sample rate.
 
     Args:
         blocks: the signal, cut anywhere: the cuts leave no trace.
-        source_rate: its rate in Hz.
-        target_rate: the rate wanted, in Hz.
+        source_rate: its rate, a whole number of Hz of any numeric type.
+        target_rate: the rate wanted, likewise.
         frames: length wanted, at ``target_rate``; the signal is taken to go on in silence. By default what covers the
             whole signal, :func:`length_at`.
 
@@ -30,11 +34,11 @@ def resample_blocks(
         blocks ``(frames, channels)``, float32, in all exactly ``frames`` long.
 
     Raises:
-        ValueError: a rate is not positive.
+        TypeError: a rate is no number.
+        ValueError: a rate is no positive whole number.
     """
-    for name, rate in (("source_rate", source_rate), ("target_rate", target_rate)):
-        if rate <= 0:
-            raise ValueError(f"{name} must be positive, got {rate}")
+    source_rate = sample_rate_hz(source_rate, "source_rate", least=1, most=_MOST_RATE_HZ)
+    target_rate = sample_rate_hz(target_rate, "target_rate", least=1, most=_MOST_RATE_HZ)
     stream: soxr.ResampleStream | None = None
     received = sent = channels = 0
     for block in blocks:
@@ -60,7 +64,7 @@ def resample_blocks(
 
 
 def resample(
-    samples: NDArray[np.float32], source_rate: int, target_rate: int, frames: int | None = None
+    samples: NDArray[np.float32], source_rate: Real, target_rate: Real, frames: int | None = None
 ) -> NDArray[np.float32]:
     """A whole signal ``(frames,)`` or ``(frames, channels)`` at another rate; see :func:`resample_blocks`."""
     columns = samples if samples.ndim == 2 else samples[:, None]

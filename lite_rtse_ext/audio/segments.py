@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.stft import BINS, FFT_SAMPLES, HOP_SAMPLES, frames_of, sqrt_hann
 from lite_rtse_ext.reference import LiteRTSE, States
 
@@ -41,6 +42,8 @@ def enhance_segments(
     waveform: Tensor,
     segment_frames: int = SEGMENT_FRAMES,
     progress: Callable[[int], None] | None = None,
+    *,
+    high_pass: bool = True,
 ) -> Tensor:
     """Enhance a waveform segment by segment; no gradient is recorded.
 
@@ -49,6 +52,8 @@ def enhance_segments(
         waveform: ``(samples,)``, 16 kHz; stays on its device and may be longer than would fit the model's.
         segment_frames: frames a segment, 16 ms each.
         progress: called after each segment with the number of samples it finished.
+        high_pass: whether a high-pass at 2 Hz takes a constant offset out of the waveform first; see
+            :func:`lite_rtse_ext.audio.remove_offset`. It takes a copy of the waveform.
 
     Returns:
         ``(samples,)``, with the dtype and device of ``waveform``.
@@ -66,6 +71,7 @@ def enhance_segments(
         raise ValueError(f"segment_frames must be positive, got {segment_frames}")
     if not len(waveform):
         return waveform.clone()
+    waveform = remove_offset(waveform) if high_pass else waveform
     device, dtype = placement(model)
     look_back, frames = look_back_frames(model), frames_of(len(waveform))
     wide = torch.promote_types(dtype, torch.float32)  # the transform knows no half type

@@ -37,7 +37,8 @@ def stream_file(
     Args:
         network: the weights.
         source, target, overwrite, progress: as there.
-        options: for :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``resampling``.
+        options: for :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``,
+            ``resampling``.
 
     Raises:
         OSError, FileExistsError, AudioError: as there.

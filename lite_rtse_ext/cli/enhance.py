@@ -27,6 +27,7 @@ from lite_rtse_ext.files import replaceable
     "--attenuation-limit", metavar="DB", type=click.FloatRange(min=0), help="The most by which noise is turned down."
 )
 @click.option("--wet", metavar="SHARE", type=click.FloatRange(0, 1), help="Share of the enhanced signal, 0 to 1.")
+@click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @click.option("--raw", type=click.Choice(RAW_TYPES), help="What goes through - has no header: little-endian samples.")
 @click.option("--rate", metavar="HZ", type=int, help="Sample rate of raw input.")
 @click.option("--channels", metavar="N", type=int, help="Channels of raw input; by default 1.")
@@ -40,6 +41,7 @@ def enhance(
     skip_existing: bool,
     attenuation_limit: float | None,
     wet: float | None,
+    no_high_pass: bool,
     raw: str | None,
     rate: int | None,
     channels: int | None,
@@ -73,7 +75,11 @@ def enhance(
     lite-rtse enhance recordings/ cleaned/ --skip-existing
     ffmpeg -i talk.mkv -f wav - | lite-rtse enhance - - | ffmpeg -i - clean.opus
     """
-    options = {"attenuation_limit_db": attenuation_limit, "wet": 1.0 if wet is None else wet}
+    options = {
+        "attenuation_limit_db": attenuation_limit,
+        "wet": 1.0 if wet is None else wet,
+        "high_pass": not no_high_pass,
+    }
     with one_line(), told():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")
@@ -96,8 +102,9 @@ def enhance(
             click.echo(f"{skipped} skipped, as the output exists")
         failed = len(settled.errors)
         if jobs:
-            by = _by_engine(checkpoint, options) if device == "cpu" else _by_torch(checkpoint, device)
-            failed += run_jobs(by, jobs, threads if device == "cpu" else 1)
+            engine = device == "cpu"
+            by = _by_engine(checkpoint, options) if engine else _by_torch(checkpoint, device, not no_high_pass)
+            failed += run_jobs(by, jobs, threads if engine else 1)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -139,12 +146,14 @@ def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
     )
 
 
-def _by_torch(checkpoint: Path | None, device: str) -> Enhance:
+def _by_torch(checkpoint: Path | None, device: str, high_pass: bool) -> Enhance:
     from lite_rtse_ext.audio import enhance_file
     from lite_rtse_ext.model import LiteRTSE
 
     model = LiteRTSE.from_checkpoint(chosen(checkpoint)).to(device).eval()
-    return lambda job, progress: enhance_file(model, job.source, job.target, overwrite=job.overwrite, progress=progress)
+    return lambda job, progress: enhance_file(
+        model, job.source, job.target, overwrite=job.overwrite, high_pass=high_pass, progress=progress
+    )
 
 
 def _check_device(name: str) -> None:

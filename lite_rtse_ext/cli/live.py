@@ -28,6 +28,7 @@ def _device(text: str | None) -> int | str | None:
 @click.option("--rate", type=int, default=16_000, show_default=True, help="Hz; others than 16000 add to the latency.")
 @click.option("--block", type=click.IntRange(min=1), help="Samples a block; by default 16 ms of them.")
 @click.option("--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down.")
+@click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @click.option("--seconds", type=float, help="Stop after so long; by default at Ctrl-C.")
 @click.option("--devices", is_flag=True, help="List the devices and stop.")
 def live(
@@ -37,6 +38,7 @@ def live(
     rate: int,
     block: int | None,
     attenuation_limit: float | None,
+    no_high_pass: bool,
     seconds: float | None,
     devices: bool,
 ) -> None:
@@ -63,6 +65,7 @@ def live(
             sample_rate=rate,
             compensate_delay=False,
             attenuation_limit_db=attenuation_limit,
+            high_pass=not no_high_pass,
             on_fault="mute",
         )
         stopped = threading.Event()

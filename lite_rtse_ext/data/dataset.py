@@ -192,8 +192,20 @@ class TrainingExamples(Dataset[Example]):
         if random.random() < options.band_limit:
             cutoff = random.uniform(*options.band_limit_hz)
             noisy, clean = mixing.band_limit(noisy, cutoff), mixing.band_limit(clean, cutoff)
+        noisy = self._electrical(noisy, random)
         peak = max(1.0, float(np.abs(noisy).max()))
         return noisy / np.float32(peak), clean / np.float32(peak)
+
+    def _electrical(self, noisy: _Samples, random: np.random.Generator) -> _Samples:
+        """What cheap or badly connected equipment adds: an offset, and hum."""
+        options = self.options
+        if random.random() < options.offset:
+            level = random.choice((-1.0, 1.0)) * 10 ** (random.uniform(*options.offset_dbfs) / 20)
+            noisy = noisy + np.float32(level)
+        if random.random() < options.hum:
+            level = 10 ** (random.uniform(*options.hum_dbfs) / 20)
+            noisy = noisy + np.float32(level) * textures.hum(len(noisy), random)
+        return noisy
 
     def _in_rooms(self, clean: _Samples, noise: _Samples, random: np.random.Generator) -> tuple[_Samples, _Samples]:
         responses = [self._sounding("room responses", lambda: self._response(random)) for _ in range(2)]

@@ -67,6 +67,11 @@ class MixingOptions:
         band_limit: chance that an example, clean side too, has nothing above a random cutoff.
         band_limit_hz: range of that cutoff.
         reverb_prob: probability that speech and noise are convolved with room responses, where the manifest has some.
+        offset: chance that a constant is added to the noisy side. The high-pass before the network takes it out: it is
+            for networks that are trained and used without one.
+        offset_dbfs: range of its level.
+        hum: chance that hum is added to the noisy side; see :func:`~lite_rtse_ext.data.textures.hum`.
+        hum_dbfs: range of its level.
         no_noise: chance that nothing is added.
         no_speech: chance that there is no speech, only noise.
         noise_weights: how often a kind of noise is drawn, by its label; 1 for those not named.
@@ -93,6 +98,10 @@ class MixingOptions:
     band_limit: Probability = 0.0
     band_limit_hz: Annotated[tuple[_Hz, _Hz], Ordered] = (3400.0, 7500.0)
     reverb_prob: Probability = 0.0
+    offset: Probability = 0.0
+    offset_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-60.0, -10.0)
+    hum: Probability = 0.0
+    hum_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-60.0, -30.0)
     no_noise: Probability = 0.0
     no_speech: Probability = 0.0
     noise_weights: dict[Text, NonNegative] = field(default_factory=dict)

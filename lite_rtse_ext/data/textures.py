@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.mixing import TINY, equalize, rms
 
-__all__ = ["granular_texture", "modulate_amplitude", "randomize_phases", "synthetic_noise"]
+__all__ = ["granular_texture", "hum", "modulate_amplitude", "randomize_phases", "synthetic_noise"]
 
 _Samples = NDArray[np.float32]
 _SPECTRUM_DB, _CONTOUR_DB, _GRAINS_DB = 25.0, 12.0, 10.0
 _MOST_GRAINS = 1500
+_MAINS_HZ = 50.0, 60.0
 
 
 def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
@@ -49,6 +50,18 @@ def modulate_amplitude(samples: _Samples, random: np.random.Generator) -> _Sampl
     corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
     levels_db = random.uniform(-1, 1, len(corners)) * random.uniform(0, _CONTOUR_DB)
     return samples * (10 ** (np.interp(np.arange(length), corners, levels_db) / 20)).astype(np.float32)
+
+
+def hum(length: int, random: np.random.Generator) -> _Samples:
+    """What a ground loop adds: a tone of 50 or 60 Hz with up to nine of its multiples, the higher the softer, of power
+    1."""
+    mains_hz = random.choice(_MAINS_HZ)
+    multiples = np.arange(1, int(random.integers(2, 11)))[:, None]
+    phases = 2 * np.pi * (multiples * (mains_hz / SAMPLE_RATE_HZ) * np.arange(length) + random.random(multiples.shape))
+    levels = np.where(multiples == 1, 1, random.random(multiples.shape) / multiples)
+    total = (levels * np.sin(phases)).sum(axis=0)
+    scaled: _Samples = (total / max(rms(total), TINY)).astype(np.float32)
+    return scaled
 
 
 def randomize_phases(samples: _Samples, random: np.random.Generator) -> _Samples:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.data.dataset import FixedExamples
@@ -48,9 +49,11 @@ class Result:
 
 
 @torch.no_grad()
-def enhance(model: nn.Module, noisy: torch.Tensor) -> torch.Tensor:
-    """The enhanced waveform of a noisy one, ``(samples,)``, through a network from spectrogram to spectrogram."""
-    enhanced = model(torch.view_as_real(stft(noisy[None])))
+def enhance(model: nn.Module, noisy: torch.Tensor, *, high_pass: bool = True) -> torch.Tensor:
+    """The enhanced waveform of a noisy one, ``(samples,)``, through a network from spectrogram to spectrogram, behind
+    the same high-pass as in use."""
+    heard = remove_offset(noisy) if high_pass else noisy
+    enhanced = model(torch.view_as_real(stft(heard[None])))
     return istft(torch.view_as_complex(enhanced.float().contiguous()), len(noisy))[0]
 
 

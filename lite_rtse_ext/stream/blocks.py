@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lite_rtse_ext.arguments import Real
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
 
 
 def enhance_blocks(
-    network: Network, blocks: Iterable[NDArray[np.float32]], sample_rate: int, channels: int, **options: Any
+    network: Network,
+    blocks: Iterable[NDArray[np.float32]],
+    sample_rate: Real,
+    channels: int,
+    **options: Any,
 ) -> Iterator[NDArray[np.float32]]:
     """Enhance blocks of one signal, every channel by itself.
 
@@ -22,15 +27,18 @@ def enhance_blocks(
         blocks: ``(frames, channels)`` float32, cut anywhere: the cuts leave no trace.
         sample_rate: of the blocks, in Hz.
         channels: how many.
-        options: for :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``on_fault``, ``resampling``.
+        options: for :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``,
+            ``resampling``.
 
     Yields:
         blocks ``(frames, channels)`` float32, as soon as they are ready, in all as long as what went in. Between a
         block that is taken and the next, everything that can be known is given.
 
     Raises:
-        ValueError, FloatingPointError: as :meth:`Streamer.feed`.
+        ValueError, FloatingPointError: as :meth:`Streamer.feed`; a ValueError too where there is no channel.
     """
+    if channels < 1:
+        raise ValueError(f"channels: expected at least 1, got {channels}")
     streamers = [Streamer(network, sample_rate=sample_rate, **options) for _ in range(channels)]
     for block in blocks:
         ready = process_batch(streamers, list(block.T))

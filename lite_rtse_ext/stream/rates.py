@@ -113,3 +113,9 @@ class RoundTrip:
             raise RuntimeError(f"{samples - len(waiting)} samples are missing: soxr was later than when it was tried")
         self._waiting = waiting[samples:].copy()
         return waiting[:samples]
+
+    def back_evenly_rest(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The end of the signal at the user's rate: :attr:`latency` samples, after as many as went in."""
+        ready = self._back.push(enhanced)
+        rest = self._back.finish(self._there.received + self.latency - self._held_back)
+        return np.concatenate([self._waiting, ready, rest])

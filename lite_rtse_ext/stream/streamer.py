@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from lite_rtse_ext import _stream
+from lite_rtse_ext.arguments import Real, real_number, sample_rate_hz, switch
 from lite_rtse_ext.stream.network import LATENCY_SAMPLES, SAMPLE_RATE_HZ, Network, Precision, _Model
 from lite_rtse_ext.stream.rates import QUALITIES, Quality, RoundTrip
 
@@ -37,23 +38,32 @@ class Streamer:
     """One signal, enhanced while it comes in.
 
     Its memory, about 4 MB, is taken when it is made; ``feed`` adds nothing but the array it returns. A streamer belongs
-    to one thread at a time; several run side by side, for the GIL is free while they work.
+    to one thread at a time; several run side by side, for the GIL is free while they work. Only :attr:`wet`,
+    :attr:`attenuation_limit_db` and :attr:`faults` may be used from any thread at any time, also while another feeds.
+
+    A streamer can't be pickled or copied. To move one, make another from the path of the weights, and hand over
+    :meth:`state` to its :meth:`restore`.
 
     Args:
         network: the weights; any number of streamers share them.
-        sample_rate: of the samples, in Hz. Other than 16000, soxr converts there and back; what is above 8 kHz is lost.
+        sample_rate: of the samples, a whole number of Hz of any numeric type. Other than 16000, soxr converts there and
+            back; what is above 8 kHz is lost.
         compensate_delay: whether sample n of the output is sample n of the input, enhanced; ``feed`` then gives what is
             ready and ``flush`` the rest, as many samples in all as went in. If False every ``feed`` gives as many as it
             takes, :attr:`latency_samples` late, silence at first: what a live callback needs.
         attenuation_limit_db: the most by which noise is turned down; None for no limit. It is reached by mixing the
             noisy signal in at that level.
         wet: share of the enhanced signal in the output, 0 to 1; the rest is the noisy signal, in time with it.
+        high_pass: whether the network hears the samples through a high-pass at 2 Hz, which takes a constant offset out
+            of them and adds no latency; see :mod:`lite_rtse_ext.audio.high_pass`. The noisy signal that ``wet`` and
+            ``attenuation_limit_db`` mix in is the one that came in.
         on_fault: "raise" refuses NaN and infinite samples with a ValueError before they enter, and raises
             FloatingPointError where a number overflowed on the way. "mute" goes on with silence and counts in
             :attr:`faults`: what a call that must not end needs.
         resampling: soxr's quality. Only for other sample rates than 16000, where it decides most of the latency.
 
     Raises:
+        TypeError: an argument is of another type.
         ValueError: an argument is not one of those above.
     """
 
@@ -61,10 +71,11 @@ class Streamer:
         self,
         network: Network,
         *,
-        sample_rate: int = SAMPLE_RATE_HZ,
+        sample_rate: Real = SAMPLE_RATE_HZ,
         compensate_delay: bool = True,
-        attenuation_limit_db: float | None = None,
-        wet: float = 1.0,
+        attenuation_limit_db: Real | None = None,
+        wet: Real = 1.0,
+        high_pass: bool = True,
         on_fault: Literal["raise", "mute"] = "raise",
         resampling: Quality = "HQ",
     ) -> None:
@@ -74,19 +85,17 @@ class Streamer:
             raise ValueError(f"on_fault must be 'raise' or 'mute', but is {on_fault!r}")
         if resampling not in QUALITIES:
             raise ValueError(f"resampling must be one of {', '.join(QUALITIES)}, but is {resampling!r}")
-        if not (isinstance(sample_rate, int) and 1000 <= sample_rate <= 1_000_000):
-            raise ValueError(f"sample_rate must be a whole number of Hz, 1000 to 1000000, but is {sample_rate!r}")
         self.network = network
-        self.sample_rate = sample_rate
-        self.compensate_delay = compensate_delay
+        self.sample_rate = sample_rate_hz(sample_rate)
+        self.compensate_delay = switch(compensate_delay, "compensate_delay")
+        self.high_pass = switch(high_pass, "high_pass")
         self.on_fault = on_fault
-        self._stream = _stream.Stream(network._network, live=not compensate_delay)
-        self._rates = None if sample_rate == SAMPLE_RATE_HZ else RoundTrip(sample_rate, resampling)
-        self._overflows = 0
-        self._idle = Lock()
-        self._wet = 1.0
-        self.attenuation_limit_db = attenuation_limit_db
-        self.wet = wet
+        self._stream = _stream.Stream(network._network, live=not self.compensate_delay, high_pass=self.high_pass)
+        self._rates = None if self.sample_rate == SAMPLE_RATE_HZ else RoundTrip(self.sample_rate, resampling)
+        self._overflows = self._muted = 0
+        self._idle, self._settings = Lock(), Lock()
+        self._wet, self._attenuation_limit_db = _share(wet), _limit(attenuation_limit_db)
+        self._mix()
 
     @classmethod
     def from_pretrained(
@@ -141,12 +150,9 @@ class Streamer:
             rates = self._rates
             if rates is None:
                 samples = self._stream.flush()
-            elif self.compensate_delay:
-                last = np.concatenate([self._stream.feed(rates.rest()), self._stream.flush()])
-                samples = rates.back_rest(last)
             else:
-                silence = np.zeros(rates.latency, np.float32)
-                samples = rates.back_evenly(self._stream.feed(rates.there(silence)), len(silence))
+                last = np.concatenate([self._stream.feed(rates.rest()), self._stream.flush()])
+                samples = rates.back_rest(last) if self.compensate_delay else rates.back_evenly_rest(last)
             self._reset()
             return self._finite(samples)
 
@@ -176,27 +182,28 @@ class Streamer:
 
     @property
     def wet(self) -> float:
-        """Share of the enhanced signal, 0 to 1. May be changed at any time."""
+        """Share of the enhanced signal, 0 to 1. May be changed at any time, from any thread."""
         return self._wet
 
     @wet.setter
-    def wet(self, share: float) -> None:
-        if not 0 <= share <= 1:
-            raise ValueError(f"wet must be from 0 to 1, but is {share!r}")
-        self._wet = float(share)
-        self._mix()
+    def wet(self, share: Real) -> None:
+        checked = _share(share)
+        with self._settings:
+            self._wet = checked
+            self._mix()
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """The most by which noise is turned down, in dB; None for no limit. May be changed at any time."""
+        """The most by which noise is turned down, in dB; None for no limit. May be changed at any time, from any
+        thread."""
         return self._attenuation_limit_db
 
     @attenuation_limit_db.setter
-    def attenuation_limit_db(self, limit: float | None) -> None:
-        if limit is not None and not (limit >= 0 and math.isfinite(limit)):
-            raise ValueError(f"attenuation_limit_db must be None or a number of dB from 0 up, but is {limit!r}")
-        self._attenuation_limit_db = None if limit is None else float(limit)
-        self._mix()
+    def attenuation_limit_db(self, limit: Real | None) -> None:
+        checked = _limit(limit)
+        with self._settings:
+            self._attenuation_limit_db = checked
+            self._mix()
 
     def _mix(self) -> None:
         limit = self._attenuation_limit_db
@@ -204,16 +211,17 @@ class Streamer:
 
     @property
     def faults(self) -> Faults:
-        """What was mended since the streamer was made."""
-        return Faults(*self._stream.faults())
+        """What was mended since the streamer was made. May be read at any time, from any thread."""
+        samples, frames = self._stream.faults()
+        return Faults(samples + self._muted, frames)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> NDArray[np.float32]:
         """All that the future output depends on besides the weights, the settings and what is still to come.
 
-        An array that :meth:`restore` of any streamer of the same network and delay compensation takes, on any
-        processor.
+        An array that :meth:`restore` of any streamer of the same network, delay compensation and high-pass takes, on
+        any processor.
 
         Raises:
             RuntimeError: the sample rate is not 16000: what soxr holds can't be saved.
@@ -237,6 +245,12 @@ class Streamer:
         except ValueError as error:
             raise ValueError(f"state {error}") from error
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            "a Streamer can't be pickled or copied: make another with Streamer.from_pretrained and the path of the "
+            "weights, and give what state() returns to its restore()"
+        )
+
     def _require_own_rate(self) -> None:
         if self._rates is not None:
             raise RuntimeError(f"state can be saved at {SAMPLE_RATE_HZ} Hz only, not at {self.sample_rate}")
@@ -254,7 +268,14 @@ class Streamer:
             self._idle.release()
 
     def _at_16k(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        return samples if self._rates is None else self._rates.there(samples)
+        """The samples at 16 kHz. Those that are not finite are zeroed before soxr can spread them."""
+        if self._rates is None:
+            return samples
+        finite = np.isfinite(samples)
+        if not finite.all():
+            self._muted += int(np.count_nonzero(~finite))
+            samples = np.where(finite, samples, np.float32(0))
+        return self._rates.there(samples)
 
     def _given(self, enhanced: NDArray[np.float32], taken: int) -> NDArray[np.float32]:
         """What is given for so many samples taken, of what the engine gave at 16 kHz."""
@@ -286,6 +307,26 @@ class Streamer:
         return self._overflows > before and self.on_fault == "raise"
 
 
+def _share(value: object) -> float:
+    """What :attr:`Streamer.wet` may be."""
+    expected = "a share from 0 to 1"
+    share = real_number(value, "wet", expected)
+    if not 0 <= share <= 1:
+        raise ValueError(f"wet: expected {expected}, got {value!r}")
+    return share
+
+
+def _limit(value: object) -> float | None:
+    """What :attr:`Streamer.attenuation_limit_db` may be."""
+    if value is None:
+        return None
+    expected = "None or a number of dB from 0 up"
+    limit = real_number(value, "attenuation_limit_db", expected)
+    if not (limit >= 0 and math.isfinite(limit)):
+        raise ValueError(f"attenuation_limit_db: expected {expected}, got {value!r}")
+    return limit
+
+
 def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
     """``[s.feed(b) for s, b in zip(streamers, blocks)]``, to the bit, but several times faster for many calls.
 
@@ -305,6 +346,8 @@ def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) ->
     if len(streamers) != len(blocks):
         raise ValueError(f"blocks must be as many as streamers, {len(streamers)}, but are {len(blocks)}")
     for number, streamer in enumerate(streamers):
+        if not isinstance(streamer, Streamer):
+            raise TypeError(f"streamers: expected a Streamer as number {number}, got {type(streamer).__name__}")
         if streamer.network is not streamers[0].network:
             raise ValueError(f"streamers must share one network, but number {number} has another than number 0")
     checked = [streamer._checked(block) for streamer, block in zip(streamers, blocks, strict=True)]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import checkpoint
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.pretrained import pretrained_path
 from lite_rtse_ext.reference import LiteRTSE
@@ -41,7 +42,8 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         return InputGain(net, recipe.input_gain)
     scale = torch.full((net.bins,), recipe.input_gain)
     if recipe.normalize_input and not resumed:
-        scale = measure_scale(examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
+        noisy = (examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
+        scale = measure_scale(map(remove_offset, noisy) if recipe.high_pass else noisy)
     min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
     if recipe.initial:
         return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)

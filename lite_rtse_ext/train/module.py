@@ -9,6 +9,7 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
+from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.data.dataset import Example
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
@@ -40,7 +41,10 @@ class Enhancer(lightning.LightningModule):
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Enhanced waveforms ``(B, samples)`` of noisy ones."""
-        return istft(self._enhance(stft(noisy)), noisy.shape[-1])
+        return istft(self._enhance(stft(self._without_offset(noisy))), noisy.shape[-1])
+
+    def _without_offset(self, waveform: Tensor) -> Tensor:
+        return remove_offset(waveform) if self.recipe.model.high_pass else waveform
 
     def _enhance(self, spectrogram: Tensor) -> Tensor:
         enhanced = self.net(torch.view_as_real(spectrogram))
@@ -48,10 +52,11 @@ class Enhancer(lightning.LightningModule):
 
     def losses(self, batch: Example) -> tuple[Losses, Tensor]:
         """Of a batch of waveforms ``(B, samples)``: losses, and the enhanced spectrogram ``(B, 257, T)``, complex."""
-        noisy, clean = stft(batch.noisy), stft(batch.clean)
+        target = self._without_offset(batch.clean)
+        noisy, clean = stft(self._without_offset(batch.noisy)), stft(target)
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(enhanced, noisy, clean, batch.clean), enhanced
+            return self.loss(enhanced, noisy, clean, target), enhanced
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Lets the delayed branch in when its step has come; a resumed run finds it in or out by its step, too."""

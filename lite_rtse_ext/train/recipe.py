@@ -63,6 +63,8 @@ class ModelRecipe:
         delayed_branch: a submodule, of as many channels out as in, that joins the training at ``delayed_branch_step``;
             until then zeros take the place of its result, and it is not computed.
         delayed_branch_step: that step.
+        high_pass: whether noisy and clean sides go through the high-pass that stands in front of the network in use;
+            see :func:`lite_rtse_ext.audio.remove_offset`.
     """
 
     class_path: Text = "lite_rtse_ext.LiteRTSE"
@@ -75,6 +77,7 @@ class ModelRecipe:
     min_gain: tuple[Share, Share] = (0.0, 0.0)
     delayed_branch: Text | None = None
     delayed_branch_step: Whole = 0
+    high_pass: Flag = True
 
 
 @dataclass(frozen=True, config=STRICT)

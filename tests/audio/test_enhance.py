@@ -68,7 +68,7 @@ def test_output_is_like_the_input(
 def test_the_way_in_and_out_changes_nothing(tmp_path: Path, rate: int) -> None:
     samples = sound(rate, 0.5, 2)
     write(tmp_path / "in.wav", samples, AudioFormat(rate, 2, "WAV", "FLOAT"))
-    enhance_file(Passing(), tmp_path / "in.wav", tmp_path / "out.wav")
+    enhance_file(Passing(), tmp_path / "in.wav", tmp_path / "out.wav", high_pass=False)
     middle = slice(rate // 20, -rate // 20)
     assert np.abs(read(tmp_path / "out.wav")[0] - samples)[middle].max() < 1e-3
 

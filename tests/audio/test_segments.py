@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lite_rtse_ext import reference
-from lite_rtse_ext.audio import enhance_segments, istft, look_back_frames, stft
+from lite_rtse_ext.audio import enhance_segments, istft, look_back_frames, remove_offset, stft
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +27,21 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def whole(model: reference.LiteRTSE, waveform: Tensor) -> Tensor:
+def whole(model: reference.LiteRTSE, waveform: Tensor, high_pass: bool = True) -> Tensor:
+    waveform = remove_offset(waveform) if high_pass else waveform
     with torch.no_grad():
         return istft(model(stft(waveform[None]))[0], len(waveform))
 
 
+@pytest.mark.parametrize("high_pass", [True, False])
 @pytest.mark.parametrize("segment_frames", [1, 5, 16, 40, 1024])
 @pytest.mark.parametrize("samples", [1, 256, 257, 10_000])
-def test_any_segments_give_the_whole(model: reference.LiteRTSE, samples: int, segment_frames: int) -> None:
+def test_any_segments_give_the_whole(
+    model: reference.LiteRTSE, samples: int, segment_frames: int, high_pass: bool
+) -> None:
     waveform = torch.rand(samples, dtype=torch.float64) * 0.2 - 0.1
-    got, want = enhance_segments(model, waveform, segment_frames), whole(model, waveform)
+    got = enhance_segments(model, waveform, segment_frames, high_pass=high_pass)
+    want = whole(model, waveform, high_pass)
     assert got.shape == waveform.shape
     assert (got - want).norm() <= 1e-12 * want.norm()
 

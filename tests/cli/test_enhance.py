@@ -225,6 +225,16 @@ def test_attenuation_limit_and_wet_mix_the_input_in(tmp_path: Path, enhance: Run
     assert "--wet" in enhance(source, tmp_path / "x.wav", "--wet", 1.1).stderr
 
 
+def test_a_constant_offset_is_taken_out_unless_it_is_left(tmp_path: Path, enhance: Run) -> None:
+    samples = read(sound(tmp_path / "plain.wav", 0.5))[0]
+    sf.write(tmp_path / "lifted.wav", samples + 0.25, 16_000, subtype="FLOAT")
+    for options in ((), ("--no-high-pass",)):
+        for name in ("plain", "lifted"):
+            assert enhance(tmp_path / f"{name}.wav", tmp_path / f"{name}.out.wav", *options, "--force").exit_code == 0
+        plain, lifted = (read(tmp_path / f"{name}.out.wav")[0] for name in ("plain", "lifted"))
+        assert (np.abs(lifted - plain).max() > 2**-8) == bool(options)
+
+
 def test_pytorch_checkpoints_are_read_too(tmp_path: Path, run: Run, enhance: Run, checkpoint: Path) -> None:
     source = sound(tmp_path / "in.wav")
     torch.save({"model": load_file(checkpoint)}, tmp_path / "model.pt")
@@ -242,7 +252,7 @@ def test_a_file_far_above_full_scale_does_not_stop_the_others(tmp_path: Path, en
     source, target = tmp_path / "in", tmp_path / "out"
     for name in ("a.wav", "z.wav"):
         sound(source / name)
-    sf.write(source / "loud.wav", np.full(4000, 3e38, np.float32), 16_000, subtype="FLOAT")
+    sf.write(source / "loud.wav", np.tile(np.float32([3e38, -3e38]), 2000), 16_000, subtype="FLOAT")
     result = enhance(source, target)
     assert_one_line(result, "loud.wav: the network's result was not finite")
     assert (result.exit_code, names(target)) == (1, ["a.wav", "z.wav"])

@@ -152,7 +152,7 @@ def test_damaged_input_is_one_line(tmp_path: Path, pipe: Run) -> None:
         assert_one_line(pipe(damaged, "-", tmp_path / "out.wav"), words)
         assert not (tmp_path / "out.wav").exists()
     loud = io.BytesIO()
-    sf.write(loud, np.full(4000, 3e38, np.float32), 16_000, "FLOAT", format="WAV")
+    sf.write(loud, np.tile(np.float32([3e38, -3e38]), 2000), 16_000, "FLOAT", format="WAV")
     assert_one_line(pipe(loud.getvalue(), "-", "-"), "-: the network's result was not finite")
 
 

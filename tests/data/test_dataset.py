@@ -143,6 +143,25 @@ def test_noise_can_be_far_away_come_and_go_and_be_steady(
     assert abs(np.corrcoef(changed, plain)[0, 1]) < 0.999
 
 
+def test_an_offset_and_hum_can_be_on_the_noisy_side(manifest_path: Path) -> None:
+    """And change nothing else of the example."""
+    plain = MixingOptions(seconds=0.5, speech_dbfs=(-40.0, -40.0))
+    with_offset = dataclasses.replace(plain, offset=1.0, offset_dbfs=(-20.0, -20.0))
+    with_hum = dataclasses.replace(plain, hum=1.0, hum_dbfs=(-30.0, -30.0))
+    offsets = set()
+    for place in range(12):
+        noisy, clean = examples(manifest_path, plain)[0, place]
+        offset, same = examples(manifest_path, with_offset)[0, place]
+        torch.testing.assert_close(same, clean)
+        added = offset - noisy
+        torch.testing.assert_close(added, added.mean().expand_as(added), rtol=0, atol=1e-6)
+        offsets.add(round(float(added.mean()), 4))
+        hum, same = examples(manifest_path, with_hum)[0, place]
+        torch.testing.assert_close(same, clean)
+        assert 20 * np.log10(rms((hum - noisy).numpy())) == pytest.approx(-30, abs=0.01)
+    assert offsets == {0.1, -0.1}
+
+
 def test_noise_can_be_heard_backwards(manifest_path: Path) -> None:
     plain, backwards = (
         examples(manifest_path, MixingOptions(seconds=1.0, noises=(1.0,), noise_reversed=chance))._noise(

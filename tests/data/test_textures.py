@@ -74,3 +74,19 @@ def test_grains_are_scraps_of_what_they_are_made_of() -> None:
 def test_grains_of_silence_are_silent() -> None:
     texture = textures.granular_texture([np.zeros(100, np.float32)], RATE_HZ, np.random.default_rng(0))
     assert not texture.any()
+
+
+def test_hum_is_a_mains_tone_and_its_multiples() -> None:
+    random = np.random.default_rng(0)
+    seen = set()
+    for _ in range(20):
+        hum = textures.hum(RATE_HZ, random)
+        assert (len(hum), hum.dtype) == (RATE_HZ, np.float32)
+        assert abs(rms(hum) - 1) < 1e-3
+        spectrum = np.abs(np.fft.rfft(hum)) / (RATE_HZ / 2)  # a bin a hertz
+        mains = int(spectrum.argmax())
+        seen.add(mains)
+        multiples = mains * np.arange(1, 11)
+        assert np.linalg.norm(np.delete(spectrum, multiples)) < 1e-3
+        assert (spectrum[multiples] <= spectrum[mains] / np.arange(1, 11) + 1e-3).all()
+    assert seen == {50, 60}

@@ -69,9 +69,9 @@ def hops(signal: Samples) -> list[Samples]:
     return cut(signal, [HOP_SAMPLES] * (len(signal) // HOP_SAMPLES))
 
 
-def offline(name: str, signal: Samples) -> Samples:
+def offline(name: str, signal: Samples, high_pass: bool = True) -> Samples:
     """What the model makes of the whole signal."""
-    enhanced: Samples = model(name).enhance(torch.from_numpy(signal)).numpy()
+    enhanced: Samples = model(name).enhance(torch.from_numpy(signal), high_pass=high_pass).numpy()
     return enhanced
 
 

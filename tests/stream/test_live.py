@@ -170,6 +170,12 @@ def test_the_command_plays_what_it_hears(live: Any) -> None:
     np.testing.assert_array_equal(live.played[0], streamer.feed(noise(5120)))
 
 
+def test_the_command_can_leave_an_offset_alone(live: Any) -> None:
+    assert live("--no-high-pass").exit_code == 0
+    streamer = Streamer(network("small"), compensate_delay=False, high_pass=False)
+    np.testing.assert_array_equal(live.played[0], streamer.feed(noise(5120)))
+
+
 def test_the_command_lists_devices(live: Any) -> None:
     assert live("--devices").stdout == "0 a microphone\n"
 

@@ -13,22 +13,25 @@ from lite_rtse_ext.stream import HOP_SAMPLES, LATENCY_SAMPLES, Streamer
 from tests.stream.conftest import CONFIGS, TOLERANCE, Samples, cut, hops, model, network, noise, offline, relative, run
 
 
+@pytest.mark.parametrize("high_pass", [True, False])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_each_configuration(name: str) -> None:
+def test_each_configuration(name: str, high_pass: bool) -> None:
     signal = noise(20 * HOP_SAMPLES + 100)
-    assert relative(run(Streamer(network(name)), hops(signal)), offline(name, signal)) <= TOLERANCE
+    out = run(Streamer(network(name), high_pass=high_pass), hops(signal))
+    assert relative(out, offline(name, signal, high_pass)) <= TOLERANCE
 
 
 @given(
     length=st.integers(0, 12 * HOP_SAMPLES),
     sizes=st.lists(st.one_of(st.integers(0, 40), st.integers(0, 1000)), max_size=40),
     seed=st.integers(0, 2**32 - 1),
+    high_pass=st.booleans(),
 )
-def test_any_length_and_any_cuts(length: int, sizes: list[int], seed: int) -> None:
+def test_any_length_and_any_cuts(length: int, sizes: list[int], seed: int, high_pass: bool) -> None:
     signal = noise(length, seed)
-    whole = offline("small", signal)
-    assert relative(run(Streamer(network("small")), cut(signal, sizes)), whole) <= TOLERANCE
-    late = run(Streamer(network("small"), compensate_delay=False), cut(signal, sizes))
+    whole = offline("small", signal, high_pass)
+    assert relative(run(Streamer(network("small"), high_pass=high_pass), cut(signal, sizes)), whole) <= TOLERANCE
+    late = run(Streamer(network("small"), high_pass=high_pass, compensate_delay=False), cut(signal, sizes))
     assert not late[:LATENCY_SAMPLES].any()
     assert relative(late[LATENCY_SAMPLES:], whole) <= TOLERANCE
 
@@ -59,10 +62,12 @@ def signals() -> dict[str, Samples]:
     }
 
 
+@pytest.mark.parametrize("high_pass", [True, False])
 @pytest.mark.parametrize("name", signals())
-def test_kinds_of_signals(name: str) -> None:
+def test_kinds_of_signals(name: str, high_pass: bool) -> None:
     signal = signals()[name]
-    assert relative(run(Streamer(network("network")), hops(signal)), offline("network", signal)) <= TOLERANCE
+    out = run(Streamer(network("network"), high_pass=high_pass), hops(signal))
+    assert relative(out, offline("network", signal, high_pass)) <= TOLERANCE
 
 
 def test_silence_is_silence() -> None:

@@ -106,10 +106,13 @@ def test_a_state_that_does_not_fit_changes_nothing(small: Network) -> None:
         (good[:-1], ValueError, "it is of another network"),
         (Streamer(network("network")).state(), ValueError, "it is of another network"),
         (Streamer(small, compensate_delay=False).state(), ValueError, "another timing"),
+        (Streamer(small, high_pass=False).state(), ValueError, "another high-pass"),
         (np.where(np.arange(len(good)) == len(good) - 1, np.nan, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 5, 256, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 6, 0.5, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 0, 2, good).astype(np.float32), ValueError, "another format"),
+        (np.where(np.arange(len(good)) == 6, 256, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 7, 0.5, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 11, -1, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 0, 1, good).astype(np.float32), ValueError, "another format"),
+        (np.where(np.arange(len(good) - 7) == 0, 1, good[7:]).astype(np.float32), ValueError, "another format"),
         (good.astype(np.float64), TypeError, "float32"),
         (good[None], TypeError, "one dimension"),
         (b"state", TypeError, "Streamer.state"),
@@ -203,7 +206,8 @@ def test_a_batch_of_several_rates(small: Network, live: bool) -> None:
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_an_overflow_in_a_batch_is_reported_once(small: Network, rate: int) -> None:
     streamers = [Streamer(small, sample_rate=rate, compensate_delay=False) for _ in range(3)]
-    loud, fine = np.full(rate // 4, 3e38, np.float32), noise(rate // 4)
+    fine = noise(rate // 4)
+    loud = np.copysign(np.float32(3e38), fine)
     with pytest.raises(FloatingPointError, match="not finite"):
         process_batch(streamers, [loud, fine, loud])
     for _ in range(3):  # and every stream goes on, giving what it takes
@@ -283,7 +287,7 @@ def test_no_subnormal_number_stays(small: Network) -> None:
         streamer = Streamer(small)
         streamer.feed(signal)
         streamer.feed(np.zeros(2560, np.float32))
-        state = np.abs(streamer.state()[7 + 2 * HOP_SAMPLES :])
+        state = np.abs(streamer.state()[8:])
         assert not ((state > 0) & (state < np.finfo(np.float32).tiny)).any()
 
 
@@ -331,13 +335,11 @@ def test_other_layouts_of_the_same_samples(small: Network) -> None:
 
 def test_wrong_arguments_are_named(small: Network) -> None:
     for arguments, words in [
-        ({"wet": 1.5}, "wet must be from 0 to 1, but is 1.5"),
-        ({"wet": float("nan")}, "wet must be"),
-        ({"attenuation_limit_db": -1}, "attenuation_limit_db must be"),
-        ({"attenuation_limit_db": float("inf")}, "attenuation_limit_db must be"),
+        ({"wet": 1.5}, "wet: expected a share from 0 to 1, got 1.5"),
+        ({"wet": float("nan")}, "wet: expected a share"),
+        ({"attenuation_limit_db": -1}, "attenuation_limit_db: expected None or a number of dB from 0 up, got -1"),
+        ({"attenuation_limit_db": float("inf")}, "attenuation_limit_db: expected"),
         ({"on_fault": "ignore"}, "on_fault must be 'raise' or 'mute', but is 'ignore'"),
-        ({"sample_rate": 0}, "sample_rate must be"),
-        ({"sample_rate": 44_100.5}, "sample_rate must be"),
         ({"resampling": "best"}, "resampling must be one of QQ"),
     ]:
         with pytest.raises(ValueError, match=words):
