@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
-from lite_rtse_ext.evaluate.metrics import METRICS, UNITS
-from lite_rtse_ext.evaluate.run import Result
+from lite_rtse_ext.evaluate.metrics import UNITS
+from lite_rtse_ext.evaluate.result import Result, figures_of
 from lite_rtse_ext.evaluate.summary import by
 from lite_rtse_ext.files import replacing
 
@@ -22,28 +22,24 @@ _FLOOR_DB, _CEILING_DB = -60.0, 30.0
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
-    import matplotlib
+    from matplotlib.figure import Figure  # and not pyplot, which would change the program's choice of windows
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def _save(figure: Any, path: str | os.PathLike[str]) -> None:
-    from matplotlib import pyplot
-
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-    pyplot.close(figure)
 
 
 def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Gain of each metric by SNR (above) and kind of noise (below), with 95 % confidence intervals."""
+    """Gain of each figure by SNR (above) and kind of noise (below), with 95 % confidence intervals."""
     groups = {"SNR in dB": by(results, lambda r: r.snr_db), "noise": by(results, lambda r: r.label)}
-    figure, rows = _figure(len(groups), len(METRICS), (12, 7))
+    names = figures_of(results)
+    figure, rows = _figure(len(groups), len(names), (4 * len(names), 7))
     for row, (title, summaries) in zip(rows, groups.items(), strict=True):
-        for axes, name in zip(row, METRICS, strict=True):
+        for axes, name in zip(row, names, strict=True):
             present = {key: each[name].improvement for key, each in summaries.items() if name in each}
             means = [mean.value for mean in present.values()]
             errors = [(mean.high - mean.low) / 2 if mean.count > 1 else 0.0 for mean in present.values()]
@@ -57,9 +53,10 @@ def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
 
 def plot_recordings(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     """Each recording's figures, enhanced over noisy; above the line it gained."""
-    figure, rows = _figure(1, len(METRICS), (12, 4.2))
+    names = figures_of(results)
+    figure, rows = _figure(1, len(names), (4 * len(names), 4.2))
     labels = sorted({result.label or "unknown" for result in results})
-    for axes, name in zip(rows[0], METRICS, strict=True):
+    for axes, name in zip(rows[0], names, strict=True):
         for label in labels:
             points = [
                 (r.noisy[name], r.enhanced[name])

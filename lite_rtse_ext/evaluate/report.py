@@ -4,53 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lite_rtse_ext import __version__
-from lite_rtse_ext.data.dataset import FixedExamples
-from lite_rtse_ext.data.manifest import Manifest
+import torch
+
+from lite_rtse_ext.evaluate.metrics import UNITS
 from lite_rtse_ext.evaluate.models import load_model
 from lite_rtse_ext.evaluate.plots import plot_gains, plot_recordings, plot_spectrograms
-from lite_rtse_ext.evaluate.run import Result, enhance, write_csv
+from lite_rtse_ext.evaluate.result import Result, figures_of, write_csv
+from lite_rtse_ext.evaluate.run import enhance
+from lite_rtse_ext.evaluate.sources import Source
 from lite_rtse_ext.evaluate.summary import write_json
 
 __all__ = ["write_report"]
 
 
-def write_report(results: Sequence[Result], model: Path, manifest: Path, split: str, folder: Path) -> None:
+def write_report(results: Sequence[Result], model: Path, source: Source, folder: Path, about: dict[str, Any]) -> None:
     """Write tables and plots.
 
     Args:
         results: of :func:`lite_rtse_ext.evaluate.run.evaluate`.
         model: what was judged.
-        manifest: on which data.
-        split: and which split of it.
+        source: and on what.
         folder: an existing folder.
+        about: goes into the summary as it is.
     """
     write_csv(results, folder / "recordings.csv")
-    about = {"model": str(model), "data": str(manifest), "split": split, "version": __version__}
     write_json(results, folder / "summary.json", about)
-    plot_gains(results, folder / "gains.png")
+    if not figures_of(results):
+        return
+    if any((result.snr_db, result.label) != (None, None) for result in results):
+        plot_gains(results, folder / "gains.png")
     plot_recordings(results, folder / "recordings.png")
-    _plot_examples(results, model, manifest, split, folder)
+    _plot_examples(results, model, source, folder)
 
 
-def _plot_examples(results: Sequence[Result], model: Path, manifest: Path, split: str, folder: Path) -> None:
-    """Spectrograms of the recordings with the smallest, the middle and the largest gain in SI-SNR."""
-    places = [
-        index for index, result in enumerate(results) if {"si_snr"} <= result.noisy.keys() & result.enhanced.keys()
-    ]
-    places.sort(key=lambda index: results[index].enhanced["si_snr"] - results[index].noisy["si_snr"])
+def _plot_examples(results: Sequence[Result], model: Path, source: Source, folder: Path) -> None:
+    """Spectrograms of the recordings with the smallest, the middle and the largest gain."""
+    figure = next(name for name in ("si_snr", "dnsmos_ovrl") if name in figures_of(results))
+    places = [index for index, result in enumerate(results) if figure in result.noisy.keys() & result.enhanced.keys()]
+    places.sort(key=lambda index: results[index].enhanced[figure] - results[index].noisy[figure])
     if not places:
         return
-    network, examples = load_model(model), FixedExamples(Manifest.load(manifest), split)
-    chosen = {"smallest": places[0], "middle": places[len(places) // 2], "largest": places[-1]}
-    for name, index in chosen.items():
-        result, (noisy, clean) = results[index], examples[index]
-        snr = "" if result.snr_db is None else f", {result.snr_db:g} dB"
-        titles = (
-            f"{result.name}, {result.label or 'unknown noise'}{snr}: SI-SNR {result.noisy['si_snr']:.1f} dB",
-            f"enhanced: SI-SNR {result.enhanced['si_snr']:.1f} dB",
-            "clean",
-        )
-        waveforms = dict(zip(titles, (noisy, enhance(network, noisy), clean), strict=True))
+    network = load_model(model)
+    for name, index in {"smallest": places[0], "middle": places[len(places) // 2], "largest": places[-1]}.items():
+        result, (noisy, clean) = results[index], source.load(index)
+        known = [result.label or "", "" if result.snr_db is None else f"{result.snr_db:g} dB"]
+        title = ", ".join([result.name, *filter(None, known)])
+        waveforms = {
+            f"{title}: {UNITS[figure]} {result.noisy[figure]:.1f}": torch.from_numpy(noisy),
+            f"enhanced: {UNITS[figure]} {result.enhanced[figure]:.1f}": enhance(network, torch.from_numpy(noisy)),
+        }
+        if clean is not None:
+            waveforms["clean"] = torch.from_numpy(clean)
         plot_spectrograms(waveforms, folder / f"spectrograms_{name}_gain.png")

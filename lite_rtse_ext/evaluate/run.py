@@ -1,157 +1,161 @@
-"""Judging a network on the fixed mixtures of a manifest, on several cores."""
+"""Judging a network, recording by recording, on several cores."""
 
 from __future__ import annotations
 
-import csv
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import AudioFormat, write
+from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
-from lite_rtse_ext.data.dataset import FixedExamples
-from lite_rtse_ext.data.manifest import Manifest
-from lite_rtse_ext.evaluate.metrics import METRICS, MetricError, measure
+from lite_rtse_ext.evaluate.dnsmos import Dnsmos
+from lite_rtse_ext.evaluate.journal import Journal, stamp
+from lite_rtse_ext.evaluate.metrics import METRICS, MetricError, SilenceError, measure, require_noise, require_sound
 from lite_rtse_ext.evaluate.models import load_model
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.evaluate.names import wav_names
+from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
+from lite_rtse_ext.evaluate.result import Result
+from lite_rtse_ext.evaluate.sources import Entry, MakeSource
+from lite_rtse_ext.reference import LiteRTSE
 
-__all__ = ["Result", "enhance", "evaluate", "write_csv"]
+__all__ = ["enhance", "evaluate"]
 
-
-@dataclass(frozen=True)
-class Result:
-    """One recording: its figures before and after, and what went wrong.
-
-    Args:
-        name: of the mixture or pair.
-        label: its kind of noise, if known.
-        snr_db: of the mixture, if known.
-        seconds: its length.
-        noisy: figures of the input by metric; one that can't be computed is missing.
-        enhanced: the same of the output.
-        errors: what was in the way of those.
-    """
-
-    name: str
-    label: str | None
-    snr_db: float | None
-    seconds: float
-    noisy: dict[str, float] = field(default_factory=dict)
-    enhanced: dict[str, float] = field(default_factory=dict)
-    errors: tuple[str, ...] = ()
+_Samples = NDArray[np.float32]
 
 
 @torch.no_grad()
 def enhance(model: nn.Module, noisy: torch.Tensor, *, high_pass: bool = True) -> torch.Tensor:
     """The enhanced waveform of a noisy one, ``(samples,)``, through a network from spectrogram to spectrogram, behind
-    the same high-pass as in use."""
+    the same high-pass as in use.
+
+    Raises:
+        FloatingPointError: the result is not finite.
+    """
+    if isinstance(model, LiteRTSE):
+        return enhance_segments(model, noisy, high_pass=high_pass)
     heard = remove_offset(noisy) if high_pass else noisy
-    enhanced = model(torch.view_as_real(stft(heard[None])))
-    return istft(torch.view_as_complex(enhanced.float().contiguous()), len(noisy))[0]
+    spectrogram = model(torch.view_as_real(stft(heard[None])))
+    enhanced = istft(torch.view_as_complex(spectrogram.float().contiguous()), len(noisy))[0]
+    if not enhanced.isfinite().all():
+        raise FloatingPointError("the network's result is not finite")
+    return enhanced
 
 
 def evaluate(
     model_path: Path,
-    manifest_path: Path,
-    split: str = "test",
+    make_source: MakeSource,
     *,
     jobs: int | None = None,
+    opinions: bool = True,
     audio: Path | None = None,
+    journal: Journal | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
-    """Judge a network on a split.
+    """Judge a network.
 
     Args:
         model_path: what :func:`lite_rtse_ext.evaluate.models.load_model` reads.
-        manifest_path: the data.
-        split: valid or test.
-        jobs: processes; by default the number of CPUs.
+        make_source: makes what it is judged on, a :mod:`lite_rtse_ext.evaluate.sources`.
+        jobs: processes; by default one for each core that may be used.
+        opinions: whether DNSMOS is asked, too.
         audio: folder for the enhanced recordings, if wanted.
+        journal: keeps results as they come, and has those of an interrupted run.
         progress: is called with the number of recordings done, and of all.
 
     Returns:
-        A result for every mixture and pair, in the manifest's order; faulty ones are among them, with their errors.
+        A result for every recording, in the source's order; faulty ones are among them, with their errors.
 
     Raises:
-        OSError, ManifestError, CheckpointError: what is wrong with the model or the manifest.
+        OSError, ValueError: what is wrong with the model or the source.
     """
-    count = len(FixedExamples(Manifest.load(manifest_path), split))
+    entries = make_source().entries
     load_model(model_path)  # what is wrong with it is said here, once
-    jobs = min(jobs or os.cpu_count() or 1, count)
-    results = []
-    for result in _results(model_path, manifest_path, split, audio, jobs, count):
-        results.append(result)
+    stamps = [stamp(map(Path, entry.files)) for entry in entries]
+    targets = [None if audio is None else audio / name for name in wav_names([entry.name for entry in entries])]
+    results: dict[int, Result] = {}
+    for index, (entry, target) in enumerate(zip(entries, targets, strict=True)):
+        kept = journal.result(entry.name, stamps[index]) if journal else None
+        if kept is not None and (target is None or target.exists()):
+            results[index] = kept
+    waiting = [index for index in range(len(entries)) if index not in results]
+    jobs = max(1, min(jobs or usable_cores(), len(waiting)))
+    set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, usable_cores() // jobs))
+    for index, outcome in run_tasks(set_up, waiting, jobs):
+        results[index] = _refused(entries[index], outcome.reason) if isinstance(outcome, Lost) else outcome
+        if journal:
+            journal.add(results[index], stamps[index])
         if progress:
-            progress(len(results), count)
-    return results
+            progress(len(results), len(entries))
+    return [results[index] for index in range(len(entries))]
 
 
-def _results(
-    model_path: Path, manifest_path: Path, split: str, audio: Path | None, jobs: int, count: int
-) -> Iterator[Result]:
-    arguments = (model_path, manifest_path, split, audio, max(1, (os.cpu_count() or 1) // jobs))
-    context = multiprocessing.get_context("spawn")  # forked children of a process that ran torch can hang
-    with ProcessPoolExecutor(jobs, context, _start_worker, arguments) as pool:
+def _refused(entry: Entry, reason: str, seconds: float = 0.0) -> Result:
+    return Result(entry.name, entry.label, entry.snr_db, seconds, errors=(reason,))
+
+
+class _Judge:
+    """What a process keeps between recordings; called with the number of one, it judges that."""
+
+    def __init__(
+        self, model: Path, make_source: MakeSource, targets: Sequence[Path | None], opinions: bool, threads: int
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._model = load_model(model)
+        self._source = make_source()
+        self._targets = targets
+        self._dnsmos = Dnsmos() if opinions else None
+
+    def __call__(self, index: int) -> Result:
+        entry = self._source.entries[index]
         try:
-            yield from pool.map(_judge, range(count))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            noisy, clean = self._source.load(index)
+        except (OSError, ValueError) as error:  # a missing or damaged file
+            return _refused(entry, str(error))
+        seconds = len(noisy) / SAMPLE_RATE_HZ
+        try:
+            _check(entry, noisy, clean)
+            enhanced = enhance(self._model, torch.from_numpy(noisy)).numpy()
+        except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+            return _refused(entry, str(error) or type(error).__name__, seconds)
+        target = self._targets[index]
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(target, enhanced[:, None], AudioFormat(SAMPLE_RATE_HZ, 1, "WAV", "PCM_16"))
+        errors: list[str] = []
+        before = self._figures("noisy", noisy, clean, errors)
+        try:
+            require_sound(enhanced)
+        except SilenceError:
+            errors.append("the enhanced recording is silent")
+            return Result(entry.name, entry.label, entry.snr_db, seconds, before, {}, tuple(errors), silent=True)
+        after = self._figures("enhanced", enhanced, clean, errors)
+        return Result(entry.name, entry.label, entry.snr_db, seconds, before, after, tuple(errors))
 
-
-class _Worker:
-    """What a process keeps between recordings."""
-
-    model: nn.Module
-    examples: FixedExamples
-    audio: Path | None
-
-
-def _start_worker(model_path: Path, manifest_path: Path, split: str, audio: Path | None, threads: int) -> None:
-    torch.set_num_threads(threads)
-    _Worker.model = load_model(model_path)
-    _Worker.examples = FixedExamples(Manifest.load(manifest_path), split)
-    _Worker.audio = audio
-
-
-def _judge(index: int) -> Result:
-    entry = _Worker.examples.entries[index]
-    try:
-        noisy, clean = _Worker.examples[index]
-    except (OSError, ValueError) as error:  # a missing or damaged file
-        return Result(entry.name, entry.label, entry.snr_db, 0.0, errors=(str(error),))
-    enhanced = enhance(_Worker.model, noisy)
-    if _Worker.audio is not None:
-        target = _Worker.audio / f"{entry.name}.wav"
-        write(target, enhanced[:, None].numpy(), AudioFormat(SAMPLE_RATE_HZ, 1, "WAV", "PCM_16"))
-    figures: dict[str, dict[str, float]] = {"noisy": {}, "enhanced": {}}
-    errors = []
-    for side, estimate in (("noisy", noisy), ("enhanced", enhanced)):
-        for name in METRICS:
+    def _figures(self, side: str, estimate: _Samples, clean: _Samples | None, errors: list[str]) -> dict[str, float]:
+        """Every figure that can be computed; what stands in the way of others goes into ``errors``."""
+        figures = {} if self._dnsmos is None else self._dnsmos(estimate)
+        for name in METRICS if clean is not None else ():
             try:
-                figures[side][name] = measure(name, estimate.numpy(), clean.numpy())
+                figures[name] = measure(name, estimate, clean)
             except MetricError as error:
                 errors.append(f"{side} {error}")
-    return Result(entry.name, entry.label, entry.snr_db, len(noisy) / SAMPLE_RATE_HZ, **figures, errors=tuple(errors))
+        return figures
 
 
-def write_csv(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """A line for each recording; a figure that couldn't be computed is empty, and the last column says why."""
-    columns = [f"{side}_{name}" for name in METRICS for side in ("noisy", "enhanced")]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "noise", "snr_db", "seconds", *columns, "errors"])
-        for result in results:
-            figures = {f"noisy_{k}": v for k, v in result.noisy.items()}
-            figures |= {f"enhanced_{k}": v for k, v in result.enhanced.items()}
-            row = [f"{figures[column]:.4f}" if column in figures else "" for column in columns]
-            snr = "" if result.snr_db is None else f"{result.snr_db:g}"
-            seconds = f"{result.seconds:.2f}"
-            writer.writerow([result.name, result.label or "", snr, seconds, *row, "; ".join(result.errors)])
+def _check(entry: Entry, noisy: _Samples, clean: _Samples | None) -> None:
+    """Raises MetricError where there is nothing to judge; the message names what the recording is made of."""
+    try:
+        require_sound(noisy)
+        if clean is not None:
+            require_noise(noisy, clean)
+    except SilenceError as error:
+        raise MetricError(f"the noisy recording is silent ({', '.join(entry.files)})") from error
+    except MetricError as error:
+        raise MetricError(f"{error} ({', '.join(entry.files)})") from error

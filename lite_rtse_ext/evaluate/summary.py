@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from lite_rtse_ext.evaluate.metrics import METRICS, UNITS
-from lite_rtse_ext.evaluate.run import Result
+from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
+from lite_rtse_ext.evaluate.result import Result, figures_of
 from lite_rtse_ext.files import replacing
 
 __all__ = ["CONFIDENCE", "Mean", "Summary", "by", "summarise", "table", "write_json"]
@@ -57,10 +57,10 @@ class Summary:
 
 
 def summarise(results: Iterable[Result]) -> dict[str, Summary]:
-    """Each metric's summary; metrics that could be computed nowhere are left out."""
+    """Each figure's summary; figures that could be computed nowhere are left out."""
     results = list(results)
     summaries = {}
-    for name in METRICS:
+    for name in figures_of(results):
         both = [(r.noisy[name], r.enhanced[name]) for r in results if name in r.noisy and name in r.enhanced]
         if both:
             noisy, enhanced = (list(side) for side in zip(*both, strict=True))
@@ -84,6 +84,7 @@ def write_json(results: Sequence[Result], path: str | os.PathLike[str], about: d
         **about,
         "recordings": len(results),
         "recordings_with_errors": sum(bool(result.errors) for result in results),
+        "recordings_silent": sum(result.silent for result in results),
         "confidence": CONFIDENCE,
         "all": _plain(summarise(results)),
         "by_snr_db": {f"{key:g}": _plain(each) for key, each in by(results, lambda r: r.snr_db).items()},
@@ -103,17 +104,35 @@ def _plain(summaries: dict[str, Summary]) -> dict[str, Any]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The summaries as text, a line for all, each SNR and each kind of noise."""
+    """The summaries as text: a line for all, each SNR and each kind of noise; below, what is not in them."""
     groups = {"all": summarise(results)}
     groups |= {f"{key:g} dB": each for key, each in by(results, lambda r: r.snr_db).items()}
     groups |= {str(key): each for key, each in by(results, lambda r: r.label).items()}
     width = max(map(len, groups)) + 2
-    lines = [" " * width + "".join(f"{UNITS[name]:^34}" for name in METRICS)]
-    lines.append(" " * width + f"{'noisy':>8}{'enhanced':>10}{'gain':>16}" * len(METRICS))
+    names = figures_of(results)
+    blocks = [[name for name in names if name in block] for block in _BLOCKS]
+    texts = ["\n".join(_block(groups, block, width)) for block in blocks if block]
+    return "\n\n".join([*texts, *_left_out(results)])
+
+
+_BLOCKS = (("si_snr", "pesq", "stoi"), ("dnsmos_sig", "dnsmos_bak"), ("dnsmos_ovrl", "dnsmos_p808"))
+"""Figures that stand side by side, so that a line is no wider than a terminal."""
+
+
+def _block(groups: dict[str, dict[str, Summary]], names: Sequence[str], width: int) -> Iterator[str]:
+    yield " " * width + "".join(f"{UNITS[name]:^34}" for name in names)
+    yield " " * width + f"{'noisy':>8}{'enhanced':>10}{'gain':>16}" * len(names)
     for title, summaries in groups.items():
-        cells = [_cell(summaries.get(name), 2 if name != "stoi" else 3) for name in METRICS]
-        lines.append(f"{title:<{width}}" + "".join(cells))
-    return "\n".join(lines)
+        yield f"{title:<{width}}" + "".join(_cell(summaries.get(name), DIGITS[name]) for name in names)
+
+
+def _left_out(results: Sequence[Result]) -> Iterator[str]:
+    silent = sum(result.silent for result in results)
+    faulty = sum(bool(result.errors) for result in results) - silent
+    counts = [f"{silent} whose enhanced side is silent"] * bool(silent)
+    counts += [f"{faulty} with errors, where a figure is missing"] * bool(faulty)
+    if counts:
+        yield f"{len(results)} recordings; not in the means: {', '.join(counts)}"
 
 
 def _cell(summary: Summary | None, digits: int) -> str:

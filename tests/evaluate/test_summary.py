@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from lite_rtse_ext.evaluate.run import Result, write_csv
+from lite_rtse_ext.evaluate.metrics import UNITS
+from lite_rtse_ext.evaluate.result import Result, write_csv
 from lite_rtse_ext.evaluate.summary import Mean, by, summarise, table, write_json
 
 
@@ -65,6 +66,21 @@ def test_tables_hold_every_recording(tmp_path: Path) -> None:
     assert content["all"]["si_snr"]["improvement"]["mean"] == pytest.approx(3.0)
     assert content["by_noise"]["train"]["si_snr"]["improvement"] == {"mean": 6.0, "low": None, "high": None, "count": 1}
     text = table(RESULTS).splitlines()
-    assert [line.split()[0] for line in text[2:]] == ["all", "0", "5", "rain", "train"]
+    assert [line.split()[0] for line in text[2:7]] == ["all", "0", "5", "rain", "train"]
     assert "+3.00 ±" in text[2]
-    assert "–" in text[2]  # PESQ
+    assert text[7:] == ["", "4 recordings; not in the means: 1 with errors, where a figure is missing"]
+
+
+def test_silent_recordings_are_counted_apart() -> None:
+    mute = Result(
+        "mute", "rain", 0.0, 2.0, {"si_snr": 1.0}, {}, errors=("the enhanced recording is silent",), silent=True
+    )
+    assert summarise([*RESULTS, mute]) == summarise(RESULTS)
+    assert table([mute, RESULTS[0]]).endswith("2 recordings; not in the means: 1 whose enhanced side is silent")
+
+
+def test_tables_of_opinions_fit_a_terminal() -> None:
+    sides = dict.fromkeys(UNITS, 2.0)
+    lines = table([Result("a", None, None, 2.0, sides, sides)]).splitlines()
+    assert all(name in "".join(lines) for name in UNITS.values())
+    assert max(map(len, lines)) < 120

@@ -1,0 +1,55 @@
+"""Results that outlive an interrupted run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lite_rtse_ext.evaluate.journal import Journal, stamp
+from lite_rtse_ext.evaluate.result import Result
+
+ABOUT = {"model": "m", "files": [["m", 1, 2]]}
+DONE = Result("a", "rain", 5.0, 2.0, {"si_snr": 1.0}, {"si_snr": 2.5})
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"sound")
+    return path
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path, recording: Path) -> None:
+    of = stamp([recording])
+    Journal(tmp_path / "j", ABOUT).add(DONE, of)
+    again = Journal(tmp_path / "j", ABOUT)
+    assert again.result("a", of) == DONE
+    again.add(Result("b", None, None, 1.0), of)
+    assert len(Journal(tmp_path / "j", ABOUT)) == 2
+    again.remove()
+    assert len(Journal(tmp_path / "j", ABOUT)) == 0
+
+
+def test_what_has_changed_is_judged_anew(tmp_path: Path, recording: Path) -> None:
+    Journal(tmp_path / "j", ABOUT).add(DONE, stamp([recording]))
+    recording.write_bytes(b"other sound")
+    assert Journal(tmp_path / "j", ABOUT).result("a", stamp([recording])) is None
+    recording.unlink()
+    assert Journal(tmp_path / "j", ABOUT).result("a", stamp([recording])) is None
+    assert len(Journal(tmp_path / "j", ABOUT | {"model": "another"})) == 0
+
+
+def test_faults_are_tried_again_and_torn_lines_forgotten(tmp_path: Path, recording: Path) -> None:
+    of = stamp([recording])
+    journal = Journal(tmp_path / "j", ABOUT)
+    journal.add(Result("broken", None, None, 0.0, errors=("no such file",)), of)
+    assert not (tmp_path / "j").exists()
+    journal.add(DONE, of)
+    journal.add(Result("b", None, None, 1.0), of)
+    whole = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(whole[:-20])
+    again = Journal(tmp_path / "j", ABOUT)
+    assert (again.result("a", of), again.result("b", of)) == (DONE, None)
+    (tmp_path / "j").write_bytes(b"\xff no journal")
+    assert len(Journal(tmp_path / "j", ABOUT)) == 0
