@@ -1,220 +1,237 @@
-"""What comes with the package beside what is used today: ``python -m benchmarks.suppressors DATA/manifest.json``.
+"""What comes with the package beside what others have: ``python -m benchmarks.suppressors DATA/manifest.json``.
 
-The same mixtures, the same metrics, a thread each. A suppressor is taken as it comes, at the rate and in the pieces it
-wants; what it delays is measured on clean speech and taken back. That is fair to SI-SNR as far as a delay is all it
-does to the phase: WebRTC's high-pass turns it, too, and SI-SNR counts that as error, PESQ and STOI do not.
+The same mixtures, the same figures, a thread each. A suppressor is taken as it comes, at the rate and in the pieces it
+wants. Its delay, of either sign, is measured on clean speech and taken back. That is fair to SI-SNR as far as a delay
+is all that a suppressor does to the phase. WebRTC's high-pass turns the phase, too, and SI-SNR counts that as error;
+so WebRTC gets a second figure, against the clean speech sent through WebRTC with its suppression switched off.
 
-None of these was made for the mixtures' noises, nor for one another's: RNNoise was trained on hours of speech and noise
-at 48 kHz; WebRTC's and Speex's estimate the noise; noisereduce looks at the recording as a whole, ahead too.
+None was made for the mixtures' noises, nor for those of another. The cost is process time, of the suppressor alone and
+with its Python wrapper. It is reported and not judged: other work on the machine moves it.
+
+One output that fails, or is silent, costs its own cells. A suppressor that is not installed, or that ends its process,
+costs its row.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 import torch
-from numpy.typing import NDArray
 
-from benchmarks import artefacts, show
-from benchmarks.artefacts import Artefacts
+from benchmarks import artefacts
+from benchmarks.peers import PEERS, Peer, Process
+from benchmarks.peers.alignment import LONGEST, in_time, lag
+from benchmarks.peers.tools import Samples
+from benchmarks.suppressors_table import Cell, Comparison, Row, tables, write_json
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
-from lite_rtse_ext.data import Manifest
-from lite_rtse_ext.data.dataset import FixedExamples
-from lite_rtse_ext.evaluate.metrics import METRICS, UNITS, measure
+from lite_rtse_ext.evaluate.dnsmos import Dnsmos
+from lite_rtse_ext.evaluate.figures import figures
+from lite_rtse_ext.evaluate.metrics import MetricError, measure, require_noise
 from lite_rtse_ext.evaluate.models import load_model
+from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
 from lite_rtse_ext.evaluate.run import enhance
-from lite_rtse_ext.evaluate.summary import Mean
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.evaluate.sources import ManifestSource
 from lite_rtse_ext.pretrained import pretrained_path
 
 RESULTS = Path(__file__).parent / "results"
-_Samples = NDArray[np.float32]
-_LONGEST_DELAY = SAMPLE_RATE_HZ // 10
-"""As much silence follows a recording."""
-
-_HEADROOM = np.float32(2)
-"""RNNoise's binding cuts what comes out to 16 bits without a limit, so that a peak beyond full scale would wrap around.
-Taking 6 dB off and putting them back afterwards changes its own mean gain by 0.04 dB."""
+NOISY, OWN = "noisy", "Lite-RTSE"
+_PROBES = 3
 
 
-# --- suppressors: a waveform at 16 kHz in, one out, delayed by however much -------------------------------------------
+@dataclass(frozen=True)
+class Question:
+    """What is compared, on what. It pickles.
+
+    Args:
+        manifest: of the mixtures.
+        split: of the manifest.
+        model: the package's own parameters.
+        peers: the others, by name.
+        opinions: whether DNSMOS is asked, too.
+    """
+
+    manifest: Path
+    split: str
+    model: Path
+    peers: Mapping[str, Peer]
+    opinions: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rows beside the noisy one."""
+        return [OWN, *self.peers]
+
+    def peer(self, name: str) -> Peer:
+        """One of the rows."""
+        return Peer(partial(_own, self.model)) if name == OWN else self.peers[name]
 
 
-_Suppress = Callable[[_Samples], _Samples]
-
-
-def _lite_rtse(path: Path) -> _Suppress:
+def _own(path: Path) -> Process:
     model = load_model(path)
     return lambda noisy: enhance(model, torch.from_numpy(noisy)).numpy()
 
 
-def _rnnoise(noisy: _Samples) -> _Samples:
-    from pyrnnoise import rnnoise
+class Suppressor:
+    """A peer that is loaded; called with a waveform at 16 kHz, it gives one, as late or early as it is."""
 
-    pieces = _pieces(soxr.resample(noisy, SAMPLE_RATE_HZ, rnnoise.SAMPLE_RATE) / _HEADROOM, rnnoise.FRAME_SIZE)
-    state = rnnoise.create()
-    try:
-        done = [rnnoise.process_mono_frame(state, piece)[0] for piece in pieces]
-    finally:
-        rnnoise.destroy(state)
-    out = _HEADROOM * _from_int16(np.concatenate(done))
-    return np.asarray(soxr.resample(out, rnnoise.SAMPLE_RATE, SAMPLE_RATE_HZ))
+    def __init__(self, peer: Peer, make: Callable[[], Process] | None = None) -> None:
+        self._process, self._rate = (make or peer.make)(), peer.rate
+        self.cpu_seconds = 0.0
 
-
-def _webrtc(noisy: _Samples) -> _Samples:
-    from webrtc_noise_gain import AudioProcessor
-
-    processor = AudioProcessor(0, 2)  # no gain control; moderate suppression
-    done = [processor.Process10ms(piece.tobytes()).audio for piece in _pieces(noisy, SAMPLE_RATE_HZ // 100)]
-    return _from_int16(np.frombuffer(b"".join(done), np.int16))
+    def __call__(self, samples: Samples) -> Samples:
+        """What comes out; some silence goes in behind the waveform, to push it out."""
+        padded = soxr.resample(np.pad(samples, (0, LONGEST)), SAMPLE_RATE_HZ, self._rate)
+        began = time.process_time()
+        out = np.asarray(self._process(padded), np.float32)
+        self.cpu_seconds = time.process_time() - began
+        return np.asarray(soxr.resample(out, self._rate, SAMPLE_RATE_HZ), np.float32)
 
 
-def _speex(noisy: _Samples) -> _Samples:
-    from speexdsp_ns import NoiseSuppression
+@dataclass(frozen=True)
+class Delays:
+    """By how many samples a suppressor is late: behind what goes in, and behind itself switched off."""
 
-    frame = 256
-    processor = NoiseSuppression.create(frame, SAMPLE_RATE_HZ)
-    done = [processor.process(piece.tobytes()) for piece in _pieces(noisy, frame)]
-    return _from_int16(np.frombuffer(b"".join(done), np.int16))
-
-
-def _noisereduce(noisy: _Samples) -> _Samples:
-    import noisereduce
-
-    return np.asarray(noisereduce.reduce_noise(y=noisy, sr=SAMPLE_RATE_HZ, stationary=False), np.float32)
+    behind_input: int
+    behind_switched_off: int | None = None
 
 
-SUPPRESSORS: dict[str, _Suppress] = {
-    "RNNoise": _rnnoise,
-    "WebRTC": _webrtc,
-    "Speex": _speex,
-    "noisereduce": _noisereduce,
-}
-"""By name, beside the package's own."""
+class Probe:
+    """In a process of its own: whether a suppressor runs here, and its delays. Called with the number of a row."""
 
-OWN = "Lite-RTSE"
+    def __init__(self, question: Question) -> None:
+        torch.set_num_threads(1)
+        self._question = question
+        self._source = ManifestSource(question.manifest, question.split)
 
-
-def _pieces(samples: _Samples, size: int) -> NDArray[np.int16]:
-    """Whole pieces of 16-bit samples, ``(pieces, size)``, the last one filled up."""
-    padded = np.pad(samples, (0, -len(samples) % size))
-    return np.round(np.clip(padded, -1, 1) * 32767).astype(np.int16).reshape(-1, size)
-
-
-def _from_int16(samples: NDArray[np.int16]) -> _Samples:
-    return np.asarray(samples.astype(np.float32) / np.float32(32768))
-
-
-def delay(suppress: _Suppress, clean: _Samples) -> int:
-    """By how many samples what comes out is late: where it is most like the clean speech that goes in.
-
-    Raises:
-        ValueError: that is not within the longest delay that is reckoned with.
-    """
-    out = suppress(np.pad(clean, (0, _LONGEST_DELAY)))
-    size = len(out) + len(clean)
-    alike = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(clean, size)), size)
-    late = int(np.argmax(np.abs(alike)))
-    if late >= _LONGEST_DELAY:
-        raise ValueError(f"delay: {late} samples, must be less than {_LONGEST_DELAY}")
-    return late
-
-
-def run(suppress: _Suppress, noisy: _Samples, late: int) -> _Samples:
-    """What comes out, in time with what went in."""
-    out = suppress(np.pad(noisy, (0, _LONGEST_DELAY)))[late:]
-    return np.pad(out, (0, max(0, len(noisy) - len(out))))[: len(noisy)]
-
-
-# --- the question -----------------------------------------------------------------------------------------------------
-
-
-class _Worker:
-    """What a process keeps between recordings."""
-
-    examples: FixedExamples
-    suppressors: dict[str, _Suppress]
-    late: dict[str, int]
-
-
-def _start(manifest: Path, split: str, model: Path, names: list[str]) -> None:
-    torch.set_num_threads(1)
-    _Worker.examples = FixedExamples(Manifest.load(manifest), split)
-    every = {OWN: _lite_rtse(model), **SUPPRESSORS}
-    _Worker.suppressors = {name: every[name] for name in names}
-    clean = _Worker.examples[0].clean.numpy()
-    _Worker.late = {name: delay(suppress, clean) for name, suppress in _Worker.suppressors.items()}
-
-
-def _judge(index: int) -> dict[str, dict[str, float]]:
-    """What each suppressor gains on a mixture, and what is left behind."""
-    noisy, clean = (waveform.numpy() for waveform in _Worker.examples[index])
-    before = {name: measure(name, noisy, clean) for name in METRICS}
-    found = {}
-    for name, suppress in _Worker.suppressors.items():
-        enhanced = run(suppress, noisy, _Worker.late[name])
-        gains = {metric: measure(metric, enhanced, clean) - before[metric] for metric in METRICS}
-        found[name] = {**gains, **artefacts.count(noisy, clean, enhanced)._asdict()}
-    return found
-
-
-def available(missing: list[str]) -> list[str]:
-    """Names of what can be run here; for what can't, a line in ``missing``."""
-    silence, names = np.zeros(SAMPLE_RATE_HZ, np.float32), [OWN]
-    for name, suppress in SUPPRESSORS.items():
+    def __call__(self, number: int) -> Delays | str:
+        """The delays, or why there are none."""
+        peer = self._question.peer(self._question.names[number])
         try:
-            suppress(silence)
+            suppressor = Suppressor(peer)
+            off = Suppressor(peer, peer.switched_off) if peer.switched_off else None
         except ModuleNotFoundError as error:
-            missing.append(f"{name}: {error.name} is not installed: pip install 'lite-rtse-ext[suppressors]'")
+            return f"{error.name} is not installed: {peer.install}"
+        speech = [clean for clean in map(self._clean, range(len(self._source.entries))) if clean is not None][:_PROBES]
+        outs = [suppressor(clean) for clean in speech]
+        behind = statistics.median_low([lag(out, clean) for out, clean in zip(outs, speech, strict=True)])
+        if off is None:
+            return Delays(behind)
+        return Delays(
+            behind, statistics.median_low([lag(out, off(clean)) for out, clean in zip(outs, speech, strict=True)])
+        )
+
+    def _clean(self, index: int) -> Samples | None:
+        try:
+            _, clean = self._source.load(index)
+        except (OSError, ValueError):  # is named when the mixture's turn comes
+            return None
+        return clean
+
+
+def _usual_lag(outs: Sequence[Samples], references: Sequence[Samples]) -> int:
+    """The median of the lags that can be told; raises ValueError where there are none."""
+    lags, faults = [], ["delay: expected speech to measure it with, got none that can be read"]
+    for out, reference in zip(outs, references, strict=True):
+        try:
+            lags.append(lag(out, reference))
+        except ValueError as error:
+            faults.append(str(error))
+    if not lags:
+        raise ValueError(faults[-1])
+    return statistics.median_low(lags)
+
+
+class Judge:
+    """In a process of its own: the figures of one mixture through one suppressor; called with the number of both."""
+
+    def __init__(self, question: Question, delays: Mapping[str, Delays]) -> None:
+        torch.set_num_threads(1)
+        self._question, self._delays = question, delays
+        self._names = [NOISY, *delays]
+        self._source = ManifestSource(question.manifest, question.split)
+        self._dnsmos = Dnsmos() if question.opinions else None
+        self._loaded: dict[str, tuple[Suppressor, Suppressor | None]] = {}
+
+    def __call__(self, number: int) -> Cell:
+        index, place = divmod(number, len(self._names))
+        name = self._names[place]
+        try:
+            noisy, clean = self._source.load(index)
+            assert clean is not None  # a manifest's entries have one
+            require_noise(noisy, clean)
+        except (OSError, ValueError) as error:
+            return Cell(errors=(f"the mixture: {error}",))
+        return self._figures(noisy, noisy, clean) if name == NOISY else self._suppressed(name, noisy, clean)
+
+    def _suppressed(self, name: str, noisy: Samples, clean: Samples) -> Cell:
+        suppressor, off = self._suppressor(name)
+        delays = self._delays[name]
+        out = suppressor(noisy)
+        if not np.isfinite(out).all():
+            return Cell(errors=("what comes out is not finite",))
+        enhanced = in_time(out, delays.behind_input, len(noisy))
+        cell = self._figures(enhanced, noisy, clean)
+        cell.figures["cpu"] = suppressor.cpu_seconds / (len(noisy) + LONGEST) * SAMPLE_RATE_HZ
+        if off is not None and delays.behind_switched_off is not None and "si_snr" in cell.figures:
+            aligned, reference = in_time(out, delays.behind_switched_off, len(noisy)), off(clean)[: len(noisy)]
+            cell.figures["si_snr_switched_off"] = measure("si_snr", aligned, reference)
+        return cell
+
+    def _suppressor(self, name: str) -> tuple[Suppressor, Suppressor | None]:
+        if name not in self._loaded:
+            peer = self._question.peer(name)
+            off = Suppressor(peer, peer.switched_off) if peer.switched_off else None
+            self._loaded[name] = Suppressor(peer), off
+        return self._loaded[name]
+
+    def _figures(self, estimate: Samples, noisy: Samples, clean: Samples) -> Cell:
+        try:
+            found, errors = figures(estimate, clean, self._dnsmos)
+        except MetricError as error:
+            return Cell(errors=(str(error),))
+        if estimate is not noisy:
+            counted = artefacts.count(noisy, clean, estimate)._asdict()
+            found |= {kind: value for kind, value in counted.items() if np.isfinite(value)}
+        return Cell(found, errors)
+
+
+def probe(question: Question, jobs: int) -> tuple[dict[str, Delays], list[str]]:
+    """The delays of what can be run here, by name, and a line for each that can't."""
+    delays, missing = {}, []
+    outcomes = dict(run_tasks(partial(Probe, question), range(len(question.names)), jobs))
+    for number, name in enumerate(question.names):
+        outcome = outcomes[number]
+        if isinstance(outcome, Delays):
+            delays[name] = outcome
         else:
-            names.append(name)
-    return names
+            missing.append(f"{name}: {outcome.reason if isinstance(outcome, Lost) else outcome}")
+    return delays, missing
 
 
-def compare(manifest: Path, split: str, model: Path, names: list[str], jobs: int) -> list[dict[str, dict[str, float]]]:
-    """For each mixture of the split, in the manifest's order: figures by suppressor.
+def compare(question: Question, jobs: int) -> Comparison:
+    """Judge every mixture of the split through everything that can be run here.
 
     Raises:
-        OSError, ManifestError, CheckpointError, AudioError: what is wrong with data or model.
-        MetricError: a metric can't be computed for a mixture.
+        OSError, ValueError: what is wrong with the data or with the package's own parameters.
     """
-    count = len(FixedExamples(Manifest.load(manifest), split))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, count), context, _start, (manifest, split, model, names)) as pool:
-        return list(pool.map(_judge, range(count)))
-
-
-def table(found: list[dict[str, dict[str, float]]]) -> str:
-    """Means over all mixtures: gains with their 95 % confidence intervals, and artefacts."""
-    heads = [f"{unit}, gain" for unit in UNITS.values()]
-    rows = [["", *heads, "pauses softer by", "restless", "holes < 2 kHz", "> 2 kHz"]]
-    for name in found[0]:
-        cells = [name]
-        for metric, digits in zip(METRICS, (2, 2, 3), strict=True):
-            mean = Mean.of([each[name][metric] for each in found])
-            cells.append(f"{mean.value:+.{digits}f} ± {mean.value - mean.low:.{digits}f}")
-        softer, restless, *holes = (
-            float(np.nanmean([each[name][kind] for each in found])) for kind in Artefacts._fields
-        )
-        rows.append([*cells, f"{softer:.1f} dB", f"{restless:.1f}", *(f"{share:.0f} %" for share in holes)])
-    return show.grid(rows)
-
-
-def _finite(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """JSON has no NaN."""
-    return {
-        name: {kind: value if np.isfinite(value) else None for kind, value in each.items()}
-        for name, each in figures.items()
-    }
+    entries = ManifestSource(question.manifest, question.split).entries
+    load_model(question.model)
+    delays, missing = probe(question, jobs)
+    names = [NOISY, *delays]
+    rows = [Row(entry.name, entry.label, entry.snr_db) for entry in entries]
+    for number, outcome in run_tasks(partial(Judge, question, delays), range(len(names) * len(rows)), jobs):
+        index, place = divmod(number, len(names))
+        rows[index].cells[names[place]] = Cell(errors=(outcome.reason,)) if isinstance(outcome, Lost) else outcome
+    late = {name: each.behind_input for name, each in delays.items()}
+    return Comparison(names, rows, late, missing)
 
 
 def _at_least_one(text: str) -> int:
@@ -230,25 +247,19 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", type=Path, help="a checkpoint instead of what comes with the package")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--jobs", type=_at_least_one, default=os.cpu_count() or 1)
+    parser.add_argument("--no-dnsmos", action="store_true", help="leave DNSMOS out, which takes most of the time")
+    parser.add_argument("--jobs", type=_at_least_one, default=usable_cores())
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    missing: list[str] = []
-    names = available(missing)
     try:
-        found = compare(options.manifest, options.split, options.model or pretrained_path(), names, options.jobs)
+        model = options.model or pretrained_path()
+        question = Question(options.manifest, options.split, model, PEERS, not options.no_dnsmos)
+        comparison = compare(question, options.jobs)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    entries = FixedExamples(Manifest.load(options.manifest), options.split).entries
-    rows: list[dict[str, Any]] = [
-        {"name": entry.name, "noise": entry.label, "snr_db": entry.snr_db, "figures": _finite(figures)}
-        for entry, figures in zip(entries, found, strict=True)
-    ]
-    print("\n".join([table(found), *missing]))
+    print(tables(comparison, OWN, NOISY))
     options.results.mkdir(parents=True, exist_ok=True)
-    with replacing(options.results / "suppressors.json") as temporary:
-        text = json.dumps({"missing": missing, "mixtures": rows}, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(comparison, options.results / "suppressors.json")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.audio.segments import enhance_segments
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
+from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.journal import Journal, stamp
-from lite_rtse_ext.evaluate.metrics import METRICS, MetricError, SilenceError, measure, require_noise, require_sound
+from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
 from lite_rtse_ext.evaluate.models import load_model
 from lite_rtse_ext.evaluate.names import wav_names
 from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
@@ -128,25 +129,15 @@ class _Judge:
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
             write(target, enhanced[:, None], AudioFormat(SAMPLE_RATE_HZ, 1, "WAV", "PCM_16"))
-        errors: list[str] = []
-        before = self._figures("noisy", noisy, clean, errors)
+        before, faults = figures(noisy, clean, self._dnsmos)
+        errors = [f"noisy {fault}" for fault in faults]
         try:
-            require_sound(enhanced)
+            after, faults = figures(enhanced, clean, self._dnsmos)
         except SilenceError:
             errors.append("the enhanced recording is silent")
             return Result(entry.name, entry.label, entry.snr_db, seconds, before, {}, tuple(errors), silent=True)
-        after = self._figures("enhanced", enhanced, clean, errors)
+        errors += [f"enhanced {fault}" for fault in faults]
         return Result(entry.name, entry.label, entry.snr_db, seconds, before, after, tuple(errors))
-
-    def _figures(self, side: str, estimate: _Samples, clean: _Samples | None, errors: list[str]) -> dict[str, float]:
-        """Every figure that can be computed; what stands in the way of others goes into ``errors``."""
-        figures = {} if self._dnsmos is None else self._dnsmos(estimate)
-        for name in METRICS if clean is not None else ():
-            try:
-                figures[name] = measure(name, estimate, clean)
-            except MetricError as error:
-                errors.append(f"{side} {error}")
-        return figures
 
 
 def _check(entry: Entry, noisy: _Samples, clean: _Samples | None) -> None:

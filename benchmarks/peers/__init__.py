@@ -1,0 +1,23 @@
+"""Suppressors of other people, each as its package brings it: at its own rate, in its own pieces, with its own weights.
+
+None was made for the mixtures that they are compared on, nor for those of one another.
+"""
+
+from __future__ import annotations
+
+from benchmarks.peers import classical, networks
+from benchmarks.peers.tools import WEIGHTS, Peer, Process
+
+__all__ = ["PEERS", "Peer", "Process"]
+
+PEERS: dict[str, Peer] = {
+    "RNNoise": Peer(networks.rnnoise, 48_000),
+    "DTLN": Peer(networks.dtln, install=WEIGHTS),
+    "NSNet2": Peer(networks.nsnet2),
+    "DeepFilterNet 3": Peer(networks.deepfilternet, 48_000),
+    "GTCRN": Peer(networks.gtcrn, install=WEIGHTS),
+    "Speex": Peer(classical.speex),
+    "WebRTC": Peer(classical.webrtc, switched_off=classical.webrtc_without_suppression),
+    "noisereduce": Peer(classical.noisereduce),
+}
+"""By name."""

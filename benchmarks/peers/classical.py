@@ -1,0 +1,55 @@
+"""Suppressors that estimate the noise, without a trained network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.peers.tools import Process, Samples, from_int16, pieces
+from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+
+__all__ = ["noisereduce", "speex", "webrtc", "webrtc_without_suppression"]
+
+_SPEEX_SAMPLES = 128
+"""8 ms. Speex leaves the length to its caller; with 256 it gains 0.7 dB less at twice the delay."""
+
+_MODERATE = 2
+
+
+def speex() -> Process:
+    """The preprocessor of Speex."""
+    from speexdsp_ns import NoiseSuppression
+
+    def process(noisy: Samples) -> Samples:
+        suppressor = NoiseSuppression.create(_SPEEX_SAMPLES, SAMPLE_RATE_HZ)
+        done = [suppressor.process(piece.tobytes()) for piece in pieces(noisy, _SPEEX_SAMPLES)]
+        return from_int16(np.frombuffer(b"".join(done), np.int16))
+
+    return process
+
+
+def webrtc() -> Process:
+    """WebRTC's suppressor at moderate strength, without gain control. A high-pass comes before it."""
+    return _webrtc(_MODERATE)
+
+
+def webrtc_without_suppression() -> Process:
+    """WebRTC's high-pass alone."""
+    return _webrtc(0)
+
+
+def _webrtc(level: int) -> Process:
+    from webrtc_noise_gain import AudioProcessor
+
+    def process(noisy: Samples) -> Samples:
+        suppressor = AudioProcessor(0, level)
+        done = [suppressor.Process10ms(piece.tobytes()).audio for piece in pieces(noisy, SAMPLE_RATE_HZ // 100)]
+        return from_int16(np.frombuffer(b"".join(done), np.int16))
+
+    return process
+
+
+def noisereduce() -> Process:
+    """Spectral gating, not stationary. It looks at the recording as a whole, ahead too."""
+    from noisereduce import reduce_noise
+
+    return lambda noisy: np.asarray(reduce_noise(y=noisy, sr=SAMPLE_RATE_HZ, stationary=False), np.float32)
