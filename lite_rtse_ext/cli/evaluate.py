@@ -47,7 +47,7 @@ def evaluate(
     recording is brought to one level first, as DNSMOS depends on it.
 
     Shown are means over all, each SNR and each kind of noise, the gain with its 95 % confidence interval. Recordings
-    that come out silent count as no gain: they are left out of the means and counted below.
+    that come out silent are no gain: the means leave them out, and they are counted below.
 
     --out keeps the figures: recordings.csv (every recording), summary.json, gains.png, recordings.png and spectrograms
     of the recordings with the smallest, the middle and the largest gain. The same command again goes on where an
@@ -109,8 +109,8 @@ def _judge(
         folder.mkdir(parents=True, exist_ok=True)
         files = stamp([*files_of_model(model), *([manifest] if manifest else [])])
         journal = Journal(folder / "unfinished.jsonl", about | {"files": files, "dnsmos": dnsmos, "audio": audio})
-        if len(journal):
-            click.echo(f"{folder}: {len(journal)} results of an interrupted run are taken over", err=True)
+        if journal.count:
+            click.echo(f"{folder}: results of an interrupted run found: {journal.count}", err=True)
     options: dict[str, Any] = {"jobs": jobs, "opinions": dnsmos, "journal": journal}
     target = folder / "audio" if folder is not None and audio else None
     results = _with_progress(lambda step: judge(model, make_source, audio=target, progress=step, **options))

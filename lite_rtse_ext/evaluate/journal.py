@@ -41,7 +41,9 @@ class Journal:
         rows = [row for row in map(_parsed, lines[1:]) if isinstance(row, dict)] if same else []
         self._kept = {row["result"]["name"]: (row["stamp"], Result.from_plain(row["result"])) for row in rows}
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many results there are."""
         return len(self._kept)
 
     def result(self, name: str, of: list[list[Any]]) -> Result | None:

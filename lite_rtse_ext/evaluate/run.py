@@ -82,7 +82,7 @@ def evaluate(
     targets = [None if audio is None else audio / name for name in wav_names([entry.name for entry in entries])]
     results: dict[int, Result] = {}
     for index, (entry, target) in enumerate(zip(entries, targets, strict=True)):
-        kept = journal.result(entry.name, stamps[index]) if journal else None
+        kept = journal.result(entry.name, stamps[index]) if journal is not None else None
         if kept is not None and (target is None or target.exists()):
             results[index] = kept
     waiting = [index for index in range(len(entries)) if index not in results]
@@ -90,7 +90,7 @@ def evaluate(
     set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, usable_cores() // jobs))
     for index, outcome in run_tasks(set_up, waiting, jobs):
         results[index] = _refused(entries[index], outcome.reason) if isinstance(outcome, Lost) else outcome
-        if journal:
+        if journal is not None:
             journal.add(results[index], stamps[index])
         if progress:
             progress(len(results), len(entries))

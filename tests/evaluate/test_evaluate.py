@@ -86,10 +86,14 @@ def test_results_are_those_of_the_network(corpus: Path, model_path: Path, tmp_pa
         torch.testing.assert_close(torch.from_numpy(written), enhanced.clamp(-1, 1), rtol=0, atol=1e-4)
 
 
-def test_a_process_that_dies_costs_one_recording(corpus: Path, model_path: Path) -> None:
-    lost, kept = evaluate(model_path, partial(DeadlySource, corpus, "test"), jobs=1, opinions=False)
+def test_a_process_that_dies_costs_one_recording(corpus: Path, model_path: Path, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "unfinished.jsonl", {})
+    lost, kept = evaluate(model_path, partial(DeadlySource, corpus, "test"), jobs=1, opinions=False, journal=journal)
     assert (lost.name, lost.errors) == ("test-0", ("its process died (SIGKILL)",))
     assert (kept.name, kept.errors, set(kept.enhanced)) == ("test-1", (), set(METRICS))
+    entry = ManifestSource(corpus, "test").entries[1]
+    again = Journal(tmp_path / "unfinished.jsonl", {})
+    assert (again.count, again.result("test-1", stamp(map(Path, entry.files)))) == (1, kept)
 
 
 def test_a_recording_that_can_not_be_read_is_reported(model_path: Path, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, recording: Path) -> None:
     again = Journal(tmp_path / "j", ABOUT)
     assert again.result("a", of) == DONE
     again.add(Result("b", None, None, 1.0), of)
-    assert len(Journal(tmp_path / "j", ABOUT)) == 2
+    assert Journal(tmp_path / "j", ABOUT).count == 2
     again.remove()
-    assert len(Journal(tmp_path / "j", ABOUT)) == 0
+    assert Journal(tmp_path / "j", ABOUT).count == 0
 
 
 def test_what_has_changed_is_judged_anew(tmp_path: Path, recording: Path) -> None:
@@ -37,7 +37,7 @@ def test_what_has_changed_is_judged_anew(tmp_path: Path, recording: Path) -> Non
     assert Journal(tmp_path / "j", ABOUT).result("a", stamp([recording])) is None
     recording.unlink()
     assert Journal(tmp_path / "j", ABOUT).result("a", stamp([recording])) is None
-    assert len(Journal(tmp_path / "j", ABOUT | {"model": "another"})) == 0
+    assert Journal(tmp_path / "j", ABOUT | {"model": "another"}).count == 0
 
 
 def test_faults_are_tried_again_and_torn_lines_forgotten(tmp_path: Path, recording: Path) -> None:
@@ -52,4 +52,4 @@ def test_faults_are_tried_again_and_torn_lines_forgotten(tmp_path: Path, recordi
     again = Journal(tmp_path / "j", ABOUT)
     assert (again.result("a", of), again.result("b", of)) == (DONE, None)
     (tmp_path / "j").write_bytes(b"\xff no journal")
-    assert len(Journal(tmp_path / "j", ABOUT)) == 0
+    assert Journal(tmp_path / "j", ABOUT).count == 0
