@@ -36,9 +36,10 @@ from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.metrics import MetricError, measure, require_noise
 from lite_rtse_ext.evaluate.models import load_model
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
+from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.run import enhance
 from lite_rtse_ext.evaluate.sources import ManifestSource
+from lite_rtse_ext.machine import cores
 from lite_rtse_ext.pretrained import pretrained_path
 
 RESULTS = Path(__file__).parent / "results"
@@ -248,7 +249,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a checkpoint instead of what comes with the package")
     parser.add_argument("--split", default="test")
     parser.add_argument("--no-dnsmos", action="store_true", help="leave DNSMOS out, which takes most of the time")
-    parser.add_argument("--jobs", type=_at_least_one, default=usable_cores())
+    parser.add_argument("--jobs", type=_at_least_one, default=cores())
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     try:

@@ -120,7 +120,7 @@ class AudioFormat:
     channel_mask: int | None = None
 
     def __post_init__(self) -> None:
-        """Takes a rate of any numeric type; 0 stands for one that is not known yet. A header may state up to 32 bits."""
+        """Takes a rate of any numeric type: 0 where it is not known yet, up to 32 bits as headers may state."""
         object.__setattr__(self, "sample_rate", sample_rate_hz(self.sample_rate, least=0, most=2**32 - 1))
 
     @property

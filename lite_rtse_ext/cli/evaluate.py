@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.errors import one_line, printable, require_packages
 from lite_rtse_ext.cli.weights import chosen
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _judge(
         make_source = partial(RecordingSource, recordings, folder)
         about |= {"recordings_in": str(recordings)}
     source = make_source()
+    for remark in getattr(source, "remarks", ()):
+        click.echo(printable(remark), err=True)
     journal = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Generic, TypeVar
+
+from lite_rtse_ext.machine import cores
 
 __all__ = ["WorkerDied", "in_processes"]
 
@@ -35,7 +36,7 @@ def in_processes(
     Args:
         work: a function of a module; what it raises is raised here.
         jobs: its arguments.
-        processes: how many there are at most; by default one for each CPU.
+        processes: how many there are at most; by default one for each core.
 
     Yields:
         A result, or why there is none.
@@ -45,7 +46,7 @@ def in_processes(
     """
     pool = _Pool(work, jobs)
     try:
-        for _ in range(min(processes or os.cpu_count() or 1, len(jobs))):
+        for _ in range(min(processes or cores(), len(jobs))):
             pool.start()
         for index in range(len(jobs)):
             while index not in pool.results:

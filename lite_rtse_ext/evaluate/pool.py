@@ -7,7 +7,6 @@ lose every task, and do not say which one it was.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
 
-__all__ = ["Lost", "run_tasks", "usable_cores"]
+__all__ = ["Lost", "run_tasks"]
 
 T = TypeVar("T")
 
@@ -35,11 +34,6 @@ class _Refused:
     """A process could not be set up; the reason is what was raised."""
 
     reason: str
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_tasks(

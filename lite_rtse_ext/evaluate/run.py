@@ -21,9 +21,10 @@ from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
 from lite_rtse_ext.evaluate.models import load_model
 from lite_rtse_ext.evaluate.names import wav_names
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
+from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
+from lite_rtse_ext.machine import cores
 from lite_rtse_ext.reference import LiteRTSE
 
 __all__ = ["enhance", "evaluate"]
@@ -86,8 +87,8 @@ def evaluate(
         if kept is not None and (target is None or target.exists()):
             results[index] = kept
     waiting = [index for index in range(len(entries)) if index not in results]
-    jobs = max(1, min(jobs or usable_cores(), len(waiting)))
-    set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, usable_cores() // jobs))
+    jobs = max(1, min(jobs or cores(), len(waiting)))
+    set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, cores() // jobs))
     for index, outcome in run_tasks(set_up, waiting, jobs):
         results[index] = _refused(entries[index], outcome.reason) if isinstance(outcome, Lost) else outcome
         if journal is not None:

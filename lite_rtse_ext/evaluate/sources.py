@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import CONTAINERS
+from lite_rtse_ext.audio.io import READ_SUFFIXES
 from lite_rtse_ext.data.convert import decode
 from lite_rtse_ext.data.dataset import FixedExamples
 from lite_rtse_ext.data.manifest import Manifest, Mixture, Pair
+from lite_rtse_ext.recordings import find_recordings
 
 __all__ = ["Entry", "MakeSource", "ManifestSource", "RecordingSource", "Source"]
 
@@ -85,6 +86,9 @@ class RecordingSource:
         folder: the folder, or the file.
         outputs: a folder whose files are no recordings, though it lies in the other one.
 
+    Attributes:
+        remarks: what else lies there, a line each.
+
     Raises:
         FileNotFoundError: there is nothing of that name.
         ValueError: the folder holds no audio file.
@@ -93,9 +97,15 @@ class RecordingSource:
     def __init__(self, folder: Path, outputs: Path | None = None) -> None:
         if not folder.exists():
             raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(folder))
-        self._paths = [folder] if folder.is_file() else _audio_files(folder, outputs)
+        self._paths: list[Path] = [folder]
+        self.remarks: list[str] = []
+        if not folder.is_file():
+            if outputs is not None and outputs.resolve() == folder.resolve():
+                raise ValueError(f"{outputs}: is the folder of recordings itself, in which nothing is written")
+            found = find_recordings(folder, READ_SUFFIXES, outputs)
+            self._paths, self.remarks = found.files, found.remarks()
         if not self._paths:
-            raise ValueError(f"{folder}: no audio files in this folder (looked for {' '.join(sorted(CONTAINERS))})")
+            raise ValueError(f"{folder}: no audio files in this folder" + "".join(f"; {line}" for line in self.remarks))
         root = folder.parent if folder.is_file() else folder
         self.entries = [Entry(_printable(path.relative_to(root)), files=(str(path),)) for path in self._paths]
 
@@ -110,16 +120,3 @@ def _paths(entry: Mixture | Pair) -> tuple[str, str]:
 def _printable(path: Path) -> str:
     """A name that any file can hold: bytes that are no UTF-8 are spelled out."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _audio_files(folder: Path, outputs: Path | None) -> list[Path]:
-    own = None if outputs is None else outputs.resolve()
-    if own == folder.resolve():
-        raise ValueError(f"{outputs}: is the folder of recordings itself, in which nothing is written")
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in CONTAINERS
-        and path.is_file()
-        and not (own is not None and path.resolve().is_relative_to(own))
-    ]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks, usable_cores
+from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 
 
 def _trouble(number: int) -> int:
@@ -55,7 +55,3 @@ def test_processes_that_never_start_end_the_run() -> None:
 
 def test_without_tasks_nothing_starts() -> None:
     assert list(run_tasks(_refusing, [], 4)) == []
-
-
-def test_cores_are_those_that_may_be_used() -> None:
-    assert usable_cores() == len(os.sched_getaffinity(0))
