@@ -1,18 +1,100 @@
-"""What the operators' registrations share: double backward, autocast and vmap rules."""
+"""What the operators' registrations share: derivatives, operation counts, autocast and vmap rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._library.autograd import Info, make_autograd_impl
+from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import register_flop_formula
 
 _library = torch.library.Library("lite_rtse", "FRAGMENT")  # type: ignore[no-untyped-call]
 _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 Rule = Callable[..., Any]
+
+
+def operator(name: str, fake: Rule, plain: Rule, setup: Rule, backward: Rule, flops: Rule) -> None:
+    """Everything that an operator has for tracing, derivatives and operation counts.
+
+    PyTorch's registration for operators knows reverse mode alone. It drops the tangents of forward mode, and
+    `torch.func.grad` refuses it. Arguments under those transformations go through `plain` instead, which is exact.
+
+    Args:
+        fake: checks the arguments and returns results without data.
+        plain: the operator's formula in differentiable PyTorch.
+        setup, backward: reverse mode, as for ``torch.library.register_autograd``.
+        flops: operations for the arguments' shapes, as for ``torch.utils.flop_counter``.
+    """
+    packet = getattr(torch.ops.lite_rtse, name)
+    compiled = make_autograd_impl(packet.default, Info(backward, setup))
+
+    def kernel(keyset: Any, *args: Any) -> Any:
+        if not _needs_plain(args):
+            return compiled(keyset, *args)
+        fake(*args)
+        return plain(*args)
+
+    torch.library.register_fake(f"lite_rtse::{name}", fake)
+    _library.impl(name, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
+    register_flop_formula(packet)(flops)
+
+
+def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
+    for value in args:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _needs_plain(args: Sequence[Any]) -> bool:
+    """Whether an argument has a forward-mode tangent, or is differentiated by torch.func."""
+    functional = torch._C._are_functorch_transforms_active()
+    if functional and torch.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
+        return True
+    # Within a compiled graph Python is not told of the level, so that what traces one has to look. Looking costs time.
+    may_have = functional or forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack() > 0
+    return may_have and any(_tangent(t) is not None for t in _tensors(args))
+
+
+def _tangent(value: Tensor) -> Tensor | None:
+    """At level 0, the only one that there is."""
+    return forward_ad.unpack_dual(value, level=0).tangent  # type: ignore[no-untyped-call]
+
+
+def first_order(reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
+    """What a backward operator computes, g_i = Σ dy · ∂y/∂input_i, in plain PyTorch."""
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            "torch.func cannot differentiate a gradient that torch.autograd.grad takes of a fused operator: "
+            "take that gradient with torch.func.grad or torch.func.vjp"
+        )
+    higher = torch.is_grad_enabled()
+    return _gradients(reference, [_leaf(t, higher) for t in inputs], dy, higher)
+
+
+def _gradients(
+    reference: Callable[..., Tensor], leaves: Sequence[Tensor], dy: Tensor, create_graph: bool
+) -> tuple[Tensor, ...]:
+    with torch.enable_grad():
+        return torch.autograd.grad(reference(*leaves), leaves, dy, create_graph=create_graph)
+
+
+def _leaf(value: Tensor, keep_graph: bool) -> Tensor:
+    """A tensor of the same values and tangent to differentiate by."""
+    if keep_graph and value.requires_grad:
+        return value.view_as(value)
+    leaf, tangent = value.detach().requires_grad_(), _tangent(value)
+    if tangent is None:
+        return leaf
+    dual: Tensor = forward_ad.make_dual(leaf, tangent, level=0)  # type: ignore[no-untyped-call]
+    return dual
 
 
 def second_order(
@@ -25,20 +107,24 @@ def second_order(
     graph is asked for, the result has one, so that all higher derivatives follow.
     """
     higher = torch.is_grad_enabled()
-
-    def leaf(value: Tensor) -> Tensor:
-        return value.view_as(value) if higher and value.requires_grad else value.detach().requires_grad_()
-
+    dy, *leaves = (_leaf(t, higher) for t in (dy, *inputs))
+    first = _gradients(reference, leaves, dy, create_graph=True)
+    wanted = [(g, v) for g, v in zip(first, grads, strict=True) if v is not None and g.requires_grad]
+    if not wanted:
+        return [torch.zeros_like(t) for t in (dy, *leaves)]
+    outputs, vectors = zip(*wanted, strict=True)
     with torch.enable_grad():
-        leaves = [leaf(t) for t in inputs]
-        dy = leaf(dy)
-        first = torch.autograd.grad(reference(*leaves), leaves, dy, create_graph=True)
-        wanted = [(g, v) for g, v in zip(first, grads, strict=True) if v is not None and g.requires_grad]
-        if not wanted:
-            return [torch.zeros_like(t) for t in (dy, *leaves)]
-        outputs, vectors = zip(*wanted, strict=True)
         second = torch.autograd.grad(outputs, [dy, *leaves], vectors, allow_unused=True, create_graph=higher)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(second, (dy, *leaves), strict=True)]
+
+
+def convolution_flops(x: Sequence[int], weights: Sequence[Sequence[int]]) -> int:
+    """Two for each multiply-add of convolutions that keep x's frames and bins; `x` and `weights` are shapes.
+
+    The backward pass has twice as many: one product for the input, one for the weight.
+    """
+    batch, _, frames, bins = x
+    return 2 * batch * frames * bins * sum(prod(weight) for weight in weights)
 
 
 def autocast(name: str, target: Callable[[str], torch.dtype]) -> None:
@@ -112,21 +198,29 @@ def full_precision(device: str) -> torch.dtype:
 
 def block(name: str, fake: Rule, reference: Rule) -> None:
     """Everything for an operator `name(x, weights, biases)` whose backward returns [dx, *dweights, *dbiases]."""
-    operator = getattr(torch.ops.lite_rtse, f"{name}_backward").default
+    backward_operator = getattr(torch.ops.lite_rtse, f"{name}_backward").default
 
     def fake_backward(dy: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
         return [t.new_empty(t.shape) for t in (x, *weights, *biases)]
 
-    def split(values: Sequence[Any], count: int) -> tuple[Any, list[Any], list[Any]]:
-        return values[0], list(values[1 : 1 + count]), list(values[1 + count :])
+    def split(values: Sequence[Any]) -> tuple[Any, list[Any], list[Any]]:
+        x, *parameters = values
+        count = len(parameters) // 2
+        return x, parameters[:count], parameters[count:]
+
+    def flat(*values: Tensor) -> Tensor:
+        result: Tensor = reference(*split(values))
+        return result
 
     def setup(ctx: Any, inputs: Any, output: Any) -> None:
         x, weights, biases = inputs
         ctx.save_for_backward(x, *weights, *biases)
 
     def backward(ctx: Any, dy: Tensor) -> Any:
-        x, weights, biases = split(ctx.saved_tensors, len(ctx.saved_tensors) // 2)
-        return split(operator(dy, x, weights, biases), len(weights))
+        return split(backward_operator(dy, *split(ctx.saved_tensors)))
+
+    def plain_backward(dy: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
+        return list(first_order(flat, (x, *weights, *biases), dy))
 
     def setup_second(ctx: Any, inputs: Any, output: Any) -> None:
         dy, x, weights, biases = inputs
@@ -134,19 +228,17 @@ def block(name: str, fake: Rule, reference: Rule) -> None:
 
     def second(ctx: Any, grads: Sequence[Tensor | None]) -> Any:
         dy, *inputs = ctx.saved_tensors
-        count = len(inputs) // 2
-
-        def flat(*values: Tensor) -> Tensor:
-            result: Tensor = reference(*split(values, count))
-            return result
-
         ddy, *rest = second_order(flat, inputs, dy, grads)
-        return ddy, *split(rest, count)
+        return ddy, *split(rest)
 
-    torch.library.register_fake(f"lite_rtse::{name}", fake)
-    torch.library.register_fake(f"lite_rtse::{name}_backward", fake_backward)
-    torch.library.register_autograd(f"lite_rtse::{name}", backward, setup_context=setup)
-    torch.library.register_autograd(f"lite_rtse::{name}_backward", second, setup_context=setup_second)
+    def flops(x: Any, weights: Any, biases: Any, **_: Any) -> int:
+        return convolution_flops(x, weights)
+
+    def flops_backward(dy: Any, x: Any, weights: Any, biases: Any, **_: Any) -> int:
+        return 2 * convolution_flops(x, weights)
+
+    operator(name, fake, reference, setup, backward, flops)
+    operator(f"{name}_backward", fake_backward, plain_backward, setup_second, second, flops_backward)
     autocast(name, lower_precision)
     vmap(name, batched=1)
     vmap(f"{name}_backward", batched=0)

@@ -68,17 +68,33 @@ def _setup_second(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Any) 
     ctx.save_for_backward(*inputs)
 
 
+def _any_bias(x: Tensor) -> Tensor:
+    """A bias for the reference; gradients do not depend on it."""
+    return x.new_zeros(x.shape[1])
+
+
+def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    return _register.first_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy)
+
+
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
     dy, x, weight = ctx.saved_tensors
-    bias = x.new_zeros(x.shape[1])  # gradients do not depend on it
-    return tuple(_register.second_order(reference.causal_dwconv2d, (x, weight, bias), dy, grads)[:3])
+    return tuple(_register.second_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy, grads)[:3])
+
+
+def _flops(x: Any, weight: Any, bias: Any, **_: Any) -> int:
+    return _register.convolution_flops(x, [weight])
+
+
+def _flops_backward(dy: Any, x: Any, weight: Any, **_: Any) -> int:
+    return 2 * _register.convolution_flops(x, [weight])
 
 
 if _native.available():
-    torch.library.register_fake("lite_rtse::causal_dwconv2d", _fake)
-    torch.library.register_fake("lite_rtse::causal_dwconv2d_backward", _fake_backward)
-    torch.library.register_autograd("lite_rtse::causal_dwconv2d", _backward, setup_context=_setup)
-    torch.library.register_autograd("lite_rtse::causal_dwconv2d_backward", _second, setup_context=_setup_second)
+    _register.operator("causal_dwconv2d", _fake, reference.causal_dwconv2d, _setup, _backward, _flops)
+    _register.operator(
+        "causal_dwconv2d_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops_backward
+    )
     _register.autocast("causal_dwconv2d", _register.lower_precision)
     _register.vmap("causal_dwconv2d", batched=1)
     _register.vmap("causal_dwconv2d_backward", batched=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -187,6 +188,56 @@ def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
     return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None
 
 
+@dataclass
+class _PlainArguments:
+    """The arguments of ``lstm_backward`` as those of :func:`plain_lstm`, with zeros for what is None."""
+
+    inputs: list[Tensor]  # x, weight_ih, weight_hh, b_ih + b_hh, h0, c0
+    douts: Tensor  # of y, h and c, as plain_lstm returns them
+
+    @staticmethod
+    def of(
+        dy: Tensor | None,
+        dh: Tensor | None,
+        dc: Tensor | None,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor | None,
+        bias_hh: Tensor | None,
+        h0: Tensor | None,
+        c0: Tensor | None,
+    ) -> _PlainArguments:
+        (batch, frames, _), units = x.shape, weight_hh.shape[1]
+
+        def or_zeros(t: Tensor | None, *size: int) -> Tensor:
+            return x.new_zeros(size) if t is None else t
+
+        bias = or_zeros(bias_ih, 4 * units) + or_zeros(bias_hh, 4 * units)
+        state = [or_zeros(t, batch, units) for t in (h0, c0)]
+        last = [or_zeros(t, batch, units).unsqueeze(1) for t in (dh, dc)]
+        douts = torch.cat([or_zeros(dy, batch, frames, units), *last], 1)
+        return _PlainArguments([x, weight_ih, weight_hh, bias, *state], douts)
+
+
+def _plain(*values: Any) -> tuple[Tensor, ...]:
+    """Nothing is kept for a backward pass: PyTorch's own goes through the formula."""
+    *arguments, _ = values
+    x, units = arguments[0], arguments[2].shape[1]
+    outputs = plain_lstm(*_PlainArguments.of(None, None, None, *arguments).inputs)
+    nothing = (x.new_empty(len(x), 0, size) for size in (4 * units, units))
+    return outputs[:, :-2], outputs[:, -2].clone(), outputs[:, -1].clone(), *nothing
+
+
+def _plain_backward(*values: Any) -> tuple[Tensor, ...]:
+    """y, gates and cells, which follow from the other arguments, are not read."""
+    *arguments, _, _, _, input, parameters, state = values
+    plain = _PlainArguments.of(*arguments)
+    asked = (input, parameters, parameters, parameters, state, state)
+    grads = _register.first_order(plain_lstm, plain.inputs, plain.douts)
+    return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
+
+
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *values, _, _, _, x, parameters, state = inputs
     ctx.set_materialize_grads(False)
@@ -196,19 +247,11 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
 
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     """Through the formula in plain PyTorch: y, gates and cells, which follow from the other arguments, get none."""
-    dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0 = ctx.saved_tensors
-    (batch, frames, _), units = x.shape, weight_hh.shape[1]
-
-    def or_zeros(t: Tensor | None, *size: int) -> Tensor:
-        return x.new_zeros(size) if t is None else t
-
-    bias = or_zeros(bias_ih, 4 * units) + or_zeros(bias_hh, 4 * units)
-    state = [or_zeros(t, batch, units) for t in (h0, c0)]
-    last = [or_zeros(t, batch, units).unsqueeze(1) for t in (dh, dc)]
-    douts = torch.cat([or_zeros(dy, batch, frames, units), *last], 1)
+    plain = _PlainArguments.of(*ctx.saved_tensors)
+    frames = plain.inputs[0].shape[1]
     wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
     ddouts, *by_x_and_weights, by_bias, by_h0, by_c0 = _register.second_order(
-        plain_lstm, [x, weight_ih, weight_hh, bias, *state], douts, wanted
+        plain_lstm, plain.inputs, plain.douts, wanted
     )
     by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
     found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)
@@ -216,11 +259,25 @@ def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     return *needed, *[None] * 6  # y, gates, cells, and what is asked for
 
 
+def _products(x: Any, weight: Any) -> int:
+    """Operations, two for each multiply-add, of one product with this weight at every frame."""
+    return 2 * int(x[0] * x[1] * weight[0] * weight[1])
+
+
+def _flops(x: Any, weight_ih: Any, weight_hh: Any, *rest: Any, **_: Any) -> int:
+    return _products(x, weight_ih) + _products(x, weight_hh)
+
+
+def _flops_backward(*values: Any, **_: Any) -> int:
+    x, weight_ih, weight_hh = values[3:6]
+    input, parameters = values[-3:-1]
+    by_x, by_h = _products(x, weight_ih), _products(x, weight_hh)
+    return by_h + (by_x if input else 0) + (by_x + by_h if parameters else 0)
+
+
 if _native.available():
-    torch.library.register_fake("lite_rtse::lstm", _fake)
-    torch.library.register_fake("lite_rtse::lstm_backward", _fake_backward)
-    torch.library.register_autograd("lite_rtse::lstm", _backward, setup_context=_setup)
-    torch.library.register_autograd("lite_rtse::lstm_backward", _second, setup_context=_setup_second)
+    _register.operator("lstm", _fake, _plain, _setup, _backward, _flops)
+    _register.operator("lstm_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops_backward)
     _register.autocast("lstm", _register.full_precision)
     _register.vmap("lstm", batched=0)
     _register.vmap("lstm_backward", batched=0)

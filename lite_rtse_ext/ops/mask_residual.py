@@ -84,16 +84,23 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.ops.lite_rtse.mask_residual_backward(dy, *ctx.saved_tensors))
 
 
+def _plain_backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return _register.first_order(complex_gain, inputs, dy)
+
+
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
     dy, *inputs = ctx.saved_tensors
     return tuple(_register.second_order(complex_gain, inputs, dy, grads))
 
 
+def _flops(*shapes: Any, **_: Any) -> int:
+    """None: PyTorch counts matrix products and convolutions alone."""
+    return 0
+
+
 if _native.available():
-    torch.library.register_fake("lite_rtse::mask_residual", _fake)
-    torch.library.register_fake("lite_rtse::mask_residual_backward", _fake_backward)
-    torch.library.register_autograd("lite_rtse::mask_residual", _backward, setup_context=_setup)
-    torch.library.register_autograd("lite_rtse::mask_residual_backward", _second, setup_context=_setup)
+    _register.operator("mask_residual", _fake, complex_gain, _setup, _backward, _flops)
+    _register.operator("mask_residual_backward", _fake_backward, _plain_backward, _setup, _second, _flops)
     _register.autocast("mask_residual", _register.full_precision)
     _register.vmap("mask_residual")
     _register.vmap("mask_residual_backward")

@@ -9,7 +9,7 @@ import torch
 
 from lite_rtse_ext import ops
 
-from .operators import CONVOLUTIONS, OPERATORS, Operator
+from .operators import CONVOLUTIONS, OPERATORS, WITH_LSTM, Operator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,7 +21,13 @@ def native_library() -> None:
 
 @pytest.fixture(params=OPERATORS, ids=str)
 def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each of the four operators that train."""
+    """Each of the four operators of every type."""
+    return request.param
+
+
+@pytest.fixture(params=WITH_LSTM, ids=str)
+def any_operator(request: pytest.FixtureRequest) -> Operator:
+    """Each of the five operators."""
     return request.param
 
 

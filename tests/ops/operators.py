@@ -1,5 +1,7 @@
-"""The four operators that train, as the tests see them: one description each, so that a clause of the contract is one
-test for all. (``lstm``, which has no backward and float32 only, has its own in test_lstm.py.)
+"""The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
+
+``OPERATORS`` are the four of every type. ``lstm``, of float32 and the CPU alone, stands in ``WITH_LSTM`` besides; what
+it has of its own is in test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -58,6 +60,7 @@ class Operator(ABC):
     tiny: Shape  # for gradcheck
     shapes: Sequence[Shape]  # for accuracy: every special case of the kernels, odd sizes, and utterances of many pieces
     empty: Sequence[Shape]  # with a dimension of zero
+    exact = torch.float64  # the most precise type it takes
 
     def __str__(self) -> str:
         return self.name
@@ -256,6 +259,41 @@ class MaskResidual(Operator):
         return self.sizes(shape)["spectrogram"]
 
 
+class Lstm(Operator):
+    """y, and as two more frames the last h and c."""
+
+    name = "lstm"
+    signals: ClassVar = {"x": 1, "h0": 1, "c0": 1}
+    time_dim = 1
+    usual = Shape(batch=3, frames=33, bins=37, channels=20)
+    tiny = Shape(batch=2, frames=3, bins=4, channels=3)
+    exact = torch.float32
+
+    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        batch, units = shape.batch, shape.channels
+        weights = {"weight_ih": (4 * units, shape.bins), "weight_hh": (4 * units, units)}
+        rest = {"bias_ih": (4 * units,), "bias_hh": (4 * units,), "h0": (batch, units), "c0": (batch, units)}
+        return {"x": (batch, shape.frames, shape.bins)} | weights | rest
+
+    def result_size(self, shape: Shape) -> tuple[int, ...]:
+        return (shape.batch, shape.frames + 2, shape.channels)
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        *arguments, h, c = tensors.values()
+        y, (h, c) = ops.lstm(*arguments, state=(h, c))
+        return torch.cat([y, h[:, None], c[:, None]], 1)
+
+    def reference(self, tensors: Tensors) -> Tensor:
+        x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = tensors.values()
+        linear, outputs = torch.nn.functional.linear, []
+        for frame in x.unbind(1):
+            i, f, g, o = (linear(frame, weight_ih, bias_ih) + linear(h, weight_hh, bias_hh)).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            outputs.append(h)
+        return torch.stack([*outputs, h, c], 1)
+
+
 CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
     CausalDwconv2d(),
     ConvBlock(),
@@ -264,6 +302,8 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
 CONVOLUTIONS = OPERATORS[:3]
+LSTM = Lstm()
+WITH_LSTM: tuple[Operator, ...] = (*OPERATORS, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 

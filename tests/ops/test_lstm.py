@@ -303,12 +303,6 @@ def test_vmap() -> None:
     assert_same(found[0][2], call(flat[2][0], *flat[0][1:])[0])
 
 
-def test_functional_gradients_are_refused_in_words() -> None:
-    given = arguments()
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        torch.func.grad(lambda x: run(given | {"x": x})[0].sum())(given["x"])
-
-
 def test_autocast_runs_it_in_float32() -> None:
     given = arguments()
     half = given | {name: given[name].bfloat16() for name in ("x", "weight_ih", "weight_hh")}

@@ -1,11 +1,11 @@
-"""``torch.func``: vmap over signals and over weights, in any dimension, and what torch.func.grad says."""
+"""``torch.vmap`` over signals and over weights, in any dimension."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import vmap
 
 from ..compare import assert_agrees, assert_all_agree
 from .operators import MASK_RESIDUAL, Operator, Shape, cotangent
@@ -85,11 +85,3 @@ def test_batched_gradients(operator: Operator, device: torch.device) -> None:
     found = vmap(lambda dy: torch.autograd.grad(y, leaves, dy, retain_graph=True))(several)
     singly = [torch.autograd.grad(y, leaves, each, retain_graph=True) for each in several]
     assert_all_agree(found, [torch.stack(g) for g in zip(*singly, strict=True)], TOLERANCE, list(tensors))
-
-
-def test_functional_gradients_are_refused_in_words(operator: Operator, device: torch.device) -> None:
-    """torch.func.grad takes no operator that was registered through torch.library: no wrong result, an exception."""
-    tensors = operator.inputs(operator.tiny, device=device)
-    first, *others = tensors
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        grad(lambda value: operator({first: value} | {name: tensors[name] for name in others}).sum())(tensors[first])
