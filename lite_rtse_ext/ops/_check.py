@@ -51,8 +51,16 @@ def parameters(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
 
 
 def tensor(name: str, value: object) -> None:
-    """The first argument must be a tensor, on a device that this build has kernels for."""
+    """The first argument must be a tensor, on a device that this build has kernels for.
+
+    A trace holds the operators, so that the ONNX exporter which starts from a trace cannot take them apart.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is {type(value).__name__}, must be a torch.Tensor")
+    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            "torch.onnx.export(dynamo=False) cannot export the fused operators: use dynamo=True, "
+            "`lite-rtse export` for a streaming graph, or lite_rtse_ext.unfuse(model) before"
+        )
     if value.is_cuda:
         _native.require_cuda(name, value.device)

@@ -54,8 +54,10 @@ def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _needs_plain(args: Sequence[Any]) -> bool:
-    """Whether an argument has a forward-mode tangent, or is differentiated by torch.func."""
+    """Whether an argument has a forward-mode tangent or torch.func differentiates it, or ONNX asks for the formula."""
     functional = torch._C._are_functorch_transforms_active()
+    if torch.onnx.is_in_onnx_export():
+        return True
     if functional and torch.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
         return True
     # Within a compiled graph Python is not told of the level, so that what traces one has to look. Looking costs time.
@@ -65,7 +67,8 @@ def _needs_plain(args: Sequence[Any]) -> bool:
 
 def _tangent(value: Tensor) -> Tensor | None:
     """At level 0, the only one that there is."""
-    return forward_ad.unpack_dual(value, level=0).tangent  # type: ignore[no-untyped-call]
+    tangent: Tensor | None = forward_ad.unpack_dual(value, level=0).tangent  # type: ignore[no-untyped-call]
+    return tangent
 
 
 def first_order(reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:

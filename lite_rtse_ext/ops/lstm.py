@@ -44,7 +44,8 @@ def lstm(
     _check_cpu(x)
     h0, c0 = (None, None) if state is None else state
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
-    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
+    differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
+    keep = differentiable and not torch.jit.is_tracing()  # a trace is for both modes
     y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
     return y, (h, c)
 

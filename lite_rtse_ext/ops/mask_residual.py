@@ -48,16 +48,17 @@ def mask_residual(
 def complex_gain(
     spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
 ) -> Tensor:
-    """The operator's formula in plain PyTorch on a (batch, bins, frames, 2) spectrogram, for second derivatives.
+    """The operator's formula in plain PyTorch on a (batch, bins, frames, 2) spectrogram.
 
-    Unlike the magnitude-and-phase form of the reference it can be differentiated on digital silence.
+    Unlike the magnitude-and-phase form of the reference it can be differentiated on digital silence. R is divided by
+    its larger part first, so that no square overflows or vanishes; R/|R| and its derivatives stay what they are.
     """
     mask = torch.sigmoid(mask_logit)
     zero = (res_real == 0) & (res_imag == 0)
-    norm = torch.hypot(torch.where(zero, 1, res_real), torch.where(zero, 0, res_imag))
-    amount = (res_mag * (1 - mask) + mask).transpose(1, 2)
-    real = torch.where(zero, 1, res_real / norm).transpose(1, 2) * amount
-    imag = torch.where(zero, 0, res_imag / norm).transpose(1, 2) * amount
+    size = torch.where(zero, 1, torch.maximum(res_real.abs(), res_imag.abs())).detach()
+    real, imag = torch.where(zero, 1, res_real / size), torch.where(zero, 0, res_imag / size)
+    amount = (res_mag * (1 - mask) + mask) / (real.square() + imag.square()).sqrt()
+    real, imag = ((part * amount).transpose(1, 2) for part in (real, imag))
     x_real, x_imag = spectrogram.unbind(-1)
     return torch.stack([real * x_real - imag * x_imag, real * x_imag + imag * x_real], -1)
 
