@@ -105,7 +105,7 @@ CUDA_HOME, WHY_NO_CUDA = find_toolkit()
 if CUDA_HOME:
     os.environ["CUDA_HOME"] = str(CUDA_HOME)  # torch's helpers read it when they are imported, and would guess anew
 
-from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension  # noqa: E402
+from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension, include_paths  # noqa: E402
 
 
 class Build(BuildExtension):
@@ -136,7 +136,9 @@ CXX_FLAGS = [
     "-std=c++20",
     f"-DTORCH_TARGET_VERSION={STABLE_ABI}",
     "-fvisibility=hidden",
-    f"-ffile-prefix-map={ROOT}/=",  # error messages name sources, not the folder they were built in
+    # Error messages name sources, not the folders of the machine that built them.
+    f"-ffile-prefix-map={ROOT}/=",
+    *(f"-ffile-prefix-map={folder}/=" for folder in include_paths()),
     "-fno-math-errno",
     "-fno-trapping-math",  # nobody looks at exception flags, and GCC does not turn branches into masks before it knows
     "-ffp-contract=fast",

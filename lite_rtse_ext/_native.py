@@ -6,7 +6,9 @@ Importing the package works without them; the first use of an operator then says
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,10 +26,18 @@ def _find() -> Path | None:
     return next((p for p in sorted(Path(__file__).parent.glob("_C*.so"))), None)
 
 
+def _call(library: ctypes.CDLL, function: str, result: Any, *arguments: Any) -> Any:
+    """What a function of the library returns. Raises RuntimeError where an exception ended it."""
+    entry, failure = getattr(library, function), library.lite_rtse_failure
+    entry.restype, failure.restype = result, ctypes.c_char_p
+    answer, reason = entry(*arguments), failure()
+    if reason is not None:
+        raise RuntimeError(reason.decode())
+    return answer
+
+
 def _text(library: ctypes.CDLL, function: str) -> str:
-    entry = getattr(library, function)
-    entry.restype = ctypes.c_char_p
-    return str(entry().decode())
+    return str(_call(library, function, ctypes.c_char_p).decode())
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
@@ -47,8 +57,11 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 
 
 _library, _reason = _load()
-if _library is not None and _text(_library, "lite_rtse_isa").startswith("error: "):
-    raise ImportError(_text(_library, "lite_rtse_isa").removeprefix("error: "))
+if _library is not None:
+    try:
+        _text(_library, "lite_rtse_isa")
+    except RuntimeError as error:
+        raise ImportError(str(error)) from None
 # A constant, since torch.compile cannot trace the question.
 _has_cuda = _library is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
     "lite_rtse::causal_dwconv2d", "CUDA"
@@ -89,17 +102,15 @@ def isas() -> list[str]:
     return _text(_library, "lite_rtse_runnable_isas").split(",")
 
 
-def _measure(function: str, argument: float) -> float:
+def _ask(function: str, result: Any, *arguments: Any) -> Any:
     require()
     assert _library is not None
-    entry = getattr(_library, function)
-    entry.restype, entry.argtypes = ctypes.c_double, [ctypes.c_double]
-    return float(entry(argument))
+    return _call(_library, function, result, *arguments)
 
 
 def fma_peak_gflops(seconds: float = 0.2) -> float:
     """float32 GFLOP/s (a multiply-add is two) that one thread reaches in registers: the best of `seconds` of trying."""
-    return _measure("lite_rtse_fma_peak", seconds) * 1e-9
+    return float(_ask("lite_rtse_fma_peak", ctypes.c_double, ctypes.c_double(seconds))) * 1e-9
 
 
 def cascade_gflops(frames: int = 250) -> float:
@@ -107,12 +118,32 @@ def cascade_gflops(frames: int = 250) -> float:
     one utterance of so many frames, at the network's sizes."""
     if frames < 1:
         raise ValueError(f"frames must be at least 1, but is {frames}")
-    return _measure("lite_rtse_cascade_rate", frames) * 1e-9
+    return float(_ask("lite_rtse_cascade_rate", ctypes.c_double, ctypes.c_int64(frames))) * 1e-9
 
 
 def copy_gbps(seconds: float = 0.5) -> float:
     """GB/s, read and written together, at which one thread copies blocks larger than any cache."""
-    return _measure("lite_rtse_copy_bandwidth", seconds) * 1e-9
+    return float(_ask("lite_rtse_copy_bandwidth", ctypes.c_double, ctypes.c_double(seconds))) * 1e-9
+
+
+def flush_denormals() -> list[int]:
+    """Denormals count as zero from now on, in each of PyTorch's threads. Returns how it was in each before."""
+    threads = torch.get_num_threads()
+    before = (ctypes.c_uint64 * threads)()
+    _ask("lite_rtse_flush_denormals", None, before, ctypes.c_int64(threads))
+    return list(before)
+
+
+def restore_denormals(before: Sequence[int]) -> None:
+    """As :func:`flush_denormals` found it, in each of PyTorch's threads, also where their number has changed since."""
+    known, now = len(before), torch.get_num_threads()
+    threads = max(known, now)
+    if threads != now:
+        torch.set_num_threads(threads)
+    words = (ctypes.c_uint64 * known)(*before)
+    _ask("lite_rtse_restore_denormals", None, words, ctypes.c_int64(known), ctypes.c_int64(threads))
+    if threads != now:
+        torch.set_num_threads(now)
 
 
 def has_cuda() -> bool:

@@ -1,5 +1,7 @@
 #include "memory.h"
 
+#include <cstdio>
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -17,8 +19,7 @@ struct HugeFree {
 // and with pages of 4 KB waits for their addresses.
 std::unique_ptr<unsigned char, HugeFree> huge_bytes(std::size_t n) {
   n = (n + kHugePage - 1) / kHugePage * kHugePage;
-  std::unique_ptr<unsigned char, HugeFree> bytes(
-      static_cast<unsigned char*>(::operator new(n, std::align_val_t(kHugePage))));
+  std::unique_ptr<unsigned char, HugeFree> bytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kHugePage))));
 #if defined(__linux__)
   static_cast<void>(madvise(bytes.get(), n, MADV_HUGEPAGE));  // advice: refused, the pages are ordinary ones
 #endif
@@ -37,6 +38,18 @@ struct Scratch {
 thread_local Scratch scratch;
 
 }  // namespace
+
+OutOfMemory::OutOfMemory(std::size_t bytes) noexcept {
+  std::snprintf(text_, sizeof text_, "can't allocate memory: you tried to allocate %zu bytes", bytes);
+}
+
+const char* OutOfMemory::what() const noexcept { return text_; }
+
+void* allocate(std::size_t n, std::align_val_t alignment) {
+  void* const p = ::operator new(n, alignment, std::nothrow);
+  if (!p) throw OutOfMemory(n);
+  return p;
+}
 
 void* thread_scratch(std::size_t n) {
   if (scratch.size < n) {

@@ -17,13 +17,26 @@ inline constexpr std::size_t kGap = 64;  // tests: what is read beyond the end o
 inline constexpr std::size_t kGap = 0;
 #endif
 
+// Memory that the system refused.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::size_t bytes) noexcept;
+  const char* what() const noexcept override;
+
+ private:
+  char text_[96];
+};
+
+// At least n bytes. Throws OutOfMemory, with their number.
+void* allocate(std::size_t n, std::align_val_t alignment);
+
 struct AlignedFree {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
 };
 using AlignedBytes = std::unique_ptr<unsigned char, AlignedFree>;
 
 inline AlignedBytes aligned_bytes(std::size_t n) {
-  return AlignedBytes(static_cast<unsigned char*>(::operator new(n, std::align_val_t(kAlignment))));
+  return AlignedBytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kAlignment))));
 }
 
 // This thread's scratch memory, at least n bytes in huge pages where the system has them, contents unspecified. It is

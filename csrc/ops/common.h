@@ -9,11 +9,17 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <functional>
 #include <initializer_list>
+#include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "../kernels/api.h"
+
+// What PyTorch says of an allocation that failed, where it can be asked (from 2.13 on).
+extern "C" __attribute__((weak)) const char* torch_exception_get_what_without_backtrace();
 
 namespace lite_rtse::ops {
 
@@ -77,8 +83,26 @@ inline void check_count(const char* name, const std::vector<Tensor>& list, size_
   STD_TORCH_CHECK(list.size() == expected, name, " has ", list.size(), " tensors, must have ", expected);
 }
 
+// A new tensor from PyTorch. Its C interface does not pass on why there is none: then in PyTorch's words, by which
+// callers know that memory is exhausted.
+template <class Make>
+Tensor allocated(const Tensor& like, int64_t elements, Make make) {
+  try {
+    return make();
+  } catch (const std::runtime_error&) {
+    if (torch_exception_get_what_without_backtrace)
+      throw std::runtime_error(torch_exception_get_what_without_backtrace());
+    const std::string bytes = std::to_string(elements * int64_t(like.element_size()));
+    throw std::runtime_error(like.is_cuda() ? "CUDA out of memory. Tried to allocate " + bytes + " bytes"
+                                            : "DefaultCPUAllocator: can't allocate memory: you tried to allocate " +
+                                                  bytes + " bytes");
+  }
+}
+
 // A tensor in dense row-major order; a copy only where it is not so already.
-inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
+inline Tensor dense(const Tensor& t) {
+  return t.is_contiguous() ? t : allocated(t, t.numel(), [&] { return torch::stable::contiguous(t); });
+}
 
 inline std::vector<Tensor> dense(const std::vector<Tensor>& list) {
   std::vector<Tensor> result;
@@ -87,10 +111,15 @@ inline std::vector<Tensor> dense(const std::vector<Tensor>& list) {
 }
 
 inline Tensor new_dense(const Tensor& like, const std::vector<int64_t>& shape) {
-  return torch::stable::new_empty(like, shape);
+  const int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<int64_t>());
+  return allocated(like, elements, [&] { return torch::stable::new_empty(like, shape); });
 }
 inline Tensor new_dense_like(const Tensor& t) {
   return new_dense(t, std::vector<int64_t>(t.sizes().begin(), t.sizes().end()));
+}
+// In the memory order of `t`, as torch.empty_like keeps it.
+inline Tensor new_like(const Tensor& t) {
+  return allocated(t, t.numel(), [&] { return torch::stable::empty_like(t); });
 }
 
 inline std::vector<const void*> data_of(const std::vector<Tensor>& list) {

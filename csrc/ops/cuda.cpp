@@ -75,7 +75,8 @@ CudaLaunch::CudaLaunch(const char* name, const torch::stable::Tensor& x)
 }
 
 torch::stable::Tensor CudaLaunch::scratch(size_t bytes) const {
-  return torch::stable::new_empty(x_, {int64_t(bytes)}, torch::headeronly::ScalarType::Byte);
+  const int64_t elements = (int64_t(bytes) + int64_t(x_.element_size()) - 1) / int64_t(x_.element_size());
+  return new_dense(x_, {elements});
 }
 
 void CudaLaunch::check(cudaError_t error) const {

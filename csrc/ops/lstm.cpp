@@ -52,7 +52,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_
   Tensor gates = new_dense(x, {a.batch, kept, 4 * a.units}), cells = new_dense(x, {a.batch, kept, a.units});
   a.y = mutable_data(y), a.h = mutable_data(h), a.c = mutable_data(c);
   if (keep) a.gates = mutable_data(gates), a.cells = mutable_data(cells);
-  run_tasks(*kernels().lstm(a));
+  run_on_cpu(&Kernels::lstm, a);
   return {y, h, c, gates, cells};
 }
 
@@ -84,7 +84,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
   std::tie(dbias, a.dbias) = gradient(x, parameters, {4 * f.units});
   std::tie(dh0, a.dh0) = gradient(x, state, {f.batch, f.units});
   std::tie(dc0, a.dc0) = gradient(x, state, {f.batch, f.units});
-  run_tasks(*kernels().lstm_backward(a));
+  run_on_cpu(&Kernels::lstm_backward, a);
   return {dx, dweight_ih, dweight_hh, dbias, dh0, dc0};
 }
 

@@ -32,12 +32,11 @@ MaskResidual arguments(Inputs& in) {
   return a;
 }
 
-// The output has the memory order of the spectrogram (as torch.empty_like keeps it): no reordering before the inverse
-// STFT.
+// The output has the memory order of the spectrogram: no reordering before the inverse STFT.
 Tensor mask_residual(Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tensor res_real, Tensor res_imag) {
   Inputs in{spectrogram, mask_logit, res_mag, res_real, res_imag};
   MaskResidual a = arguments(in);
-  Tensor y = torch::stable::empty_like(spectrogram);
+  Tensor y = new_like(spectrogram);
   a.y = view(y, y.mutable_data_ptr());
   run("mask_residual", &Kernels::mask_residual, a, spectrogram);
   return y;
@@ -52,7 +51,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> mask_residual_backward(Tensor
   check_like("dy", dy, "spectrogram", spectrogram);
   check_shape("dy", dy, {a.forward.batch, a.forward.bins, a.forward.frames, 2}, "the shape of spectrogram");
   a.dy = view(dy, dy.const_data_ptr());
-  Tensor dx = torch::stable::empty_like(spectrogram);
+  Tensor dx = new_like(spectrogram);
   Tensor dlogit = new_dense_like(mask_logit), dmag = new_dense_like(res_mag), dreal = new_dense_like(res_real),
          dimag = new_dense_like(res_imag);
   a.dx = view(dx, dx.mutable_data_ptr());

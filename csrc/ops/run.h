@@ -6,6 +6,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
 
 #include "../kernels/api.h"
 #include "../kernels/memory.h"
@@ -37,15 +40,28 @@ inline void run_tasks(Job& job) {
 template <class Arguments>
 using MakeJob = std::unique_ptr<Job> (*)(const Arguments&);
 
-// Runs an operator where `x` is, and with it all its tensors. `make` is the CPU's entry for these arguments; a GPU's
-// is found by their type. On a GPU this only enqueues.
+// Runs an operator on the CPU; `make` is its entry for these arguments. Where the kernels find no memory for their own
+// use, it says so in the words of PyTorch's allocator.
 template <class Arguments>
-void run(const char* name, MakeJob<Arguments> Kernels::* make, const Arguments& arguments,
+void run_on_cpu(MakeJob<Arguments> Kernels::* make, const Arguments& arguments) {
+  try {
+    run_tasks(*(kernels().*make)(arguments));
+  } catch (const OutOfMemory& e) {
+    throw std::runtime_error(std::string("DefaultCPUAllocator: ") + e.what());
+  } catch (const std::bad_alloc&) {
+    throw std::runtime_error("DefaultCPUAllocator: can't allocate memory");
+  }
+}
+
+// Runs an operator where `x` is, and with it all its tensors. A GPU's entry is found by the arguments' type. On a GPU
+// this only enqueues.
+template <class Arguments>
+void run([[maybe_unused]] const char* name, MakeJob<Arguments> Kernels::* make, const Arguments& arguments,
          [[maybe_unused]] const torch::stable::Tensor& x) {
 #ifdef LITE_RTSE_CUDA
   if (x.is_cuda()) return enqueue(name, arguments, x);
 #endif
-  run_tasks(*(kernels().*make)(arguments));
+  run_on_cpu(make, arguments);
 }
 
 }  // namespace lite_rtse::ops

@@ -15,8 +15,8 @@ class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
     It does for what that is for: float32 on the CPU, one layer in one direction, ``batch_first``, without projection,
-    on a dense (batch, frames, inputs) tensor, where autocast is off. In all other cases, CUDA among them, and for all
-    errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that one layer has none.
+    on a dense (batch, frames, inputs) tensor, where autocast is off. In all other cases, CUDA and export to ONNX among
+    them, and for all errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that one layer has none.
 
     Keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``; with more layers or directions those of
     ``torch.nn.LSTM``.

@@ -13,6 +13,8 @@ from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import register_flop_formula
 
+from lite_rtse_ext.ops import _check
+
 _library = torch.library.Library("lite_rtse", "FRAGMENT")  # type: ignore[no-untyped-call]
 _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
@@ -36,13 +38,23 @@ def operator(name: str, fake: Rule, plain: Rule, setup: Rule, backward: Rule, fl
 
     def kernel(keyset: Any, *args: Any) -> Any:
         if not _needs_plain(args):
-            return compiled(keyset, *args)
+            try:
+                return compiled(keyset, *args)
+            except RuntimeError as error:
+                raise of_pytorchs_type(error) from None
         fake(*args)
         return plain(*args)
 
     torch.library.register_fake(f"lite_rtse::{name}", fake)
     _library.impl(name, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
     register_flop_formula(packet)(flops)
+
+
+def of_pytorchs_type(error: RuntimeError) -> RuntimeError:
+    """The error. A GPU's exhausted memory, of which the library passes on the words alone, gets PyTorch's type."""
+    words = str(error)
+    lost = type(error) is RuntimeError and words.startswith("CUDA out of memory")
+    return torch.OutOfMemoryError(words) if lost else error
 
 
 def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
@@ -56,7 +68,7 @@ def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
 def _needs_plain(args: Sequence[Any]) -> bool:
     """Whether an argument has a forward-mode tangent or torch.func differentiates it, or ONNX asks for the formula."""
     functional = torch._C._are_functorch_transforms_active()
-    if torch.onnx.is_in_onnx_export():
+    if _check.onnx_export():
         return True
     if functional and torch.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
         return True

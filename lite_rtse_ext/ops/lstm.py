@@ -45,7 +45,7 @@ def lstm(
     h0, c0 = (None, None) if state is None else state
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
-    keep = differentiable and not torch.jit.is_tracing()  # a trace is for both modes
+    keep = differentiable and not _check.tracing()  # a trace is for both modes
     y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
     return y, (h, c)
 

@@ -183,6 +183,25 @@ def test_same_bits_for_any_threads_and_neighbours(batch: int) -> None:
         assert_all_same(run(alone), [t[b : b + 1] for t in found[0]], NAMES)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_same_bits_in_every_way_to_call_it(bias: bool) -> None:
+    """With gradients and without, in one call and frame by frame, alone and in a batch."""
+    given = arguments(8, 31, 33, 37, bias=bias)
+    expected = run(given)
+    with_gradients = run({n: v.requires_grad_() if isinstance(v, Tensor) else v for n, v in given.items()})
+    assert with_gradients[0].requires_grad
+    assert_all_same(with_gradients, expected, NAMES)
+    with torch.no_grad():
+        for i in range(8):
+            alone = given | {"x": given["x"][i : i + 1], "state": tuple(t[i : i + 1] for t in given["state"])}
+            assert_all_same(run(alone), [e[i : i + 1] for e in expected], NAMES)
+        state, outputs = given["state"], []
+        for frame in given["x"].split(1, 1):
+            y, *state = run(given | {"x": frame, "state": tuple(state)})
+            outputs.append(y)
+        assert_all_same([torch.cat(outputs, 1), *state], expected, NAMES)
+
+
 @pytest.mark.parametrize("cut", [1, 100, 256, 299])
 def test_cut_in_two_it_is_the_same(cut: int) -> None:
     given = arguments(2, 300, 5, 19)
