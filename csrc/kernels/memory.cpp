@@ -1,7 +1,5 @@
 #include "memory.h"
 
-#include <cstdio>
-
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -38,18 +36,6 @@ struct Scratch {
 thread_local Scratch scratch;
 
 }  // namespace
-
-OutOfMemory::OutOfMemory(std::size_t bytes) noexcept {
-  std::snprintf(text_, sizeof text_, "can't allocate memory: you tried to allocate %zu bytes", bytes);
-}
-
-const char* OutOfMemory::what() const noexcept { return text_; }
-
-void* allocate(std::size_t n, std::align_val_t alignment) {
-  void* const p = ::operator new(n, alignment, std::nothrow);
-  if (!p) throw OutOfMemory(n);
-  return p;
-}
 
 void* thread_scratch(std::size_t n) {
   if (scratch.size < n) {

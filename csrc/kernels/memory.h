@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -20,15 +21,21 @@ inline constexpr std::size_t kGap = 0;
 // Memory that the system refused.
 class OutOfMemory : public std::bad_alloc {
  public:
-  explicit OutOfMemory(std::size_t bytes) noexcept;
-  const char* what() const noexcept override;
+  explicit OutOfMemory(std::size_t bytes) noexcept {
+    std::snprintf(text_, sizeof text_, "can't allocate memory: you tried to allocate %zu bytes", bytes);
+  }
+  const char* what() const noexcept override { return text_; }
 
  private:
   char text_[96];
 };
 
 // At least n bytes. Throws OutOfMemory, with their number.
-void* allocate(std::size_t n, std::align_val_t alignment);
+inline void* allocate(std::size_t n, std::align_val_t alignment) {
+  void* const p = ::operator new(n, alignment, std::nothrow);
+  if (!p) throw OutOfMemory(n);
+  return p;
+}
 
 struct AlignedFree {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
