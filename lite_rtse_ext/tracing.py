@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
 
 import torch
 
-__all__ = ["NotScriptable", "is_for_elsewhere", "is_recorded"]
+__all__ = ["NotScriptable", "is_for_elsewhere", "is_onnx_export", "is_recorded", "is_traced"]
+
+
+def is_traced() -> bool:
+    """Whether ``torch.jit.trace`` is recording."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def is_onnx_export() -> bool:
+    """Whether ``torch.onnx.export`` is at work. To import ``torch.onnx`` for the question would take a second."""
+    if torch.compiler.is_dynamo_compiling() or "torch.onnx" not in sys.modules:
+        return False
+    return torch.onnx.is_in_onnx_export()
 
 
 def is_for_elsewhere() -> bool:
@@ -14,9 +27,7 @@ def is_for_elsewhere() -> bool:
 
     Such a graph is to run where this package is not installed. The modules then compute in plain PyTorch.
     """
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return True
-    return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+    return is_traced() or (torch.compiler.is_exporting() and is_onnx_export())
 
 
 def is_recorded() -> bool:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lite_rtse_ext import _native
+from lite_rtse_ext.tracing import is_onnx_export, is_traced
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -58,22 +58,10 @@ def tensor(name: str, value: object) -> None:
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is {type(value).__name__}, must be a torch.Tensor")
-    if tracing() and onnx_export():
+    if is_traced() and is_onnx_export():
         raise RuntimeError(
             "torch.onnx.export(dynamo=False) cannot export the fused operators: use dynamo=True, "
             "`lite-rtse export` for a streaming graph, or lite_rtse_ext.unfuse(model) before"
         )
     if value.is_cuda:
         _native.require_cuda(name, value.device)
-
-
-def tracing() -> bool:
-    """Whether ``torch.jit.trace`` is recording."""
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
-
-
-def onnx_export() -> bool:
-    """Whether ``torch.onnx.export`` is at work. To import ``torch.onnx`` for the question would take a second."""
-    if torch.compiler.is_dynamo_compiling() or "torch.onnx" not in sys.modules:
-        return False
-    return torch.onnx.is_in_onnx_export()

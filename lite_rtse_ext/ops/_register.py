@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import register_flop_formula
 
-from lite_rtse_ext.ops import _check
+from lite_rtse_ext.tracing import is_onnx_export
 
 _library = torch.library.Library("lite_rtse", "FRAGMENT")  # type: ignore[no-untyped-call]
 _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
@@ -68,7 +68,7 @@ def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
 def _needs_plain(args: Sequence[Any]) -> bool:
     """Whether an argument has a forward-mode tangent or torch.func differentiates it, or ONNX asks for the formula."""
     functional = torch._C._are_functorch_transforms_active()
-    if _check.onnx_export():
+    if is_onnx_export():
         return True
     if functional and torch.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
         return True

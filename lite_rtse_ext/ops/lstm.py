@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lite_rtse_ext import _native
 from lite_rtse_ext.ops import _check, _register
+from lite_rtse_ext.tracing import is_traced
 
 
 def lstm(
@@ -45,7 +46,7 @@ def lstm(
     h0, c0 = (None, None) if state is None else state
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
-    keep = differentiable and not _check.tracing()  # a trace is for both modes
+    keep = differentiable and not is_traced()  # a trace is for both modes
     y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
     return y, (h, c)
 
