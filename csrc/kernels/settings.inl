@@ -11,7 +11,7 @@
 
 constexpr int kVectorBytes = LITE_RTSE_VECTOR_BYTES;
 constexpr bool kManyRegisters = LITE_RTSE_REGISTERS >= 32;
-// Register tiles, see depthwise.inl and pointwise.inl; benchmarks/NOTES.md has the measurements behind the numbers.
+// Register tiles, see depthwise.inl and pointwise.inl; docs/performance/log.md has the measurements behind the numbers.
 constexpr int kTile = 16;                                  // bins of a depthwise tile
 constexpr int kRest = 4;                                   // bins of one for what is left of a row
 constexpr int kPoints = 6;                                 // points of a 1x1's tile two vectors wide
