@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import LSTM
 from typing_extensions import Self
 
 from lite_rtse_ext import checkpoint, nn, reference
@@ -14,6 +16,7 @@ from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.segments import NOT_FINITE, look_back_frames, placement
 from lite_rtse_ext.audio.stft import BINS, HOP_SAMPLES, SAMPLE_RATE_HZ, istft, stft
 from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext.nn.lstm import run_lstm
 from lite_rtse_ext.pretrained import pretrained_path
 from lite_rtse_ext.tracing import NotScriptable, is_recorded
 
@@ -39,7 +42,6 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     conv_block = nn.ConvBlock
     multi_order_conv = nn.MultiOrderConv
     reconstruction = nn.MaskResidual
-    lstm = nn.LSTM
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """As the reference's. On the CPU and without gradients what is long or many goes through in pieces, which is
@@ -63,6 +65,9 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
                 enhanced[first : first + together, :, start:stop], states = self.advance(piece, before, states)
                 start = stop
         return enhanced
+
+    def run_lstm(self, lstm: LSTM, x: Tensor, state: Any) -> Any:
+        return run_lstm(lstm, x, state)
 
     def _takes_pieces(self, spectrogram: Tensor) -> bool:
         # A graph is to hold for any length: the question how long this one is would become a condition in it.

@@ -331,12 +331,11 @@ class LiteRTSE(nn.Module):
     conv_block: ClassVar[type[ConvBlock]] = ConvBlock
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
     reconstruction: ClassVar[type[MaskResidual]] = MaskResidual
-    lstm: ClassVar[type[nn.LSTM]] = nn.LSTM
 
     def __init__(self, bins: int = 257, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
         super().__init__()
         self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
-        self.lstm1 = self.lstm(bins, bins, batch_first=True)
+        self.lstm1 = nn.LSTM(bins, bins, batch_first=True)
         self.fc1 = nn.Linear(bins, bins)
         self.msmo_conv = nn.Sequential(
             self.conv_block(1, channels // 2, depthwise),
@@ -344,7 +343,7 @@ class LiteRTSE(nn.Module):
             self.multi_order_conv(channels, order),
         )
         self.fc2 = nn.Linear(3 * bins, bins)
-        self.lstm2 = self.lstm(bins, bins, batch_first=True)
+        self.lstm2 = nn.LSTM(bins, bins, batch_first=True)
         self.to_mag, self.to_real, self.to_imag = (nn.Linear(bins, bins) for _ in range(3))
         self.mask_residual = self.reconstruction()
 
@@ -376,12 +375,17 @@ class LiteRTSE(nn.Module):
         mag = magnitude(spectrogram)
         features = self.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
         spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
-        hidden, mask_state = self.lstm1(mag, states[0])
+        hidden, mask_state = self.run_lstm(self.lstm1, mag, states[0])
         mask_logit = self.fc1(hidden)
         masked = mag * torch.sigmoid(mask_logit)
-        z, fusion_state = self.lstm2(self.fc2(torch.cat([mag, masked, features], dim=-1)), states[1])
+        fused = self.fc2(torch.cat([mag, masked, features], dim=-1))
+        z, fusion_state = self.run_lstm(self.lstm2, fused, states[1])
         enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
         return enhanced, (mask_state, fusion_state)
+
+    def run_lstm(self, lstm: nn.LSTM, x: Tensor, state: _LSTMState) -> tuple[Tensor, _LSTMState]:
+        """One of the two LSTMs on (B, T, F)."""
+        return lstm(x, state)  # type: ignore[no-any-return]
 
     def _check(self, spectrogram: Tensor) -> None:
         shape = tuple(spectrogram.shape)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from lite_rtse_ext import ops
 from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 
 class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
@@ -23,11 +25,23 @@ class LSTM(NotScriptable, nn.LSTM):
     """
 
     def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
-        if not (fusible(self) and isinstance(input, Tensor) and _runs(self, input, hx)):
-            return nn.LSTM.forward(self, input, hx)
-        state = None if hx is None else (hx[0][0], hx[1][0])
-        y, (h, c) = ops.lstm(input, *_parameters(self), state=state)
-        return y, (h.unsqueeze(0), c.unsqueeze(0))
+        return _fused(self, input, hx) if _runs(self, input, hx) else nn.LSTM.forward(self, input, hx)
+
+
+def run_lstm(module: nn.LSTM, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+    """``module(input, hx)``, on the operator where :class:`LSTM` would run it.
+
+    For networks that hold PyTorch's own LSTM: tools such as ``quantize_dynamic`` know that class alone. A module of
+    another class, or with hooks, is called as it is.
+    """
+    plain = type(module) is nn.LSTM and not any(getattr(module, name) for name in _HOOKS)
+    return _fused(module, input, hx) if plain and _runs(module, input, hx) else module(input, hx)
+
+
+def _fused(module: nn.LSTM, input: Tensor, hx: tuple[Tensor, Tensor] | None) -> Any:
+    state = None if hx is None else (hx[0][0], hx[1][0])
+    y, (h, c) = ops.lstm(input, *_parameters(module), state=state)
+    return y, (h.unsqueeze(0), c.unsqueeze(0))
 
 
 def fusible(module: nn.LSTM) -> bool:
@@ -41,8 +55,10 @@ def _parameters(module: nn.LSTM) -> tuple[Tensor, Tensor, Tensor | None, Tensor 
     return module.weight_ih_l0, module.weight_hh_l0, *biases
 
 
-def _runs(module: nn.LSTM, x: Tensor, hx: Any) -> bool:
+def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
     """Whether these tensors are what the operator takes; wrong ones are not, so that PyTorch words the error."""
+    if not (fusible(module) and isinstance(x, Tensor)):
+        return False
     if is_for_elsewhere() or not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
         return False
     state = () if hx is None else tuple(hx)

@@ -22,7 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext import model
 from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
+from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
 
 __all__ = ["InputGain", "ScaledLiteRTSE", "begin_as_identity", "delay_branch", "measure_scale", "min_gain_per_bin"]
@@ -77,6 +79,9 @@ class ScaledLiteRTSE(nn.Module):
         lowest = torch.zeros_like(self.scale) if min_gain is None else min_gain.detach().clone().float()
         self.register_buffer("min_gain", lowest)
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
+        if isinstance(net, model.LiteRTSE):
+            for lstm in (net.lstm1, net.lstm2):  # with hooks, run_lstm calls the module: that one has to be fused, too
+                lstm.__class__ = LSTM
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
         net.msmo_conv.register_forward_pre_hook(self._before_convolutions)
