@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.stft import stft
+from lite_rtse_ext.audio.spectrogram import stft
 
 __all__ = ["Artefacts", "count"]
 

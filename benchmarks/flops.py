@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lite_rtse_ext import reference
-from lite_rtse_ext.bench import Case
+from lite_rtse_ext.benchmark.operators import Case
 
 
 @dataclass(frozen=True)

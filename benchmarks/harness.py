@@ -1,6 +1,6 @@
 """From a question to its report: build variants, check each against the reference, time them, write JSON, table, plot.
 
-The timing itself is :mod:`lite_rtse_ext.bench`'s, which ``lite-rtse bench`` shares.
+The timing itself is :mod:`lite_rtse_ext.benchmark.operators`'s, which ``lite-rtse bench`` shares.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext import ops
-from lite_rtse_ext.bench import LIMITS, Candidate, Case, Quantiles, Rounds, check, measure
-from lite_rtse_ext.machine import Environment, environment
+from lite_rtse_ext.benchmark.environment import Environment, environment
+from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, Case, Quantiles, Rounds, check, measure
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
@@ -196,8 +196,8 @@ def compare(
         expected: the reference's result for this pass.
         settings: effort.
         relative_to: the variant that the others' time is divided by.
-        limit: on the relative L2 difference; :data:`lite_rtse_ext.bench.LIMITS` unless given.
-        gauge: see :func:`lite_rtse_ext.bench.measure`.
+        limit: on the relative L2 difference; :data:`lite_rtse_ext.benchmark.operators.LIMITS` unless given.
+        gauge: see :func:`lite_rtse_ext.benchmark.operators.measure`.
         extra: further figures of a variant from its seconds and the gauge's values, round by round.
 
     Raises:

@@ -24,9 +24,9 @@ from benchmarks.harness import RESULTS
 from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS
 from lite_rtse_ext import ops
-from lite_rtse_ext.bench import Case, candidate, case
-from lite_rtse_ext.files import replacing
-from lite_rtse_ext.machine import gpu_name
+from lite_rtse_ext.benchmark.environment import gpu_name
+from lite_rtse_ext.benchmark.operators import Case, candidate, case
+from lite_rtse_ext.utils.atomic_file import replacing
 
 OPERATORS = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual")
 SIDES = ("fused", "eager")

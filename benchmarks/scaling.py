@@ -22,7 +22,17 @@ from torch import Tensor
 from benchmarks import show
 from benchmarks.harness import Record, Report, Settings, parse, report, timed
 from benchmarks.model import training_candidate
-from lite_rtse_ext.bench import LIMITS, Candidate, Case, Rounds, WrongResult, candidate, case, difference, measure
+from lite_rtse_ext.benchmark.operators import (
+    LIMITS,
+    Candidate,
+    Case,
+    Rounds,
+    WrongResult,
+    candidate,
+    case,
+    difference,
+    measure,
+)
 
 FRAMES_PER_SECOND = 62.5
 SECONDS = (1, 3, 10, 30, 100, 300)

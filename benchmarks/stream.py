@@ -24,12 +24,13 @@ from benchmarks import show
 from benchmarks.harness import RESULTS, packages
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import remove_offset
-from lite_rtse_ext.bench import thread_count
-from lite_rtse_ext.denormals import flushed_denormals
-from lite_rtse_ext.export import OneFrame, export_onnx
-from lite_rtse_ext.machine import environment
-from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
-from lite_rtse_ext.stream.timing import FRAME_MS, SKIPPED, FrameTimes, histogram, speech_like, steps, time_frames
+from lite_rtse_ext.benchmark.environment import environment
+from lite_rtse_ext.benchmark.frames import FRAME_MS, SKIPPED, FrameTimes, histogram, speech_like, steps, time_frames
+from lite_rtse_ext.benchmark.operators import thread_count
+from lite_rtse_ext.models.onnx import OneFrame, export_onnx
+from lite_rtse_ext.signal import HOP_LENGTH
+from lite_rtse_ext.stream import Network, Streamer
+from lite_rtse_ext.utils.denormals import flushed_denormals
 
 ENGINE = "engine, float32"
 ONNX_RUNTIME = "ONNX Runtime, one frame"
@@ -101,8 +102,8 @@ PEERS = {"eager PyTorch, one frame": _eager, ONNX_RUNTIME: _onnxruntime, "OpenVI
 
 def spectra(signal: Floats) -> Floats:
     """Spectra (frames, 1, 257, 2) of a signal's frames, as the engine sees them."""
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (HOP_SAMPLES, 0)), 2 * HOP_SAMPLES)[::HOP_SAMPLES]
-    spectrum = np.fft.rfft(windows * np.sin(np.pi * np.arange(2 * HOP_SAMPLES) / (2 * HOP_SAMPLES)))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (HOP_LENGTH, 0)), 2 * HOP_LENGTH)[::HOP_LENGTH]
+    spectrum = np.fft.rfft(windows * np.sin(np.pi * np.arange(2 * HOP_LENGTH) / (2 * HOP_LENGTH)))
     return np.stack([spectrum.real, spectrum.imag], axis=-1)[:, None].astype(np.float32)
 
 
@@ -110,8 +111,8 @@ def waveform(enhanced: Sequence[Floats]) -> Floats:
     """The signal of enhanced spectra, without the first frame's half before the beginning and the last one's end."""
     spectrum = np.concatenate(enhanced)
     frames = np.fft.irfft(spectrum[..., 0] + 1j * spectrum[..., 1])
-    frames *= np.sin(np.pi * np.arange(2 * HOP_SAMPLES) / (2 * HOP_SAMPLES))
-    return (frames[:-1, HOP_SAMPLES:] + frames[1:, :HOP_SAMPLES]).ravel().astype(np.float32)
+    frames *= np.sin(np.pi * np.arange(2 * HOP_LENGTH) / (2 * HOP_LENGTH))
+    return (frames[:-1, HOP_LENGTH:] + frames[1:, :HOP_LENGTH]).ravel().astype(np.float32)
 
 
 def difference(actual: Floats, expected: Floats) -> float:
@@ -134,7 +135,7 @@ def _peer(name: str, graph: Graph, model: LiteRTSE, frames: int, expected: Float
         return step
 
     step = start()
-    found = difference(waveform([step(frame) for frame in range(len(expected) // HOP_SAMPLES + 1)]), expected)  # type: ignore[misc]
+    found = difference(waveform([step(frame) for frame in range(len(expected) // HOP_LENGTH + 1)]), expected)  # type: ignore[misc]
     return Entry(name, start, difference=found)
 
 
@@ -143,8 +144,8 @@ def _peer(name: str, graph: Graph, model: LiteRTSE, frames: int, expected: Float
 
 def entries(model: LiteRTSE, frames: int, batches: Sequence[int], missing: list[str]) -> list[Entry]:
     """The engine in its forms, then its peers; what can't be run is noted in ``missing``."""
-    signal = speech_like(frames)[: 100 * HOP_SAMPLES]
-    expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_SAMPLES]
+    signal = speech_like(frames)[: 100 * HOP_LENGTH]
+    expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_LENGTH]
     result = []
     for precision in ("float32", "int16"):
         network = Network.from_model(model, precision)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from benchmarks import show
 from benchmarks.artefacts import Artefacts
 from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
 from lite_rtse_ext.evaluate.summary import Mean
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = ["Cell", "Comparison", "Row", "tables", "write_json"]
 

@@ -13,7 +13,7 @@ from benchmarks import show
 from benchmarks.harness import Entry, Report, Settings, compare, parse, report
 from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS
-from lite_rtse_ext.bench import Candidate, Case, candidate, case
+from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case
 
 COUNTS = (1, 2)
 CASES = (

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lite_rtse_ext import reference
-from lite_rtse_ext.ops.mask_residual import complex_gain
+from lite_rtse_ext.reference import complex_gain
 
 
 def _pad(x: Tensor, padding: Sequence[int]) -> Tensor:

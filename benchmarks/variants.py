@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import unrolled
-from lite_rtse_ext.bench import Case
+from lite_rtse_ext.benchmark.operators import Case
 
 Runnable = Callable[..., Tensor]
 

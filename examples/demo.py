@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import reference
 from lite_rtse_ext.audio import AudioFormat, istft, read, stft, write
-from lite_rtse_ext.model import LiteRTSE
+from lite_rtse_ext.models.lite_rtse import LiteRTSE
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 CLIPS = Path(__file__).parent / "clips"
 LEARNING_RATE = 3e-3
 TRAIN_SNR_DB = (0.0, 10.0)

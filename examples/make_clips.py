@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio import AudioFormat, read, resample, write
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 NOISE_RMS = 0.1  # -20 dB below full scale; the demo mixes at signal-to-noise ratios of its own
 
 ITALIAN, RUSSIAN = "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU"

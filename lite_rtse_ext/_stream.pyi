@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ: int
-HOP_SAMPLES: int
+HOP_LENGTH: int
 LATENCY_SAMPLES: int
 HIGH_PASS_HZ: float
 

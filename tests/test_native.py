@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import lite_rtse_ext
-from lite_rtse_ext import _native
-from lite_rtse_ext.ops import _register
+from lite_rtse_ext.ops import _native, _register
 
 from .ops.operators import WITH_LSTM, Operator
 

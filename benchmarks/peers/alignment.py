@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.peers.tools import Samples
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["LONGEST", "in_time", "lag"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.peers.tools import Process, Samples, from_int16, pieces
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["noisereduce", "speex", "webrtc", "webrtc_without_suppression"]
 

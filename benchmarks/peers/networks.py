@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers.tools import Process, Samples, from_int16, pieces, session, shipped
-from lite_rtse_ext.audio.stft import istft, stft
+from lite_rtse_ext.audio.spectrogram import istft, stft
 
 __all__ = ["deepfilternet", "dtln", "gtcrn", "nsnet2", "rnnoise"]
 

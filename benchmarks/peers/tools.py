@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["EXTRA", "WEIGHTS", "Peer", "Process", "Samples", "from_int16", "pieces", "session", "shipped"]
 

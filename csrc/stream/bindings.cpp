@@ -145,7 +145,7 @@ void load(Exclusive& stream, const Samples& state) {
 
 PYBIND11_MODULE(_stream, m) {
   m.attr("SAMPLE_RATE_HZ") = kSampleRateHz;
-  m.attr("HOP_SAMPLES") = kHop;
+  m.attr("HOP_LENGTH") = kHop;
   m.attr("LATENCY_SAMPLES") = kLatency;
   m.attr("HIGH_PASS_HZ") = HighPass::kCutoffHz;
   m.def("isa", [] { return std::string(engine().isa); });

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from lite_rtse_ext.arguments import sample_rate_hz
+from lite_rtse_ext.utils.arguments import sample_rate_hz
 
 CONTAINERS = {
     ".wav": "WAV",

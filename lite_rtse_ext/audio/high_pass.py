@@ -42,7 +42,7 @@ import math
 import torch
 from torch import Tensor
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["HIGH_PASS_HZ", "remove_offset"]
 

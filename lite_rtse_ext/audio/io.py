@@ -34,7 +34,7 @@ from lite_rtse_ext.audio.pipe import PipeReader, Rewindable, Source
 from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, split
 from lite_rtse_ext.audio.sndfile import open_sndfile
 from lite_rtse_ext.audio.wav import header_of, set_channel_mask
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = [
     "BLOCK_FRAMES",

@@ -36,8 +36,8 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
     with one_line(), json_file(json_path) as save:
         import torch
 
-        from lite_rtse_ext import bench as harness
-        from lite_rtse_ext.machine import environment
+        from lite_rtse_ext.benchmark import operators as harness
+        from lite_rtse_ext.benchmark.environment import environment
 
         torch.set_num_threads(threads)
         where = environment()

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from lite_rtse_ext.cli.errors import one_line
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 
 @contextmanager
@@ -47,9 +47,9 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
     lite-rtse bench stream --calls 16 --precision int16
     """
     with one_line(), json_file(json_path) as save:
+        from lite_rtse_ext.benchmark.frames import FRAME_MS, SKIPPED, FrameTimes, histogram, steps, time_frames
         from lite_rtse_ext.reference import LiteRTSE
         from lite_rtse_ext.stream import Network, isa
-        from lite_rtse_ext.stream.timing import FRAME_MS, SKIPPED, FrameTimes, histogram, steps, time_frames
 
         network = Network.from_model(LiteRTSE(depthwise=not full), precision)  # type: ignore[arg-type]
         step = steps(network, calls, frames + SKIPPED)

@@ -14,7 +14,7 @@ from lite_rtse_ext.cli.notes import told
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, network
-from lite_rtse_ext.files import replaceable
+from lite_rtse_ext.utils.atomic_file import replaceable
 
 
 @click.command()
@@ -138,7 +138,7 @@ def _why_not_sound(path: Path) -> str | None:
 
 
 def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
-    from lite_rtse_ext.audio.streaming import stream_file
+    from lite_rtse_ext.enhance.streaming import stream_file
 
     weights = network(checkpoint)
     return lambda job, progress: stream_file(
@@ -147,8 +147,8 @@ def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
 
 
 def _by_torch(checkpoint: Path | None, device: str, high_pass: bool) -> Enhance:
-    from lite_rtse_ext.audio import enhance_file
-    from lite_rtse_ext.model import LiteRTSE
+    from lite_rtse_ext.enhance import enhance_file
+    from lite_rtse_ext.models.lite_rtse import LiteRTSE
 
     model = LiteRTSE.from_checkpoint(chosen(checkpoint)).to(device).eval()
     return lambda job, progress: enhance_file(
@@ -161,7 +161,7 @@ def _check_device(name: str) -> None:
         raise JobError(f"--device {name}: expected cpu, cuda or cuda:N")
     import torch
 
-    from lite_rtse_ext import _native
+    from lite_rtse_ext.ops import _native
 
     if not _native.has_cuda():
         raise JobError(f"--device {name}: this build of lite-rtse-ext has no CUDA kernels")

@@ -9,7 +9,7 @@ import click
 
 from lite_rtse_ext.cli.errors import one_line, require_packages
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen
-from lite_rtse_ext.files import replaceable
+from lite_rtse_ext.utils.atomic_file import replaceable
 
 LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
 
@@ -34,8 +34,8 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
         if replaceable(target) and not force:
             raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
         require_packages("exporting", "onnx", ("onnx", "onnxscript", "onnxruntime"))
-        from lite_rtse_ext.export import check_onnx, export_onnx
-        from lite_rtse_ext.model import LiteRTSE
+        from lite_rtse_ext.models.lite_rtse import LiteRTSE
+        from lite_rtse_ext.models.onnx import check_onnx, export_onnx
 
         model = LiteRTSE.from_checkpoint(chosen(checkpoint)).eval()
         export_onnx(model, target)

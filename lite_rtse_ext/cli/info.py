@@ -23,7 +23,8 @@ def _facts() -> list[tuple[str, str]]:
 
     import torch
 
-    from lite_rtse_ext import __version__, _native, ops
+    from lite_rtse_ext import __version__, ops
+    from lite_rtse_ext.ops import _native
 
     native = ops.available()
     capabilities = _native.cuda_architectures()

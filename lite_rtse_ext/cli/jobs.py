@@ -8,8 +8,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lite_rtse_ext.files import kind_of, replaceable
-from lite_rtse_ext.recordings import find_recordings
+from lite_rtse_ext.audio.recordings import find_recordings
+from lite_rtse_ext.utils.atomic_file import kind_of, replaceable
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import click
 
 from lite_rtse_ext.cli.errors import one_line, require_packages
 from lite_rtse_ext.cli.weights import checkpoint_option, network
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream.live import Counts
@@ -25,7 +26,9 @@ def _device(text: str | None) -> int | str | None:
 @checkpoint_option
 @click.option("--input", "source", metavar="DEVICE", help="Microphone: a number, or a part of its name.")
 @click.option("--output", "target", metavar="DEVICE", help="Loudspeaker, or a virtual cable into a call.")
-@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz; others than 16000 add to the latency.")
+@click.option(
+    "--rate", type=int, default=SAMPLE_RATE_HZ, show_default=True, help="Hz; others than 16000 add to the latency."
+)
 @click.option("--block", type=click.IntRange(min=1), help="Samples a block; by default 16 ms of them.")
 @click.option("--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down.")
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")

@@ -64,7 +64,7 @@ def run_pipe(
     options: dict[str, Any],
 ) -> None:
     """Enhances what comes in on ``-`` or from a pipe, or goes out on ``-``, and says so on stderr."""
-    from lite_rtse_ext.audio.streaming import stream_pipe
+    from lite_rtse_ext.enhance.streaming import stream_pipe
 
     if source.is_dir():
         raise JobError(f"{source}: a folder can't go into -")

@@ -51,7 +51,7 @@ def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
     lite-rtse prepare debian --more --out debian
     """
     with one_line():
-        from lite_rtse_ext.data.debian import prepare_debian
+        from lite_rtse_ext.data.prepare.debian.prepare import prepare_debian
 
         _summarise(prepare_debian(target, more=more, debs=debs, suite=suite, report=click.echo))
 
@@ -67,7 +67,7 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
     lite-rtse prepare vctk-demand VCTK-DEMAND --out vctk-demand
     """
     with one_line():
-        from lite_rtse_ext.data.vctk import prepare_vctk_demand
+        from lite_rtse_ext.data.prepare.vctk_demand import prepare_vctk_demand
 
         _summarise(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))
 
@@ -103,7 +103,7 @@ def folders(
     lite-rtse prepare folders --speech speech/ --noise noise/ --out mine
     """
     with one_line():
-        from lite_rtse_ext.data.folders import FolderOptions, prepare_folders
+        from lite_rtse_ext.data.prepare.folders import FolderOptions, prepare_folders
 
         options = FolderOptions(valid_share, test_share, mixtures=mixtures, licence=licence, refuse=refuse_damaged)
         _summarise(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
@@ -126,8 +126,8 @@ def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share
     lite-rtse prepare pairs --noisy noisy/ --clean clean/ --out mine
     """
     with one_line():
-        from lite_rtse_ext.data.pairs import prepare_pairs
-        from lite_rtse_ext.data.splits import Shares
+        from lite_rtse_ext.data.prepare.pairs import prepare_pairs
+        from lite_rtse_ext.data.prepare.splits import Shares
 
         shares = Shares(valid_share, test_share)
         _summarise(
@@ -163,8 +163,8 @@ def collection(
     lite-rtse prepare collection recordings/ --leave-out 'rain*' --leave-out train --out mine
     """
     with one_line():
-        from lite_rtse_ext.data.collection import CollectionOptions, prepare_collection
-        from lite_rtse_ext.data.splits import Shares
+        from lite_rtse_ext.data.prepare.collection import CollectionOptions, prepare_collection
+        from lite_rtse_ext.data.prepare.splits import Shares
 
         shares = Shares(valid_share, test_share)
         options = CollectionOptions(shares, leave_out, mixtures=mixtures, refuse=refuse_damaged)
@@ -172,8 +172,8 @@ def collection(
 
 
 def _summarise(manifest: Manifest) -> None:
-    from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
+    from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
     for split in SPLITS:
         parts = []

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lite_rtse_ext.benchmark.environment import cores
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.cli.notes import CLEAR_LINE
-from lite_rtse_ext.files import kind_of
-from lite_rtse_ext.machine import cores
+from lite_rtse_ext.utils.atomic_file import kind_of
 
 if TYPE_CHECKING:
-    from lite_rtse_ext.audio import Enhanced
+    from lite_rtse_ext.enhance import Enhanced
 
 Enhance = Callable[[Job, Callable[[float], None]], "Enhanced"]
 """Does a job, and calls back now and then with the seconds of audio that it has finished since."""

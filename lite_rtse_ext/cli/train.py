@@ -36,8 +36,8 @@ def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resum
     with one_line():
         recipe, settings = _recipe_and_settings(arguments, resume)
         require_packages("training", "train", ("lightning", "pydantic", "tensorboard", "yaml"))
-        from lite_rtse_ext.train.fit import RECIPE, fit
         from lite_rtse_ext.train.recipe import load_recipe
+        from lite_rtse_ext.train.run import RECIPE, fit
 
         if manifest:
             settings = (*settings, f"data.manifest={json.dumps(str(manifest))}")

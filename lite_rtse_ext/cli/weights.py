@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lite_rtse_ext.files import kind_of
-from lite_rtse_ext.pretrained import pretrained_path
+from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.utils.atomic_file import kind_of
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
@@ -60,6 +60,6 @@ def network(checkpoint: Path | None) -> Network:
         safetensors = file.read(9)[8:] == b"{"
     if safetensors:
         return Network.from_pretrained(path)
-    from lite_rtse_ext.model import LiteRTSE
+    from lite_rtse_ext.models.lite_rtse import LiteRTSE
 
     return Network.from_model(LiteRTSE.from_checkpoint(path))

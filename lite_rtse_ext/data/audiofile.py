@@ -10,7 +10,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.rate import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["AudioCache"]
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data import mixing, textures
 from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.mixing import MixingOptions
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["Example", "ExampleSampler", "FixedExamples", "TrainingExamples"]
 

@@ -30,7 +30,7 @@ from lite_rtse_ext.data.rules import (
     text,
     whole,
 )
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = ["FORMAT", "KINDS", "SPLITS", "Clip", "Manifest", "ManifestError", "Mixture", "Pair", "read_entries"]
 

@@ -12,8 +12,17 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from typing_extensions import Self
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
-from lite_rtse_ext.options import STRICT, Decibels, NonNegative, Ordered, Positive, Probability, SomePositive, Text
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.options import (
+    STRICT,
+    Decibels,
+    NonNegative,
+    Ordered,
+    Positive,
+    Probability,
+    SomePositive,
+    Text,
+)
 
 __all__ = [
     "MixingOptions",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.data.mixing import TINY, equalize, rms
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["granular_texture", "hum", "modulate_amplitude", "randomize_phases", "synthetic_noise"]
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
 from lite_rtse_ext.evaluate.metrics import require_sound
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["OPINIONS", "Dnsmos", "at_active_level"]
 

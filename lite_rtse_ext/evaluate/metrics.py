@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = [
     "DIGITS",

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, stft
+from lite_rtse_ext.audio.spectrogram import stft
 from lite_rtse_ext.evaluate.metrics import UNITS
 from lite_rtse_ext.evaluate.result import Result, figures_of
 from lite_rtse_ext.evaluate.summary import by
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = ["plot_gains", "plot_recordings", "plot_spectrograms"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import UNITS
-from lite_rtse_ext.evaluate.models import load_model
 from lite_rtse_ext.evaluate.plots import plot_gains, plot_recordings, plot_spectrograms
 from lite_rtse_ext.evaluate.result import Result, figures_of, write_csv
 from lite_rtse_ext.evaluate.run import enhance

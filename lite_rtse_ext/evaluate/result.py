@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lite_rtse_ext.evaluate.metrics import UNITS
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = ["Result", "figures_of", "write_csv"]
 

@@ -13,19 +13,20 @@ from torch import nn
 
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import AudioFormat, write
-from lite_rtse_ext.audio.segments import enhance_segments
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
+from lite_rtse_ext.audio.spectrogram import istft, stft
+from lite_rtse_ext.benchmark.environment import cores
+from lite_rtse_ext.enhance.segments import enhance_segments
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.journal import Journal, stamp
+from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
-from lite_rtse_ext.evaluate.models import load_model
 from lite_rtse_ext.evaluate.names import wav_names
 from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
-from lite_rtse_ext.machine import cores
 from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 __all__ = ["enhance", "evaluate"]
 
@@ -63,7 +64,7 @@ def evaluate(
     """Judge a network.
 
     Args:
-        model_path: what :func:`lite_rtse_ext.evaluate.models.load_model` reads.
+        model_path: what :func:`lite_rtse_ext.evaluate.load.load_model` reads.
         make_source: makes what it is judged on, a :mod:`lite_rtse_ext.evaluate.sources`.
         jobs: processes; by default one for each core that may be used.
         opinions: whether DNSMOS is asked, too.

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import READ_SUFFIXES
-from lite_rtse_ext.data.convert import decode
+from lite_rtse_ext.audio.recordings import find_recordings
 from lite_rtse_ext.data.dataset import FixedExamples
 from lite_rtse_ext.data.manifest import Manifest, Mixture, Pair
-from lite_rtse_ext.recordings import find_recordings
+from lite_rtse_ext.data.prepare.convert import decode
 
 __all__ = ["Entry", "MakeSource", "ManifestSource", "RecordingSource", "Source"]
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
 from lite_rtse_ext.evaluate.result import Result, figures_of
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = ["CONFIDENCE", "Mean", "Summary", "by", "summarise", "table", "write_json"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
-from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class CausalDepthwiseConv2d(NotScriptable, reference.CausalDepthwiseConv2d):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
-from lite_rtse_ext.tracing import NotScriptable, is_for_elsewhere
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

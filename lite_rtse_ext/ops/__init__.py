@@ -1,11 +1,11 @@
 """The fused operators as functions. One file an operator: its Python face, shapes for tracing, and gradients."""
 
-from lite_rtse_ext._native import available, has_cuda, isa, isas
-from lite_rtse_ext.ops.causal_dwconv2d import causal_dwconv2d
-from lite_rtse_ext.ops.conv_block import conv_block
-from lite_rtse_ext.ops.lstm import lstm
-from lite_rtse_ext.ops.mask_residual import mask_residual
-from lite_rtse_ext.ops.multi_order_conv import multi_order_conv
+from lite_rtse_ext.ops._causal_dwconv2d import causal_dwconv2d
+from lite_rtse_ext.ops._conv_block import conv_block
+from lite_rtse_ext.ops._lstm import lstm
+from lite_rtse_ext.ops._mask_residual import mask_residual
+from lite_rtse_ext.ops._multi_order_conv import multi_order_conv
+from lite_rtse_ext.ops._native import available, has_cuda, isa, isas
 
 __all__ = [
     "available",

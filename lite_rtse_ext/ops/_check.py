@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lite_rtse_ext import _native
-from lite_rtse_ext.tracing import is_onnx_export, is_traced
+from lite_rtse_ext.ops import _native
+from lite_rtse_ext.utils.tracing import is_onnx_export, is_traced
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

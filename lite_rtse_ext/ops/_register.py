@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import register_flop_formula
 
-from lite_rtse_ext.tracing import is_onnx_export
+from lite_rtse_ext.utils.tracing import is_onnx_export
 
 _library = torch.library.Library("lite_rtse", "FRAGMENT")  # type: ignore[no-untyped-call]
 _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}

@@ -13,13 +13,11 @@ What comes out is what :meth:`lite_rtse_ext.LiteRTSE.enhance` makes of the whole
 """
 
 from lite_rtse_ext.stream.blocks import enhance_blocks
-from lite_rtse_ext.stream.network import HOP_SAMPLES, LATENCY_SAMPLES, SAMPLE_RATE_HZ, Network, isa, isas
+from lite_rtse_ext.stream.network import LATENCY_SAMPLES, Network, isa, isas
 from lite_rtse_ext.stream.streamer import Faults, Streamer, process_batch
 
 __all__ = [
-    "HOP_SAMPLES",
     "LATENCY_SAMPLES",
-    "SAMPLE_RATE_HZ",
     "Faults",
     "Network",
     "Streamer",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.arguments import Real
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
+from lite_rtse_ext.utils.arguments import Real
 
 
 def enhance_blocks(

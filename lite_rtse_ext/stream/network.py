@@ -12,8 +12,9 @@ import safetensors
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lite_rtse_ext.names import network_parameters
-from lite_rtse_ext.pretrained import pretrained_path
+from lite_rtse_ext.models.names import network_parameters
+from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
 
 try:
     from lite_rtse_ext import _stream
@@ -23,11 +24,11 @@ except ImportError as error:
         "with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
     ) from error
 
-SAMPLE_RATE_HZ: int = _stream.SAMPLE_RATE_HZ
-"""What the network hears: 16000."""
-
-HOP_SAMPLES: int = _stream.HOP_SAMPLES
-"""Samples a frame: 256, 16 ms."""
+if (_stream.SAMPLE_RATE_HZ, _stream.HOP_LENGTH) != (SAMPLE_RATE_HZ, HOP_LENGTH):
+    raise ImportError(
+        f"lite_rtse_ext._stream: expected {SAMPLE_RATE_HZ} Hz and a hop of {HOP_LENGTH} samples, got "
+        f"{_stream.SAMPLE_RATE_HZ} Hz and {_stream.HOP_LENGTH}: reinstall lite-rtse-ext"
+    )
 
 LATENCY_SAMPLES: int = _stream.LATENCY_SAMPLES
 """Algorithmic latency: a sample comes out when the 512 samples (32 ms) that begin with it are in."""

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from lite_rtse_ext import _stream
-from lite_rtse_ext.arguments import Real, real_number, sample_rate_hz, switch
-from lite_rtse_ext.stream.network import LATENCY_SAMPLES, SAMPLE_RATE_HZ, Network, Precision, _Model
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.stream.network import LATENCY_SAMPLES, Network, Precision, _Model
 from lite_rtse_ext.stream.rates import QUALITIES, Quality, RoundTrip
+from lite_rtse_ext.utils.arguments import Real, real_number, sample_rate_hz, switch
 
 _NOT_FINITE = (
     "the network's result was not finite (samples far above full scale, or a damaged checkpoint): the stream was reset"

@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from lite_rtse_ext import checkpoint
-from lite_rtse_ext.files import replacing
+from lite_rtse_ext.models import checkpoint
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import RecipeError
+from lite_rtse_ext.utils.atomic_file import replacing
 
 __all__ = [
     "AtomicCheckpoints",

@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from lite_rtse_ext.audio.stft import istft
-from lite_rtse_ext.options import STRICT, Decibels, NonNegative, Positive
+from lite_rtse_ext.audio.spectrogram import istft
+from lite_rtse_ext.utils.options import STRICT, Decibels, NonNegative, Positive
 
 __all__ = ["EnhancementLoss", "LossOptions", "Losses", "si_snr_db"]
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lite_rtse_ext.audio.high_pass import remove_offset
-from lite_rtse_ext.audio.stft import SAMPLE_RATE_HZ, istft, stft
+from lite_rtse_ext.audio.spectrogram import istft, stft
 from lite_rtse_ext.data.dataset import Example
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
 from lite_rtse_ext.train.recipe import Recipe
-from lite_rtse_ext.train.wrap import InputGain, ScaledLiteRTSE, delay_branch
+from lite_rtse_ext.train.wrapper import InputGain, ScaledLiteRTSE, delay_branch
 
 __all__ = ["LOG_EVERY_STEPS", "Enhancer"]
 

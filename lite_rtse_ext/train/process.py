@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lite_rtse_ext.denormals import flushed_denormals
 from lite_rtse_ext.train.callbacks import TrainingError
 from lite_rtse_ext.train.recipe import RecipeError
+from lite_rtse_ext.utils.denormals import flushed_denormals
 
 __all__ = ["borrowed_process", "clear_errors"]
 

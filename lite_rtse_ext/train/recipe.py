@@ -21,9 +21,20 @@ from pydantic.dataclasses import dataclass
 from yaml.constructor import ConstructorError
 
 from lite_rtse_ext.data.mixing import MixingOptions
-from lite_rtse_ext.files import replacing
-from lite_rtse_ext.options import STRICT, Count, Flag, NonNegative, Positive, Probability, Share, Text, Whole, explain
 from lite_rtse_ext.train.loss import LossOptions
+from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.options import (
+    STRICT,
+    Count,
+    Flag,
+    NonNegative,
+    Positive,
+    Probability,
+    Share,
+    Text,
+    Whole,
+    explain,
+)
 
 __all__ = [
     "DataRecipe",
@@ -178,7 +189,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package."""
-    folder = resources.files("lite_rtse_ext") / "recipes"
+    folder = resources.files("lite_rtse_ext.train") / "recipes"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -194,7 +205,7 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
         RecipeError: it is not YAML, has a name that isn't known, or a value of another type.
     """
     known = str(name) in recipe_names()
-    path = resources.files("lite_rtse_ext") / "recipes" / f"{name}.yaml" if known else Path(name)
+    path = resources.files("lite_rtse_ext.train") / "recipes" / f"{name}.yaml" if known else Path(name)
     content = _parsed(path.read_bytes(), str(name))
     if not isinstance(content, dict):
         raise RecipeError(f"{name}: expected sections, got {type(content).__name__}")

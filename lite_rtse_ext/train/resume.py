@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.train.callbacks import Patience
 from lite_rtse_ext.train.recipe import Recipe, RecipeError
 

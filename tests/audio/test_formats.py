@@ -11,8 +11,8 @@ import pytest
 import soundfile as sf
 
 from lite_rtse_ext.audio import AudioError, AudioFormat, AudioWarning, read, read_format, write
-from lite_rtse_ext.audio.convert import file_to_file
 from lite_rtse_ext.audio.formats import CONTAINERS, MOST_CHANNELS, READ_SUFFIXES, WRITTEN
+from lite_rtse_ext.enhance.conversion import file_to_file
 
 RATE = 48_000  # which every lossy coder takes
 FRAMES = 1501  # odd, and no whole number of anybody's blocks

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lite_rtse_ext import LiteRTSE
-from lite_rtse_ext.audio import AudioFormat, enhance_file, enhance_segments, high_pass, read, remove_offset, write
+from lite_rtse_ext.audio import AudioFormat, high_pass, read, remove_offset, write
+from lite_rtse_ext.enhance import enhance_file, enhance_segments
 from lite_rtse_ext.evaluate.run import enhance as evaluated
 from lite_rtse_ext.stream import Network, Streamer
 

@@ -14,8 +14,8 @@ import pytest
 import soundfile as sf
 
 from lite_rtse_ext.audio import AudioError, AudioWarning, read, read_blocks, read_format
-from lite_rtse_ext.audio.convert import file_to_file
 from lite_rtse_ext.audio.io import CONTAINERS, open_pipe
+from lite_rtse_ext.enhance.conversion import file_to_file
 
 RATE, FRAMES = 16_000, 20_001
 UNKNOWN = [0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFF000]

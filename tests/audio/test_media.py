@@ -15,9 +15,9 @@ import pytest
 import soundfile as sf
 
 from lite_rtse_ext.audio import AudioError, AudioFormat, AudioWarning, read, read_blocks, read_format
-from lite_rtse_ext.audio.convert import file_to_file
 from lite_rtse_ext.audio.formats import CONTAINERS
 from lite_rtse_ext.audio.io import open_pipe
+from lite_rtse_ext.enhance.conversion import file_to_file
 
 av = pytest.importorskip("av", reason="needs PyAV: pip install 'lite-rtse-ext[media]'")
 

@@ -12,9 +12,9 @@ import pytest
 import soundfile as sf
 
 from lite_rtse_ext.audio import AudioError, AudioFormat, AudioWarning, read, read_format
-from lite_rtse_ext.audio.convert import file_to_file
 from lite_rtse_ext.audio.io import open_pipe
 from lite_rtse_ext.audio.pipe import PipeReader, PipeWriter
+from lite_rtse_ext.enhance.conversion import file_to_file
 
 RATE, FRAMES = 16_000, 30_001
 PCM = bytes.fromhex("0100000000001000800000aa00389b71")

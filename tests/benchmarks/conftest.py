@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("benchmarks", reason="runs in a checkout only")
 
 from benchmarks.harness import Report, Settings, report
-from lite_rtse_ext import _native
+from lite_rtse_ext.ops import _native
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import artefacts
 from lite_rtse_ext.data.mixing import band_limit
-from tests.data.corpus import RATE_HZ, clip_samples
+from tests.data.prepare.corpus import RATE_HZ, clip_samples
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmarks import cuda_model, flops
 from benchmarks.cuda_model import DEVICES, Row
 from benchmarks.cuda_operations import multiply_adds
 from benchmarks.eager_traffic import Operation, traffic
-from lite_rtse_ext.bench import case
+from lite_rtse_ext.benchmark.operators import case
 
 from ..cuda import network, trace
 from ..simt import build

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lite_rtse_ext.bench import (
+from lite_rtse_ext.benchmark.operators import (
     CASES,
     Candidate,
     Quantiles,

@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import flops, harness, memory, roofline, scaling, show, threads
 from benchmarks.harness import Report, Settings, parse
-from lite_rtse_ext import bench, ops
-from lite_rtse_ext.bench import WrongResult, candidate, case
+from lite_rtse_ext import ops
+from lite_rtse_ext.benchmark import operators as bench
+from lite_rtse_ext.benchmark.operators import WrongResult, candidate, case
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

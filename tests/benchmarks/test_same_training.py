@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import same_training
 from lite_rtse_ext.data import Manifest
-from tests.data.corpus import make_corpus
+from tests.data.prepare.corpus import make_corpus
 
 pytest.importorskip("lightning")
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import stream
 from benchmarks.stream import ENGINE
-from lite_rtse_ext.stream.timing import SKIPPED
+from lite_rtse_ext.benchmark.frames import SKIPPED
 
 
 def test_figures_of_the_engine_and_of_every_peer_that_is_installed() -> None:

@@ -23,9 +23,9 @@ from benchmarks.peers.tools import from_int16, pieces, shipped
 from benchmarks.suppressors import NOISY, OWN
 from benchmarks.suppressors_table import Cell, Comparison, Row, tables, write_json
 from lite_rtse_ext.data import Manifest
-from lite_rtse_ext.data.convert import write_flac
-from lite_rtse_ext.pretrained import pretrained_path
-from tests.data.corpus import RATE_HZ, clip_samples, make_corpus
+from lite_rtse_ext.data.prepare.convert import write_flac
+from lite_rtse_ext.models.pretrained import pretrained_path
+from tests.data.prepare.corpus import RATE_HZ, clip_samples, make_corpus
 
 
 def _is_first_mixture(samples: np.ndarray) -> bool:

@@ -11,8 +11,8 @@ from benchmarks import stream, table
 from benchmarks.harness import Record, Report, Settings
 from benchmarks.stream import Figure
 from benchmarks.table import ROWS, Measured, Row
-from lite_rtse_ext.bench import Quantiles
-from lite_rtse_ext.stream.timing import FrameTimes
+from lite_rtse_ext.benchmark.frames import FrameTimes
+from lite_rtse_ext.benchmark.operators import Quantiles
 
 
 def row(value: float, at_least: bool = True) -> Row:

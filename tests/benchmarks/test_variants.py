@@ -11,7 +11,7 @@ import torch
 from benchmarks import dtypes, model, operators, unrolled, variants
 from benchmarks.harness import Report, Settings
 from lite_rtse_ext import reference
-from lite_rtse_ext.bench import CASES, LIMITS, WrongResult, candidate, case, check, difference
+from lite_rtse_ext.benchmark.operators import CASES, LIMITS, WrongResult, candidate, case, check, difference
 
 # What needs no compiler run: compilation takes minutes, and what it compiles is tested uncompiled below.
 PLAIN = ("fused", "eager", "channels_last")

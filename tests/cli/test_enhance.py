@@ -12,9 +12,11 @@ import soundfile as sf
 import torch
 from safetensors.torch import load_file
 
-from lite_rtse_ext import _native, pretrained
-from lite_rtse_ext.audio import enhance_file, read, read_format
-from lite_rtse_ext.model import LiteRTSE
+from lite_rtse_ext.audio import read, read_format
+from lite_rtse_ext.enhance import enhance_file
+from lite_rtse_ext.models import pretrained
+from lite_rtse_ext.models.lite_rtse import LiteRTSE
+from lite_rtse_ext.ops import _native
 
 from .conftest import Run, assert_one_line, sound
 

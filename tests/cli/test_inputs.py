@@ -14,8 +14,9 @@ import pytest
 import soundfile as sf
 from click.testing import CliRunner
 
-from lite_rtse_ext.audio import read, read_format, stream_file
+from lite_rtse_ext.audio import read, read_format
 from lite_rtse_ext.cli import main
+from lite_rtse_ext.enhance import stream_file
 from lite_rtse_ext.stream import Network
 
 from .conftest import Run, assert_one_line, sound

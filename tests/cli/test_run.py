@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
-from lite_rtse_ext.audio import Enhanced, read_format
+from lite_rtse_ext.audio import read_format
 from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.cli.run import _summary, run_jobs
+from lite_rtse_ext.enhance import Enhanced
 
 from .conftest import Run, assert_one_line, sound
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from lite_rtse_ext.cli import main
 
-from ..special import SPECIAL
+from ..utils.special import SPECIAL
 from .conftest import Run, assert_one_line, sound
 
 NEEDS_ONNX = pytest.mark.skipif(
@@ -29,7 +29,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds and has tests of its own writes little, or is left out; the files are written as ever."""
     import torch
 
-    from lite_rtse_ext import bench, export, machine
+    from lite_rtse_ext.benchmark import environment as machine
+    from lite_rtse_ext.benchmark import operators as bench
+    from lite_rtse_ext.models import onnx as export
 
     monkeypatch.setattr(torch.onnx, "export", lambda model, inputs, path, **_: path.write_bytes(b"graph"))
     monkeypatch.setattr(export, "check_onnx", lambda path, model: 0.0)
@@ -142,8 +144,8 @@ def test_an_existing_file_is_not_mistaken(tmp_path: Path, run: Run, checkpoint: 
 
 
 def test_a_bench_that_is_cut_short_leaves_no_file(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lite_rtse_ext import bench
-    from lite_rtse_ext.stream import timing
+    from lite_rtse_ext.benchmark import frames as timing
+    from lite_rtse_ext.benchmark import operators as bench
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from lite_rtse_ext import _native, ops
+from lite_rtse_ext import ops
+from lite_rtse_ext.ops import _native
 
 from ..ops.operators import CONVOLUTIONS, MASK_RESIDUAL, OPERATORS, Operator, Tensors
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.corpus import make_corpus
+from tests.data.prepare.corpus import make_corpus
 
 
 @pytest.fixture(scope="session")

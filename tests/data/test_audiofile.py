@@ -14,7 +14,7 @@ from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
-from tests.data.recordings import noise, put
+from tests.data.prepare.recordings import noise, put
 
 READ = {
     ("WAV", "PCM_U8"): 1 / 100,

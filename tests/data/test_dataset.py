@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair, mixing, textures
 from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
-from lite_rtse_ext.data.fixed import make_mixtures
 from lite_rtse_ext.data.mixing import MixingOptions, diffuse_response, reverberate, rms
-from tests.data.corpus import make_corpus
+from lite_rtse_ext.data.prepare.mixtures import make_mixtures
+from tests.data.prepare.corpus import make_corpus
 
 EVERYTHING = MixingOptions(
     seconds=0.5,

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from lite_rtse_ext.data import Manifest, ManifestError
-from lite_rtse_ext.data.convert import write_flac
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.manifest import Clip
 from lite_rtse_ext.data.mixing import MixingOptions, rms
-from tests.data.corpus import make_corpus
+from lite_rtse_ext.data.prepare.convert import write_flac
+from tests.data.prepare.corpus import make_corpus
 
 
 def with_clips(path: Path, **signals: np.ndarray) -> Manifest:

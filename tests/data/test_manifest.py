@@ -9,7 +9,7 @@ import pytest
 
 from lite_rtse_ext.data import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.check import check_files
-from tests.data.corpus import make_corpus
+from tests.data.prepare.corpus import make_corpus
 
 SPEECH = Clip("speech", "test", "s.flac", 100, "anna", "CC0-1.0", "own")
 NOISE = Clip("noise", "test", "n.flac", 150, "rain")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lite_rtse_ext import LiteRTSE
-from tests.data.corpus import make_corpus
+from tests.data.prepare.corpus import make_corpus
 
 
 @pytest.fixture(scope="session")

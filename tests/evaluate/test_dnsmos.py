@@ -9,7 +9,7 @@ pytest.importorskip("speechmos", reason="speechmos, which has DNSMOS's networks,
 
 from lite_rtse_ext.evaluate.dnsmos import ACTIVE_LEVEL_DB, OPINIONS, Dnsmos, _windows, at_active_level
 from lite_rtse_ext.evaluate.metrics import SilenceError
-from tests.data.corpus import clip_samples
+from tests.data.prepare.corpus import clip_samples
 
 WINDOW = 144_160
 

@@ -17,19 +17,20 @@ import soundfile as sf
 import torch
 from click.testing import CliRunner, Result
 
-from lite_rtse_ext import LiteRTSE, pretrained
-from lite_rtse_ext.checkpoint import CheckpointError
+from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.cli import main
 from lite_rtse_ext.data import Manifest
-from lite_rtse_ext.data.convert import write_flac
 from lite_rtse_ext.data.dataset import FixedExamples
+from lite_rtse_ext.data.prepare.convert import write_flac
 from lite_rtse_ext.evaluate import run as judge
 from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.metrics import METRICS, measure
 from lite_rtse_ext.evaluate.run import evaluate
 from lite_rtse_ext.evaluate.sources import ManifestSource
 from lite_rtse_ext.evaluate.summary import table
-from tests.data.corpus import clip_samples, make_corpus
+from lite_rtse_ext.models import pretrained
+from lite_rtse_ext.models.checkpoint import CheckpointError
+from tests.data.prepare.corpus import clip_samples, make_corpus
 
 
 class DeadlySource(ManifestSource):

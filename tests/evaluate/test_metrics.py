@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lite_rtse_ext.evaluate.metrics import METRICS, MetricError, SilenceError, measure, require_noise, require_sound
-from tests.data.corpus import clip_samples
+from tests.data.prepare.corpus import clip_samples
 
 
 def test_figures_fall_with_noise() -> None:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from lite_rtse_ext import LiteRTSE
-from lite_rtse_ext.stream import HOP_SAMPLES, Network, Streamer
+from lite_rtse_ext.signal import HOP_LENGTH
+from lite_rtse_ext.stream import Network, Streamer
 
 Samples = NDArray[np.float32]
 
@@ -66,7 +67,7 @@ def run(streamer: Streamer, blocks: Iterable[Samples]) -> Samples:
 
 def hops(signal: Samples) -> list[Samples]:
     """The signal a frame at a time."""
-    return cut(signal, [HOP_SAMPLES] * (len(signal) // HOP_SAMPLES))
+    return cut(signal, [HOP_LENGTH] * (len(signal) // HOP_LENGTH))
 
 
 def offline(name: str, signal: Samples, high_pass: bool = True) -> Samples:

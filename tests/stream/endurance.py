@@ -30,8 +30,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.stream import HOP_SAMPLES, LATENCY_SAMPLES, SAMPLE_RATE_HZ, Streamer
-from lite_rtse_ext.stream.timing import speech_like
+from lite_rtse_ext.benchmark.frames import speech_like
+from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
+from lite_rtse_ext.stream import LATENCY_SAMPLES, Streamer
 
 ROUND_S = 300
 PROBE_S, SETTLING_S = 16, 12
@@ -102,10 +103,10 @@ class Programme:
         self._random = np.random.default_rng(0)
         self._kinds = [self._speech, self._silence, self._clipped, self._fading, self._constant]
         self._kinds += [self._broken] if broken else []
-        self._material = speech_like(60 * rate // HOP_SAMPLES)
+        self._material = speech_like(60 * rate // HOP_LENGTH)
         # After so many samples a frame begins at 16 kHz, and soxr stands as it did at the beginning.
-        self._period = HOP_SAMPLES * rate // math.gcd(HOP_SAMPLES * rate, SAMPLE_RATE_HZ)
-        probe = speech_like(PROBE_S * rate // HOP_SAMPLES, seed=1)
+        self._period = HOP_LENGTH * rate // math.gcd(HOP_LENGTH * rate, SAMPLE_RATE_HZ)
+        probe = speech_like(PROBE_S * rate // HOP_LENGTH, seed=1)
         self.probe = probe[: len(probe) // self._period * self._period]
 
     def round(self) -> Iterator[NDArray[np.float32]]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lite_rtse_ext import _stream
 from lite_rtse_ext.audio import high_pass, resample
-from lite_rtse_ext.stream import HOP_SAMPLES, Streamer, enhance_blocks
+from lite_rtse_ext.signal import HOP_LENGTH
+from lite_rtse_ext.stream import Streamer, enhance_blocks
 from tests.stream.conftest import TOLERANCE, Samples, cut, hops, model, network, noise, offline, relative, run
 
 
@@ -23,7 +24,7 @@ def test_both_have_the_same_corner() -> None:
 
 
 @given(
-    length=st.integers(1, 12 * HOP_SAMPLES),
+    length=st.integers(1, 12 * HOP_LENGTH),
     sizes=st.lists(st.integers(0, 700), max_size=30),
     offset=st.sampled_from([0.0, 0.01, -0.3, 1.0]),
 )
@@ -80,7 +81,7 @@ def test_a_change_of_the_share_makes_no_step() -> None:
     streamer.wet = 1
     out = np.concatenate([*parts, streamer.feed(np.full(2048, 0.5, np.float32)), streamer.flush()])
     np.testing.assert_allclose([out[0], out[-1]], [0.5, 0], atol=1e-6)
-    assert np.abs(np.diff(out)).max() < 1.01 * 0.5 / HOP_SAMPLES
+    assert np.abs(np.diff(out)).max() < 1.01 * 0.5 / HOP_LENGTH
 
 
 def test_every_channel_has_its_own() -> None:

@@ -8,21 +8,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lite_rtse_ext.audio import enhance_segments
-from lite_rtse_ext.stream import HOP_SAMPLES, LATENCY_SAMPLES, Streamer
+from lite_rtse_ext.enhance import enhance_segments
+from lite_rtse_ext.signal import HOP_LENGTH
+from lite_rtse_ext.stream import LATENCY_SAMPLES, Streamer
 from tests.stream.conftest import CONFIGS, TOLERANCE, Samples, cut, hops, model, network, noise, offline, relative, run
 
 
 @pytest.mark.parametrize("high_pass", [True, False])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_configuration(name: str, high_pass: bool) -> None:
-    signal = noise(20 * HOP_SAMPLES + 100)
+    signal = noise(20 * HOP_LENGTH + 100)
     out = run(Streamer(network(name), high_pass=high_pass), hops(signal))
     assert relative(out, offline(name, signal, high_pass)) <= TOLERANCE
 
 
 @given(
-    length=st.integers(0, 12 * HOP_SAMPLES),
+    length=st.integers(0, 12 * HOP_LENGTH),
     sizes=st.lists(st.one_of(st.integers(0, 40), st.integers(0, 1000)), max_size=40),
     seed=st.integers(0, 2**32 - 1),
     high_pass=st.booleans(),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lite_rtse_ext.stream import HOP_SAMPLES, LATENCY_SAMPLES, Network, Streamer, process_batch
+from lite_rtse_ext.signal import HOP_LENGTH
+from lite_rtse_ext.stream import LATENCY_SAMPLES, Network, Streamer, process_batch
 from tests.stream.conftest import Samples, cut, hops, network, noise, relative, run
 
 
@@ -35,7 +36,7 @@ def test_nothing_comes_out_before_its_cause(small: Network) -> None:
     first = int(np.flatnonzero(live[0] != live[1])[0])
     assert 1500 < first <= 1500 + LATENCY_SAMPLES
     for signal in (one, other):  # aligned output comes in whole frames, a frame behind the input
-        assert len(Streamer(small).feed(signal[:1500])) == 1500 // HOP_SAMPLES * HOP_SAMPLES - HOP_SAMPLES
+        assert len(Streamer(small).feed(signal[:1500])) == 1500 // HOP_LENGTH * HOP_LENGTH - HOP_LENGTH
 
 
 @given(sizes=st.lists(st.integers(0, 700), max_size=20))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lite_rtse_ext.data.dataset import Example
-from lite_rtse_ext.train.fit import fit
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import Recipe
+from lite_rtse_ext.train.run import fit
 
 
 class Interrupted(Exception):

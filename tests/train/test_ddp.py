@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from lite_rtse_ext.data.dataset import Example, TrainingExamples
-from lite_rtse_ext.train.fit import fit
 from lite_rtse_ext.train.recipe import load_recipe
-from tests.data.corpus import make_corpus
+from lite_rtse_ext.train.run import fit
+from tests.data.prepare.corpus import make_corpus
 from tests.train.runs import QUICK, ROOT, newest, train
 
 STEPS = 3

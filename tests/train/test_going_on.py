@@ -13,13 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lite_rtse_ext.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.cli.train import train
 from lite_rtse_ext.data import Manifest, ManifestError
-from lite_rtse_ext.train.fit import fit
+from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, RunRecipe, load_recipe
 from lite_rtse_ext.train.resume import check_changes
-from tests.data.corpus import make_corpus
+from lite_rtse_ext.train.run import fit
+from tests.data.prepare.corpus import make_corpus
 from tests.train.interruption import cut_off
 from tests.train.runs import QUICK, newest
 

@@ -10,7 +10,7 @@ from lite_rtse_ext.audio import remove_offset
 from lite_rtse_ext.data.dataset import Example
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import ModelRecipe, Recipe
-from lite_rtse_ext.train.wrap import InputGain
+from lite_rtse_ext.train.wrapper import InputGain
 
 
 def enhancer(high_pass: bool) -> Enhancer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lite_rtse_ext.audio.stft import stft
+from lite_rtse_ext.audio.spectrogram import stft
 from lite_rtse_ext.train.loss import EnhancementLoss, LossOptions, si_snr_db
 
 SAMPLES = 4000

@@ -18,10 +18,10 @@ from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest
 from lite_rtse_ext.train.callbacks import TrainingError
-from lite_rtse_ext.train.fit import fit
 from lite_rtse_ext.train.process import borrowed_process
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe
-from tests.data.corpus import make_corpus
+from lite_rtse_ext.train.run import fit
+from tests.data.prepare.corpus import make_corpus
 from tests.train.runs import QUICK
 
 MODEL = ("model.class_path=tests.train.networks.Mask", "model.arguments={hidden: 4}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.data.corpus import make_corpus
+from tests.data.prepare.corpus import make_corpus
 from tests.train.runs import QUICK, newest, train
 
 LITE_RTSE = (

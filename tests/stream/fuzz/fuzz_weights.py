@@ -19,7 +19,7 @@ import numpy as np
 try:
     import atheris
 
-    with atheris.instrument_imports(include=["lite_rtse_ext.stream", "lite_rtse_ext.pretrained"]):
+    with atheris.instrument_imports(include=["lite_rtse_ext.stream", "lite_rtse_ext.models.pretrained"]):
         from lite_rtse_ext.stream import Network, Streamer
 except ModuleNotFoundError:  # the inputs that are kept run without it
     from lite_rtse_ext.stream import Network, Streamer

@@ -1,0 +1,85 @@
+"""Where it was measured: what timings depend on besides the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Environment", "cores", "environment", "gpu_name"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What timings depend on besides the code; peak and bandwidth are those of one thread, measured now."""
+
+    machine: str
+    cores: int
+    memory_gib: float
+    isa: str
+    threads: int
+    torch: str
+    python: str
+    lite_rtse_ext: str
+    fma_peak_gflops: float
+    copy_gbps: float
+    gpu: str = ""
+
+
+def cores() -> int:
+    """How many cores this process may use. Needs no torch."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def environment(device: torch.device | str = "cpu") -> Environment:
+    """The environment that timings taken now would have; measures for under a second."""
+    import torch
+
+    from lite_rtse_ext import __version__, ops
+    from lite_rtse_ext.ops import _native
+
+    return Environment(
+        machine=f"{platform.machine()}, {_processor()}",
+        cores=cores(),
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        isa=ops.isa(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        lite_rtse_ext=__version__,
+        fma_peak_gflops=round(_native.fma_peak_gflops(), 1),
+        copy_gbps=round(_native.copy_gbps(), 1),
+        gpu=gpu_name(device),
+    )
+
+
+def gpu_name(device: torch.device | str) -> str:
+    """What a GPU is called, what it has, and what the kernels were built for; nothing for the CPU."""
+    import torch
+
+    from lite_rtse_ext.ops import _native
+
+    device = torch.device(device)
+    if device.type != "cuda":
+        return ""
+    properties = torch.cuda.get_device_properties(device)
+    return (
+        f"{properties.name}, compute capability {properties.major}.{properties.minor}, "
+        f"{properties.multi_processor_count} multiprocessors, CUDA {torch.version.cuda}; "
+        f"kernels for {', '.join(_native.cuda_architectures())}"
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:  # no Linux
+        names = []
+    return names[0] if names else platform.processor() or "unknown processor"

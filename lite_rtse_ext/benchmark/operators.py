@@ -1,0 +1,359 @@
+"""How fast is it here: every fused operator and the whole network against plain PyTorch, in one table.
+
+``lite-rtse bench`` prints it; the repository's ``benchmarks`` ask more questions with the same harness. What is timed
+is checked first: every candidate must compute what the reference computes. Candidates are timed in rounds, each of
+which times them all, one right after the other, so that a machine that slows down slows all of them; a ratio is taken
+pair by pair, round by round, and its quantiles over the rounds are what is reported.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import lite_rtse_ext.nn as fused_nn
+from lite_rtse_ext import reference
+from lite_rtse_ext.benchmark.environment import Environment
+from lite_rtse_ext.models.lite_rtse import LiteRTSE
+from lite_rtse_ext.signal import BINS, HOP_LENGTH, SAMPLE_RATE_HZ
+
+LIMITS = {"forward": 1e-5, "backward": 1e-4, "forward + backward": 1e-4, "training step": 1e-4}
+"""By pass, relative L2 differences, float32 against float32, above which nothing is timed. Both sides round; tests
+are tighter."""
+
+
+# --- what is computed -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One computation: the reference and the fused module with equal parameters, inputs, what backward starts from.
+
+    ``input_gradients``: whether backward includes the gradient of the inputs, as for a block inside a network.
+    """
+
+    name: str
+    reference: nn.Module
+    fused: nn.Module
+    inputs: tuple[Tensor, ...]
+    output_gradient: Tensor
+    input_gradients: bool = True
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self.output_gradient.device
+
+    @property
+    def seconds_of_audio(self) -> float:
+        """At 62.5 frames a second, all utterances together."""
+        batch = self.output_gradient.shape[0]
+        return batch * self.output_gradient.shape[2] * HOP_LENGTH / SAMPLE_RATE_HZ
+
+
+def _conv_blocks(module: Any) -> nn.Module:
+    return nn.Sequential(module.ConvBlock(1, 32), module.ConvBlock(32, 32))
+
+
+def _network() -> nn.Module:
+    network = reference.LiteRTSE()
+    # Like a trained network, nearer to leaving the phase alone than to turning it anyhow: the derivative of a phase is
+    # 1/|R|, and where R is nearly 0, as in a network just initialised, rounding alone would tell the two apart.
+    nn.init.ones_(network.to_real.bias)
+    return network
+
+
+_MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
+    "causal_dwconv2d": (
+        lambda: reference.CausalDepthwiseConv2d(64, 7),
+        lambda: fused_nn.CausalDepthwiseConv2d(64, 7),
+    ),
+    "conv_block": (lambda: reference.ConvBlock(32, 32), lambda: fused_nn.ConvBlock(32, 32)),
+    "conv_blocks": (lambda: _conv_blocks(reference), lambda: _conv_blocks(fused_nn)),
+    "multi_order_conv": (reference.MultiOrderConv, fused_nn.MultiOrderConv),
+    "mask_residual": (reference.MaskResidual, fused_nn.MaskResidual),
+    "LiteRTSE": (_network, LiteRTSE),
+}
+_CHANNELS = {"causal_dwconv2d": 64, "conv_block": 32, "conv_blocks": 1, "multi_order_conv": 32}
+CASES = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual", "LiteRTSE")
+"""The operators at the sizes the network has, and the network; what ``lite-rtse bench`` times."""
+
+
+def case(
+    name: str,
+    batch: int,
+    frames: int,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Case:
+    """A case by name: one of :data:`CASES`, or "conv_blocks", the network's two Conv-Blocks one after the other.
+
+    The same values on every device.
+    """
+    torch.manual_seed(seed)
+    plain, fused = (make() for make in _MODULES[name])
+    fused.load_state_dict(plain.state_dict())
+    if name in _CHANNELS:
+        inputs: list[Tensor] = [torch.randn(batch, _CHANNELS[name], frames, BINS)]
+    else:
+        inputs = [torch.randn(batch, BINS, frames, 2)]
+    if name == "mask_residual":
+        inputs += [torch.randn(batch, frames, BINS) for _ in range(4)]
+    # The shape alone is wanted: a pass that computes nothing tells it.
+    shape = copy.deepcopy(plain).to("meta")(*(tensor.to("meta") for tensor in inputs)).shape
+    return Case(
+        name,
+        plain.to(device, dtype),
+        fused.to(device, dtype),
+        tuple(tensor.to(device, dtype) for tensor in inputs),
+        torch.randn(shape).to(device, dtype),
+        input_gradients=name not in ("conv_blocks", "LiteRTSE"),
+    )
+
+
+# --- how it is run ----------------------------------------------------------------------------------------------------
+
+
+def _nothing() -> None:
+    return None
+
+
+@contextmanager
+def thread_count(count: int | None) -> Iterator[None]:
+    """So many threads, and afterwards as many as before; whatever there are for None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One implementation of one pass: ``step(prepare())`` gives the tensors to compare; ``step`` alone is timed.
+
+    ``threads``: CPU threads for a step; those that there are if None.
+    """
+
+    name: str
+    step: Callable[[Any], list[Tensor]]
+    prepare: Callable[[], Any] = _nothing
+    threads: int | None = None
+
+    def run(self) -> list[Tensor]:
+        """The step once, untimed."""
+        with thread_count(self.threads):
+            return self.step(self.prepare())
+
+
+def candidate(name: str, module: Callable[..., Tensor], case: Case, what: str) -> Candidate:
+    """A module doing one pass of a case: "forward" (no gradients recorded), "backward" or "forward + backward"."""
+    parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
+
+    def leaves() -> list[Tensor]:
+        for parameter in parameters:
+            parameter.grad = None
+        return [tensor.detach().requires_grad_(case.input_gradients) for tensor in case.inputs]
+
+    def gradients(inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [tensor.grad for tensor in (*inputs, *parameters) if tensor.grad is not None]
+
+    def forward(_: None) -> list[Tensor]:
+        with torch.no_grad():
+            return [module(*case.inputs)]
+
+    def graph() -> tuple[list[Tensor], Tensor]:
+        inputs = leaves()
+        return inputs, module(*inputs)
+
+    def backward(state: tuple[list[Tensor], Tensor]) -> list[Tensor]:
+        inputs, output = state
+        output.backward(case.output_gradient)  # type: ignore[no-untyped-call]
+        return gradients(inputs)
+
+    if what == "forward":
+        return Candidate(name, forward)
+    if what == "backward":
+        return Candidate(name, backward, graph)
+    if what == "forward + backward":
+        return Candidate(name, lambda _: backward(graph()))
+    raise ValueError(f"what must be 'forward', 'backward' or 'forward + backward', but is {what!r}")
+
+
+# --- whether it is right ----------------------------------------------------------------------------------------------
+
+
+class WrongResult(RuntimeError):
+    """A candidate does not compute what the reference computes; it is not timed."""
+
+
+def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
+    """The largest relative L2 difference among the tensors; infinite where they don't pair up or hold a NaN."""
+    if len(expected) != len(actual):
+        return float("inf")
+    largest = 0.0
+    for e, a in zip(expected, actual, strict=True):
+        if e.shape != a.shape:
+            return float("inf")
+        wide = e.detach().double()
+        found = float((a.detach().double() - wide).norm() / wide.norm().clamp_min(1e-30))
+        largest = max(largest, found if found == found else float("inf"))
+    return largest
+
+
+def check(candidate: Candidate, expected: Sequence[Tensor], limit: float, where: str) -> float:
+    """The candidate's difference from what is expected of it.
+
+    Raises:
+        WrongResult: it is above the limit; ``where`` names case and pass.
+    """
+    found = difference(expected, candidate.run())
+    if not found <= limit:
+        raise WrongResult(f"{where}: {candidate.name} and eager differ by {found:.1e}, not timed")
+    return found
+
+
+# --- how long it takes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """20th, 50th and 80th percentile."""
+
+    p20: float
+    p50: float
+    p80: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Quantiles:
+        """Linearly interpolated between the sorted values."""
+        return cls(*(float(q) for q in np.quantile(values, (0.2, 0.5, 0.8))))
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Seconds by candidate, one value a round, and what the gauge said in each round."""
+
+    seconds: dict[str, list[float]]
+    gauge: list[float]
+
+    def milliseconds(self, name: str) -> Quantiles:
+        return Quantiles.of([1e3 * value for value in self.seconds[name]])
+
+    def ratio(self, numerator: str, denominator: str) -> Quantiles:
+        """How many times as long the one took as the other, pair by pair."""
+        pairs = zip(self.seconds[numerator], self.seconds[denominator], strict=True)
+        return Quantiles.of([a / b for a, b in pairs])
+
+
+def measure(
+    candidates: Sequence[Candidate],
+    rounds: int,
+    warm_up: int = 1,
+    budget_s: float = float("inf"),
+    gauge: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    device: torch.device | str = "cpu",
+) -> Rounds:
+    """Time candidates in interleaved rounds; every second round in reverse order, so that none always follows another.
+
+    Args:
+        candidates: all timed in each round; names must differ.
+        rounds: how many.
+        warm_up: untimed runs of each candidate before the first round.
+        budget_s: no new round begins after so many seconds; the first always runs.
+        gauge: called once a round, between the candidates of two rounds: what the machine can do at that time.
+        clock: seconds, for tests.
+        device: where the candidates run. A GPU is timed by events on its current stream, so that what a step leaves
+            running counts, and what was running before does not.
+    """
+    names = [candidate.name for candidate in candidates]
+    if len(set(names)) != len(names) or rounds < 1:
+        raise ValueError(f"candidates must have different names and rounds be at least 1, but are {names} and {rounds}")
+    for candidate in candidates:
+        for _ in range(warm_up):
+            candidate.run()
+    result = Rounds({name: [] for name in names}, [])
+    begin = clock()
+    for number in range(rounds):
+        if number and clock() - begin > budget_s:
+            break
+        if gauge:
+            result.gauge.append(gauge())
+        for candidate in candidates if number % 2 == 0 else reversed(candidates):
+            with thread_count(candidate.threads):
+                result.seconds[candidate.name].append(_seconds(candidate, clock, torch.device(device)))
+    return result
+
+
+def _seconds(candidate: Candidate, clock: Callable[[], float], device: torch.device) -> float:
+    state = candidate.prepare()
+    if device.type == "cuda":
+        return _gpu_seconds(candidate, state, device)
+    start = clock()
+    tensors = candidate.step(state)
+    seconds = clock() - start
+    del tensors  # only now: giving memory back to the system is no part of the step
+    return seconds
+
+
+def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    stream = torch.cuda.current_stream(device)
+    torch.cuda.synchronize(device)
+    begin.record(stream)
+    tensors = candidate.step(state)
+    end.record(stream)
+    end.synchronize()
+    del tensors
+    return float(1e-3 * begin.elapsed_time(end))
+
+
+# --- lite-rtse bench --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Result of one case, forward alone or forward and backward: milliseconds, and eager over fused."""
+
+    name: str
+    what: str
+    eager_ms: Quantiles
+    fused_ms: Quantiles
+    ratio: Quantiles
+    difference: float
+
+
+def run(batch: int = 2, frames: int = 250, rounds: int = 5) -> Iterator[Timing]:
+    """Time every case, forward alone and forward with backward; yields each result as soon as it is there.
+
+    Raises:
+        WrongResult: fused and eager differ by more than rounding.
+    """
+    for name in CASES:
+        this = case(name, batch, frames)
+        for what in ("forward", "forward + backward"):
+            eager, fused = (
+                candidate(side, module, this, what)
+                for side, module in (("eager", this.reference), ("fused", this.fused))
+            )
+            found = check(fused, eager.run(), LIMITS[what], f"{name}, {what}")
+            times = measure([eager, fused], rounds, warm_up=0)  # the check warmed both
+            milliseconds = times.milliseconds("eager"), times.milliseconds("fused")
+            yield Timing(name, what, *milliseconds, times.ratio("eager", "fused"), found)
+
+
+def as_json(where: Environment, batch: int, frames: int, rounds: int, timings: Sequence[Timing]) -> dict[str, object]:
+    """Environment, sizes and results as plain data."""
+    sizes = {"batch": batch, "frames": frames, "rounds": rounds}
+    return {"environment": asdict(where), **sizes, "timings": [asdict(timing) for timing in timings]}

@@ -1,0 +1,131 @@
+"""Recordings from anywhere into clips: converted, divided among the splits, cut up where they are long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.data.manifest import Clip, ManifestError
+from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
+from lite_rtse_ext.data.prepare.convert import decoded_frames
+from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES, Cut, cut_all
+from lite_rtse_ext.data.prepare.mixtures import LEAST_SECONDS
+from lite_rtse_ext.data.prepare.names import plain, target_path
+from lite_rtse_ext.data.prepare.splits import Shares, Splits, stretches
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+
+__all__ = ["Converted", "Recording", "clips_of", "convert_recordings", "require_sound"]
+
+_LEAST_HELD_OUT = 4 * SAMPLE_RATE_HZ
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file to prepare.
+
+    Args:
+        kind: speech, noise or room.
+        source: the file.
+        name: its path below the folder that it came from.
+        label: the speaker, or the kind of noise.
+        licence: recorded in the manifest.
+        origin: recorded in the manifest as its source.
+    """
+
+    kind: str
+    source: Path
+    name: PurePath
+    label: str
+    licence: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A recording and its prepared file."""
+
+    recording: Recording
+    path: Path
+    frames: int
+
+
+def require_sound(kind: str, place: Path, files: Sequence[Path]) -> None:
+    """Refuses what can come to nothing, before the work.
+
+    Raises:
+        ManifestError: no file holds as much as a mixture needs.
+    """
+    reason = ""
+    for path in files:
+        try:
+            frames = decoded_frames(path)
+            if frames is None or frames >= LEAST_SECONDS * SAMPLE_RATE_HZ:
+                return
+        except (OSError, AudioError) as error:
+            reason = f"; {error}"
+    raise ManifestError(
+        f"{place}: holds no recording of {kind} of {LEAST_SECONDS:g} s or more, among {len(files)} files{reason}"
+    )
+
+
+def convert_recordings(
+    recordings: Sequence[Recording], target: Path, *, refuse: bool, report: Report
+) -> list[Converted]:
+    """Convert recordings into folders by their kind; what is left out is named.
+
+    Raises:
+        OSError, AudioError: as :func:`~lite_rtse_ext.data.prepare.batch.convert_all` does.
+        ManifestError: nothing is left of a kind.
+    """
+    jobs = [
+        Conversion(each.source, target / each.kind / target_path(each.name, ".flac")) for each in recordings
+    ]  # the suffix stays: a.wav and a.mp3 are two files
+    lengths = convert_all(jobs, refuse=refuse, report=report)
+    converted = [
+        Converted(recording, job.target, length)
+        for recording, job, length in zip(recordings, jobs, lengths, strict=True)
+        if length is not None
+    ]
+    for kind in sorted({each.kind for each in recordings} - {each.recording.kind for each in converted}):
+        raise ManifestError(f"{target}: every recording of {kind} was left out, for the reasons above")
+    return converted
+
+
+def clips_of(
+    converted: Sequence[Converted],
+    splits: Mapping[PurePath, Splits],
+    target: Path,
+    shares: Shares,
+    report: Report,
+) -> list[Clip]:
+    """The clips of converted recordings, which are cut where they serve several splits, or are long speech.
+
+    Args:
+        converted: of one kind.
+        splits: which each is for, by its name.
+        target: the folder of the manifest.
+        shares: how a recording for several splits is cut.
+        report: is called with a line about what is left out.
+    """
+    cuts = []
+    for each in converted:
+        bounds = stretches(each.frames, splits[each.recording.name], shares, _LEAST_HELD_OUT)
+        long_speech = each.recording.kind == "speech" and each.frames >= CUT_FRAMES
+        cuts.append(Cut(each.path, target / each.recording.kind, each.recording.name, bounds, long_speech))
+    return [
+        Clip(
+            each.recording.kind,
+            piece.split,
+            piece.path.relative_to(target).as_posix(),
+            piece.frames,
+            plain(each.recording.label, keep="/"),
+            plain(each.recording.licence, keep="/"),
+            plain(each.recording.origin, keep="/"),
+        )
+        for each, pieces in zip(converted, cut_all(cuts, report), strict=True)
+        for piece in pieces
+    ]

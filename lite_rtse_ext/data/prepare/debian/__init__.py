@@ -1,0 +1,1 @@
+"""Speech and noise out of Debian's packages."""

@@ -1,0 +1,153 @@
+"""``lite-rtse prepare debian``: speech and noise that Debian and Ubuntu ship as ordinary packages.
+
+The packages are fetched and verified by apt, unpacked by dpkg-deb, and decoded into 16 kHz FLAC. Nothing is installed
+and no administrator's rights are needed. Every step leaves complete files behind, so that a run that was cut off is
+continued by the same command.
+
+The test split shares nothing with the others: one language and voice (Russian), and three kinds of noise.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from lite_rtse_ext.audio.io import AudioError
+from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, read_entries
+from lite_rtse_ext.data.prepare.convert import is_complete, write_flac
+from lite_rtse_ext.data.prepare.debian import apt
+from lite_rtse_ext.data.prepare.debian.noises import NOISE_PACKAGES
+from lite_rtse_ext.data.prepare.debian.packages import PACKAGES, Piece
+from lite_rtse_ext.data.prepare.debian.voices import VOICE_PACKAGES
+from lite_rtse_ext.data.prepare.mixtures import make_mixtures
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.atomic_file import replacing
+
+__all__ = ["prepare_debian"]
+
+SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
+VALID_MIXTURES = 50
+TEST_MIXTURES = 60
+_VALID_SEED, _TEST_SEED = 1, 2
+_RULES = 2
+"""Counts the changes of what is taken from packages: one that was taken apart by other rules is taken apart again."""
+
+
+def prepare_debian(
+    target: Path,
+    *,
+    more: bool = False,
+    debs: Path | None = None,
+    suite: str = apt.NEWER_SUITE,
+    report: Callable[[str], None] = print,
+) -> Manifest:
+    """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
+
+    Args:
+        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 2 GB; most of it
+            are the packages in ``deb``.
+        more: add some fifty voices, four hours of words and short sentences, and an hour and a quarter of noise to the
+            training split, which are another 1.3 GB to fetch; the mixtures for validation and test stay as they are.
+        debs: a folder of .deb files to use; nothing is fetched then. What apt fetches it verifies; these are taken as
+            they are, but for their names and a bound on what they unpack to.
+        suite: the Debian release to take a package from that the system's own release doesn't have.
+        report: is called with a line about each step.
+
+    Raises:
+        OSError: a folder can't be written to.
+        FetchError: apt can't fetch a package, or a package is damaged.
+        AudioError, ContainerError: a package holds something else than expected.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
+    missing = [name for name in packages if _recorded(target, name, report) is None]
+    if missing:
+        archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
+        for name in missing:
+            _convert(name, packages[name], archives[name], target, report)
+    clips = [clip for name in packages for clip in _recorded(target, name) or ()]
+    manifest = Manifest(target, "debian", tuple(clips), (*_mixtures("valid", clips), *_mixtures("test", clips)))
+    manifest.save(target / "manifest.json")
+    return manifest
+
+
+def _mixtures(split: str, clips: list[Clip]) -> tuple[Mixture, ...]:
+    count, seed = (TEST_MIXTURES, _TEST_SEED) if split == "test" else (VALID_MIXTURES, _VALID_SEED)
+    speech, noise = ([c for c in clips if (c.kind, c.split) == (kind, split)] for kind in ("speech", "noise"))
+    return tuple(make_mixtures(split, speech, noise, SNRS_DB, count, seed))
+
+
+def _convert(
+    name: str,
+    pieces: Callable[[Path], Iterator[Piece]],
+    archive: Path,
+    target: Path,
+    report: Callable[[str], None],
+) -> None:
+    """Decode one package and record its clips; the record is written last, and tells that the package is done."""
+    with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=target) as folder:
+        report(f"{name}: unpacking {archive.name}")
+        apt.unpack(archive, name, Path(folder))
+        _copy_licence(name, Path(folder), target)
+        clips = []
+        for piece in pieces(Path(folder)):
+            path = target / piece.path
+            if not is_complete(path, len(piece.samples)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_flac(path, piece.samples)
+            clips.append(
+                Clip(
+                    piece.kind,
+                    piece.split,
+                    piece.path,
+                    len(piece.samples),
+                    piece.label,
+                    piece.licence,
+                    f"Debian package {archive.name.removesuffix('.deb')}",
+                )
+            )
+    if not clips:
+        raise AudioError(f"{archive}: holds none of the sounds that {name} is known for")
+    minutes = sum(clip.frames for clip in clips) / SAMPLE_RATE_HZ / 60
+    report(f"{name}: {len(clips)} files, {minutes:.1f} min")
+    rows = [asdict(clip) for clip in clips]
+    record = {"package": archive.name, "sha256": apt.sha256(archive), "rules": _RULES, "clips": rows}
+    with replacing(_record_path(target, name)) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _copy_licence(name: str, unpacked: Path, target: Path) -> None:
+    """Keep the package's statement of authors and licences beside the audio."""
+    source = unpacked / "usr" / "share" / "doc" / name / "copyright"
+    (target / "licences").mkdir(exist_ok=True)
+    with replacing(target / "licences" / f"{name}.txt") as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _record_path(target: Path, name: str) -> Path:
+    folder = target / "packages"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}.json"
+
+
+def _recorded(target: Path, name: str, report: Callable[[str], None] = lambda line: None) -> list[Clip] | None:
+    """The clips of a package that is done; nothing if it is not, was done by other rules, or has lost a file."""
+    path = _record_path(target, name)
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ManifestError("not a record of clips")
+        if record.get("rules") != _RULES:
+            return None
+        clips = read_entries(Clip, record.get("clips"))
+    except (ValueError, RecursionError) as error:
+        report(f"{path}: damaged, so that {name} is taken apart again ({error})")
+        return None
+    done = clips and all(is_complete(target / clip.path, clip.frames) for clip in clips)
+    return list(clips) if done else None

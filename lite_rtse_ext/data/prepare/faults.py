@@ -1,0 +1,80 @@
+"""What makes a recording useless to train on or to judge by, though it can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+
+__all__ = ["SILENCE_DBFS", "pair_fault", "silence"]
+
+_Samples = NDArray[np.float32]
+
+SILENCE_DBFS = -80.0
+"""Three times the rounding of 16 bits; what is softer is lost in them."""
+
+_ROUNDING_DBFS = -95.0
+"""What differs by less is the same but for its rounding to 16 bits."""
+
+_EDGE = SAMPLE_RATE_HZ // 100
+_SAME_DB = 50.0
+_UNRELATED_DB = -25.0
+_MOST_DELAY = SAMPLE_RATE_HZ // 10
+_FRAME = SAMPLE_RATE_HZ // 50
+_SWAPPED_DB = 3.0
+_TINY = 1e-20
+
+
+def silence(samples: _Samples) -> str | None:
+    """Why a recording holds no sound, or nothing if it holds some. A constant is no sound, but for its beginning and
+    its end, where resampling makes some of it."""
+    if _power_db(samples) < SILENCE_DBFS:
+        return "is silent"
+    inner = samples[_EDGE:-_EDGE] if len(samples) > 4 * _EDGE else samples
+    varying = _power_db(inner - inner.mean(dtype=np.float64))
+    if varying < SILENCE_DBFS <= _power_db(inner):
+        return "is a constant, no sound"
+    return None
+
+
+def pair_fault(noisy: _Samples, clean: _Samples) -> str | None:
+    """Why two recordings of one length are no noisy and clean recording of the same speech; nothing if they may be.
+
+    They must not be the same up to a factor, nor have nothing to do with one another. They count as swapped where the
+    clean one is the louder of the two in its pauses, the level of the speech being equal.
+    """
+    for side, samples in (("noisy", noisy), ("clean", clean)):
+        fault = silence(samples)
+        if fault is not None:
+            return f"the {side} recording {fault}"
+    noisy, clean = (samples - samples.mean(dtype=np.float64) for samples in (noisy, clean))
+    gain = float(np.vdot(noisy, clean) / np.vdot(clean, clean))
+    rest = _power_db(noisy - gain * clean)
+    if rest < max(_ROUNDING_DBFS, _power_db(noisy) - _SAME_DB):
+        return "the noisy recording is the clean one"
+    if _likeness_db(noisy, clean) < _UNRELATED_DB:
+        return "the clean recording is not in the noisy one"
+    if _pauses_db(gain * clean) > _pauses_db(noisy) + _SWAPPED_DB:
+        return "the clean recording is the noisier one: they seem to be swapped"
+    return None
+
+
+def _power_db(samples: NDArray[np.floating]) -> float:
+    return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + _TINY))
+
+
+def _likeness_db(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """The largest squared correlation over delays up to 0.1 s, in dB: 0 for the same signal."""
+    size = 1 << (len(one) + _MOST_DELAY).bit_length()
+    product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
+    largest = np.abs(np.concatenate([product[: _MOST_DELAY + 1], product[-_MOST_DELAY:]])).max()
+    norm = np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64))
+    return float(20 * np.log10(largest / norm + _TINY))
+
+
+def _pauses_db(samples: NDArray[np.floating]) -> float:
+    """The level that a tenth of the signal's 20 ms frames stay below."""
+    frames = samples[: max(1, len(samples) // _FRAME) * _FRAME]
+    power = np.square(frames, dtype=np.float64).reshape(-1, min(_FRAME, len(frames))).mean(1)
+    return float(10 * np.log10(np.percentile(power, 10) + _TINY))

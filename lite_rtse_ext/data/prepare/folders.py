@@ -1,0 +1,122 @@
+"""``lite-rtse prepare folders``: anyone's own recordings of speech and of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest
+from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
+from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES
+from lite_rtse_ext.data.prepare.mixtures import mixtures_of
+from lite_rtse_ext.data.prepare.sources import find_audio
+from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_noise, divide_speech, speakers_of
+
+__all__ = ["FolderOptions", "prepare_folders"]
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How the files are split up.
+
+    Args:
+        valid_share: share of the speakers or files, and of each long noise, kept for validation.
+        test_share: the same for the test.
+        mixtures: number of fixed mixtures of either.
+        snrs_db: of the fixed mixtures.
+        licence: recorded for every file.
+        refuse: stop at a damaged or silent file; otherwise it is named and left out.
+    """
+
+    valid_share: float = 0.1
+    test_share: float = 0.1
+    mixtures: int = 60
+    snrs_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0)
+    licence: str = "unknown"
+    refuse: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.shares
+
+    @property
+    def shares(self) -> Shares:
+        """Those of validation and test."""
+        return Shares(self.valid_share, self.test_share)
+
+
+def prepare_folders(
+    target: Path,
+    *,
+    speech: Path,
+    noise: Path,
+    rooms: Path | None = None,
+    options: FolderOptions | None = None,
+    report: Report = print,
+) -> Manifest:
+    """Convert two folders of audio, sub-folders included, to 16 kHz FLAC, and write ``manifest.json``.
+
+    The folders tell the speakers (:func:`~lite_rtse_ext.data.prepare.splits.speakers_of`), and the first sub-folder the
+    kind of noise; noise that lies in none is of the kind of its file's name. No speaker is in two splits where there
+    are enough of them, and noise is divided by recording, or by stretches of long ones. Speech of 20 s and more is cut
+    into utterances at its pauses. Damaged and silent files are left out.
+
+    Args:
+        target: the folder to fill; made if it doesn't exist.
+        speech: clean speech.
+        noise: noise without speech.
+        rooms: room impulse responses, for training.
+        options: how the files are split up.
+        report: is called with a line about each step and each fault.
+
+    Raises:
+        OSError: a folder can't be read or written.
+        ManifestError: a folder holds no audio, or too little for any fixed mixtures.
+        AudioError: a damaged file, if those are refused.
+    """
+    options = options or FolderOptions()
+    folders = {kind: folder for kind, folder in zip(KINDS, (speech, noise, rooms), strict=True) if folder is not None}
+    recordings: list[Recording] = []
+    for kind, folder in folders.items():
+        files = find_audio(folder, target, report)
+        if kind != "room":
+            require_sound(kind, folder, files)
+        recordings += _recordings(kind, folder, files, options.licence, report)
+    converted = convert_recordings(recordings, target, refuse=options.refuse, report=report)
+    clips: list[Clip] = []
+    for kind in folders:
+        own = [each for each in converted if each.recording.kind == kind]
+        clips += clips_of(own, _divide(kind, own, options, report), target, options.shares, report)
+    held_out = tuple(options.shares.held_out)
+    mixtures = mixtures_of(target, clips, held_out, snrs_db=options.snrs_db, count=options.mixtures, report=report)
+    manifest = Manifest(target, "folders", tuple(clips), mixtures)
+    manifest.save(target / "manifest.json")
+    return manifest
+
+
+def _recordings(kind: str, folder: Path, files: list[Path], licence: str, report: Report) -> list[Recording]:
+    names = [path.relative_to(folder) for path in files]
+    if kind == "speech":
+        voices, rule = speakers_of(names)
+        labels: Mapping[PurePath, str] = voices
+        report(f"speech: {rule}")
+    else:
+        labels = {name: name.parts[0] if len(name.parts) > 1 else name.stem for name in names}
+    return [
+        Recording(kind, path, name, labels[name], licence, str(path)) for path, name in zip(files, names, strict=True)
+    ]
+
+
+def _divide(kind: str, converted: list[Converted], options: FolderOptions, report: Report) -> Mapping[PurePath, Splits]:
+    """The splits that each recording is for."""
+    labels = {each.recording.name: each.recording.label for each in converted}
+    sizes = {each.recording.name: each.frames for each in converted}
+    if kind == "speech":
+        splits, how = divide_speech(labels, sizes, options.shares)
+        report(f"speech: divided {how}")
+        return splits
+    if kind == "room":
+        return dict.fromkeys(labels, ("train",))
+    return divide_noise(labels, sizes, options.shares, CUT_FRAMES)

@@ -1,0 +1,108 @@
+"""Files and pipes through the streaming engine: constant memory, one core, no torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lite_rtse_ext.audio.io import AudioFormat, Reader, open_audio, open_pipe
+from lite_rtse_ext.audio.pipe import PipeWriter, Source
+from lite_rtse_ext.enhance.conversion import Enhanced, Write, file_to_file, new_file, write_all
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.stream import Network
+
+Progress = Callable[[float], None]
+Blocks = Iterator[NDArray[np.float32]]
+
+
+def stream_file(
+    network: Network,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Enhanced:
+    """Enhance an audio file: :func:`lite_rtse_ext.audio.enhance_file` in constant memory, on one core, without torch.
+
+    Args:
+        network: the weights.
+        source, target, overwrite, progress: as there.
+        options: for :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``,
+            ``resampling``.
+
+    Raises:
+        OSError, FileExistsError, AudioError: as there.
+    """
+
+    return file_to_file(source, target, overwrite, lambda reader: _enhanced(network, reader, progress, options))
+
+
+def stream_pipe(
+    network: Network,
+    source: Source | Path,
+    target: BinaryIO | Path,
+    *,
+    raw: AudioFormat | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    name: str = "-",
+    **options: Any,
+) -> Enhanced:
+    """Enhance what comes through a pipe while it comes; one side may be a file instead.
+
+    What can be known of a signal is written, and flushed, before more of it is waited for.
+
+    Args:
+        network: the weights.
+        source: a pipe's reading end, or a file.
+        target: a pipe's writing end, or a file, which then appears complete or not at all.
+        raw: what bare samples in the pipes are; None for whatever comes with a header. Of a file,
+            only its ``subtype`` counts. Of other formats than WAV the whole is taken in first.
+        overwrite, progress, options: as :func:`stream_file`.
+        name: what messages call the source, if it is a pipe.
+
+    Raises:
+        OSError, FileExistsError, AudioError: as :func:`stream_file`; also a BrokenPipeError where the reader is gone.
+        TypeError: both sides are files.
+    """
+    if isinstance(source, Path) and isinstance(target, Path):
+        raise TypeError("source or target must be a pipe: see stream_file")
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            reader = stack.enter_context(open_audio(source))
+        else:
+            reader = open_pipe(source, raw, name, stack)
+        with _writing(target, reader.format, raw, overwrite) as write:
+            frames = write_all(write, _enhanced(network, reader, progress, options), reader.name)
+        reader.drain()
+    return Enhanced(frames / reader.format.sample_rate, time.perf_counter() - began)
+
+
+@contextmanager
+def _writing(target: BinaryIO | Path, found: AudioFormat, raw: AudioFormat | None, overwrite: bool) -> Iterator[Write]:
+    if isinstance(target, Path):
+        with new_file(target, found.renamed(target, None), overwrite) as write:
+            yield write
+    else:
+        yield PipeWriter(target, found, raw.subtype if raw else None).write
+
+
+def _enhanced(network: Network, reader: Reader, progress: Progress | None, options: dict[str, Any]) -> Blocks:
+    from lite_rtse_ext.stream import enhance_blocks
+
+    rate = reader.format.sample_rate
+    for block in enhance_blocks(network, reader.blocks(), rate, reader.format.channels, **options):
+        yield block
+        if progress:
+            progress(len(block) / rate)

@@ -1,0 +1,253 @@
+"""Which modules of someone else's model may be one of this project's blocks, told from the convolutions they hold.
+
+Names, nesting and the order of registration are the author's business and tell nothing. What tells is how many causal
+and pointwise convolutions a module holds and how many channels they have. What its forward does with them can't be seen
+from outside: :mod:`lite_rtse_ext.fusion.swap` runs it to find out. The reconstruction and the LSTM hold none and are
+told by their class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from lite_rtse_ext.nn.lstm import fusible
+from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
+
+__all__ = ["Candidate", "recognise"]
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A module that holds the convolutions of an operator.
+
+    ``roles`` are the orders in which its convolutions, as paths, may be the operator's operands: several where shapes
+    alone don't tell them apart. ``problems`` say why it can't be fused whatever its forward computes.
+    """
+
+    operator: str
+    roles: list[tuple[str, ...]]
+    problems: list[str]
+
+
+@dataclass
+class _Parts:
+    depthwise: list[str] = field(default_factory=list)
+    pointwise: list[str] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    pads: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    convs: dict[str, nn.Conv2d] = field(default_factory=dict)
+
+    @property
+    def causal(self) -> list[str]:
+        return self.depthwise + self.full
+
+
+def recognise(module: nn.Module) -> Candidate | None:
+    """The block that a module may be, or None if it isn't like any."""
+    if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
+        return None
+    if type(module) is MaskResidual:  # without parameters, only its class tells it
+        return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, keeps_parameters=False)))
+    if type(module) is nn.LSTM:  # its class says what it computes; one that the operator isn't made for is like none
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("lstm", [()], list(problems)) if fusible(module) else None
+    parts = _parts(module)
+    for operator, find_roles in _ROLES.items():
+        roles = list(find_roles(parts))
+        # A convolution on its own is one among many leaves of any model: only a module of nothing else is a candidate.
+        if roles and not (operator == "causal_dwconv2d" and parts.others):
+            return Candidate(operator, roles, list(_problems(module, operator, parts)))
+    return None
+
+
+def _leaves(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(module, nn.Conv2d) or not any(True for _ in module.children()):
+        yield path, module
+        return
+    for name, child in module.named_children():
+        yield from _leaves(child, f"{path}.{name}" if path else name)
+
+
+def _parts(module: nn.Module) -> _Parts:
+    parts = _Parts()
+    for path, leaf in _leaves(module):
+        if isinstance(leaf, nn.Conv2d):
+            parts.convs[path] = leaf
+            _conv_list(parts, leaf).append(path)
+        elif isinstance(leaf, nn.ZeroPad2d):
+            parts.pads[path] = tuple(leaf.padding)
+        elif not isinstance(leaf, (nn.Identity, *_CONTAINERS)):
+            parts.others.append(path)
+    return parts
+
+
+def _conv_list(parts: _Parts, conv: nn.Conv2d) -> list[str]:
+    if conv.kernel_size == (1, 1):
+        return parts.pointwise if conv.groups == 1 else parts.others
+    if conv.in_channels == conv.out_channels == conv.groups:
+        return parts.depthwise
+    return parts.full if conv.in_channels == conv.out_channels and conv.groups == 1 else parts.others
+
+
+def _lone_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
+    if len(parts.depthwise) == 1 and len(parts.convs) == 1:
+        yield (parts.depthwise[0],)
+
+
+def _conv_block_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
+    if len(parts.causal) != 1 or len(parts.pointwise) != 3:
+        return
+    channels = parts.convs[parts.causal[0]].out_channels
+    for entry, leave, skip in permutations(parts.pointwise):
+        e, o, s = (parts.convs[path] for path in (entry, leave, skip))
+        fits = (o.in_channels, o.out_channels) == (channels, channels) and e.out_channels == s.out_channels == channels
+        if fits and e.in_channels == s.in_channels:
+            yield (entry, parts.causal[0], leave, skip)
+
+
+def _multi_order_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
+    # Every channel count of this block occurs once, so the shapes leave no choice.
+    order = len(parts.depthwise) + 1
+    if order < 2 or len(parts.pointwise) != order + 1 or parts.full:
+        return
+    wide = max(parts.convs[path].out_channels for path in parts.pointwise)
+    if wide % 2**order:
+        return
+    channels = wide // 2
+    gates = gate_channels(channels, order)
+    depthwise = _by_channels(parts, parts.depthwise, [(wide - gate, wide - gate) for gate in gates])
+    for out_channels in (1, channels):
+        inner = [(gate, 2 * gate) for gate in gates]
+        pointwise = _by_channels(parts, parts.pointwise, [(None, wide), *inner, (channels, out_channels)])
+        if depthwise and pointwise:
+            yield (pointwise[0], *depthwise, *pointwise[1:])
+
+
+def _by_channels(
+    parts: _Parts, paths: Sequence[str], wanted: Sequence[tuple[int | None, int]]
+) -> tuple[str, ...] | None:
+    """The convolution for each pair (in, out) of channels, in None for any; none unless there is just one for each."""
+    found = []
+    for inputs, outputs in wanted:
+        fits = [
+            path
+            for path in paths
+            if inputs in (None, parts.convs[path].in_channels) and outputs == parts.convs[path].out_channels
+        ]
+        found += fits if len(fits) == 1 else []
+    return tuple(found) if len(found) == len(wanted) else None
+
+
+_ROLES: dict[str, Callable[[_Parts], Iterator[tuple[str, ...]]]] = {
+    "multi_order_conv": _multi_order_roles,
+    "conv_block": _conv_block_roles,
+    "causal_dwconv2d": _lone_roles,
+}
+
+
+def _problems(module: nn.Module, operator: str, parts: _Parts) -> Iterator[str]:
+    if isinstance(module, torch.jit.ScriptModule):
+        yield "it is compiled by TorchScript"
+        return
+    signature = inspect.signature(module.forward)
+    if [p.kind for p in signature.parameters.values()] != [inspect.Parameter.POSITIONAL_OR_KEYWORD]:
+        yield f"its forward takes {signature}, not one tensor"
+    for path in parts.others:
+        yield f"holds {_called(path, module.get_submodule(path))}"
+    if parts.full:
+        yield f"{_called(parts.full[0], parts.convs[parts.full[0]])} is not depthwise, and only that is fused"
+    for path, inner in module.named_modules():
+        yield from _interference(path, inner, is_root=inner is module, keeps_parameters=path in parts.convs)
+    for path, conv in parts.convs.items():
+        yield from _conv_problems(path, conv)
+    yield from _causal_problems(operator, parts)
+    yield from _placement_problems(parts)
+
+
+def _called(path: str, module: nn.Module) -> str:
+    return f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+
+def _interference(path: str, module: nn.Module, is_root: bool, keeps_parameters: bool) -> Iterator[str]:
+    """What would be lost if this module's forward no longer ran, or ran in another class; the operator is given the
+    parameters of one that ``keeps_parameters``."""
+    name = path or "it"
+    if "forward" in vars(module):
+        yield f"{name} has a forward of its own, set on the instance"
+    if not is_root and any(getattr(module, hooks) for hooks in _HOOKS):
+        yield f"{name} has hooks, which would no longer run"
+    if parametrize.is_parametrized(module):
+        yield f"{name} is parametrized"
+    elif not keeps_parameters:
+        own = [name for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))]
+        if own:
+            yield f"{name} holds a tensor of its own ({', '.join(own)})"
+
+
+def _conv_problems(path: str, conv: nn.Conv2d) -> Iterator[str]:
+    name = path or "it"
+    if type(conv) is not nn.Conv2d and not parametrize.is_parametrized(conv):
+        yield f"{name} is a {type(conv).__name__}, a subclass of Conv2d that may compute otherwise"
+    if conv.stride != (1, 1):
+        yield f"{name} has stride {conv.stride}"
+    if conv.dilation != (1, 1):
+        yield f"{name} has dilation {conv.dilation}"
+    if conv.padding_mode != "zeros":
+        yield f"{name} pads with {conv.padding_mode}, not with zeros"
+
+
+def _causal_problems(operator: str, parts: _Parts) -> Iterator[str]:
+    kernels = {(conv.kernel_size[0], conv.kernel_size[1]) for conv in map(parts.convs.__getitem__, parts.causal)}
+    kt, kf = kernel = next(iter(kernels))
+    if len(kernels) > 1:
+        yield f"its depthwise kernels differ: {', '.join(map(str, sorted(kernels)))}"
+    elif kt % 2 == 0 or kf % 2 == 0:
+        yield f"its kernel {kernel} is not odd"
+    elif operator == "conv_block" and kernel != (3, 3):
+        yield f"its kernel is {kernel}, not (3, 3)"
+    elif operator == "multi_order_conv" and kt != kf:
+        yield f"its kernel {kernel} is not square"
+    else:
+        yield from _padding_problems(parts, kernel)
+
+
+def _padding_problems(parts: _Parts, kernel: tuple[int, int]) -> Iterator[str]:
+    causal = causal_padding(kernel)
+    for path, found in parts.pads.items():
+        if found == (causal[2], 0, *causal[:2]):
+            yield f"{path} pads {found}, causal along the last dimension; features must be (B, C, T, F), time first"
+        elif found != causal:
+            yield f"{path} pads {found}, which is not causal; {causal} is"
+    # Zeros may also be put by the convolution at both ends of time, if the forward cuts the future off again.
+    allowed = {(0, 0), (kernel[0] - 1, kernel[1] // 2)}
+    for path in parts.causal:
+        padding = parts.convs[path].padding
+        if not path and kernel[0] > 1 and padding == (0, 0):
+            yield "its padding is elsewhere; put a ZeroPad2d and this convolution into a Sequential of their own"
+        elif padding not in allowed or (not path and kernel[0] > 1):
+            yield f"{path or 'it'} pads {padding}, which is not causal"
+    for path in parts.pointwise:
+        if parts.convs[path].padding != (0, 0):
+            yield f"{path} is pointwise and pads {parts.convs[path].padding}"
+
+
+def _placement_problems(parts: _Parts) -> Iterator[str]:
+    tensors = [tensor for conv in parts.convs.values() for tensor in conv.parameters()]
+    dtypes = {tensor.dtype for tensor in tensors}
+    devices = {tensor.device for tensor in tensors}
+    if len(dtypes) > 1 or not dtypes.issubset(_DTYPES):
+        yield f"its parameters are {', '.join(sorted(map(str, dtypes)))}"
+    if len(devices) > 1 or next(iter(devices)).type not in ("cpu", "cuda", "meta"):
+        yield f"its parameters are on {', '.join(sorted(map(str, devices)))}"

@@ -1,0 +1,367 @@
+"""Swap the fused operators into a model that someone else wrote, and take them out again.
+
+::
+
+    report = fuse(model)
+    print(report)
+    ...
+    unfuse(model)
+
+A block is fused by giving the very same object another class: a subclass of its own, whose forward calls the operator.
+Everything it holds stays where it is, so parameters and their names, optimizers, hooks on the block, ``isinstance`` and
+checkpoints are what they were. (``torch.nn.utils.parametrize`` changes modules in the same way.)
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext import nn as fused_nn
+from lite_rtse_ext import ops, reference
+from lite_rtse_ext.fusion.match import Candidate, recognise
+from lite_rtse_ext.ops import _native
+from lite_rtse_ext.reference.operands import run_weight_hooks
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
+
+__all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
+
+_OURS = (
+    fused_nn.CausalDepthwiseConv2d,
+    fused_nn.ConvBlock,
+    fused_nn.LSTM,
+    fused_nn.MaskResidual,
+    fused_nn.MultiOrderConv,
+)
+# Told by their class: forwards of their own, for those of which the operator takes more than one tensor.
+_FORWARDS = {reference.MaskResidual: fused_nn.MaskResidual.forward, nn.LSTM: fused_nn.LSTM.forward}
+_ROOT = "(the model itself)"
+_TOLERANCE = 1e-9  # relative, in float64; a different computation is off by about 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One block: where it is, its class, the operator it is like, and why it was left (empty if it was fused)."""
+
+    path: str
+    block: str
+    operator: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.path or _ROOT}: {self.block}, {self.operator}{reason}"
+
+
+@dataclass
+class FuseReport:
+    """What :func:`fuse` did; printed, it is a line for each block.
+
+    ``fused`` are the blocks that run the operators now, ``left`` those that look like one and run as before, each with
+    the reason, and ``already`` the paths of those that were fused before.
+    """
+
+    fused: list[Finding] = field(default_factory=list)
+    left: list[Finding] = field(default_factory=list)
+    already: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"fused ({len(self.fused)}):", *(f"  {finding}" for finding in self.fused)]
+        if self.already:
+            lines.append(f"fused before ({len(self.already)}):")
+            lines += [f"  {path or _ROOT}" for path in self.already]
+        lines += [f"left in plain PyTorch ({len(self.left)}):", *(f"  {finding}" for finding in self.left)]
+        return "\n".join(lines)
+
+
+def fuse(model: nn.Module) -> FuseReport:
+    """Run the blocks of a model on the fused operators, in place.
+
+    Looks at every module, the model itself included, for the convolutions of a Multi-Order block, a Conv-Block or a
+    lone causal depthwise convolution; names don't matter. Padding, groups, stride, dilation, kernel, hooks and
+    parametrizations are checked. Then a copy of the block and the operator run on small random inputs with random
+    parameters in float64; only if output and all gradients are the same is the block fused. All else is left as it is.
+
+    Parameters on the meta device have no values yet. The block is then tried on the CPU.
+
+    A missing bias counts as zeros. An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` where it has one layer and one
+    direction, is ``batch_first`` and has no projection; others are nothing that the operators know. A reconstruction is
+    found where it is :class:`lite_rtse_ext.reference.MaskResidual`; inside someone's forward it is no module and can't
+    be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks added later to a convolution inside a fused block
+    don't run, except those of pruning and of the older weight and spectral norm.
+
+    Under ``torch.jit.trace`` and ``torch.onnx.export`` a fused block runs its author's forward, so that the graph needs
+    nothing of this package. ``torch.jit.script`` needs :func:`unfuse` first.
+
+    Args:
+        model: any module, in any mode, on CPU, CUDA or the meta device. Features in it must be (B, C, T, F).
+
+    Returns:
+        What was fused, and why the rest was left.
+
+    Raises:
+        RuntimeError: the compiled operators are missing.
+    """
+    _native.require()
+    report = FuseReport()
+    _visit(model, "", report, set())
+    report.left = list(_worth_telling(report))
+    return report
+
+
+def unfuse(model: nn.Module) -> list[str]:
+    """Give every fused block of a model its own class back, in place: the model that :func:`fuse` was given.
+
+    Returns:
+        Paths of the blocks.
+
+    Raises:
+        RuntimeError: something else changed the class of a block since, such as a parametrization or ``fully_shard``.
+            No block has changed then.
+    """
+    blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, _Fused)]
+    bases = [_base_of(module, path) for path, module in blocks]
+    for (_, block), base in zip(blocks, bases, strict=True):
+        block.__class__ = base  # type: ignore[assignment]
+        del block._fused_operator, block._fused_convs
+    return [path for path, _ in blocks]
+
+
+class _Fused(NotScriptable, nn.Module):
+    """The first base of every fused block's class; the second is the class that the block's author wrote."""
+
+    _fused_operator: str
+    _fused_convs: tuple[str, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if is_for_elsewhere():
+            return cast("Tensor", super().forward(x))
+        convs = _convs(self, self._fused_convs)
+        run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
+        return _run(self._fused_operator, convs, x)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # The class is made at run time, so that pickle can't find it by name; the author's class it can.
+        make, arguments, *rest = cast("tuple[Any, ...]", super().__reduce_ex__(protocol))
+        base = _base_of(self)
+        if make is not copyreg.__newobj__:  # type: ignore[attr-defined]
+            raise TypeError(f"{base.__name__} pickles itself in its own way: unfuse the model first")
+        return _new_fused, (base, *arguments[1:]), *rest
+
+
+def _base_of(block: _Fused, path: str = "") -> type[nn.Module]:
+    """The class that the block had before it was fused."""
+    kind = type(block)
+    base = kind.__mro__[kind.__mro__.index(_Fused) - 1].__bases__[1]
+    if _CLASSES.get(base) is not kind:
+        raise RuntimeError(
+            f"{path or _ROOT}: its class was changed to {kind.__name__} after fuse. Undo that first "
+            "(a parametrization by torch.nn.utils.parametrize.remove_parametrizations), or unfuse before it"
+        )
+    return base
+
+
+_FUSED = (_Fused, *_OURS)
+_CLASSES: dict[type[nn.Module], type[_Fused]] = {}
+
+
+def _fused_class(base: type[nn.Module]) -> type[_Fused]:
+    if base not in _CLASSES:
+        members: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__}
+        if base in _FORWARDS:
+            members["forward"] = _FORWARDS[base]
+        _CLASSES[base] = type(f"Fused{base.__name__}", (_Fused, base), members)
+    return _CLASSES[base]
+
+
+def _new_fused(base: type[nn.Module], *arguments: Any) -> nn.Module:
+    fused = _fused_class(base)
+    return fused.__new__(fused, *arguments)
+
+
+def _convs(block: nn.Module, paths: Iterable[str]) -> list[nn.Conv2d]:
+    return [cast("nn.Conv2d", block.get_submodule(path)) for path in paths]
+
+
+def _run(operator: str, convs: list[nn.Conv2d], x: Tensor, *more: Tensor) -> Tensor:
+    if operator == "mask_residual":
+        return ops.mask_residual(x, *more)
+    if operator == "causal_dwconv2d":
+        return ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias)
+    biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
+    weights = [conv.weight for conv in convs]
+    return ops.conv_block(x, weights, biases) if operator == "conv_block" else ops.multi_order_conv(x, weights, biases)
+
+
+def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module]) -> None:
+    if module in seen:
+        return
+    seen.add(module)
+    if isinstance(module, _FUSED):
+        report.already.append(path)
+        return
+    # A module around one block could be swapped as well as the block; the block is what its author would point at.
+    for where, block in reversed(_chain(module, path)):
+        finding = _examine(block, where)
+        if finding is not None and not finding.reason:
+            report.fused.append(finding)
+            seen.add(block)
+            return
+    if finding is not None:  # the last in the chain is the module itself
+        report.left.append(finding)
+        if finding.operator == "causal_dwconv2d":
+            return  # nothing else is in it
+    if not isinstance(module, nn.Conv2d):
+        for name, child in module.named_children():
+            _visit(child, f"{path}.{name}" if path else name, report, seen)
+
+
+def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
+    """The module, its child if that is its only one, the child's only child, and so on, each with its path."""
+    chain = [(path, module)]
+    while len(children := list(module.named_children())) == 1:
+        ((name, module),) = children
+        path = f"{path}.{name}" if path else name
+        chain.append((path, module))
+    return chain
+
+
+def _examine(module: nn.Module, path: str) -> Finding | None:
+    """Fuse a module if it is a block; none if it isn't even like one, or holds fused blocks already."""
+    if any(isinstance(inner, _FUSED) for inner in module.modules()):
+        return None
+    candidate = recognise(module)
+    if candidate is None:
+        return None
+    block = type(module).__name__
+    return Finding(path, block, candidate.operator, _fuse_block(module, candidate))
+
+
+def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
+    """Fuse one block, or say why not."""
+    if candidate.problems:
+        return "; ".join(candidate.problems)
+    # PyTorch's own class is what the operator was written after, and in float64 the operator doesn't run.
+    roles, reason = ((), "") if candidate.operator == "lstm" else _matching_roles(block, candidate)
+    if roles is None:
+        return reason
+    try:
+        block.__class__ = _fused_class(type(block))
+    except TypeError as error:
+        return f"its class can't be changed ({error})"
+    fused = cast("_Fused", block)
+    fused._fused_operator, fused._fused_convs = candidate.operator, roles
+    return ""
+
+
+def _worth_telling(report: FuseReport) -> Iterator[Finding]:
+    def inside(path: str, outer: str) -> bool:
+        return path != outer and (not outer or path.startswith(f"{outer}."))
+
+    # A whole network may hold the convolutions of a block and be left for its other layers. That is no news if
+    # something inside it is the block.
+    found = [*report.fused, *report.left]
+    left = [
+        finding
+        for finding in report.left
+        if not any(inside(other.path, finding.path) and other.operator == finding.operator for other in found)
+    ]
+    # Nor is it that a convolution wasn't fused alone in a block that was left.
+    blocks = [finding.path for finding in left if finding.operator != "causal_dwconv2d"]
+    for finding in left:
+        if not any(inside(finding.path, block) for block in blocks):
+            yield finding
+
+
+def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, ...] | None, str]:
+    """The order of convolutions in which the operator computes what the block does, or none and the reason."""
+    # On meta nothing can be computed; the probe's parameters are random anyway.
+    device = next((p.device for p in block.parameters() if not p.is_meta), torch.device("cpu"))
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        try:
+            probe = _Probe(block, candidate, device)
+        except Exception as error:  # someone else's code may raise anything; whatever it was is in the report
+            return None, f"its forward failed on a small random input: {type(error).__name__}: {error}"
+        differences = []
+        for roles in candidate.roles:
+            try:
+                differences.append(probe.difference(candidate.operator, roles))
+            except (RuntimeError, TypeError, ValueError) as error:
+                return None, f"the operator refused it: {error}"
+            if differences[-1] <= _TOLERANCE:
+                return roles, ""
+    return None, f"its forward computes something else: relative difference {min(differences):.1e} from the operator"
+
+
+class _Probe:
+    """A float64 copy of a block with random parameters, and what it gives for some random inputs.
+
+    Random parameters, because those of a model may hide a difference: with biases of zero it can't be seen on which
+    side of a 1×1 the zeros are put, and with an output layer of zeros nothing can be seen. In both modes, for a dropout
+    that is only active in training. At two scales, for an activation that is linear in between.
+    """
+
+    # training, scale of the first input, utterances, frames and bins beyond the kernel's
+    CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
+
+    def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
+        self.block = _copied(block, device).double().requires_grad_(True)
+        self.parameters = list(self.block.parameters())
+        self.generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.parameters:
+                fan_in = max(1, parameter[0].numel())
+                parameter.copy_(self._random(parameter.shape) / fan_in**0.5)
+        convs = _convs(self.block, candidate.roles[0])
+        self.cases = []
+        for training, scale, *extent in self.CASES:
+            x, *more = (self._random(size).to(device) for size in _input_sizes(candidate.operator, convs, *extent))
+            inputs = [tensor.requires_grad_(True) for tensor in (scale * x, *more)]
+            self.block.train(training)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                y = self.block.forward(*inputs)
+            if not isinstance(y, Tensor):
+                raise TypeError(f"it returned {type(y).__name__}, not a tensor")
+            weight = self._random(y.shape).to(y.device)
+            self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
+
+    def difference(self, operator: str, roles: tuple[str, ...]) -> float:
+        """The largest relative L2 difference from the operator, over outputs and gradients; infinite for NaN."""
+        worst = 0.0
+        for inputs, weight, expected in self.cases:
+            y = _run(operator, _convs(self.block, roles), *inputs)
+            if y.shape != weight.shape:
+                return math.inf
+            for ours, theirs in zip(self._with_gradients(inputs, y, weight), expected, strict=True):
+                error = float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))
+                worst = max(worst, math.inf if math.isnan(error) else error)
+        return worst
+
+    def _random(self, size: torch.Size) -> Tensor:
+        return torch.randn(size, generator=self.generator, dtype=torch.float64, device="cpu")
+
+    def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
+        leaves = [*inputs, *self.parameters]
+        return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
+
+
+def _copied(block: nn.Module, device: torch.device) -> nn.Module:
+    copied = copy.deepcopy(block)
+    return copied.to_empty(device=device) if any(p.is_meta for p in copied.parameters()) else copied
+
+
+def _input_sizes(
+    operator: str, convs: list[nn.Conv2d], utterances: int, more_frames: int, more_bins: int
+) -> list[torch.Size]:
+    if operator == "mask_residual":
+        frames, bins = 1 + more_frames, 1 + more_bins
+        return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
+    kt, kf = max(conv.kernel_size for conv in convs)
+    return [torch.Size((utterances, convs[0].in_channels, kt + more_frames, kf + more_bins))]

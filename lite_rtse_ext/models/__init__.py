@@ -1,0 +1,1 @@
+"""The networks, their parameters in files, and their graphs for other runtimes."""

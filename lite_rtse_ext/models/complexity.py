@@ -1,0 +1,128 @@
+"""Parameters and multiply-accumulates of the network: ``python -m lite_rtse_ext.models.complexity``.
+
+Counted by torch's own ``FlopCounterMode`` on the plain PyTorch network, on the meta device. Not on the CPU: there an
+LSTM is a single oneDNN operator, for which FlopCounterMode has no formula and counts 0. Not on the fused network: its
+operators do the same multiply-accumulates, but FlopCounterMode doesn't know them either.
+
+FlopCounterMode counts two operations for each multiply-accumulate (MAC) of a matrix product or a convolution, padding
+included, and nothing else: no bias, sigmoid, gating product, LSTM gate, magnitude, phase or Fourier transform.
+
+The published 0.66 G and 0.95 G are counted otherwise: over 63 frames (a second of audio is 62.5 hops of 256 samples)
+and with each addition of a bias as one more MAC. :func:`count` counts that way too, with ``biases=True``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.signal import FRAMES_PER_SECOND
+
+__all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "count", "main"]
+
+PUBLISHED_FRAMES = 63
+#: Published MAC of one second of audio, by ``depthwise``.
+PUBLISHED = {True: 0.66e9, False: 0.95e9}
+#: The stages of the network and the modules that make them up.
+STAGES = {
+    "mask": ("lstm1", "fc1"),
+    "Conv-Blocks": ("msmo_conv.0", "msmo_conv.1"),
+    "Multi-Order block": ("msmo_conv.2",),
+    "fusion": ("fc2", "lstm2"),
+    "residual heads": ("to_mag", "to_real", "to_imag"),
+}
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Parameters and MAC a frame of every stage of one variant, by the names of :data:`STAGES`."""
+
+    parameters: dict[str, int]
+    mac_per_frame: dict[str, int]
+
+    @property
+    def total_parameters(self) -> int:
+        return sum(self.parameters.values())
+
+    @property
+    def total_mac_per_frame(self) -> int:
+        return sum(self.mac_per_frame.values())
+
+
+def _conv_with_bias(
+    x: Sequence[int], weight: Sequence[int], bias: Sequence[int] | None, *_: Any, out_shape: Sequence[int], **__: Any
+) -> int:
+    products = torch.Size(out_shape).numel() * torch.Size(weight[1:]).numel()
+    return 2 * (products + (torch.Size(out_shape).numel() if bias is not None else 0))
+
+
+def _addmm_with_bias(bias: Sequence[int], a: Sequence[int], b: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * a[0] * (a[1] + 1) * b[1]
+
+
+def _formulas_with_biases() -> dict[Any, Any]:
+    aten = torch.ops.aten
+    return {aten.convolution: _conv_with_bias, aten.addmm: _addmm_with_bias}
+
+
+def count(depthwise: bool = True, frames: int = 1, biases: bool = False) -> Complexity:
+    """Count one variant of the network.
+
+    Args:
+        depthwise: the depthwise variant, or the one with full 3×3 convolutions.
+        frames: frames to run; the result is per frame and doesn't depend on it.
+        biases: count each addition of a bias as one MAC.
+    """
+    with torch.device("meta"):
+        model = reference.LiteRTSE(depthwise=depthwise)
+        spectrogram = torch.empty(1, model.bins, frames, 2)
+    parameters, mac = {}, {}
+    for stage, paths in STAGES.items():
+        modules = [model.get_submodule(path) for path in paths]
+        parameters[stage] = sum(p.numel() for module in modules for p in module.parameters())
+    custom = _formulas_with_biases() if biases else None
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=custom) as counter:
+        model(spectrogram)
+    counts = {path: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
+    for stage, paths in STAGES.items():
+        mac[stage] = sum(counts[f"LiteRTSE.{path}"] for path in paths) // (2 * frames)
+    if 2 * frames * sum(mac.values()) != counts["Global"]:
+        raise RuntimeError(f"the stages hold {2 * frames * sum(mac.values())} operations of {counts['Global']}")
+    return Complexity(parameters, mac)
+
+
+def _table(depthwise: bool) -> str:
+    exact, as_published = count(depthwise), count(depthwise, biases=True)
+    name = "depthwise 3×3" if depthwise else "full 3×3"
+    lines = [f"Lite-RTSE, {name} variant", f"  {'stage':<20}{'parameters':>12}{'MAC/frame':>14}{'MMAC/s':>10}"]
+    for stage, parameters in [*exact.parameters.items(), ("total", exact.total_parameters)]:
+        mac = exact.mac_per_frame.get(stage, exact.total_mac_per_frame)
+        lines.append(f"  {stage:<20}{parameters:>12,}{mac:>14,}{mac * FRAMES_PER_SECOND / 1e6:>10.1f}")
+    published = PUBLISHED[depthwise]
+    counted = {
+        f"products only, {FRAMES_PER_SECOND} frames": exact.total_mac_per_frame * FRAMES_PER_SECOND,
+        f"with biases, {PUBLISHED_FRAMES} frames": as_published.total_mac_per_frame * PUBLISHED_FRAMES,
+    }
+    lines.append(f"  published: {published / 1e9:.2f} G")
+    for how, total in counted.items():
+        lines.append(f"  {how:<28}{total / 1e9:.4f} G, {100 * (total / published - 1):+.1f} % of the published figure")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print a table for each variant."""
+    print(_table(depthwise=True), _table(depthwise=False), sep="\n\n")
+    print(
+        "\nCounted: matrix products and convolutions, LSTMs and padding included. Not counted: biases (unless said),"
+        "\nsigmoids, gating products, LSTM gates, magnitude, phase, STFT. The published figures are those of 63 frames"
+        "\nwith each bias as one MAC. The paper itself states 0.55 G for the depthwise variant and not how it counts."
+    )
+
+
+if __name__ == "__main__":
+    main()

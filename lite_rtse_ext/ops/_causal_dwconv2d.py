@@ -1,0 +1,100 @@
+"""Causal depthwise convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import _check, _native, _register
+
+
+def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Depthwise convolution that never looks ahead.
+
+    kt − 1 frames of zeros stand before the first, (kf − 1)/2 bins of zeros on either side.
+
+    Args:
+        x: (batch, channels, frames, bins), float64, float32, float16 or bfloat16.
+        weight: (channels, 1, kt, kf), both odd. 3×3 and 7×7 are specialised.
+        bias: (channels,), or None.
+
+    Returns:
+        (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
+
+    Raises:
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
+    """
+    _native.require()
+    _check.tensor("x", x)
+    result: Tensor = torch.ops.lite_rtse.causal_dwconv2d(x, weight, bias)
+    return result
+
+
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    _check.dtype("x", x)
+    _check.shape("x", x, (None,) * 4, "(batch, channels, frames, bins)")
+    _check.like("weight", weight, "x", x)
+    _check.shape("weight", weight, (x.shape[1], 1, None, None), "(channels of x, 1, taps over frames, taps over bins)")
+    if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
+        raise RuntimeError(
+            f"weight has kernel size {weight.shape[2]} x {weight.shape[3]}, must be odd in both directions"
+        )
+    if bias is not None:
+        _check.like("bias", bias, "x", x)
+        _check.shape("bias", bias, (x.shape[1],), "(channels of x)")
+    return x.new_empty(x.shape)
+
+
+def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape), weight.new_empty(weight.shape), x.new_empty(x.shape[1])
+
+
+def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    x, weight, bias = inputs
+    ctx.has_bias = bias is not None
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    dx, dweight, dbias = torch.ops.lite_rtse.causal_dwconv2d_backward(dy, *ctx.saved_tensors)
+    return dx, dweight, dbias if ctx.has_bias else None
+
+
+def _setup_second(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _any_bias(x: Tensor) -> Tensor:
+    """A bias for the reference; gradients do not depend on it."""
+    return x.new_zeros(x.shape[1])
+
+
+def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    return _register.first_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy)
+
+
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
+    dy, x, weight = ctx.saved_tensors
+    return tuple(_register.second_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy, grads)[:3])
+
+
+def _flops(x: Any, weight: Any, bias: Any, **_: Any) -> int:
+    return _register.convolution_flops(x, [weight])
+
+
+def _flops_backward(dy: Any, x: Any, weight: Any, **_: Any) -> int:
+    return 2 * _register.convolution_flops(x, [weight])
+
+
+if _native.available():
+    _register.operator("causal_dwconv2d", _fake, reference.causal_dwconv2d, _setup, _backward, _flops)
+    _register.operator(
+        "causal_dwconv2d_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops_backward
+    )
+    _register.autocast("causal_dwconv2d", _register.lower_precision)
+    _register.vmap("causal_dwconv2d", batched=1)
+    _register.vmap("causal_dwconv2d_backward", batched=0)

@@ -1,0 +1,54 @@
+"""The Conv-Block: a 1×1, causal depthwise 3×3 and 1×1 convolution, gated by a 1×1 skip path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import _check, _native, _register
+
+
+def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """(out ∘ dw ∘ in)(x) · skip(x), with 1×1 `in`, `out`, `skip` and a causal depthwise 3×3 `dw`; no activation.
+
+    Args:
+        x: (batch, in_channels, frames, bins), float64, float32, float16 or bfloat16.
+        weights: in (channels, in_channels, 1, 1), dw (channels, 1, 3, 3), out (channels, channels, 1, 1) and
+            skip (channels, in_channels, 1, 1).
+        biases: (channels,) each, in the same order.
+
+    Returns:
+        (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
+
+    Raises:
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
+    """
+    _native.require()
+    _check.tensor("x", x)
+    result: Tensor = torch.ops.lite_rtse.conv_block(x, list(weights), list(biases))
+    return result
+
+
+def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+    _check.dtype("x", x)
+    _check.shape("x", x, (None,) * 4, "(batch, in channels, frames, bins)")
+    _check.count("weights", weights, 4)
+    _check.count("biases", biases, 4)
+    batch, in_channels, frames, bins = x.shape
+    _check.shape("weights[0]", weights[0], (None, in_channels, 1, 1), "1x1 in, (channels, in channels of x, 1, 1)")
+    channels = weights[0].shape[0]
+    _check.shape("weights[1]", weights[1], (channels, 1, 3, 3), "depthwise, (channels, 1, 3, 3)")
+    _check.shape("weights[2]", weights[2], (channels, channels, 1, 1), "1x1 out, (channels, channels, 1, 1)")
+    _check.shape(
+        "weights[3]", weights[3], (channels, in_channels, 1, 1), "1x1 skip, (channels, in channels of x, 1, 1)"
+    )
+    _check.parameters(x, weights, biases)
+    return x.new_empty(batch, channels, frames, bins)
+
+
+if _native.available():
+    _register.block("conv_block", _fake, reference.conv_block)

@@ -1,0 +1,266 @@
+"""One layer of an LSTM in one direction, on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import _check, _native, _register
+from lite_rtse_ext.utils.tracing import is_traced
+
+
+def lstm(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None = None,
+    bias_hh: Tensor | None = None,
+    state: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it.
+
+        i, f, g, o = W_ih x + b_ih + W_hh h + b_hh
+        c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
+
+    Args:
+        x: (batch, frames, inputs), float32, on the CPU; at least one frame.
+        weight_ih: (4 units, inputs), gates in the order i, f, g, o.
+        weight_hh: (4 units, units).
+        bias_ih, bias_hh: (4 units,), or None.
+        state: h and c before the first frame, (batch, units) each; None: zeros.
+
+    Returns:
+        h at every frame, (batch, frames, units), and the state (h, c) after the last, (batch, units) each.
+
+    Raises:
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
+    """
+    _native.require()
+    _check.tensor("x", x)
+    _check_cpu(x)
+    h0, c0 = (None, None) if state is None else state
+    values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
+    differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
+    keep = differentiable and not is_traced()  # a trace is for both modes
+    y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
+    return y, (h, c)
+
+
+def _check_cpu(x: Tensor) -> None:
+    if x.is_cuda:
+        raise RuntimeError(f"x is on {x.device}, but lstm runs on the CPU only: use torch.nn.LSTM there")
+
+
+def _check_arguments(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+) -> tuple[int, int, int, int]:
+    """What forward and backward are both given. Returns batch, frames, inputs and units."""
+    if x.dtype != torch.float32:
+        raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
+    _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
+    if x.shape[1] == 0:
+        raise RuntimeError(f"x has shape {tuple(x.shape)}, must have at least one frame")
+    _check.shape("weight_hh", weight_hh, (None, None), "(4 units, units)")
+    if weight_hh.shape[1] == 0:
+        raise RuntimeError(f"weight_hh has shape {tuple(weight_hh.shape)}, must have at least one unit")
+    (batch, frames, inputs), units = x.shape, weight_hh.shape[1]
+    _check_tensors(
+        x,
+        ("weight_hh", weight_hh, (4 * units, units), "(4 units, units)"),
+        ("weight_ih", weight_ih, (4 * units, inputs), "(4 units, inputs of x)"),
+        ("bias_ih", bias_ih, (4 * units,), "(4 units)"),
+        ("bias_hh", bias_hh, (4 * units,), "(4 units)"),
+        ("h0", h0, (batch, units), "(batch of x, units)"),
+        ("c0", c0, (batch, units), "(batch of x, units)"),
+    )
+    return batch, frames, inputs, units
+
+
+def _check_tensors(x: Tensor, *expected: tuple[str, Tensor | None, tuple[int, ...], str]) -> None:
+    for name, tensor, size, meaning in expected:
+        if tensor is not None:
+            _check.like(name, tensor, "x", x)
+            _check.shape(name, tensor, size, meaning)
+
+
+def _fake(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    keep: bool,
+) -> tuple[Tensor, ...]:
+    batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
+    kept = frames if keep else 0
+    sizes = ((batch, frames, units), (batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
+    return tuple(x.new_empty(size) for size in sizes)
+
+
+def _fake_backward(
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    y: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    input: bool,
+    parameters: bool,
+    state: bool,
+) -> tuple[Tensor, ...]:
+    batch, frames, inputs, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
+    _check_tensors(
+        x,
+        ("y", y, (batch, frames, units), "(batch, frames, units)"),
+        ("gates", gates, (batch, frames, 4 * units), "(batch, frames, 4 units)"),
+        ("cells", cells, (batch, frames, units), "(batch, frames, units)"),
+        ("dy", dy, (batch, frames, units), "the shape of y"),
+        ("dh", dh, (batch, units), "the shape of h"),
+        ("dc", dc, (batch, units), "the shape of c"),
+    )
+    sizes = (
+        (input, (batch, frames, inputs)),
+        (parameters, (4 * units, inputs)),
+        (parameters, (4 * units, units)),
+        (parameters, (4 * units,)),
+        (state, (batch, units)),
+        (state, (batch, units)),
+    )
+    return tuple(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, _ = inputs
+    y, _, _, gates, cells = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(gates, cells)
+    ctx.save_for_backward(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
+
+
+def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    """What nobody asked for is not computed: x's gradient, the parameters' (all or none), the state's."""
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    if gates.shape[1] == 0:  # nothing was kept: computed again
+        *_, gates, cells = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, True)
+    values = (dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
+    grads = torch.ops.lite_rtse.lstm_backward(*values, needs[0], any(needs[1:5]), needs[5] or needs[6])
+    dx, dweight_ih, dweight_hh, dbias, dh0, dc0 = grads
+    other = dbias.clone() if needs[3] and needs[4] else dbias  # a tensor of its own: it may be changed in place
+    found = (dx, dweight_ih, dweight_hh, dbias, other, dh0, dc0)
+    return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None
+
+
+@dataclass
+class _PlainArguments:
+    """The arguments of ``lstm_backward`` as those of :func:`reference.lstm`, with zeros for what is None."""
+
+    inputs: list[Tensor]  # x, weight_ih, weight_hh, b_ih + b_hh, h0, c0
+    douts: Tensor  # of y, h and c, as reference.lstm returns them
+
+    @staticmethod
+    def of(
+        dy: Tensor | None,
+        dh: Tensor | None,
+        dc: Tensor | None,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor | None,
+        bias_hh: Tensor | None,
+        h0: Tensor | None,
+        c0: Tensor | None,
+    ) -> _PlainArguments:
+        (batch, frames, _), units = x.shape, weight_hh.shape[1]
+
+        def or_zeros(t: Tensor | None, *size: int) -> Tensor:
+            return x.new_zeros(size) if t is None else t
+
+        bias = or_zeros(bias_ih, 4 * units) + or_zeros(bias_hh, 4 * units)
+        state = [or_zeros(t, batch, units) for t in (h0, c0)]
+        last = [or_zeros(t, batch, units).unsqueeze(1) for t in (dh, dc)]
+        douts = torch.cat([or_zeros(dy, batch, frames, units), *last], 1)
+        return _PlainArguments([x, weight_ih, weight_hh, bias, *state], douts)
+
+
+def _plain(*values: Any) -> tuple[Tensor, ...]:
+    """Nothing is kept for a backward pass: PyTorch's own goes through the formula."""
+    *arguments, _ = values
+    x, units = arguments[0], arguments[2].shape[1]
+    outputs = reference.lstm(*_PlainArguments.of(None, None, None, *arguments).inputs)
+    nothing = (x.new_empty(len(x), 0, size) for size in (4 * units, units))
+    return outputs[:, :-2], outputs[:, -2].clone(), outputs[:, -1].clone(), *nothing
+
+
+def _plain_backward(*values: Any) -> tuple[Tensor, ...]:
+    """y, gates and cells, which follow from the other arguments, are not read."""
+    *arguments, _, _, _, input, parameters, state = values
+    plain = _PlainArguments.of(*arguments)
+    asked = (input, parameters, parameters, parameters, state, state)
+    grads = _register.first_order(reference.lstm, plain.inputs, plain.douts)
+    return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
+
+
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *values, _, _, _, x, parameters, state = inputs
+    ctx.set_materialize_grads(False)
+    ctx.asked = (x, parameters, parameters, parameters, state, state)
+    ctx.save_for_backward(*values)
+
+
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Through the formula in plain PyTorch: y, gates and cells, which follow from the other arguments, get none."""
+    plain = _PlainArguments.of(*ctx.saved_tensors)
+    frames = plain.inputs[0].shape[1]
+    wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
+    ddouts, *by_x_and_weights, by_bias, by_h0, by_c0 = _register.second_order(
+        reference.lstm, plain.inputs, plain.douts, wanted
+    )
+    by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
+    found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)
+    needed = (grad if needs else None for grad, needs in zip(found, ctx.needs_input_grad, strict=False))
+    return *needed, *[None] * 6  # y, gates, cells, and what is asked for
+
+
+def _products(x: Any, weight: Any) -> int:
+    """Operations, two for each multiply-add, of one product with this weight at every frame."""
+    return 2 * int(x[0] * x[1] * weight[0] * weight[1])
+
+
+def _flops(x: Any, weight_ih: Any, weight_hh: Any, *rest: Any, **_: Any) -> int:
+    return _products(x, weight_ih) + _products(x, weight_hh)
+
+
+def _flops_backward(*values: Any, **_: Any) -> int:
+    x, weight_ih, weight_hh = values[3:6]
+    input, parameters = values[-3:-1]
+    by_x, by_h = _products(x, weight_ih), _products(x, weight_hh)
+    return by_h + (by_x if input else 0) + (by_x + by_h if parameters else 0)
+
+
+if _native.available():
+    _register.operator("lstm", _fake, _plain, _setup, _backward, _flops)
+    _register.operator("lstm_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops_backward)
+    _register.autocast("lstm", _register.full_precision)
+    _register.vmap("lstm", batched=0)
+    _register.vmap("lstm_backward", batched=0)

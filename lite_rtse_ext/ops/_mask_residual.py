@@ -1,0 +1,89 @@
+"""Masking plus residual: the reconstruction of the enhanced spectrogram."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import _check, _native, _register
+
+
+def mask_residual(
+    spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+) -> Tensor:
+    """Masked magnitude plus residual magnitude, with the residual's phase added to the input's.
+
+    With m = |X|, M = sigmoid(mask_logit) and R = res_real + i·res_imag:
+
+        magnitude = res_mag · (m − m M) + m M,   phase = arg X + arg R
+
+    computed as one complex gain, S = (res_mag (1 − M) + M) · R/|R| · X: no angle, no |X|, and finite gradients on
+    digital silence. Where R = 0, its phase is 0 with derivative 0.
+
+    Args:
+        spectrogram: X, (batch, bins, frames, 2) real and imaginary part, or complex (batch, bins, frames); any strides.
+        mask_logit: (batch, frames, bins), before the sigmoid.
+        res_mag, res_real, res_imag: (batch, frames, bins), of the spectrogram's precision.
+
+    Returns:
+        The enhanced spectrogram, in the layout, dtype and memory order of the one given.
+
+    Raises:
+        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+            operators are missing.
+    """
+    _native.require()
+    _check.tensor("spectrogram", spectrogram)
+    features = (mask_logit, res_mag, res_real, res_imag)
+    if spectrogram.is_complex():
+        parts = torch.view_as_real(spectrogram.resolve_conj())
+        return torch.view_as_complex(torch.ops.lite_rtse.mask_residual(parts, *features))
+    result: Tensor = torch.ops.lite_rtse.mask_residual(spectrogram, *features)
+    return result
+
+
+def _fake(spectrogram: Tensor, *features: Tensor) -> Tensor:
+    _check.dtype("spectrogram", spectrogram)
+    _check.shape("spectrogram", spectrogram, (None, None, None, 2), "(batch, bins, frames, real and imaginary part)")
+    batch, bins, frames, _ = spectrogram.shape
+    for name, feature in zip(("mask_logit", "res_mag", "res_real", "res_imag"), features, strict=True):
+        _check.like(name, feature, "spectrogram", spectrogram)
+        _check.shape(name, feature, (batch, frames, bins), "(batch, frames, bins) of spectrogram")
+    return torch.empty_like(spectrogram)
+
+
+def _fake_backward(dy: Tensor, spectrogram: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+    return torch.empty_like(spectrogram), *(f.new_empty(f.shape) for f in features)
+
+
+def _setup(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.ops.lite_rtse.mask_residual_backward(dy, *ctx.saved_tensors))
+
+
+def _plain_backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return _register.first_order(reference.complex_gain, inputs, dy)
+
+
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
+    dy, *inputs = ctx.saved_tensors
+    return tuple(_register.second_order(reference.complex_gain, inputs, dy, grads))
+
+
+def _flops(*shapes: Any, **_: Any) -> int:
+    """None: PyTorch counts matrix products and convolutions alone."""
+    return 0
+
+
+if _native.available():
+    _register.operator("mask_residual", _fake, reference.complex_gain, _setup, _backward, _flops)
+    _register.operator("mask_residual_backward", _fake_backward, _plain_backward, _setup, _second, _flops)
+    _register.autocast("mask_residual", _register.full_precision)
+    _register.vmap("mask_residual")
+    _register.vmap("mask_residual_backward")

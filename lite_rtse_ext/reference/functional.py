@@ -1,0 +1,204 @@
+"""Every operator as a function in plain PyTorch: what the fused ones compute, written to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = [
+    "causal_dwconv2d",
+    "causal_padding",
+    "complex_gain",
+    "conv_block",
+    "gate_channels",
+    "lstm",
+    "magnitude",
+    "mask_residual",
+    "multi_order_conv",
+]
+
+
+def causal_padding(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom) zeros that make a (time, frequency) kernel causal and keep the plane's size.
+
+    All kt - 1 rows of zeros go before t = 0, none after the last frame: a window of kt rows that ends at row t sees no
+    later frame. Frequency is no direction of time: (kf - 1) / 2 columns lie on either side, so kf must be odd.
+    """
+    kt, kf = kernel_size
+    return (kf // 2, kf // 2, kt - 1, 0)
+
+
+def gate_channels(channels: int, order: int) -> list[int]:
+    """Channels of each gate of the Multi-Order block: g_k = channels / 2^(order - 1 - k) for k = 0 ... order - 2."""
+    return [channels >> (order - 1 - k) for k in range(order - 1)]
+
+
+def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # The weight tells its groups: (C, 1, kt, kf) is depthwise, (C, C, kt, kf) is full.
+    groups = x.shape[1] // weight.shape[1]
+    return functional.conv2d(functional.pad(x, causal_padding(weight.shape[2:])), weight, bias, groups=groups)
+
+
+def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Causal depthwise convolution over time and frequency; each channel has its own kernel.
+
+    ``y[b,c,t,f] = bias[c] + sum_ij weight[c,0,i,j] · x[b, c, t - (kt-1) + i, f - (kf-1)/2 + j]``, x = 0 outside.
+
+    Args:
+        x: features (B, C, T, F).
+        weight: (C, 1, kt, kf), both sizes odd.
+        bias: (C,) or none.
+
+    Returns:
+        Features (B, C, T, F).
+    """
+    return _causal_conv2d(x, weight, bias)
+
+
+def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """Conv-Block: ``(1×1 → causal 3×3 → 1×1)(x) · (1×1 skip)(x)``, no activation, no normalisation.
+
+    The zeros of the 3×3 are put around what the first 1×1 gives, so outside the plane that is 0, never its bias.
+
+    Args:
+        x: features (B, Cin, T, F).
+        weights: [in (C, Cin, 1, 1), 3×3 (C, 1, 3, 3) depthwise or (C, C, 3, 3) full, out (C, C, 1, 1),
+            skip (C, Cin, 1, 1)].
+        biases: four of (C,), in the same order.
+
+    Returns:
+        Features (B, C, T, F).
+    """
+    w_in, w_causal, w_out, w_skip = weights
+    b_in, b_causal, b_out, b_skip = biases
+    h = functional.conv2d(x, w_in, b_in)
+    h = _causal_conv2d(h, w_causal, b_causal)
+    return functional.conv2d(h, w_out, b_out) * functional.conv2d(x, w_skip, b_skip)
+
+
+def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """Multi-Order block: a cascade of causal depthwise convolutions, whose channels gate one another n times.
+
+    ::
+
+        h = W_in x + b_in                                  1×1, Cin → 2C
+        d_0, p_0 = h[: 2C - g_0], h[2C - g_0 :]
+        u_k = causal depthwise convolution of d_k          D_k = 2C - g_k channels
+        d_{k+1}, gate_k = u_k[: -g_k], u_k[-g_k :]
+        p_{k+1} = A_k (p_k · gate_k) + a_k                 1×1, g_k → 2 g_k
+        y = W_out (d_{n-1} · p_{n-1}) + b_out              1×1, C → Cout
+
+    The gates double, g_{k+1} = 2 g_k (:func:`gate_channels`), so 2C - g_0 - (g_0 + ... + g_{k-1}) = 2C - g_k channels
+    enter stage k, and after the last stage d and p both hold C. Each stage gates once and the end once more, n products
+    in all: without biases y is of degree n + 1 in x.
+
+    Args:
+        x: features (B, Cin, T, F).
+        weights: 2n tensors, [in (2C, Cin, 1, 1), depthwise_0 ... depthwise_{n-2} (D_k, 1, k, k),
+            pointwise_0 ... pointwise_{n-2} (2 g_k, g_k, 1, 1), out (Cout, C, 1, 1)].
+        biases: 2n tensors, in the same order.
+
+    Returns:
+        Features (B, Cout, T, F).
+    """
+    stages = len(weights) // 2 - 1
+    depthwise = list(zip(weights[1 : 1 + stages], biases[1 : 1 + stages], strict=True))
+    pointwise = list(zip(weights[1 + stages : -1], biases[1 + stages : -1], strict=True))
+    h = functional.conv2d(x, weights[0], biases[0])
+    d_channels = depthwise[0][0].shape[0]
+    d, p = h[:, :d_channels], h[:, d_channels:]
+    for (w_depthwise, b_depthwise), (w_pointwise, b_pointwise) in zip(depthwise, pointwise, strict=True):
+        u = causal_dwconv2d(d, w_depthwise, b_depthwise)
+        gates = p.shape[1]
+        d, gate = u[:, :-gates], u[:, -gates:]
+        p = functional.conv2d(p * gate, w_pointwise, b_pointwise)
+    return functional.conv2d(d * p, weights[-1], biases[-1])
+
+
+def _parts(spectrogram: Tensor) -> Tensor:
+    """(B, F, T, 2) of either layout."""
+    return torch.view_as_real(spectrogram.resolve_conj()) if spectrogram.is_complex() else spectrogram
+
+
+def _real_imag(spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+    real, imag = _parts(spectrogram).transpose(1, 2).unbind(-1)
+    return real, imag
+
+
+def mask_residual(
+    spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+) -> Tensor:
+    """Reconstruction "masking + residual", the graph as published: magnitude and phase, each corrected by itself.
+
+    With m = \\|X\\|, M = sigmoid(logit) and Y1 = m · M, the magnitude is ``R_mag · (m - Y1) + Y1`` (the mask, and a
+    share R_mag of what it took away) and the phase ``arg X + arg(R_re + i R_im)``.
+
+    The square root makes the gradient with respect to X infinite where X = 0 (it arrives as NaN). The fused operator is
+    free of that: \\|X\\| cancels, the whole is a complex gain ``(R_mag (1 - M) + M) · R/|R|`` on X.
+
+    Args:
+        spectrogram: X, (B, F, T, 2) or complex (B, F, T).
+        mask_logit: the mask before its sigmoid, (B, T, F).
+        res_mag: residual magnitude R_mag, (B, T, F).
+        res_real: real part of the residual phase's direction R_re, (B, T, F).
+        res_imag: imaginary part R_im, (B, T, F).
+
+    Returns:
+        The enhanced spectrogram in the layout of ``spectrogram``.
+    """
+    real, imag = _real_imag(spectrogram)
+    mag = (real.square() + imag.square()).sqrt()
+    masked = mag * torch.sigmoid(mask_logit)
+    out_mag = res_mag * (mag - masked) + masked
+    phase = torch.atan2(imag, real) + torch.atan2(res_imag, res_real)
+    parts = torch.stack([out_mag * phase.cos(), out_mag * phase.sin()], dim=-1).transpose(1, 2)
+    return torch.view_as_complex(parts.contiguous()) if spectrogram.is_complex() else parts
+
+
+def magnitude(spectrogram: Tensor) -> Tensor:
+    """Magnitude \\|X\\| of a spectrogram (B, F, T, 2) or complex (B, F, T) as the network reads it: (B, T, F).
+
+    A norm, not a square root of squares: its derivative where X = 0 is 0, not NaN, so that one can train on silence.
+    """
+    norm: Tensor = torch.linalg.vector_norm(_parts(spectrogram), dim=-1)
+    return norm.transpose(1, 2).contiguous()
+
+
+def complex_gain(
+    spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
+) -> Tensor:
+    """The operator's formula in plain PyTorch on a (batch, bins, frames, 2) spectrogram.
+
+    Unlike the magnitude-and-phase form of the reference it can be differentiated on digital silence. R is divided by
+    its larger part first, so that no square overflows or vanishes; R/|R| and its derivatives stay what they are.
+    """
+    mask = torch.sigmoid(mask_logit)
+    zero = (res_real == 0) & (res_imag == 0)
+    size = torch.where(zero, 1, torch.maximum(res_real.abs(), res_imag.abs())).detach()
+    real, imag = torch.where(zero, 1, res_real / size), torch.where(zero, 0, res_imag / size)
+    amount = (res_mag * (1 - mask) + mask) / (real.square() + imag.square()).sqrt()
+    real, imag = ((part * amount).transpose(1, 2) for part in (real, imag))
+    x_real, x_imag = spectrogram.unbind(-1)
+    return torch.stack([real * x_real - imag * x_imag, real * x_imag + imag * x_real], -1)
+
+
+def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor) -> Tensor:
+    """The operator's formula in plain PyTorch, for second derivatives: y, and as two more frames the last h and c.
+
+    Args:
+        bias: b_ih + b_hh, (4 units,).
+        h, c: before the first frame. The others as :func:`lite_rtse_ext.lstm`'s.
+
+    Returns:
+        (batch, frames + 2, units).
+    """
+    found = []
+    for fixed in (x @ weight_ih.t() + bias).unbind(1):
+        i, f, g, o = (fixed + h @ weight_hh.t()).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        found.append(h)
+    return torch.stack([*found, h, c], 1)

@@ -1,0 +1,76 @@
+"""The network that a recipe describes."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+from torch import nn
+
+from lite_rtse_ext.audio.high_pass import remove_offset
+from lite_rtse_ext.data.dataset import TrainingExamples
+from lite_rtse_ext.models import checkpoint
+from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
+from lite_rtse_ext.train.wrapper import InputGain, ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
+
+__all__ = ["build_network", "construct"]
+
+_SCALE_EXAMPLES = 64
+
+
+def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> InputGain | ScaledLiteRTSE:
+    """The network of a recipe, in what stands around it in training.
+
+    Args:
+        recipe: of the network.
+        examples: what its scales are measured on.
+        resumed: a checkpoint will set parameters and scales, so neither ``initial`` nor the examples are read.
+
+    Raises:
+        RecipeError: there is no such class, or it doesn't fit the recipe.
+        CheckpointError: ``initial`` is not a checkpoint of this network.
+    """
+    net = construct(recipe)
+    if recipe.initial and not resumed:
+        path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
+        checkpoint.load_into(net, checkpoint.read_state_dict(path))
+    if not isinstance(net, LiteRTSE):
+        if recipe.normalize_input or recipe.identity or recipe.dropout or any(recipe.min_gain):
+            raise RecipeError("model.normalize_input, identity, dropout and min_gain are for Lite-RTSE alone")
+        return InputGain(net, recipe.input_gain)
+    scale = torch.full((net.bins,), recipe.input_gain)
+    if recipe.normalize_input and not resumed:
+        noisy = (examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
+        scale = measure_scale(map(remove_offset, noisy) if recipe.high_pass else noisy)
+    min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
+    if recipe.initial:
+        return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)
+    # These are part of the initial values, not compensated: it is the network inside that begins as usual.
+    scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0, recipe.dropout)
+    scaled.scale.copy_(scale)
+    scaled.input_gain.fill_(recipe.input_gain)
+    scaled.min_gain.copy_(min_gain)
+    if recipe.identity:
+        begin_as_identity(net)
+    return scaled
+
+
+def construct(recipe: ModelRecipe) -> nn.Module:
+    """The network alone, with its initial values.
+
+    Raises:
+        RecipeError: there is no such class, or it doesn't take these arguments.
+    """
+    module_name, _, class_name = recipe.class_path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"model.class_path: no class {recipe.class_path} ({error})") from error
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise RecipeError(f"model.class_path: {recipe.class_path} is no torch.nn.Module")
+    try:
+        return kind(**recipe.arguments)
+    except TypeError as error:
+        raise RecipeError(f"model.arguments: {error}") from error

@@ -1,0 +1,74 @@
+"""The transform pair: perfect reconstruction, the definition itself, gradients, errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lite_rtse_ext.audio import istft, stft
+from lite_rtse_ext.audio.spectrogram import frames_of, sqrt_hann
+from lite_rtse_ext.signal import BINS, HOP_LENGTH, N_FFT
+
+
+@given(samples=st.integers(0, 3000), batch=st.lists(st.integers(0, 3), max_size=2))
+def test_reconstructs_any_length_and_batch(samples: int, batch: list[int]) -> None:
+    waveform = torch.randn(*batch, samples, dtype=torch.float64)
+    spectrogram = stft(waveform)
+    assert spectrogram.shape == (*batch, BINS, 1 + -(-samples // HOP_LENGTH))
+    torch.testing.assert_close(istft(spectrogram, samples), waveform, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("samples", [1, 255, 256, 257, 511, 512, 513, 16_001])
+def test_reconstructs_float32_to_rounding(samples: int) -> None:
+    waveform = torch.rand(2, samples) * 2 - 1
+    torch.testing.assert_close(istft(stft(waveform), samples), waveform, rtol=0, atol=2e-6)
+
+
+def test_is_the_windowed_transform_of_each_frame() -> None:
+    waveform = torch.randn(5 * HOP_LENGTH + 17, dtype=torch.float64)
+    spectrogram = stft(waveform)
+    for frame in range(frames_of(len(waveform))):
+        inside = torch.zeros(N_FFT, dtype=torch.float64)
+        for n in range(N_FFT):
+            position = (frame - 1) * HOP_LENGTH + n
+            if 0 <= position < len(waveform):
+                inside[n] = waveform[position]
+        expected = torch.fft.rfft(inside * torch.hann_window(N_FFT, dtype=torch.float64).sqrt())
+        torch.testing.assert_close(spectrogram[:, frame], expected)
+
+
+def test_window_squared_sums_to_one_at_every_hop() -> None:
+    power = sqrt_hann(torch.float64, torch.device("cpu")).square()
+    torch.testing.assert_close(power[:HOP_LENGTH] + power[HOP_LENGTH:], torch.ones(HOP_LENGTH, dtype=torch.float64))
+
+
+def test_the_last_samples_are_not_amplified() -> None:
+    """A change of the spectrogram changes no sample by more than a frame can hold, at the ends neither."""
+    samples = 3 * HOP_LENGTH + HOP_LENGTH - 1  # torch.stft alone would leave the last sample under a window of 0.006
+    spectrogram = stft(torch.zeros(samples))
+    spectrogram[:, -1] += 1.0  # an impulse in the middle of the last frame's window
+    assert istft(spectrogram, samples).abs().max() <= 1.0
+
+
+def test_gradients_flow_both_ways() -> None:
+    waveform = torch.randn(2, 700, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda w: torch.view_as_real(stft(w)), waveform, fast_mode=True)
+    parts = torch.view_as_real(stft(waveform)).detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: istft(torch.view_as_complex(p), 700), parts, fast_mode=True)
+
+
+def test_digital_silence_stays_silent() -> None:
+    assert not istft(stft(torch.zeros(2, 1000)), 1000).any()
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(TypeError, match=r"waveform must be float32 or float64, got torch\.float16"):
+        stft(torch.zeros(100, dtype=torch.float16))
+    with pytest.raises(ValueError, match="waveform must have shape"):
+        stft(torch.tensor(0.0))
+    with pytest.raises(TypeError, match="spectrogram must be complex"):
+        istft(torch.zeros(BINS, 2), 100)
+    with pytest.raises(ValueError, match=r"\(\.\.\., 257, 2\) for 100 samples, got \(257, 3\)"):
+        istft(torch.zeros(BINS, 3, dtype=torch.complex64), 100)

@@ -1,0 +1,105 @@
+"""A waveform in segments is the waveform in one piece: the states and the look-back that pass between them are
+exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from lite_rtse_ext import reference
+from lite_rtse_ext.audio import istft, remove_offset, stft
+from lite_rtse_ext.enhance import enhance_segments, look_back_frames
+
+
+@pytest.fixture(scope="module")
+def model() -> reference.LiteRTSE:
+    torch.manual_seed(0)
+    return reference.LiteRTSE(channels=8, order=3).double()  # float64 shows a missing frame that rounding would hide
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+def whole(model: reference.LiteRTSE, waveform: Tensor, high_pass: bool = True) -> Tensor:
+    waveform = remove_offset(waveform) if high_pass else waveform
+    with torch.no_grad():
+        return istft(model(stft(waveform[None]))[0], len(waveform))
+
+
+@pytest.mark.parametrize("high_pass", [True, False])
+@pytest.mark.parametrize("segment_frames", [1, 5, 16, 40, 1024])
+@pytest.mark.parametrize("samples", [1, 256, 257, 10_000])
+def test_any_segments_give_the_whole(
+    model: reference.LiteRTSE, samples: int, segment_frames: int, high_pass: bool
+) -> None:
+    waveform = torch.rand(samples, dtype=torch.float64) * 0.2 - 0.1
+    got = enhance_segments(model, waveform, segment_frames, high_pass=high_pass)
+    want = whole(model, waveform, high_pass)
+    assert got.shape == waveform.shape
+    assert (got - want).norm() <= 1e-12 * want.norm()
+
+
+def test_one_frame_less_of_look_back_shows(model: reference.LiteRTSE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison above is sharp enough to see the oldest frame that the convolutions still use."""
+    waveform = torch.rand(10_000, dtype=torch.float64) * 0.2 - 0.1
+    monkeypatch.setattr("lite_rtse_ext.enhance.segments.look_back_frames", lambda model: look_back_frames(model) - 1)
+    got, want = enhance_segments(model, waveform, 16), whole(model, waveform)
+    assert (got - want).norm() > 1e-12 * want.norm()
+
+
+def test_look_back_is_that_of_the_convolutions() -> None:
+    assert look_back_frames(reference.LiteRTSE()) == 2 + 2 + 4 * 6
+    assert look_back_frames(reference.LiteRTSE(channels=8, order=3)) == 2 + 2 + 2 * 6
+    assert look_back_frames(reference.LiteRTSE(depthwise=False)) == 2 + 2 + 4 * 6
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-6), (torch.bfloat16, 0.1)])
+def test_the_model_may_have_another_dtype(dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    single = reference.LiteRTSE(channels=8, order=3)
+    other = reference.LiteRTSE(channels=8, order=3).to(dtype)
+    other.load_state_dict(single.state_dict())
+    waveform = torch.rand(3000) * 0.2 - 0.1
+    got, want = enhance_segments(other, waveform, 5), enhance_segments(single, waveform, 5)
+    assert got.dtype == waveform.dtype
+    assert (got - want).norm() <= tolerance * want.norm()
+
+
+def test_progress_adds_up_to_the_length(model: reference.LiteRTSE) -> None:
+    steps: list[int] = []
+    enhance_segments(model, torch.zeros(10_000), 7, steps.append)
+    assert len(steps) == 6
+    assert sum(steps) == 10_000
+
+
+def test_no_samples_give_no_samples(model: reference.LiteRTSE) -> None:
+    assert enhance_segments(model, torch.zeros(0)).shape == (0,)
+
+
+def test_no_gradient_is_recorded(model: reference.LiteRTSE) -> None:
+    assert not enhance_segments(model, torch.rand(1000)).requires_grad
+
+
+def test_wrong_arguments_are_named(model: reference.LiteRTSE) -> None:
+    with pytest.raises(ValueError, match=r"waveform must have shape \(samples,\), got \(2, 100\)"):
+        enhance_segments(model, torch.zeros(2, 100))
+    with pytest.raises(ValueError, match="segment_frames must be positive, got 0"):
+        enhance_segments(model, torch.zeros(100), 0)
+    with pytest.raises(ValueError, match="model must be a network of 257 bins, got 129"):
+        enhance_segments(reference.LiteRTSE(bins=129, channels=8, order=3), torch.zeros(100))
+
+
+def test_a_result_that_is_not_finite_ends_the_work(model: reference.LiteRTSE) -> None:
+    waveform, steps = torch.zeros(10_000), []
+    waveform[5000] = torch.inf
+    with pytest.raises(FloatingPointError, match="the network's result is not finite"):
+        enhance_segments(model, waveform, 7, steps.append)
+    assert sum(steps) <= 5000

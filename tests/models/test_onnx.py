@@ -1,0 +1,136 @@
+"""The network as a one-frame graph: in PyTorch, in ONNX Runtime, and as a command."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
+
+from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext.cli import main
+from lite_rtse_ext.models.onnx import OneFrame, check_onnx, export_onnx
+from tests.compare import assert_agrees
+from tests.stream.conftest import CONFIGS, model
+
+needs_onnx = pytest.mark.skipif(
+    not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
+    reason="needs the extra onnx",
+)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_frame_by_frame_is_the_whole(name: str, batch: int) -> None:
+    torch.manual_seed(1)
+    spectrogram = torch.randn(batch, 257, 12, 2)
+    spectrogram[:, :, 3] = 0
+    frame = OneFrame(model(name))
+    memory, outputs = frame.start(batch), []
+    with torch.no_grad():
+        for t in range(12):
+            enhanced, *memory = frame(spectrogram[:, :, t], *memory)
+            outputs.append(enhanced)
+        assert_agrees(torch.stack(outputs, dim=2), model(name)(spectrogram), 1e-5)
+
+
+def test_the_memory_is_what_it_says() -> None:
+    frame = OneFrame(model("network"))
+    assert list(frame.memory.items())[:5] == [
+        ("lstm1_h", (257,)),
+        ("lstm1_c", (257,)),
+        ("lstm2_h", (257,)),
+        ("lstm2_c", (257,)),
+        ("msmo_conv_0_conv_2", (32, 2, 257)),
+    ]
+    assert frame.memory["msmo_conv_2_dwconvs_3_1"] == (96, 6, 257)
+    for piece, (name, shape) in zip(frame.start(2), frame.memory.items(), strict=True):
+        assert (name, piece.shape) == (name, (2, *shape))
+        assert not piece.any()
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["network", "full", "small"])
+def test_onnxruntime_and_the_engine_agree(tmp_path: Path, name: str) -> None:
+    logger = logging.getLogger("torch.onnx")
+    logger.setLevel(logging.INFO)
+    export_onnx(model(name), tmp_path / "frame.onnx")
+    assert logger.level == logging.INFO
+    logger.setLevel(logging.NOTSET)
+    assert check_onnx(tmp_path / "frame.onnx", model(name)) < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["frame.onnx"]
+
+
+@needs_onnx
+def test_several_streams_in_one_graph(tmp_path: Path) -> None:
+    import onnxruntime as ort
+
+    export_onnx(model("small"), tmp_path / "frame.onnx", batch=3)
+    session = ort.InferenceSession(tmp_path / "frame.onnx", providers=["CPUExecutionProvider"])
+    frame = OneFrame(model("small"))
+    spectrum = torch.randn(3, 257, 2, generator=torch.Generator().manual_seed(0))
+    names = [entry.name for entry in session.get_inputs()]
+    feed = [spectrum, *frame.start(3)]
+    actual = session.run(None, {n: x.numpy() for n, x in zip(names, feed, strict=True)})
+    with torch.no_grad():
+        expected = frame(*feed)
+    for a, e in zip(actual, expected, strict=True):
+        assert_agrees(torch.from_numpy(a), e, 1e-5)
+    with pytest.raises(ValueError, match=r"its inputs should be spectrum, lstm1_h"):
+        check_onnx(tmp_path / "frame.onnx", model("network"))
+
+
+@needs_onnx
+def test_a_graph_of_another_network_is_found_out(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    export_onnx(LiteRTSE(**CONFIGS["small"]), tmp_path / "frame.onnx")
+    assert check_onnx(tmp_path / "frame.onnx", model("small")) > 1e-2
+
+
+def test_silence_is_silence() -> None:
+    frame = OneFrame(model("small"))
+    enhanced, *_ = frame(torch.zeros(1, 257, 2), *frame.start())
+    assert not enhanced.any()
+    assert np.isfinite(enhanced.detach().numpy()).all()
+
+
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="batch must be positive, but is 0"):
+        export_onnx(model("small"), tmp_path / "frame.onnx", batch=0)
+    with pytest.raises(ValueError, match=r"model must be float32, but is torch\.float64"):
+        export_onnx(LiteRTSE(**CONFIGS["small"]).double(), tmp_path / "frame.onnx")
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@needs_onnx
+def test_the_command(tmp_path: Path) -> None:
+    save_file(model("small").state_dict(), tmp_path / "small.safetensors")
+    target = tmp_path / "frame.onnx"
+    command = ["export", str(target), "--checkpoint", str(tmp_path / "small.safetensors")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "differs from the engine by" in result.stdout
+    before = target.read_bytes()
+    again = CliRunner().invoke(main, command)
+    assert (again.exit_code, again.stderr) == (1, f"Error: {target}: exists already; --force replaces it\n")
+    assert target.read_bytes() == before
+    assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
+
+
+def test_what_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["export", str(tmp_path / "frame.onnx"), "--checkpoint", str(tmp_path / "none.safetensors")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    monkeypatch.setattr("lite_rtse_ext.cli.errors.find_spec", lambda name: None)
+    result = CliRunner().invoke(main, command)
+    assert result.stderr == (
+        "Error: exporting needs onnx, onnxscript, onnxruntime: pip install 'lite-rtse-ext[onnx]'\n"
+    )
