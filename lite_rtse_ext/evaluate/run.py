@@ -14,7 +14,6 @@ from torch import nn
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.audio.spectrogram import istft, stft
-from lite_rtse_ext.benchmark.environment import cores
 from lite_rtse_ext.enhance.segments import enhance_segments
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
@@ -22,11 +21,12 @@ from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
 from lite_rtse_ext.evaluate.names import wav_names
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.cores import cores
+from lite_rtse_ext.utils.workers import Lost, run_tasks
 
 __all__ = ["enhance", "evaluate"]
 
