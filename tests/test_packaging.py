@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from .forks import ROOT, Done, python
+
 pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="runs in a checkout only")
 
 
-def build(tmp_path: Path, compiler: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "setup.py", "build_ext", "--build-lib", tmp_path, "--build-temp", tmp_path]
-    environment = os.environ | {"CXX": compiler} | variables
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+def build(tmp_path: Path, compiler: str, cuda: str | None = None, **variables: str) -> Done:
+    """Of the package, where torch says that it was built with this CUDA."""
+    arguments = ["setup.py", "build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
+    code = f"import runpy, sys, torch; torch.version.cuda = {cuda!r}; sys.argv[:] = {arguments}"
+    code += "; runpy.run_path('setup.py', run_name='__main__')"
+    return python("-c", code, env=os.environ | {"CXX": compiler} | variables)
 
 
 def script(path: Path, text: str) -> Path:
@@ -63,27 +66,17 @@ def idle_compiler(tmp_path: Path) -> str:
     return str(script(tmp_path / "idle-c++", "#define __GNUC__ 13"))
 
 
-@pytest.fixture
-def torch_with_cuda(tmp_path: Path) -> dict[str, str]:
-    """The variables for a process in which torch says that it was built with CUDA 13.0."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text("import torch\ntorch.version.cuda = '13.0'\n")
-    return {"PYTHONPATH": str(folder), "CUDA_PATH": ""}
-
-
 def test_a_build_for_the_cpu_says_why(tmp_path: Path, idle_compiler: str) -> None:
     result = build(tmp_path, idle_compiler, FORCE_CUDA="0")
     assert "lite-rtse-ext: building for the CPU only: FORCE_CUDA is 0.\n" in result.stderr
 
 
-def test_no_cuda_toolkit(tmp_path: Path, idle_compiler: str, torch_with_cuda: dict[str, str]) -> None:
+def test_no_cuda_toolkit(tmp_path: Path, idle_compiler: str) -> None:
     """A line where CUDA may be missing, an error where it was asked for."""
-    nowhere = torch_with_cuda | {"CUDA_HOME": str(tmp_path)}
     reason = rf"is for CUDA 13.0, but CUDA_HOME is {tmp_path}, which has no bin/nvcc\.\n"
-    result = build(tmp_path, idle_compiler, FORCE_CUDA="", **nowhere)
+    result = build(tmp_path, idle_compiler, "13.0", FORCE_CUDA="", CUDA_HOME=str(tmp_path))
     assert re.search(f"building for the CPU only: torch .* {reason}", result.stderr), result.stderr
-    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", **nowhere)
+    result = build(tmp_path, idle_compiler, "13.0", FORCE_CUDA="1", CUDA_HOME=str(tmp_path))
     assert result.returncode != 0
     assert re.search(f"FORCE_CUDA is set, but the CUDA kernels cannot be built: torch .* {reason}", result.stderr)
     assert "Traceback" not in result.stderr
@@ -100,21 +93,16 @@ def test_no_cuda_toolkit(tmp_path: Path, idle_compiler: str, torch_with_cuda: di
     ],
     ids=["other version", "broken"],
 )
-def test_a_cuda_toolkit_of_no_use(
-    tmp_path: Path, idle_compiler: str, torch_with_cuda: dict[str, str], says: str, reason: str
-) -> None:
+def test_a_cuda_toolkit_of_no_use(tmp_path: Path, idle_compiler: str, says: str, reason: str) -> None:
     script(tmp_path / "bin" / "nvcc", says)
-    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", CUDA_HOME=str(tmp_path), **torch_with_cuda)
+    result = build(tmp_path, idle_compiler, "13.0", FORCE_CUDA="1", CUDA_HOME=str(tmp_path))
     assert result.returncode != 0
     assert re.search(reason, result.stderr), result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_cuda_needs_a_torch_with_cuda(tmp_path: Path, idle_compiler: str) -> None:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text("import torch\ntorch.version.cuda = None\n")
-    result = build(tmp_path, idle_compiler, FORCE_CUDA="1", PYTHONPATH=str(folder))
+    result = build(tmp_path, idle_compiler, FORCE_CUDA="1")
     assert result.returncode != 0
     assert re.search(r"cannot be built: torch \S+ was built without CUDA\.", result.stderr), result.stderr
 
@@ -140,7 +128,7 @@ def test_without_the_library_import_works_and_use_says_what_to_do(tmp_path: Path
         ROOT / "lite_rtse_ext", tmp_path / "lite_rtse_ext", ignore=shutil.ignore_patterns("_C*", "__pycache__")
     )
     code = "import torch, lite_rtse_ext as l; l.causal_dwconv2d(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = python("-c", code, cwd=tmp_path)
     assert "RuntimeError: lite_rtse_ext cannot run its fused operators" in result.stderr
     assert "pip install --no-build-isolation ." in result.stderr
 
@@ -150,6 +138,6 @@ def test_a_library_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "lite_rtse_ext", package, ignore=shutil.ignore_patterns("_C*", "__pycache__"))
     (package / "_C.abi3.so").write_bytes(b"not a library")
     code = "import lite_rtse_ext as l; print(l.ops.available()); l.ops.isa()"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = python("-c", code, cwd=tmp_path)
     assert result.stdout.strip() == "False"
     assert "_C.abi3.so cannot be loaded" in result.stderr

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,6 +22,7 @@ from lite_rtse_ext.models.onnx import export_onnx
 from lite_rtse_ext.utils.arguments import Real
 
 from ..compare import assert_agrees, assert_all_agree, assert_same
+from ..forks import side_by_side
 from ..fusion.foreign import PublicLiteRTSE
 
 SMALL = {"bins": 9, "channels": 8, "order": 3}
@@ -192,7 +193,11 @@ def train_in_parallel(rank: int, processes: int, folder: str) -> None:
 
 def test_parallel_training_has_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
     processes = 2
-    mp.spawn(train_in_parallel, args=(processes, str(tmp_path)), nprocs=processes)
+    code = f"import os; from {__name__} import train_in_parallel as train"
+    code += f"; train(int(os.environ['RANK']), {processes}, {str(tmp_path)!r})"
+    ranks = [os.environ | {"RANK": str(rank)} for rank in range(processes)]
+    for done in side_by_side("-c", code, envs=ranks):
+        assert done.returncode == 0, done.stderr
     model = small(seed=0)
     x, target = random(processes, 9, 4, 2), random(processes, 9, 4, 2, seed=1)
     (model(x) - target).square().mean().backward()

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lite_rtse_ext import ops
 
-ROOT = Path(__file__).parents[2]
+from ..forks import Done, python
+
 KNOWN = ("baseline", "avx2", "avx512", "neon")
 RUNNABLE = ops.isas() if ops.available() else []
 
 
-def run_python(*arguments: str, isa: str | None) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, isa: str | None) -> Done:
     """Python in a process of its own, with LITE_RTSE_ISA set or unset."""
     environment = {name: value for name, value in os.environ.items() if name != "LITE_RTSE_ISA"}
-    environment |= {"LITE_RTSE_ISA": isa} if isa is not None else {}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return python(*arguments, env=environment | ({"LITE_RTSE_ISA": isa} if isa is not None else {}))
 
 
 PRINT_ISA = "from lite_rtse_ext import ops; print(ops.isa())"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import socket
 import sys
 from pathlib import Path
 
@@ -14,21 +14,30 @@ from lite_rtse_ext.data.dataset import Example, TrainingExamples
 from lite_rtse_ext.train.recipe import load_recipe
 from lite_rtse_ext.train.run import fit
 from tests.data.prepare.corpus import make_corpus
-from tests.train.runs import QUICK, ROOT, newest, train
+from tests.forks import ROOT, side_by_side
+from tests.train.runs import IMPORTED, QUICK, newest, train
 
 STEPS = 3
 
 
+def ranks_of(processes: int) -> list[dict[str, str]]:
+    """The variables that torchrun gives its processes."""
+    if processes == 1:
+        return [{}]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    joint = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    joint |= {"LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "tests"}
+    return [joint | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+
+
 def gradients(folder: Path, arguments: list[str], processes: int) -> list[dict[str, torch.Tensor]]:
     """Gradients of each step, from the first process."""
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [*launcher, str(ROOT / "tests" / "train" / "gradients.py"), str(folder / "gradients"), *arguments]
+    command = [str(ROOT / "tests" / "train" / "gradients.py"), str(folder / "gradients"), *arguments]
     command += ["--out", str(folder / "run"), f"run.devices={processes}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for done in side_by_side(*command, imported=IMPORTED, envs=[environment | rank for rank in ranks_of(processes)]):
+        assert done.returncode == 0, done.stderr
     ranks = [
         [torch.load(folder / "gradients" / f"{rank}-{step}.pt", weights_only=True) for step in range(STEPS)]
         for rank in range(processes)
