@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -56,6 +59,17 @@ def judged(model: Path, manifest: Path) -> list[judge.Result]:
     targets = [None] * len(source.entries)
     one = judge._Judge(model, partial(ManifestSource, manifest, "test"), targets, False, torch.get_num_threads())
     return [one(index) for index in range(len(source.entries))]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, thread_count: None) -> None:
+    """Judges here what a process of its own would be given, and hands over what it would send."""
+
+    def run_tasks(set_up: Callable[[], judge._Judge], tasks: Sequence[int], jobs: int) -> Iterator[Any]:
+        task = pickle.loads(pickle.dumps(set_up))()
+        yield from (pickle.loads(pickle.dumps((number, task(number)))) for number in tasks)
+
+    monkeypatch.setattr(judge, "run_tasks", run_tasks)
 
 
 def run(*arguments: object) -> Result:
@@ -133,6 +147,7 @@ def test_a_network_that_mutes_gains_nothing(corpus: Path, tmp_path: Path) -> Non
     assert table(results).endswith("2 recordings; not in the means: 2 whose enhanced side is silent")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_command_leaves_tables_and_plots(corpus: Path, model_path: Path, tmp_path: Path) -> None:
     out, backend = tmp_path / "judged", matplotlib.rcParams._get_backend_or_none()
     outcome = run(model_path, "--data", corpus, "--jobs", 1, "--out", out, "--audio", "--no-dnsmos")
@@ -152,6 +167,7 @@ def test_the_command_leaves_tables_and_plots(corpus: Path, model_path: Path, tmp
     assert matplotlib.rcParams._get_backend_or_none() == backend
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_recordings_need_no_clean_side(model_path: Path, tmp_path: Path) -> None:
     pytest.importorskip("speechmos", reason="speechmos, which has DNSMOS's networks, is not installed")
     calls, out = tmp_path / "calls", tmp_path / "calls" / "judged"
@@ -187,6 +203,7 @@ def test_what_an_interrupted_run_has_judged_is_taken_over(corpus: Path, model_pa
     assert evaluate(model_path, make_source, journal=Journal(tmp_path / "unfinished.jsonl", {})) == planted
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_names_in_a_manifest_write_nothing_elsewhere(model_path: Path, corpus: Path, tmp_path: Path) -> None:
     outside = partial(RenamedSource, corpus, "test", ["../../escaped", f"{tmp_path}/absolute"])
     evaluate(model_path, outside, jobs=1, opinions=False, audio=tmp_path / "judged" / "audio")
@@ -200,7 +217,8 @@ def test_without_a_model_the_one_that_comes_with_the_package_is_judged(
     models: list[Path] = []
     monkeypatch.setattr(pretrained, "_WEIGHTS", model_path)
     monkeypatch.setattr(judge, "evaluate", lambda model, *_, **__: models.append(model) or [])
-    assert run("--data", corpus, "--no-dnsmos").exit_code == 0
+    outcome = run("--data", corpus, "--no-dnsmos")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert models == [model_path]
 
 
