@@ -1,8 +1,9 @@
-"""Fixtures and options shared by all tests: the devices, the hypothesis profiles, ``--slow``, the thread count."""
+"""What all tests share: the devices, the hypothesis profiles, the thread count, and which tests a run leaves out."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -24,19 +25,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow (minutes, gigabytes)")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="takes minutes or gigabytes; run with --slow"))
-
-
-def why_no_cuda() -> str:
-    """Why nothing can run on a GPU here; empty where it can."""
-    if not torch.cuda.is_available():
-        return "no CUDA GPU on this machine"
+def why_no_cuda(gpus: int = 1) -> str:
+    """Why nothing can run on this many GPUs here; empty where it can."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < gpus:
+        return f"expected {gpus} CUDA GPUs, got {found}" if found else "no CUDA GPU on this machine"
     return "" if ops.has_cuda() else "the native library was built without CUDA kernels"
+
+
+def why_left_out(item: pytest.Item) -> str:
+    """Why a test is no part of this run; empty where it is part. With `-m cuda` each test of a GPU says it itself."""
+    if item.get_closest_marker("slow") and not item.config.getoption("--slow"):
+        return "minutes or gigabytes; --slow runs them"
+    cuda = item.get_closest_marker("cuda")
+    return why_no_cuda(*cuda.args) if cuda and "cuda" not in item.config.getoption("-m") else ""
+
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = [why_left_out(item) for item in items]
+    config.stash[LEFT_OUT] = Counter(filter(None, reasons))
+    config.hook.pytest_deselected(items=[item for item, reason in zip(items, reasons, strict=True) if reason])
+    items[:] = [item for item, reason in zip(items, reasons, strict=True) if not reason]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return [f"left out: {count} tests: {reason}" for reason, count in config.stash[LEFT_OUT].items()]
 
 
 def _plain_cuda() -> None:
@@ -51,7 +67,7 @@ def _plain_cuda() -> None:
 
 @pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Each device that has kernels. Skips, saying why, on those that this machine or this build lacks."""
+    """Each device that has kernels. Without a usable GPU, runs leave out what asks for one."""
     if request.param == "cuda":
         if why_no_cuda():
             pytest.skip(why_no_cuda())

@@ -8,20 +8,22 @@ import pytest
 import torch
 
 from ..compare import assert_all_same, assert_same
+from ..conftest import why_no_cuda
 from ..ops.operators import OPERATORS, Operator, cotangent, gradients
 
-pytestmark = pytest.mark.cuda
-
 operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
+one_gpu = pytest.mark.cuda
+two_gpus = pytest.mark.cuda(2)
 
 
 @pytest.fixture
 def second_gpu(gpu: torch.device) -> torch.device:
-    if torch.cuda.device_count() < 2:
-        pytest.skip(f"needs two GPUs, this machine has {torch.cuda.device_count()}")
+    if why_no_cuda(2):
+        pytest.skip(why_no_cuda(2))
     return torch.device("cuda", 1)
 
 
+@one_gpu
 @operators
 def test_a_tensor_on_another_device_is_named(operator: Operator, gpu: torch.device) -> None:
     """Each argument but the first on the CPU, then the first alone: a message, no crash; the next call is right."""
@@ -35,6 +37,7 @@ def test_a_tensor_on_another_device_is_named(operator: Operator, gpu: torch.devi
     assert_same(operator(tensors), expected)
 
 
+@one_gpu
 @operators
 def test_a_gradient_on_another_device_is_refused(operator: Operator, gpu: torch.device) -> None:
     tensors = operator.inputs(operator.tiny, device=gpu)
@@ -45,6 +48,7 @@ def test_a_gradient_on_another_device_is_refused(operator: Operator, gpu: torch.
         backward(dy, *arguments)
 
 
+@two_gpus
 @operators
 def test_the_second_gpu(operator: Operator, second_gpu: torch.device) -> None:
     """Work goes where the tensors are, not where the current device is; that stays what it was."""
@@ -58,6 +62,7 @@ def test_the_second_gpu(operator: Operator, second_gpu: torch.device) -> None:
     assert_all_same([found_y, *found.values()], [y, *expected.values()], ["result", *found])
 
 
+@two_gpus
 @operators
 def test_two_gpus_in_turns(operator: Operator, gpu: torch.device, second_gpu: torch.device) -> None:
     """The same bits on two GPUs of one kind, with their calls enqueued side by side."""
@@ -73,6 +78,7 @@ def test_two_gpus_in_turns(operator: Operator, gpu: torch.device, second_gpu: to
             assert_same(ours.cpu(), theirs.cpu())
 
 
+@two_gpus
 @operators
 def test_a_tensor_on_the_other_gpu_is_named(operator: Operator, gpu: torch.device, second_gpu: torch.device) -> None:
     tensors = operator.inputs(operator.tiny, device=gpu)
@@ -81,6 +87,7 @@ def test_a_tensor_on_the_other_gpu_is_named(operator: Operator, gpu: torch.devic
         operator(dict(tensors) | {name: tensors[name].to(second_gpu)})
 
 
+@two_gpus
 @operators
 def test_the_second_gpus_stream(operator: Operator, second_gpu: torch.device) -> None:
     """A side stream of a device that is not current: inputs written late on it are seen."""
