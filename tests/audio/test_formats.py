@@ -17,7 +17,7 @@ from lite_rtse_ext.enhance.conversion import file_to_file
 RATE = 48_000  # which every lossy coder takes
 FRAMES = 1501  # odd, and no whole number of anybody's blocks
 # Those that libsndfile can't write at all, or not to a file without a second file beside it, or not to read them again.
-UNWRITABLE = {"RAW", "SD2"}
+UNWRITABLE = {"RAW", "SD2", "AIFF/DWVW_12", "MP3/MPEG_LAYER_I", "MP3/MPEG_LAYER_II"}
 
 CODER_RATES = {".opus": [8000, 12_000, 16_000, 24_000, 48_000], ".mp3": [8000, 16_000, 22_050, 24_000, 44_100, 48_000]}
 
@@ -32,8 +32,8 @@ def kinds() -> list[tuple[str, str]]:
     return [
         (each, name)
         for each in sf.available_formats()
-        if each not in UNWRITABLE
         for name in sf.available_subtypes(each)
+        if UNWRITABLE.isdisjoint((each, f"{each}/{name}"))
     ]
 
 
