@@ -123,10 +123,10 @@ class Build(BuildExtension):
 
 
 def sources() -> list[str]:
-    patterns = ["csrc/kernels/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
+    patterns = ["csrc/cpu/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
     unwanted = set() if CUDA_HOME else {"csrc/ops/cuda.cpp"}
     if platform.machine() not in ("x86_64", "AMD64"):
-        unwanted |= {f"csrc/kernels/{name}" for name in X86_ONLY}
+        unwanted |= {f"csrc/cpu/{name}" for name in X86_ONLY}
     return [name for pattern in patterns for name in sorted(map(str, Path().glob(pattern))) if name not in unwanted]
 
 

@@ -1,4 +1,4 @@
-// The CUDA kernels' one public face: the operators of ../kernels/api.h, with device pointers, enqueued on a stream.
+// The CUDA kernels' one public face: the operators of ../operators.h, with device pointers, enqueued on a stream.
 //
 // No torch, no Python. A launch neither synchronises nor allocates, so it can be captured in a graph; its result is the
 // same bit for bit from run to run.
@@ -8,7 +8,7 @@
 
 #include <cstddef>
 
-#include "../kernels/api.h"
+#include "../operators.h"
 
 namespace lite_rtse::cuda {
 
@@ -24,24 +24,24 @@ struct Device {
 };
 
 // Bytes of scratch that a launch needs. The caller provides them aligned to 256 bytes; their contents do not matter.
-size_t workspace(const CausalDwconv2d&, const Device&);
-size_t workspace(const CausalDwconv2dBackward&, const Device&);
-size_t workspace(const ConvBlock&, const Device&);
-size_t workspace(const ConvBlockBackward&, const Device&);
-size_t workspace(const MultiOrderConv&, const Device&);
-size_t workspace(const MultiOrderConvBackward&, const Device&);
-size_t workspace(const MaskResidual&, const Device&);
-size_t workspace(const MaskResidualBackward&, const Device&);
+size_t workspace(const CausalDwconv2dArgs&, const Device&);
+size_t workspace(const CausalDwconv2dBackwardArgs&, const Device&);
+size_t workspace(const ConvBlockArgs&, const Device&);
+size_t workspace(const ConvBlockBackwardArgs&, const Device&);
+size_t workspace(const MultiOrderConvArgs&, const Device&);
+size_t workspace(const MultiOrderConvBackwardArgs&, const Device&);
+size_t workspace(const MaskResidualArgs&, const Device&);
+size_t workspace(const MaskResidualBackwardArgs&, const Device&);
 
 // Enqueues the operator and returns the first error. `device` is the current device; `workspace` holds what the
 // function above says and may be null where that is nothing.
-cudaError_t launch(const CausalDwconv2d&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const CausalDwconv2dBackward&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const ConvBlock&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const ConvBlockBackward&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MultiOrderConv&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MultiOrderConvBackward&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MaskResidual&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MaskResidualBackward&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const CausalDwconv2dArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const CausalDwconv2dBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const ConvBlockArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const ConvBlockBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const MultiOrderConvArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const MultiOrderConvBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const MaskResidualArgs&, const Device& device, void* workspace, cudaStream_t);
+cudaError_t launch(const MaskResidualBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
 
 }  // namespace lite_rtse::cuda

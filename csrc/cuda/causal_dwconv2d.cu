@@ -3,17 +3,17 @@
 namespace lite_rtse::cuda {
 namespace {
 
-DwconvMarch march(const CausalDwconv2d& a, const CausalDwconv2dPlan& plan) {
+DwconvMarch march(const CausalDwconv2dArgs& a, const CausalDwconv2dPlan& plan) {
   return {a.channels,      a.frames,     int(a.bins),   int(plan.rows),
           int(plan.pitch), plan.segment, plan.segments, Divisor(a.bins)};
 }
-DwconvLoops loops(const CausalDwconv2d& a) {
+DwconvLoops loops(const CausalDwconv2dArgs& a) {
   return {a.batch * a.channels, a.channels, a.frames, a.bins, a.taps_t, a.taps_f};
 }
 
 // y from x, or with `reversed` dx from dy.
 template <class T>
-cudaError_t convolve(const CausalDwconv2d& a, const CausalDwconv2dPlan& plan, bool reversed, const void* from,
+cudaError_t convolve(const CausalDwconv2dArgs& a, const CausalDwconv2dPlan& plan, bool reversed, const void* from,
                      const void* bias, void* to, cudaStream_t stream) {
   const T *x = static_cast<const T*>(from), *w = static_cast<const T*>(a.weight), *b = static_cast<const T*>(bias);
   T* const y = static_cast<T*>(to);
@@ -24,9 +24,9 @@ cudaError_t convolve(const CausalDwconv2d& a, const CausalDwconv2dPlan& plan, bo
 }
 
 template <class T>
-cudaError_t weight_gradient(const CausalDwconv2dBackward& a, const CausalDwconv2dPlan& plan, Compute<T>* partial,
+cudaError_t weight_gradient(const CausalDwconv2dBackwardArgs& a, const CausalDwconv2dPlan& plan, Compute<T>* partial,
                             cudaStream_t stream) {
-  const CausalDwconv2d& f = a.forward;
+  const CausalDwconv2dArgs& f = a.forward;
   const T *x = static_cast<const T*>(f.x), *dy = static_cast<const T*>(a.dy);
   if (plan.gradient.blocks == 0) return cudaSuccess;
   if (plan.rows == 0)
@@ -38,19 +38,19 @@ cudaError_t weight_gradient(const CausalDwconv2dBackward& a, const CausalDwconv2
 
 }  // namespace
 
-size_t workspace(const CausalDwconv2d&, const Device&) { return 0; }
+size_t workspace(const CausalDwconv2dArgs&, const Device&) { return 0; }
 
-size_t workspace(const CausalDwconv2dBackward& a, const Device& device) {
+size_t workspace(const CausalDwconv2dBackwardArgs& a, const Device& device) {
   const CausalDwconv2dPlan plan(a.forward, device);
   return size_t(plan.partial_rows * plan.partial_width * compute_size(a.forward.dtype));
 }
 
-cudaError_t launch(const CausalDwconv2d& a, const Device& device, void*, cudaStream_t stream) {
+cudaError_t launch(const CausalDwconv2dArgs& a, const Device& device, void*, cudaStream_t stream) {
   const CausalDwconv2dPlan plan(a, device);
   return with_storage_type(a.dtype, [&]<class T>() { return convolve<T>(a, plan, false, a.x, a.bias, a.y, stream); });
 }
 
-cudaError_t launch(const CausalDwconv2dBackward& a, const Device& device, void* workspace, cudaStream_t stream) {
+cudaError_t launch(const CausalDwconv2dBackwardArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   const CausalDwconv2dPlan plan(a.forward, device);
   const int64_t taps = a.forward.channels * a.forward.taps_t * a.forward.taps_f;
   const Gradient gradients[] = {{0, taps, a.dweight}, {taps, a.forward.channels, a.dbias}};

@@ -17,7 +17,7 @@ struct CausalDwconv2dPlan {
   Geometry convolve, gradient;
   int64_t partial_rows = 0, partial_width = 0;  // gradients of one (utterance, segment): taps of all channels, biases
 
-  CausalDwconv2dPlan(const CausalDwconv2d& a, const Device& device) {
+  CausalDwconv2dPlan(const CausalDwconv2dArgs& a, const Device& device) {
     const int64_t taps = a.taps_t * a.taps_f, planes = a.batch * a.channels;
     const bool specialised = a.bins > 0 && a.taps_t == a.taps_f && (a.taps_t == 3 || a.taps_t == 7);
     if (specialised) choose_rows(a, device);
@@ -35,16 +35,16 @@ struct CausalDwconv2dPlan {
   }
 
   // Bins of a thread, and how many threads make a row.
-  static int64_t columns(const CausalDwconv2d& a) { return 16 / compute_size(a.dtype); }
-  static int64_t strips(const CausalDwconv2d& a) { return ceil_div(a.bins, columns(a)); }
+  static int64_t columns(const CausalDwconv2dArgs& a) { return 16 / compute_size(a.dtype); }
+  static int64_t strips(const CausalDwconv2dArgs& a) { return ceil_div(a.bins, columns(a)); }
 
   // The ring of inputs, and the chunk's outputs (or gradients) on their way to (or from) global memory.
-  int64_t shared_bytes(const CausalDwconv2d& a, int64_t n) const {
+  int64_t shared_bytes(const CausalDwconv2dArgs& a, int64_t n) const {
     return (n + a.taps_t - 1 + n) * pitch * compute_size(a.dtype);
   }
 
  private:
-  void choose_rows(const CausalDwconv2d& a, const Device& device) {
+  void choose_rows(const CausalDwconv2dArgs& a, const Device& device) {
     // the last window of a row ends within the row's padding
     pitch = strips(a) * columns(a) + round_up(a.taps_f - 1, columns(a));
     int64_t groups = std::clamp<int64_t>(kThreads / strips(a), 1, kThreads);
@@ -53,7 +53,7 @@ struct CausalDwconv2dPlan {
     rows = groups * kRows;
   }
   // Eight blocks for each multiprocessor, unless segments would fall below four chunks.
-  void choose_segments(const CausalDwconv2d& a, int64_t planes, const Device& device) {
+  void choose_segments(const CausalDwconv2dArgs& a, int64_t planes, const Device& device) {
     const int64_t chunk = std::max<int64_t>(rows, kRows);
     const int64_t wanted = ceil_div(8 * int64_t(device.multiprocessors), std::max<int64_t>(1, planes));
     segment = std::clamp(round_up(ceil_div(a.frames, wanted), chunk), 4 * chunk, std::max(4 * chunk, kMostFrames));

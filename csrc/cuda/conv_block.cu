@@ -6,9 +6,9 @@ namespace lite_rtse::cuda {
 namespace {
 
 template <class T>
-cudaError_t forward_fused(const ConvBlock& a, const ConvBlockKernelPlan& plan, cudaStream_t stream) {
+cudaError_t forward_fused(const ConvBlockArgs& a, const ConvBlockKernelPlan& plan, cudaStream_t stream) {
   ConvBlockForward<T> arguments{plan.march, static_cast<const T*>(a.x), {}, {}, static_cast<T*>(a.y)};
-  for (int i = 0; i < ConvBlock::kParams; ++i) {
+  for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
     arguments.weight[i] = static_cast<const T*>(a.weight[i]);
     arguments.bias[i] = static_cast<const T*>(a.bias[i]);
   }
@@ -20,7 +20,7 @@ struct ForwardWorkspace {
   Compute<T>*h, *u, *s;
   size_t bytes;
 
-  ForwardWorkspace(const ConvBlock& a, const ConvBlockLoopsPlan& plan, void* base) {
+  ForwardWorkspace(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan, void* base) {
     WorkspaceCutter cutter(base);
     for (Compute<T>** p : {&h, &u, &s}) *p = cutter.take<Compute<T>>(plan.slice * a.channels * plan.points);
     bytes = cutter.used();
@@ -28,8 +28,8 @@ struct ForwardWorkspace {
 };
 
 template <class T>
-cudaError_t forward_slice(const ConvBlock& a, const ConvBlockLoopsPlan& plan, const ForwardWorkspace<T>& w, int64_t i,
-                          cudaStream_t stream) {
+cudaError_t forward_slice(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan, const ForwardWorkspace<T>& w,
+                          int64_t i, cudaStream_t stream) {
   using C = Compute<T>;
   const int64_t n = plan.utterances(a.batch, i), x_size = a.in_channels * plan.points, size = a.channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + i * plan.slice * x_size;
@@ -43,29 +43,29 @@ cudaError_t forward_slice(const ConvBlock& a, const ConvBlockLoopsPlan& plan, co
   };
   const ConvLoops loops{n * a.channels, a.channels, a.frames, a.bins};
   const Geometry geometry{ceil_div(n * size, ConvBlockLoopsPlan::kThreads), ConvBlockLoopsPlan::kThreads, 0};
-  return in_order(
-      [&] { return from_x(ConvBlock::kIn, w.h); }, [&] { return from_x(ConvBlock::kSkip, w.s); },
-      [&] {
-        return enqueue(geometry, stream, conv_block_depthwise<T>, w.h, weight(ConvBlock::kDw), bias(ConvBlock::kDw),
-                       w.u, false, loops);
-      },
-      [&] {
-        return launch_pointwise(
-            Pointwise<C, T, T>{n, a.channels, a.channels, plan.points, w.u, size, plan.points, weight(ConvBlock::kOut),
-                               false, bias(ConvBlock::kOut), y, size, plan.points, w.s, nullptr},
-            stream);
-      });
+  return in_order([&] { return from_x(ConvBlockArgs::kIn, w.h); }, [&] { return from_x(ConvBlockArgs::kSkip, w.s); },
+                  [&] {
+                    return enqueue(geometry, stream, conv_block_depthwise<T>, w.h, weight(ConvBlockArgs::kDw),
+                                   bias(ConvBlockArgs::kDw), w.u, false, loops);
+                  },
+                  [&] {
+                    return launch_pointwise(
+                        Pointwise<C, T, T>{n, a.channels, a.channels, plan.points, w.u, size, plan.points,
+                                           weight(ConvBlockArgs::kOut), false, bias(ConvBlockArgs::kOut), y, size,
+                                           plan.points, w.s, nullptr},
+                        stream);
+                  });
 }
 
 }  // namespace
 
-size_t workspace(const ConvBlock& a, const Device& device) {
+size_t workspace(const ConvBlockArgs& a, const Device& device) {
   const ConvBlockPlan plan(a, device);
   if (plan.forward.fits) return 0;
   return with_storage_type(a.dtype, [&]<class T>() { return ForwardWorkspace<T>(a, plan.loops, nullptr).bytes; });
 }
 
-cudaError_t launch(const ConvBlock& a, const Device& device, void* workspace, cudaStream_t stream) {
+cudaError_t launch(const ConvBlockArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   const ConvBlockPlan plan(a, device);
   return with_storage_type(a.dtype, [&]<class T>() {
     if constexpr (sizeof(T) < 8)

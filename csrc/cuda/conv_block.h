@@ -123,7 +123,7 @@ struct ConvBlockKernelPlan {
   Geometry geometry;
   int resident = 0;  // blocks of a multiprocessor
 
-  ConvBlockKernelPlan(const ConvBlock& a, ConvBlockPass pass, const Device& device) {
+  ConvBlockKernelPlan(const ConvBlockArgs& a, ConvBlockPass pass, const Device& device) {
     // In double precision a warp's sums alone would take all registers; it exists for exact checks.
     if (a.dtype == DType::f64 || a.channels > kConvChannels || a.in_channels > kConvChannels) return;
     if (a.bins > INT32_MAX - kConvColumns) return;
@@ -151,7 +151,7 @@ struct ConvBlockKernelPlan {
  private:
   // As many warps on a multiprocessor as there is room for. A block alone there waits for its loads and at its barriers
   // with nothing to cover it; by how much that is slower is an estimate.
-  void choose_rows(const ConvBlock& a, ConvBlockPass pass, const Device& device) {
+  void choose_rows(const ConvBlockArgs& a, ConvBlockPass pass, const Device& device) {
     constexpr double kAloneSlower = 0.3;
     double best = 0;
     for (int rows = kConvMostRows; rows >= 2; --rows) {
@@ -168,7 +168,7 @@ struct ConvBlockKernelPlan {
 
   // A segment computes the rows that its first one looks back at once more. The time is that of the multiprocessor with
   // most to do.
-  void choose_segments(const ConvBlock& a, const Device& device) {
+  void choose_segments(const ConvBlockArgs& a, const Device& device) {
     constexpr double kExtraRows = 2;  // what beginning a segment costs
     const int64_t strips = a.batch * march.strips, chunks = ceil_div(a.frames, march.rows);
     const int64_t at_once = int64_t(resident) * device.multiprocessors;
@@ -193,7 +193,7 @@ struct ConvBlockLoopsPlan {
 
   int64_t points, slice, slices, segments, segment;
 
-  ConvBlockLoopsPlan(const ConvBlock& a, const Device& device) : points(a.frames * a.bins) {
+  ConvBlockLoopsPlan(const ConvBlockArgs& a, const Device& device) : points(a.frames * a.bins) {
     const int64_t blocks = std::max<int64_t>(1, ceil_div(points, kThreads));
     slice = std::min(a.batch, ceil_div(kFill * device.multiprocessors, blocks));
     slices = slice > 0 ? ceil_div(a.batch, slice) : 0;
@@ -206,14 +206,14 @@ struct ConvBlockLoopsPlan {
 struct ConvBlockPlan {
   ConvBlockKernelPlan forward;
   ConvBlockLoopsPlan loops;
-  ConvBlockPlan(const ConvBlock& a, const Device& device)
+  ConvBlockPlan(const ConvBlockArgs& a, const Device& device)
       : forward(a, ConvBlockPass::forward, device), loops(a, device) {}
 };
 
 struct ConvBlockBackwardPlan {
   ConvBlockKernelPlan out, in;
   ConvBlockLoopsPlan loops;
-  ConvBlockBackwardPlan(const ConvBlock& a, const Device& device)
+  ConvBlockBackwardPlan(const ConvBlockArgs& a, const Device& device)
       : out(a, ConvBlockPass::out, device), in(a, ConvBlockPass::in, device), loops(a, device) {}
   bool fits() const { return out.fits && in.fits; }
 };

@@ -5,7 +5,8 @@
 namespace lite_rtse::cuda {
 namespace {
 
-constexpr int kIn = ConvBlock::kIn, kDw = ConvBlock::kDw, kOut = ConvBlock::kOut, kSkip = ConvBlock::kSkip;
+constexpr int kIn = ConvBlockArgs::kIn, kDw = ConvBlockArgs::kDw, kOut = ConvBlockArgs::kOut,
+              kSkip = ConvBlockArgs::kSkip;
 
 template <class T>
 struct FusedWorkspace {
@@ -13,8 +14,8 @@ struct FusedWorkspace {
   C *du, *dx_skip, *out, *in;  // out, in: partial sums
   size_t bytes;
 
-  FusedWorkspace(const ConvBlockBackward& a, const ConvBlockBackwardPlan& plan, void* base) {
-    const ConvBlock& f = a.forward;
+  FusedWorkspace(const ConvBlockBackwardArgs& a, const ConvBlockBackwardPlan& plan, void* base) {
+    const ConvBlockArgs& f = a.forward;
     WorkspaceCutter cutter(base);
     const int64_t points = f.batch * f.frames * f.bins;
     du = cutter.take<C>(points * f.channels);
@@ -29,13 +30,13 @@ struct FusedWorkspace {
 };
 
 template <class T>
-cudaError_t backward_fused(const ConvBlockBackward& a, const ConvBlockBackwardPlan& plan, void* workspace,
+cudaError_t backward_fused(const ConvBlockBackwardArgs& a, const ConvBlockBackwardPlan& plan, void* workspace,
                            cudaStream_t stream) {
-  const ConvBlock& f = a.forward;
+  const ConvBlockArgs& f = a.forward;
   const FusedWorkspace<T> w(a, plan, workspace);
   const T* const x = static_cast<const T*>(f.x);
   ConvBlockOutGradient<T> out{plan.out.march, x, static_cast<const T*>(a.dy), {}, {}, w.du, w.dx_skip, w.out};
-  for (int i = 0; i < ConvBlock::kParams; ++i) {
+  for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
     out.weight[i] = static_cast<const T*>(f.weight[i]);
     out.bias[i] = static_cast<const T*>(f.bias[i]);
   }
@@ -59,8 +60,8 @@ cudaError_t backward_fused(const ConvBlockBackward& a, const ConvBlockBackwardPl
 template <class T>
 struct LoopsBackward {
   using C = Compute<T>;
-  const ConvBlockBackward& a;
-  const ConvBlock& f = a.forward;
+  const ConvBlockBackwardArgs& a;
+  const ConvBlockArgs& f = a.forward;
   const ConvBlockLoopsPlan& plan;
   const cudaStream_t stream;
   const PointwiseGradientPlan square, from_x;  // dW_out; dW_in and dW_skip
@@ -68,8 +69,8 @@ struct LoopsBackward {
   C *h, *u, *s, *v, *du, *dx_skip, *partial_out, *partial_skip, *partial_in, *partial_dw;
   size_t bytes;
 
-  LoopsBackward(const ConvBlockBackward& backward, const ConvBlockLoopsPlan& loops, const Device& device, void* base,
-                cudaStream_t on)
+  LoopsBackward(const ConvBlockBackwardArgs& backward, const ConvBlockLoopsPlan& loops, const Device& device,
+                void* base, cudaStream_t on)
       : a(backward), plan(loops), stream(on), square(loops.slice, f.channels, f.channels, loops.points, device),
         from_x(loops.slice, f.in_channels, f.channels, loops.points, device) {
     WorkspaceCutter cutter(base);
@@ -156,7 +157,7 @@ struct LoopsBackward {
 
 }  // namespace
 
-size_t workspace(const ConvBlockBackward& a, const Device& device) {
+size_t workspace(const ConvBlockBackwardArgs& a, const Device& device) {
   const ConvBlockBackwardPlan plan(a.forward, device);
   return with_storage_type(a.forward.dtype, [&]<class T>() {
     return plan.fits() ? FusedWorkspace<T>(a, plan, nullptr).bytes
@@ -164,7 +165,7 @@ size_t workspace(const ConvBlockBackward& a, const Device& device) {
   });
 }
 
-cudaError_t launch(const ConvBlockBackward& a, const Device& device, void* workspace, cudaStream_t stream) {
+cudaError_t launch(const ConvBlockBackwardArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   const ConvBlockBackwardPlan plan(a.forward, device);
   return with_storage_type(a.forward.dtype, [&]<class T>() {
     if constexpr (sizeof(T) < 8)

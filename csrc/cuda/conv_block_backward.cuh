@@ -21,7 +21,7 @@ namespace lite_rtse::cuda {
 template <class T>
 struct ConvBlockOutGradient {
   ConvBlockMarch march;
-  const T *x, *dy, *weight[ConvBlock::kParams], *bias[ConvBlock::kParams];
+  const T *x, *dy, *weight[ConvBlockArgs::kParams], *bias[ConvBlockArgs::kParams];
   Compute<T>*du, *dx_skip, *partial;
 };
 
@@ -104,7 +104,7 @@ __device__ __forceinline__ void sum_warps(C* totals, int width, C* __restrict__ 
 template <class C, class T>
 __device__ void stage_backward(C* shared, const ConvBlockOutShared& at, const ConvBlockOutGradient<T>& a) {
   const ConvBlockMarch& m = a.march;
-  const T *const w_out = a.weight[ConvBlock::kOut], *const w_skip = a.weight[ConvBlock::kSkip];
+  const T *const w_out = a.weight[ConvBlockArgs::kOut], *const w_skip = a.weight[ConvBlockArgs::kSkip];
   stage_matrix(shared + at.out_back, w_out, 1, m.channels, m.channels, m.channels);
   if (m.sources > kConvNarrow)
     stage_matrix(shared + at.skip_back, w_skip, 1, m.sources, m.sources, m.channels);

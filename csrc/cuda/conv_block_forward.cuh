@@ -15,7 +15,7 @@ namespace lite_rtse::cuda {
 template <class T>
 struct ConvBlockForward {
   ConvBlockMarch march;
-  const T *x, *weight[ConvBlock::kParams], *bias[ConvBlock::kParams];
+  const T *x, *weight[ConvBlockArgs::kParams], *bias[ConvBlockArgs::kParams];
   T* y;
 };
 
@@ -34,15 +34,15 @@ __device__ __forceinline__ void put_hidden(C* ring_row, int pitch, C (&h)[8][4],
 // Matrices and biases of the three 1x1s, taps and bias of dw.
 template <class C, class T, class Layout>
 __device__ void stage_forward(C* shared, const Layout& at, const ConvBlockMarch& m,
-                              const T* const (&weight)[ConvBlock::kParams],
-                              const T* const (&bias)[ConvBlock::kParams]) {
-  stage_matrix(shared + at.in, weight[ConvBlock::kIn], m.sources, 1, m.channels, m.sources);
-  stage_matrix(shared + at.skip, weight[ConvBlock::kSkip], m.sources, 1, m.channels, m.sources);
-  stage_matrix(shared + at.out, weight[ConvBlock::kOut], m.channels, 1, m.channels, m.channels);
-  stage_vector(shared + at.b_in(), bias[ConvBlock::kIn], m.channels);
-  stage_vector(shared + at.b_out(), bias[ConvBlock::kOut], m.channels);
-  stage_vector(shared + at.b_skip(), bias[ConvBlock::kSkip], m.channels);
-  stage_taps(shared + at.taps, weight[ConvBlock::kDw], bias[ConvBlock::kDw], false, m.channels);
+                              const T* const (&weight)[ConvBlockArgs::kParams],
+                              const T* const (&bias)[ConvBlockArgs::kParams]) {
+  stage_matrix(shared + at.in, weight[ConvBlockArgs::kIn], m.sources, 1, m.channels, m.sources);
+  stage_matrix(shared + at.skip, weight[ConvBlockArgs::kSkip], m.sources, 1, m.channels, m.sources);
+  stage_matrix(shared + at.out, weight[ConvBlockArgs::kOut], m.channels, 1, m.channels, m.channels);
+  stage_vector(shared + at.b_in(), bias[ConvBlockArgs::kIn], m.channels);
+  stage_vector(shared + at.b_out(), bias[ConvBlockArgs::kOut], m.channels);
+  stage_vector(shared + at.b_skip(), bias[ConvBlockArgs::kSkip], m.channels);
+  stage_taps(shared + at.taps, weight[ConvBlockArgs::kDw], bias[ConvBlockArgs::kDw], false, m.channels);
 }
 
 template <class T>

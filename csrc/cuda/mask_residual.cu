@@ -14,7 +14,7 @@ SpectrogramView<T> output_view(const Spectrogram& s) {
 }
 
 template <class T>
-MaskArguments<T> arguments(const MaskResidual& a, const Spectrogram& y) {
+MaskArguments<T> arguments(const MaskResidualArgs& a, const Spectrogram& y) {
   const auto head = [](const void* p) { return static_cast<const T*>(p); };
   MaskArguments<T> arguments{};
   arguments.frames = a.frames, arguments.bins = a.bins;
@@ -38,16 +38,16 @@ cudaError_t enqueue_plan(const MaskResidualPlan& plan, const MaskArguments<T>& a
 
 }  // namespace
 
-size_t workspace(const MaskResidual&, const Device&) { return 0; }
-size_t workspace(const MaskResidualBackward&, const Device&) { return 0; }
+size_t workspace(const MaskResidualArgs&, const Device&) { return 0; }
+size_t workspace(const MaskResidualBackwardArgs&, const Device&) { return 0; }
 
-cudaError_t launch(const MaskResidual& a, const Device&, void*, cudaStream_t stream) {
+cudaError_t launch(const MaskResidualArgs& a, const Device&, void*, cudaStream_t stream) {
   const MaskResidualPlan plan(a, {a.y});
   return with_storage_type(a.dtype,
                            [&]<class T>() { return enqueue_plan<T, false>(plan, arguments<T>(a, a.y), stream); });
 }
 
-cudaError_t launch(const MaskResidualBackward& a, const Device&, void*, cudaStream_t stream) {
+cudaError_t launch(const MaskResidualBackwardArgs& a, const Device&, void*, cudaStream_t stream) {
   const MaskResidualPlan plan(a.forward, {a.dy, a.dx});
   return with_storage_type(a.forward.dtype, [&]<class T>() {
     MaskArguments<T> all = arguments<T>(a.forward, a.dx);

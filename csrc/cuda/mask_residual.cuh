@@ -1,5 +1,5 @@
 // Kernels of the reconstruction: S = a r X with a = R_mag (1 - M) + M, M = sigmoid(logit), r = R / |R|, forward and
-// backward. The formulas are derived in ../kernels/mask_residual.inl.
+// backward. The formulas are derived in ../cpu/mask_residual.inl.
 #pragma once
 
 #include <cfloat>

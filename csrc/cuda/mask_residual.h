@@ -34,7 +34,7 @@ struct MaskResidualPlan {
   Geometry geometry;
 
   // `others`: all spectrograms but x.
-  MaskResidualPlan(const MaskResidual& a, std::initializer_list<Spectrogram> others) {
+  MaskResidualPlan(const MaskResidualArgs& a, std::initializer_list<Spectrogram> others) {
     const int64_t wide = 16 / element_size(a.dtype);
     const auto all = [&](auto&& holds) {
       bool result = holds(a.x);
@@ -60,7 +60,7 @@ struct MaskResidualPlan {
   static constexpr int64_t slots_of(int64_t points, int64_t wide) { return ceil_div(points + wide - 1, wide); }
 
  private:
-  void choose_tile(const MaskResidual& a, int64_t wide, bool backward) {
+  void choose_tile(const MaskResidualArgs& a, int64_t wide, bool backward) {
     const int64_t kept = backward ? 2 : 1;  // spectrograms in shared memory; the result takes the place of x
     const int64_t column = kTileFrames * 2 * compute_size(a.dtype) * kept;
     const int64_t most = std::min(kMostTileBins, kTileBytes / column);

@@ -9,7 +9,7 @@ struct ForwardWorkspace {
   C *h, *u, *rings;
   size_t bytes;
 
-  ForwardWorkspace(const MultiOrderConv& a, const MultiOrderPlan& plan, void* base) {
+  ForwardWorkspace(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, void* base) {
     WorkspaceCutter cutter(base);
     h = cutter.take<C>(plan.slice * 2 * a.channels * plan.plane);
     u = plan.in_place ? h : cutter.take<C>(plan.slice * plan.deep * plan.plane);
@@ -19,8 +19,8 @@ struct ForwardWorkspace {
 };
 
 template <class T>
-cudaError_t forward_slice(const MultiOrderConv& a, const MultiOrderPlan& plan, const ForwardWorkspace<T>& w, int64_t s,
-                          cudaStream_t stream) {
+cudaError_t forward_slice(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, const ForwardWorkspace<T>& w,
+                          int64_t s, cudaStream_t stream) {
   const int64_t begin = s * plan.slice, utterances = plan.utterances(a.batch, s);
   const int64_t h_utterance = 2 * a.channels * plan.plane;
   const int64_t u_utterance = plan.in_place ? h_utterance : plan.deep * plan.plane;
@@ -46,12 +46,12 @@ cudaError_t forward_slice(const MultiOrderConv& a, const MultiOrderPlan& plan, c
 
 }  // namespace
 
-size_t workspace(const MultiOrderConv& a, const Device& device) {
+size_t workspace(const MultiOrderConvArgs& a, const Device& device) {
   const MultiOrderPlan plan(a, device, false);
   return with_storage_type(a.dtype, [&]<class T>() { return ForwardWorkspace<T>(a, plan, nullptr).bytes; });
 }
 
-cudaError_t launch(const MultiOrderConv& a, const Device& device, void* workspace, cudaStream_t stream) {
+cudaError_t launch(const MultiOrderConvArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   const MultiOrderPlan plan(a, device, false);
   if (!plan.fits()) return cudaErrorInvalidConfiguration;
   return with_storage_type(a.dtype, [&]<class T>() {

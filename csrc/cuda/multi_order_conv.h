@@ -121,7 +121,7 @@ struct CascadePlan {
   bool unrolled, in_global = false;  // in_global: rings are in the workspace
 
   // Of `utterances` of them; backward or not.
-  CascadePlan(const MultiOrderConv& a, int64_t utterances, const Device& device, bool backward)
+  CascadePlan(const MultiOrderConvArgs& a, int64_t utterances, const Device& device, bool backward)
       : unrolled(is_unrolled(a.dtype, a.taps)) {
     const int stages = int(a.stages());
     march = {.utterances = utterances,
@@ -148,7 +148,7 @@ struct CascadePlan {
 
  private:
   // Few lanes a row leave none idle at the end of short rows; the most that fit make the fewest tiles of long ones.
-  void choose_lanes(const MultiOrderConv& a, const Device& device, bool backward) {
+  void choose_lanes(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     const int columns = columns_of(a.dtype), halo = int(a.taps / 2) * march.stages;
     for (const int lanes : {8, 16, 32}) {
       const bool whole = lanes * columns >= a.bins;
@@ -162,7 +162,7 @@ struct CascadePlan {
   }
 
   // Sets block and shared memory for so many lanes a row; false where the device has too little.
-  bool fit(const MultiOrderConv& a, const Device& device, int lanes, bool backward) {
+  bool fit(const MultiOrderConvArgs& a, const Device& device, int lanes, bool backward) {
     const int pitch = lanes * columns_of(a.dtype) + int(a.taps) - 1, n = march.stages;
     const int64_t convolving = std::max<int64_t>(round_up((backward ? 2 * n - 1 : n) * lanes, kWarp), kMovingThreads);
     const int64_t threads = convolving + (backward ? round_up(n * lanes, kWarp) : 0);
@@ -183,7 +183,7 @@ struct CascadePlan {
   // A segment begins with the rows that its first one depends on, and ends when the pipeline of stages has run empty. A
   // multiprocessor's time grows with the blocks it gets and their steps, and where few blocks are there to cover one
   // another's latency, a step takes longer; by how much is an estimate.
-  void choose_segments(const MultiOrderConv& a, const Device& device, bool backward) {
+  void choose_segments(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     constexpr double kAloneSlower = 0.4;
     const int look_back = march.taps - 1, n = march.stages;
     const int pipeline = backward ? GradientRings{n, march.taps, unrolled}.lag(0) : n;
@@ -235,7 +235,7 @@ struct GatesPlan {
   int pitch = 0;
   Geometry geometry{};
 
-  GatesPlan(const MultiOrderConv& a, int64_t utterances, const Device& device, bool backward) {
+  GatesPlan(const MultiOrderConvArgs& a, int64_t utterances, const Device& device, bool backward) {
     const int64_t compute = compute_size(a.dtype);
     int most = 0;
     for (int warps = kMostWarps; warps > 0; --warps) {
@@ -255,7 +255,7 @@ struct GatesPlan {
   }
 
   // Forward, s_k and s_{k+1}; backward, all s_k and then dp_{n-1}.
-  static int64_t tile_channels(const MultiOrderConv& a, bool backward) {
+  static int64_t tile_channels(const MultiOrderConvArgs& a, bool backward) {
     if (backward) return 2 * a.channels - a.gate(0);
     return a.gate(a.stages() - 1) + (a.stages() > 1 ? a.gate(a.stages() - 2) : 0);
   }
@@ -286,7 +286,7 @@ struct MultiOrderPlan {
   GatesPlan gates;
   bool in_place;
 
-  MultiOrderPlan(const MultiOrderConv& a, const Device& device, bool backward)
+  MultiOrderPlan(const MultiOrderConvArgs& a, const Device& device, bool backward)
       : points(a.frames * a.bins), plane(round_up(points, kPlaneUnit)), deep(2 * a.channels - a.gate(0)),
         slice(utterances_at_a_time(a, device, backward)), slices(slice > 0 ? ceil_div(a.batch, slice) : 0),
         cascade(a, slice, device, backward), gates(a, slice, device, backward),
@@ -296,7 +296,7 @@ struct MultiOrderPlan {
   int64_t utterances(int64_t batch, int64_t s) const { return std::min(slice, batch - s * slice); }
 
  private:
-  static int64_t utterances_at_a_time(const MultiOrderConv& a, const Device& device, bool backward) {
+  static int64_t utterances_at_a_time(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     const CascadePlan one(a, 1, device, backward);
     const int64_t blocks = std::max<int64_t>(1, one.march.deep() * one.march.tiles);
     const int64_t wanted = ceil_div(kFill * one.resident * device.multiprocessors, blocks);

@@ -13,7 +13,7 @@ struct BackwardPlan {
   GateSums gate_sums;
   int64_t depthwise_width;
 
-  BackwardPlan(const MultiOrderConv& f, const Device& device)
+  BackwardPlan(const MultiOrderConvArgs& f, const Device& device)
       : whole(f, device, true), forward(f, whole.slice, device, false),
         in(whole.slice, f.in_channels, 2 * f.channels, whole.points, device),
         out(whole.slice, f.channels, f.out_channels, whole.points, device), gate_sums{f.channels, int(f.stages())},
@@ -38,7 +38,7 @@ struct BackwardWorkspace {
   C *in, *depthwise, *gates, *out = nullptr, *rings;
   size_t bytes;
 
-  BackwardWorkspace(const MultiOrderConv& f, const BackwardPlan& plan, void* base) {
+  BackwardWorkspace(const MultiOrderConvArgs& f, const BackwardPlan& plan, void* base) {
     const MultiOrderPlan& p = plan.whole;
     WorkspaceCutter cutter(base);
     h = cutter.take<C>(p.slice * 2 * f.channels * p.plane);
@@ -59,7 +59,7 @@ struct BackwardWorkspace {
 template <class T>
 class BackwardLaunch {
  public:
-  BackwardLaunch(const MultiOrderConvBackward& a, const BackwardPlan& plan, void* workspace, cudaStream_t stream)
+  BackwardLaunch(const MultiOrderConvBackwardArgs& a, const BackwardPlan& plan, void* workspace, cudaStream_t stream)
       : a_(a), plan_(plan), w_(a.forward, plan, workspace), stream_(stream) {}
 
   cudaError_t run() const {
@@ -188,8 +188,8 @@ class BackwardLaunch {
     into.push_back({at + weights, biases, a_.dbias[size_t(index)]});
   }
 
-  const MultiOrderConvBackward& a_;
-  const MultiOrderConv& f_ = a_.forward;
+  const MultiOrderConvBackwardArgs& a_;
+  const MultiOrderConvArgs& f_ = a_.forward;
   const BackwardPlan& plan_;
   const MultiOrderPlan& p_ = plan_.whole;
   const BackwardWorkspace<T> w_;
@@ -198,13 +198,13 @@ class BackwardLaunch {
 
 }  // namespace
 
-size_t workspace(const MultiOrderConvBackward& a, const Device& device) {
+size_t workspace(const MultiOrderConvBackwardArgs& a, const Device& device) {
   const BackwardPlan plan(a.forward, device);
   return with_storage_type(a.forward.dtype,
                            [&]<class T>() { return BackwardWorkspace<T>(a.forward, plan, nullptr).bytes; });
 }
 
-cudaError_t launch(const MultiOrderConvBackward& a, const Device& device, void* workspace, cudaStream_t stream) {
+cudaError_t launch(const MultiOrderConvBackwardArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   const BackwardPlan plan(a.forward, device);
   if (!plan.fits()) return cudaErrorInvalidConfiguration;
   return with_storage_type(a.forward.dtype,

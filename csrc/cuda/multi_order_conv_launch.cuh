@@ -8,11 +8,11 @@
 namespace lite_rtse::cuda {
 
 template <class T>
-const T* weight_of(const MultiOrderConv& a, int64_t index) {
+const T* weight_of(const MultiOrderConvArgs& a, int64_t index) {
   return static_cast<const T*>(a.weight[size_t(index)]);
 }
 template <class T>
-const T* bias_of(const MultiOrderConv& a, int64_t index) {
+const T* bias_of(const MultiOrderConvArgs& a, int64_t index) {
   return static_cast<const T*>(a.bias[size_t(index)]);
 }
 
@@ -27,7 +27,7 @@ cudaError_t with_unrolled_taps(const CascadePlan& plan, F&& f) {
 }
 
 template <class T>
-DepthwiseStages<T> depthwise_stages(const MultiOrderConv& a) {
+DepthwiseStages<T> depthwise_stages(const MultiOrderConvArgs& a) {
   DepthwiseStages<T> stages{};
   for (int64_t k = 0; k < a.stages(); ++k) {
     stages.weight[k] = weight_of<T>(a, a.dw_index(k));
@@ -38,7 +38,7 @@ DepthwiseStages<T> depthwise_stages(const MultiOrderConv& a) {
 
 // h = in(x) of `utterances` from `begin` on.
 template <class T>
-cudaError_t input_product(const MultiOrderConv& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances,
+cudaError_t input_product(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances,
                           Compute<T>* h, cudaStream_t stream) {
   const int64_t x_utterance = a.in_channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + begin * x_utterance;
@@ -60,7 +60,7 @@ inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geomet
 
 // u = cascade(h). The march may be that of the backward pass's plan or its own.
 template <class T>
-cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t plane, int64_t utterances,
+cudaError_t cascade(const MultiOrderConvArgs& a, const CascadePlan& plan, int64_t plane, int64_t utterances,
                     const Compute<T>* h, Compute<T>* u, int64_t u_utterance, Compute<T>* rings, cudaStream_t stream) {
   Geometry geometry;
   const CascadeMarch march = march_of(plan, utterances, geometry);
@@ -72,8 +72,8 @@ cudaError_t cascade(const MultiOrderConv& a, const CascadePlan& plan, int64_t pl
 
 // Without y.
 template <class T>
-Gates<T> gate_chain(const MultiOrderConv& a, const GatesPlan& plan, int64_t plane, const Compute<T>* h, Compute<T>* u,
-                    int64_t u_utterance) {
+Gates<T> gate_chain(const MultiOrderConvArgs& a, const GatesPlan& plan, int64_t plane, const Compute<T>* h,
+                    Compute<T>* u, int64_t u_utterance) {
   Gates<T> gates{};
   gates.channels = a.channels, gates.points = a.frames * a.bins, gates.tiles = plan.tiles;
   gates.stages = int(a.stages()), gates.pitch = plan.pitch;

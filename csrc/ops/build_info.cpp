@@ -5,8 +5,8 @@
 #include <cstring>
 #include <string>
 
-#include "../kernels/api.h"
-#include "../kernels/memory.h"
+#include "../cpu/api.h"
+#include "../cpu/memory.h"
 #include "entry.h"
 #ifdef LITE_RTSE_CUDA
 #include "cuda.h"

@@ -4,8 +4,8 @@
 namespace lite_rtse::ops {
 namespace {
 
-CausalDwconv2d arguments(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
-  CausalDwconv2d a{};
+CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  CausalDwconv2dArgs a{};
   a.dtype = dtype_of("x", x);
   check_shape("x", x, {kAny, kAny, kAny, kAny}, "(batch, channels, frames, bins)");
   check_like("weight", weight, "x", x);
@@ -22,7 +22,7 @@ CausalDwconv2d arguments(const Tensor& x, const Tensor& weight, const std::optio
 }
 
 Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias) {
-  CausalDwconv2d a = arguments(x, weight, bias);
+  CausalDwconv2dArgs a = arguments(x, weight, bias);
   x = dense(x), weight = dense(weight);
   if (bias) bias = dense(*bias);
   Tensor y = new_dense_like(x);
@@ -33,7 +33,7 @@ Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias) {
 }
 
 std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight) {
-  CausalDwconv2dBackward a{};
+  CausalDwconv2dBackwardArgs a{};
   a.forward = arguments(x, weight, std::nullopt);
   check_like("dy", dy, "x", x);
   check_shape("dy", dy, {x.size(0), x.size(1), x.size(2), x.size(3)}, "the shape of x");

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "../kernels/api.h"
+#include "../operators.h"
 
 // What PyTorch says of an allocation that failed, where it can be asked (from 2.13 on).
 extern "C" __attribute__((weak)) const char* torch_exception_get_what_without_backtrace();

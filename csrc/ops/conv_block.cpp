@@ -4,12 +4,12 @@
 namespace lite_rtse::ops {
 namespace {
 
-ConvBlock arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
-  ConvBlock a{};
+ConvBlockArgs arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
+  ConvBlockArgs a{};
   a.dtype = dtype_of("x", x);
   check_shape("x", x, {kAny, kAny, kAny, kAny}, "(batch, in channels, frames, bins)");
-  check_count("weights", weights, ConvBlock::kParams);
-  check_count("biases", biases, ConvBlock::kParams);
+  check_count("weights", weights, ConvBlockArgs::kParams);
+  check_count("biases", biases, ConvBlockArgs::kParams);
   a.batch = x.size(0), a.in_channels = x.size(1), a.frames = x.size(2), a.bins = x.size(3);
   check_shape("weights[0]", weights[0], {kAny, a.in_channels, 1, 1}, "1x1 in, (channels, in channels of x, 1, 1)");
   a.channels = weights[0].size(0);
@@ -17,7 +17,7 @@ ConvBlock arguments(const Tensor& x, const std::vector<Tensor>& weights, const s
   check_shape("weights[2]", weights[2], {a.channels, a.channels, 1, 1}, "1x1 out, (channels, channels, 1, 1)");
   check_shape("weights[3]", weights[3], {a.channels, a.in_channels, 1, 1},
               "1x1 skip, (channels, in channels of x, 1, 1)");
-  for (int i = 0; i < ConvBlock::kParams; ++i) {
+  for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
     check_like(("weights[" + std::to_string(i) + "]").c_str(), weights[i], "x", x);
     const std::string name = "biases[" + std::to_string(i) + "]";
     check_like(name.c_str(), biases[i], "x", x);
@@ -26,16 +26,17 @@ ConvBlock arguments(const Tensor& x, const std::vector<Tensor>& weights, const s
   return a;
 }
 
-void set_data(ConvBlock& a, const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
+void set_data(ConvBlockArgs& a, const Tensor& x, const std::vector<Tensor>& weights,
+              const std::vector<Tensor>& biases) {
   a.x = x.const_data_ptr();
-  for (int i = 0; i < ConvBlock::kParams; ++i) {
+  for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
     a.weight[i] = weights[i].const_data_ptr();
     a.bias[i] = biases[i].const_data_ptr();
   }
 }
 
 Tensor conv_block(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases) {
-  ConvBlock a = arguments(x, weights, biases);
+  ConvBlockArgs a = arguments(x, weights, biases);
   x = dense(x), weights = dense(weights), biases = dense(biases);
   Tensor y = new_dense(x, {a.batch, a.channels, a.frames, a.bins});
   set_data(a, x, weights, biases);
@@ -46,7 +47,7 @@ Tensor conv_block(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> bia
 
 // dx, then the gradients of weights, then of biases.
 std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases) {
-  ConvBlockBackward a{};
+  ConvBlockBackwardArgs a{};
   a.forward = arguments(x, weights, biases);
   check_like("dy", dy, "x", x);
   check_shape("dy", dy, {a.forward.batch, a.forward.channels, a.forward.frames, a.forward.bins}, "the output's shape");
@@ -57,9 +58,9 @@ std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor>
   for (const Tensor& t : weights) gradients.push_back(new_dense_like(t));
   for (const Tensor& t : biases) gradients.push_back(new_dense_like(t));
   a.dx = gradients[0].mutable_data_ptr();
-  for (int i = 0; i < ConvBlock::kParams; ++i) {
+  for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
     a.dweight[i] = gradients[1 + i].mutable_data_ptr();
-    a.dbias[i] = gradients[1 + ConvBlock::kParams + i].mutable_data_ptr();
+    a.dbias[i] = gradients[1 + ConvBlockArgs::kParams + i].mutable_data_ptr();
   }
   run("conv_block_backward", &Kernels::conv_block_backward, a, x);
   return gradients;

@@ -20,14 +20,14 @@ const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, s
 float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
 // What forward and backward share; the tensors become dense.
-Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& bias_ih,
-               std::optional<Tensor>& bias_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
+LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& bias_ih,
+                   std::optional<Tensor>& bias_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
   STD_TORCH_CHECK(dtype_of("x", x) == DType::f32, "x has dtype ", torch::headeronly::toString(x.scalar_type()),
                   ", must be Float");
   check_shape("x", x, {kAny, kAny, kAny}, "(batch, frames, inputs)");
   STD_TORCH_CHECK(x.size(1) > 0, "x has shape ", shape_text(x), ", must have at least one frame");
   check_shape("weight_hh", weight_hh, {kAny, kAny}, "(4 units, units)");
-  Lstm a{};
+  LstmArgs a{};
   a.batch = x.size(0), a.frames = x.size(1), a.inputs = x.size(2), a.units = weight_hh.size(1);
   STD_TORCH_CHECK(a.units > 0, "weight_hh has shape ", shape_text(weight_hh), ", must have at least one unit");
   a.weight_hh = data("weight_hh", weight_hh, x, {4 * a.units, a.units}, "(4 units, units)");
@@ -45,7 +45,7 @@ Lstm arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Te
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh,
                                                         std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh,
                                                         std::optional<Tensor> h0, std::optional<Tensor> c0, bool keep) {
-  Lstm a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
+  LstmArgs a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   Tensor y = new_dense(x, {a.batch, a.frames, a.units});
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
@@ -66,8 +66,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x, Tensor weight_ih,
     Tensor weight_hh, std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh, std::optional<Tensor> h0,
     std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells, bool input, bool parameters, bool state) {
-  LstmBackward a{};
-  Lstm& f = a.forward;
+  LstmBackwardArgs a{};
+  LstmArgs& f = a.forward;
   f = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   // Read only, as all that is given; the struct is the forward's, which writes them.
   f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));

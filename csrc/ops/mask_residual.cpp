@@ -12,8 +12,8 @@ struct Inputs {
   Tensor spectrogram, logit, res_mag, res_real, res_imag;
 };
 
-MaskResidual arguments(Inputs& in) {
-  MaskResidual a{};
+MaskResidualArgs arguments(Inputs& in) {
+  MaskResidualArgs a{};
   const Tensor& x = in.spectrogram;
   a.dtype = dtype_of("spectrogram", x);
   check_shape("spectrogram", x, {kAny, kAny, kAny, 2}, "(batch, bins, frames, real and imaginary part)");
@@ -35,7 +35,7 @@ MaskResidual arguments(Inputs& in) {
 // The output has the memory order of the spectrogram: no reordering before the inverse STFT.
 Tensor mask_residual(Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tensor res_real, Tensor res_imag) {
   Inputs in{spectrogram, mask_logit, res_mag, res_real, res_imag};
-  MaskResidual a = arguments(in);
+  MaskResidualArgs a = arguments(in);
   Tensor y = new_like(spectrogram);
   a.y = view(y, y.mutable_data_ptr());
   run("mask_residual", &Kernels::mask_residual, a, spectrogram);
@@ -46,7 +46,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> mask_residual_backward(Tensor
                                                                           Tensor mask_logit, Tensor res_mag,
                                                                           Tensor res_real, Tensor res_imag) {
   Inputs in{spectrogram, mask_logit, res_mag, res_real, res_imag};
-  MaskResidualBackward a{};
+  MaskResidualBackwardArgs a{};
   a.forward = arguments(in);
   check_like("dy", dy, "spectrogram", spectrogram);
   check_shape("dy", dy, {a.forward.batch, a.forward.bins, a.forward.frames, 2}, "the shape of spectrogram");

@@ -8,8 +8,8 @@ std::string entry(const char* list, int64_t i) { return std::string(list) + "[" 
 
 constexpr int64_t kMaxOrder = 32;  // channels are a multiple of 2^(order - 1)
 
-MultiOrderConv arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
-  MultiOrderConv a{};
+MultiOrderConvArgs arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
+  MultiOrderConvArgs a{};
   a.dtype = dtype_of("x", x);
   check_shape("x", x, {kAny, kAny, kAny, kAny}, "(batch, in channels, frames, bins)");
   a.batch = x.size(0), a.in_channels = x.size(1), a.frames = x.size(2), a.bins = x.size(3);
@@ -61,7 +61,7 @@ MultiOrderConv arguments(const Tensor& x, const std::vector<Tensor>& weights, co
 }
 
 Tensor multi_order_conv(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases) {
-  MultiOrderConv a = arguments(x, weights, biases);
+  MultiOrderConvArgs a = arguments(x, weights, biases);
   x = dense(x), weights = dense(weights), biases = dense(biases);
   Tensor y = new_dense(x, {a.batch, a.out_channels, a.frames, a.bins});
   a.x = x.const_data_ptr(), a.weight = data_of(weights), a.bias = data_of(biases);
@@ -74,9 +74,9 @@ Tensor multi_order_conv(Tensor x, std::vector<Tensor> weights, std::vector<Tenso
 // dx, then the gradients of weights, then of biases.
 std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<Tensor> weights,
                                               std::vector<Tensor> biases) {
-  MultiOrderConvBackward a{};
+  MultiOrderConvBackwardArgs a{};
   a.forward = arguments(x, weights, biases);
-  MultiOrderConv& f = a.forward;
+  MultiOrderConvArgs& f = a.forward;
   check_like("dy", dy, "x", x);
   check_shape("dy", dy, {f.batch, f.out_channels, f.frames, f.bins}, "the output's shape");
   dy = dense(dy), x = dense(x), weights = dense(weights), biases = dense(biases);

@@ -10,8 +10,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "../kernels/api.h"
-#include "../kernels/memory.h"
+#include "../cpu/api.h"
+#include "../cpu/memory.h"
 #ifdef LITE_RTSE_CUDA
 #include "cuda.h"
 #endif

@@ -1,22 +1,22 @@
-// The one-frame network, compiled for one instruction set; see kernels/build.inl, whose building blocks it uses.
+// The one-frame network, compiled for one instruction set; see cpu/build.inl, whose building blocks it uses.
 
 namespace lite_rtse::stream {
 namespace LITE_RTSE_BUILD {
 namespace {
 
 // clang-format off: each file uses those before it
-#include "../kernels/settings.inl"
-#include "../kernels/simd.inl"
-#include "../kernels/rows.inl"
-#include "../kernels/segments.inl"
-#include "../kernels/depthwise.inl"
-#include "../kernels/pointwise.inl"
-#include "../kernels/packing.inl"
-#include "../kernels/multi_order_plan.inl"
-#include "../kernels/gate_chain.inl"
-#include "../kernels/dense.inl"
-#include "../kernels/mask_residual.inl"
-#include "../kernels/lstm_cell.inl"
+#include "../cpu/settings.inl"
+#include "../cpu/simd.inl"
+#include "../cpu/rows.inl"
+#include "../cpu/segments.inl"
+#include "../cpu/depthwise.inl"
+#include "../cpu/pointwise.inl"
+#include "../cpu/packing.inl"
+#include "../cpu/multi_order_plan.inl"
+#include "../cpu/gate_chain.inl"
+#include "../cpu/dense.inl"
+#include "../cpu/mask_residual.inl"
+#include "../cpu/lstm_cell.inl"
 #include "fft.inl"
 #include "dense.inl"
 #include "lstm.inl"

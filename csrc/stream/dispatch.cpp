@@ -1,5 +1,5 @@
-// Chooses one build of the one-frame network at first use, as kernels/dispatch.cpp does for the kernels.
-#include "../kernels/choose.h"
+// Chooses one build of the one-frame network at first use, as cpu/dispatch.cpp does for the kernels.
+#include "../cpu/choose.h"
 #include "network.h"
 
 namespace lite_rtse::stream {

@@ -2,4 +2,4 @@
 #include "prelude.h"
 
 #define LITE_RTSE_BODY "../stream/build.inl"
-#include "../kernels/isa_baseline.cpp"
+#include "../cpu/isa_baseline.cpp"

@@ -4,7 +4,7 @@ class MultiOrderFrame {
  public:
   static constexpr int64_t kTaps = 7;
 
-  explicit MultiOrderFrame(const MultiOrderConv& a) : plan_(a), w_out_(plan_.final_blocks * kLanes<float>) {
+  explicit MultiOrderFrame(const MultiOrderConvArgs& a) : plan_(a), w_out_(plan_.final_blocks * kLanes<float>) {
     for (int64_t i = 0; i < plan_.final_blocks; ++i)
       pack_vector(plan_.w_out.data(), plan_.lanes[i], w_out_.data() + i * kLanes<float>);
   }

@@ -9,7 +9,7 @@
 //   X · gain(logit, R) ─► inverse FFT, window ─► added to the end of the frame before ─► 256 samples
 //
 // What a stream remembers from frame to frame: 256 samples in and 256 half-made samples out, the states of the LSTMs,
-// and for every depthwise stage the last 2 or 6 frames of its input. These stand in lane rows (kernels/rows.inl) and
+// and for every depthwise stage the last 2 or 6 frames of its input. These stand in lane rows (cpu/rows.inl) and
 // stay there: only m and Y2 are ever seen by bins alone. Zeros are what stood before the first frame.
 #pragma once
 
@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "../kernels/api.h"
+#include "../operators.h"
 
 namespace lite_rtse::stream {
 
@@ -49,7 +49,7 @@ struct Parameters {
   Lstm lstm1, lstm2;
   Linear fc1, fc2, to_mag, to_real, to_imag;
   Block blocks[2];
-  MultiOrderConv multi_order;
+  MultiOrderConvArgs multi_order;
 };
 
 // A parameter by its name in a checkpoint.
@@ -105,7 +105,7 @@ struct Engine {
   void (*inverse)(const float* real, const float* imag, float* samples);
 };
 
-// The best build that this machine can run, or the one that LITE_RTSE_ISA names; see kernels/choose.h.
+// The best build that this machine can run, or the one that LITE_RTSE_ISA names; see cpu/choose.h.
 const Engine& engine();
 std::vector<std::string> runnable_isas();
 

@@ -94,8 +94,8 @@ Parameters::Block block(Reader& r, const std::string& module, int64_t in, int64_
           r.linear(module + ".conv.3", {c, c, 1, 1}), r.linear(module + ".skip", {c, in, 1, 1})};
 }
 
-MultiOrderConv multi_order(Reader& r, const std::string& module, const Config& c) {
-  MultiOrderConv a{};
+MultiOrderConvArgs multi_order(Reader& r, const std::string& module, const Config& c) {
+  MultiOrderConvArgs a{};
   a.dtype = DType::f32;
   a.batch = a.frames = a.out_channels = a.threads = 1;
   a.in_channels = c.channels / 2;

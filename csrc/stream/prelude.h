@@ -1,4 +1,4 @@
-// What the one-frame network uses of the standard library; see kernels/prelude.h.
+// What the one-frame network uses of the standard library; see cpu/prelude.h.
 #pragma once
 
 #include <optional>

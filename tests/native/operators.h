@@ -57,12 +57,12 @@ inline Operator dwconv(Plane p, int64_t channels, int64_t kt, int64_t kf) {
                random_values(channels)};
   op.output_size = int64_t(op.inputs[0].size());
   const auto args = [=](DType dtype, std::vector<Stored>& in) {
-    return CausalDwconv2d{dtype, p.batch,      channels,     p.frames,     p.bins, kt,
-                          kf,    in[0].data(), in[1].data(), in[2].data(), nullptr};
+    return CausalDwconv2dArgs{dtype, p.batch,      channels,     p.frames,     p.bins, kt,
+                              kf,    in[0].data(), in[1].data(), in[2].data(), nullptr};
   };
   op.plain = [=](const std::vector<Doubles>& in) { return depthwise(in[0], in[1], in[2], p, channels, kt, kf); };
   op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
-    CausalDwconv2d a = args(dtype, in);
+    CausalDwconv2dArgs a = args(dtype, in);
     a.y = y.data();
     return kernels().causal_dwconv2d(a);
   };
@@ -81,7 +81,7 @@ inline Operator conv_block(Plane p, int64_t from, int64_t channels) {
   for (int i = 0; i < 4; ++i) op.inputs.push_back(random_values(channels));
   op.output_size = p.batch * channels * p.frames * p.bins;
   const auto args = [=](DType dtype, std::vector<Stored>& in) {
-    ConvBlock a{dtype, p.batch, from, channels, p.frames, p.bins, in[0].data(), {}, {}, nullptr};
+    ConvBlockArgs a{dtype, p.batch, from, channels, p.frames, p.bins, in[0].data(), {}, {}, nullptr};
     for (int i = 0; i < 4; ++i) a.weight[i] = in[1 + i].data(), a.bias[i] = in[5 + i].data();
     return a;
   };
@@ -91,12 +91,12 @@ inline Operator conv_block(Plane p, int64_t from, int64_t channels) {
                    pointwise(in[0], in[4], in[8], p, from, channels));
   };
   op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
-    ConvBlock a = args(dtype, in);
+    ConvBlockArgs a = args(dtype, in);
     a.y = y.data();
     return kernels().conv_block(a);
   };
   op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
-    ConvBlockBackward a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
+    ConvBlockBackwardArgs a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
     for (int i = 0; i < 4; ++i) a.dweight[i] = g[1 + i].data(), a.dbias[i] = g[5 + i].data();
     return kernels().conv_block_backward(a);
   };
@@ -108,7 +108,7 @@ inline Operator multi_order(Plane p, int64_t from, int64_t channels, int64_t to,
   Operator op;
   op.name = "multi_order_conv C=" + std::to_string(channels) + " n=" + std::to_string(order) +
             " k=" + std::to_string(taps) + " T=" + std::to_string(p.frames);
-  MultiOrderConv geometry{};
+  MultiOrderConvArgs geometry{};
   geometry.channels = channels, geometry.order = order;
   std::vector<int64_t> out{2 * channels}, in_each{from};
   int64_t split = 2 * channels - geometry.gate(0);
@@ -123,8 +123,8 @@ inline Operator multi_order(Plane p, int64_t from, int64_t channels, int64_t to,
   op.output_size = p.batch * to * p.frames * p.bins;
   const int64_t count = int64_t(out.size());
   const auto args = [=](DType dtype, std::vector<Stored>& in) {
-    MultiOrderConv a{dtype,  p.batch, from,         channels, to, order,   p.frames,
-                     p.bins, taps,    in[0].data(), {},       {}, nullptr, threads};
+    MultiOrderConvArgs a{dtype,  p.batch, from,         channels, to, order,   p.frames,
+                         p.bins, taps,    in[0].data(), {},       {}, nullptr, threads};
     for (int64_t i = 0; i < count; ++i)
       a.weight.push_back(in[1 + i].data()), a.bias.push_back(in[1 + count + i].data());
     return a;
@@ -146,12 +146,12 @@ inline Operator multi_order(Plane p, int64_t from, int64_t channels, int64_t to,
     return pointwise(product(d, q), w(geometry.out_index()), b(geometry.out_index()), p, channels, to);
   };
   op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
-    MultiOrderConv a = args(dtype, in);
+    MultiOrderConvArgs a = args(dtype, in);
     a.y = y.data();
     return kernels().multi_order_conv(a);
   };
   op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
-    MultiOrderConvBackward a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
+    MultiOrderConvBackwardArgs a{args(dtype, in), dy.data(), g[0].data(), {}, {}};
     for (int64_t i = 0; i < count; ++i)
       a.dweight.push_back(g[1 + i].data()), a.dbias.push_back(g[1 + count + i].data());
     return kernels().multi_order_conv_backward(a);
@@ -187,8 +187,8 @@ inline Operator mask_residual(Plane p, bool frames_major) {
     return y;
   };
   const auto args = [=](DType dtype, std::vector<Stored>& in, void* y) {
-    return MaskResidual{dtype,   p.batch,      p.frames,     p.bins,       view(in[0].data()),
-                        view(y), in[1].data(), in[2].data(), in[3].data(), in[4].data()};
+    return MaskResidualArgs{dtype,   p.batch,      p.frames,     p.bins,       view(in[0].data()),
+                            view(y), in[1].data(), in[2].data(), in[3].data(), in[4].data()};
   };
   op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
     return kernels().mask_residual(args(dtype, in, y.data()));
@@ -233,23 +233,23 @@ inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t unit
   };
   const auto forward = [=](std::vector<Stored>& in, float* y, Kept* kept) {
     const auto input = [&](size_t i) { return i < in.size() ? static_cast<const float*>(in[i].data()) : nullptr; };
-    return Lstm{batch,
-                frames,
-                inputs,
-                units,
-                input(0),
-                input(5),
-                input(6),
-                input(1),
-                input(2),
-                input(3),
-                input(4),
-                y,
-                y + y_size,
-                y + y_size + batch * units,
-                kept ? kept->gates.data() : nullptr,
-                kept ? kept->cells.data() : nullptr,
-                threads};
+    return LstmArgs{batch,
+                    frames,
+                    inputs,
+                    units,
+                    input(0),
+                    input(5),
+                    input(6),
+                    input(1),
+                    input(2),
+                    input(3),
+                    input(4),
+                    y,
+                    y + y_size,
+                    y + y_size + batch * units,
+                    kept ? kept->gates.data() : nullptr,
+                    kept ? kept->cells.data() : nullptr,
+                    threads};
   };
   op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
     return kernels().lstm(forward(in, static_cast<float*>(out.data()), nullptr));
@@ -262,7 +262,7 @@ inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t unit
     run_here(*kernels().lstm(forward(in, kept->y.data(), kept.get())));
   };
   op.backward = [=](DType, std::vector<Stored>& in, Stored& dout, std::vector<Stored>& g) {
-    const Lstm f = forward(in, kept->y.data(), kept.get());
+    const LstmArgs f = forward(in, kept->y.data(), kept.get());
     float* const dy = static_cast<float*>(dout.data());
     const auto given = [&](size_t i) { return g[i].size() ? static_cast<float*>(g[i].data()) : nullptr; };
     return kernels().lstm_backward({f, dy, absent > 1 ? nullptr : dy + y_size,

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../../csrc/kernels/api.h"
+#include "../../csrc/cpu/api.h"
 
 using Doubles = std::vector<double>;
 

@@ -206,9 +206,9 @@ def operator_library(operator: str, flavour: str = "plain", folder: Path = CUDA_
     sources = operator_sources(operator, folder)
     if not sources:
         raise BuildError(f"there is no {operator}*.cu in {folder}")
-    struct = "".join(part.capitalize() for part in operator.split("_"))
+    prefix = "".join(part.capitalize() for part in operator.split("_"))
     names = " ".join(f"X({name})" for name in sorted(dynamic_shared_names(sources)))
-    capi = compile_object(HERE / "capi.cpp", ["-O2", f"-DSIMT_OPERATOR={struct}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"])
+    capi = compile_object(HERE / "capi.cpp", ["-O2", f"-DSIMT_OPERATOR={prefix}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"])
     return library(sources, flavour, [capi, guarded()])
 
 

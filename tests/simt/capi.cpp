@@ -1,4 +1,5 @@
-// The launchers of one operator for callers that are no C++: SIMT_OPERATOR is the name of its argument structure.
+// The launchers of one operator for callers that are no C++: SIMT_OPERATOR is its name, as its argument structures
+// begin.
 //
 // The operator's sizes and buffers come as two lists, in the order in which the functions `read` take them.
 #include <fstream>
@@ -49,44 +50,44 @@ class Reader {
   size_t next_buffer_ = 0;
 };
 
-[[maybe_unused]] void read(Reader& r, CausalDwconv2d& a) {
+[[maybe_unused]] void read(Reader& r, CausalDwconv2dArgs& a) {
   a.dtype = r.dtype();
   r.sizes(a.batch, a.channels, a.frames, a.bins, a.taps_t, a.taps_f);
   r.pointers(a.x, a.weight, a.bias, a.y);
 }
-[[maybe_unused]] void read(Reader& r, CausalDwconv2dBackward& a) {
+[[maybe_unused]] void read(Reader& r, CausalDwconv2dBackwardArgs& a) {
   read(r, a.forward);
   r.pointers(a.dy, a.dx, a.dweight, a.dbias);
 }
 
-[[maybe_unused]] void read(Reader& r, ConvBlock& a) {
+[[maybe_unused]] void read(Reader& r, ConvBlockArgs& a) {
   a.dtype = r.dtype();
   r.sizes(a.batch, a.in_channels, a.channels, a.frames, a.bins);
   r.pointers(a.x);
-  r.list(a.weight, ConvBlock::kParams), r.list(a.bias, ConvBlock::kParams);
+  r.list(a.weight, ConvBlockArgs::kParams), r.list(a.bias, ConvBlockArgs::kParams);
   r.pointers(a.y);
 }
-[[maybe_unused]] void read(Reader& r, ConvBlockBackward& a) {
+[[maybe_unused]] void read(Reader& r, ConvBlockBackwardArgs& a) {
   read(r, a.forward);
   r.pointers(a.dy, a.dx);
-  r.list(a.dweight, ConvBlock::kParams), r.list(a.dbias, ConvBlock::kParams);
+  r.list(a.dweight, ConvBlockArgs::kParams), r.list(a.dbias, ConvBlockArgs::kParams);
 }
 
-[[maybe_unused]] void read(Reader& r, MultiOrderConv& a) {
+[[maybe_unused]] void read(Reader& r, MultiOrderConvArgs& a) {
   a.dtype = r.dtype(), a.threads = 1;
   r.sizes(a.batch, a.in_channels, a.channels, a.out_channels, a.order, a.frames, a.bins, a.taps);
   r.pointers(a.x);
   r.list(a.weight, 2 * a.order), r.list(a.bias, 2 * a.order);
   r.pointers(a.y);
 }
-[[maybe_unused]] void read(Reader& r, MultiOrderConvBackward& a) {
+[[maybe_unused]] void read(Reader& r, MultiOrderConvBackwardArgs& a) {
   read(r, a.forward);
   r.pointers(a.dy, a.dx);
   r.list(a.dweight, 2 * a.forward.order), r.list(a.dbias, 2 * a.forward.order);
 }
 
 void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.frame_stride, s.part_stride); }
-[[maybe_unused]] void read(Reader& r, MaskResidual& a) {
+[[maybe_unused]] void read(Reader& r, MaskResidualArgs& a) {
   a.dtype = r.dtype();
   r.sizes(a.batch, a.frames, a.bins);
   read(r, a.x), read(r, a.y);
@@ -95,7 +96,7 @@ void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.f
   r.pointers(y);
   a.y.data = y;
 }
-[[maybe_unused]] void read(Reader& r, MaskResidualBackward& a) {
+[[maybe_unused]] void read(Reader& r, MaskResidualBackwardArgs& a) {
   read(r, a.forward);
   read(r, a.dy), read(r, a.dx);
   r.pointers(a.dy.data, a.dx.data, a.dlogit, a.dres_mag, a.dres_real, a.dres_imag);
@@ -128,9 +129,9 @@ std::string run(Request& request) {
   for (int64_t i = 0; i < request.buffers_count; ++i)
     buffers.emplace_back(request.buffers[i], request.shift, request.execute);
 #define SIMT_CONCATENATE(a, b) a##b
-#define SIMT_BACKWARD(name) SIMT_CONCATENATE(name, Backward)
-  std::string fault = request.backward ? launch<SIMT_BACKWARD(SIMT_OPERATOR)>(request, buffers)
-                                       : launch<SIMT_OPERATOR>(request, buffers);
+#define SIMT_ARGUMENTS(name, part) SIMT_CONCATENATE(name, part)
+  std::string fault = request.backward ? launch<SIMT_ARGUMENTS(SIMT_OPERATOR, BackwardArgs)>(request, buffers)
+                                       : launch<SIMT_ARGUMENTS(SIMT_OPERATOR, Args)>(request, buffers);
   for (GuardedBuffer& buffer : buffers)
     if (const std::string misuse = buffer.check(); fault.empty()) fault = misuse;
   if (fault.empty())

@@ -61,10 +61,9 @@ def replace_once(file: Path, original: str, replacement: str) -> None:
 
 
 def copy_sources(folder: Path) -> Path:
-    """A copy of csrc/cuda, with what it includes from csrc/kernels, that is built for float32 alone."""
+    """A copy of csrc/cuda, with csrc/operators.h, which it includes, that is built for float32 alone."""
     shutil.copytree(build.CUDA_SOURCES, folder / "csrc" / "cuda")
-    (folder / "csrc" / "kernels").mkdir()
-    shutil.copy(build.CUDA_SOURCES.parent / "kernels" / "api.h", folder / "csrc" / "kernels")
+    shutil.copy(build.CUDA_SOURCES.parent / "operators.h", folder / "csrc")
     cuda = folder / "csrc" / "cuda"
     for case in OTHER_DTYPES:
         replace_once(cuda / DTYPES_FILE, case, "")

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "../../../csrc/cuda/plan.h"
-#include "../../../csrc/kernels/memory.h"
+#include "../../../csrc/cpu/memory.h"
 #include "../../simt/simt.hpp"
 #include "include/cuda_runtime_api.h"
 

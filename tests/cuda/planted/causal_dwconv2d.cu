@@ -112,18 +112,18 @@ __global__ void roles(const float* __restrict__ x, float* __restrict__ y, int co
 template __global__ void sums<4>(const float*, float*, int);
 template __global__ void sums<256>(const float*, float*, int);
 
-size_t workspace(const CausalDwconv2d&, const Device&) { return 0; }
-size_t workspace(const CausalDwconv2dBackward&, const Device&) { return 0; }
+size_t workspace(const CausalDwconv2dArgs&, const Device&) { return 0; }
+size_t workspace(const CausalDwconv2dBackwardArgs&, const Device&) { return 0; }
 
-cudaError_t launch(const CausalDwconv2d& a, const Device&, void*, cudaStream_t stream) {
+cudaError_t launch(const CausalDwconv2dArgs& a, const Device&, void*, cudaStream_t stream) {
   float* const y = static_cast<float*>(a.y);
   const auto run = [&](void (*kernel)(float*)) { return enqueue({1, kThreads, 4096}, stream, kernel, y); };
   return in_order([&] { return run(words<1>); }, [&] { return run(words<2>); }, [&] { return run(words<8>); },
                   [&] { return run(words<32>); }, [&] { return run(quads<1>); }, [&] { return run(quads<2>); });
 }
 
-cudaError_t launch(const CausalDwconv2dBackward& a, const Device&, void*, cudaStream_t stream) {
-  const CausalDwconv2d& f = a.forward;
+cudaError_t launch(const CausalDwconv2dBackwardArgs& a, const Device&, void*, cudaStream_t stream) {
+  const CausalDwconv2dArgs& f = a.forward;
   const float *x = static_cast<const float*>(f.x), *weight = static_cast<const float*>(f.weight);
   float* const dx = static_cast<float*>(a.dx);
   const Geometry whole{f.batch * f.channels * f.frames * f.bins / kThreads, kThreads, 0};

@@ -31,7 +31,7 @@ struct MultiOrderPlan {
   std::vector<Buffer<T>> w_pw;
   Depthwise<T> kernel;
 
-  explicit MultiOrderPlan(const MultiOrderConv& a)
+  explicit MultiOrderPlan(const MultiOrderConvArgs& a)
       : stages(a.stages()), taps(a.taps * a.taps), look_back(a.taps - 1), channels(a.channels), kernel{a.taps, a.taps} {
     place_blocks(a);
     in = {a.in_channels, int64_t(blocks.size())};
@@ -51,14 +51,14 @@ struct MultiOrderPlan {
     return w_dw.data() + blocks[block].weights + stage * stage_size();
   }
   // Stage k has channels for all blocks deeper than k.
-  static int64_t stage_channels(const MultiOrderConv& a, int64_t k) {
+  static int64_t stage_channels(const MultiOrderConvArgs& a, int64_t k) {
     int64_t n = 2 * a.channels - a.gate(0);
     for (int64_t i = 0; i < k; ++i) n -= a.gate(i);
     return n;
   }
 
  private:
-  void place_blocks(const MultiOrderConv& a) {
+  void place_blocks(const MultiOrderConvArgs& a) {
     int64_t channel = 0, weights = 0;
     const auto group = [&](int64_t count, int64_t depth) {
       const int64_t first = int64_t(blocks.size());
@@ -84,7 +84,7 @@ struct MultiOrderPlan {
     w_dw = Buffer<T>(weights);
   }
 
-  static Buffer<T> packed(const MultiOrderConv& a, int64_t index, int64_t sources, int64_t targets,
+  static Buffer<T> packed(const MultiOrderConvArgs& a, int64_t index, int64_t sources, int64_t targets,
                           const std::vector<LaneBlock>& blocks) {
     const Buffer<T> w = read_parameter<T>(a.weight[index], a.dtype, targets * sources);
     const Buffer<T> b = read_parameter<T>(a.bias[index], a.dtype, targets);
@@ -93,7 +93,7 @@ struct MultiOrderPlan {
     return result;
   }
 
-  void pack_depthwise_stages(const MultiOrderConv& a) {
+  void pack_depthwise_stages(const MultiOrderConvArgs& a) {
     for (int64_t s = 0; s < stages; ++s) {
       const int64_t n = stage_channels(a, s);
       const Buffer<T> w = read_parameter<T>(a.weight[a.dw_index(s)], a.dtype, n * taps);

@@ -14,7 +14,7 @@ constexpr int64_t kLstmRows = 256;
 
 class LstmJob final : public Job {
  public:
-  explicit LstmJob(const Lstm& a)
+  explicit LstmJob(const LstmArgs& a)
       : a_(a), input_{4 * a.units, a.inputs}, hidden_{4 * a.units, a.units}, bias_(input_.padded()),
         tasks_(std::min(a.batch, std::max<int64_t>(a.threads, 1))) {
     for (const float* bias : {a.bias_ih, a.bias_hh})
@@ -97,10 +97,10 @@ class LstmJob final : public Job {
 
   float* y(int64_t b, int64_t t) const { return a_.y + (b * a_.frames + t) * a_.units; }
 
-  const Lstm a_;
+  const LstmArgs a_;
   const DenseShape input_, hidden_;
   Buffer<float> bias_;
   const int64_t tasks_;
 };
 
-inline std::unique_ptr<Job> lstm(const Lstm& a) { return std::make_unique<LstmJob>(a); }
+inline std::unique_ptr<Job> lstm(const LstmArgs& a) { return std::make_unique<LstmJob>(a); }

@@ -27,16 +27,16 @@ class ConvBlockBackwardJob final : public Job {
   static constexpr int64_t kLag = 2, kTaps = ConvBlockWeights<T>::kTaps;
 
  public:
-  explicit ConvBlockBackwardJob(const ConvBlockBackward& a)
+  explicit ConvBlockBackwardJob(const ConvBlockBackwardArgs& a)
       : a_(a), w_(f_), place_(w_), segments_(f_.batch, f_.frames, kConvBlockSegment),
         blocks_(int64_t(w_.targets.size())), sources_(lane_blocks<T>(f_.in_channels)),
         gradients_(tasks() * place_.size), flipped_(w_.w_dw.size()) {
     const int64_t source_blocks = int64_t(sources_.size());
     from_out_ = {f_.channels, blocks_};
     from_in_ = {f_.channels, source_blocks};
-    w_from_out_ = transposed(ConvBlock::kOut, f_.channels, from_out_);
-    w_from_in_ = transposed(ConvBlock::kIn, f_.in_channels, from_in_);
-    w_from_skip_ = transposed(ConvBlock::kSkip, f_.in_channels, from_in_);
+    w_from_out_ = transposed(ConvBlockArgs::kOut, f_.channels, from_out_);
+    w_from_in_ = transposed(ConvBlockArgs::kIn, f_.in_channels, from_in_);
+    w_from_skip_ = transposed(ConvBlockArgs::kSkip, f_.in_channels, from_in_);
     for (int64_t i = 0; i < blocks_; ++i)
       flip_taps(w_.w_dw.data() + i * kTaps * kLanes<T>, kTaps, flipped_.data() + i * kTaps * kLanes<T>);
   }
@@ -52,24 +52,24 @@ class ConvBlockBackwardJob final : public Job {
   void finish() override {
     Buffer<T> sum(place_.size);
     for (int64_t i = 0; i < tasks(); ++i) accumulate(gradients_.data() + i * place_.size, place_.size, sum.data());
-    finish_pointwise(ConvBlock::kIn, f_.in_channels, sum.data() + place_.in);
-    finish_pointwise(ConvBlock::kOut, f_.channels, sum.data() + place_.out);
-    finish_pointwise(ConvBlock::kSkip, f_.in_channels, sum.data() + place_.skip);
+    finish_pointwise(ConvBlockArgs::kIn, f_.in_channels, sum.data() + place_.in);
+    finish_pointwise(ConvBlockArgs::kOut, f_.channels, sum.data() + place_.out);
+    finish_pointwise(ConvBlockArgs::kSkip, f_.in_channels, sum.data() + place_.skip);
     Buffer<T> dw(f_.channels * kTaps), db(f_.channels);
     for (int64_t i = 0; i < blocks_; ++i) {
       const T* packed = sum.data() + place_.dw + i * place_.block();
       unpack_depthwise(packed, kTaps, w_.targets[i], dw.data());
       unpack_vector(packed + kTaps * kLanes<T>, w_.targets[i], db.data());
     }
-    write_parameter(a_.dweight[ConvBlock::kDw], f_.dtype, dw);
-    write_parameter(a_.dbias[ConvBlock::kDw], f_.dtype, db);
+    write_parameter(a_.dweight[ConvBlockArgs::kDw], f_.dtype, dw);
+    write_parameter(a_.dbias[ConvBlockArgs::kDw], f_.dtype, db);
   }
 
  private:
   // One segment's march over time.
   struct Task {
     const ConvBlockBackwardJob& job;
-    const ConvBlock& f;
+    const ConvBlockArgs& f;
     const Segment s;
     const int64_t end;  // frames from s.first on that gradients of this segment need
     T* sum;
@@ -194,8 +194,8 @@ class ConvBlockBackwardJob final : public Job {
     write_parameter(a_.dbias[index], f_.dtype, db);
   }
 
-  const ConvBlockBackward a_;
-  const ConvBlock& f_ = a_.forward;
+  const ConvBlockBackwardArgs a_;
+  const ConvBlockArgs& f_ = a_.forward;
   const ConvBlockWeights<T> w_;
   const ConvBlockGradients<T> place_;
   const Segments segments_;

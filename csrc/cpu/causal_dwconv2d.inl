@@ -5,7 +5,7 @@ constexpr int64_t kDwconvSegment = 256;  // frames a task; each reads the kernel
 template <class T>
 class CausalDwconv2dJob final : public Job {
  public:
-  explicit CausalDwconv2dJob(const CausalDwconv2d& a)
+  explicit CausalDwconv2dJob(const CausalDwconv2dArgs& a)
       : a_(a), kernel_{a.taps_t, a.taps_f}, segments_(a.batch, a.frames, kDwconvSegment),
         blocks_(lane_blocks<T>(a.channels)), weight_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>),
         bias_(int64_t(blocks_.size()) * kLanes<T>) {
@@ -59,7 +59,7 @@ class CausalDwconv2dJob final : public Job {
   }
 
  private:
-  const CausalDwconv2d a_;
+  const CausalDwconv2dArgs a_;
   const Depthwise<T> kernel_;
   const Segments segments_;
   const std::vector<LaneBlock> blocks_;
@@ -71,7 +71,7 @@ class CausalDwconv2dJob final : public Job {
 template <class T>
 class CausalDwconv2dBackwardJob final : public Job {
  public:
-  explicit CausalDwconv2dBackwardJob(const CausalDwconv2dBackward& a)
+  explicit CausalDwconv2dBackwardJob(const CausalDwconv2dBackwardArgs& a)
       : a_(a), kernel_{f_.taps_t, f_.taps_f}, segments_(f_.batch, f_.frames, kDwconvSegment),
         blocks_(lane_blocks<T>(f_.channels)), flipped_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>),
         gradients_(tasks() * gradient_size()) {
@@ -154,8 +154,8 @@ class CausalDwconv2dBackwardJob final : public Job {
  private:
   int64_t gradient_size() const { return (kernel_.taps() + 1) * kLanes<T>; }
 
-  const CausalDwconv2dBackward a_;
-  const CausalDwconv2d& f_ = a_.forward;
+  const CausalDwconv2dBackwardArgs a_;
+  const CausalDwconv2dArgs& f_ = a_.forward;
   const Depthwise<T> kernel_;
   const Segments segments_;
   const std::vector<LaneBlock> blocks_;

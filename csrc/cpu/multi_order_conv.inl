@@ -135,7 +135,7 @@ class OutputProjection {
 template <class T>
 class MultiOrderConvJob final : public Job {
  public:
-  explicit MultiOrderConvJob(const MultiOrderConv& a)
+  explicit MultiOrderConvJob(const MultiOrderConvArgs& a)
       : a_(a), plan_(a), output_(plan_, a.out_channels), segments_(a.batch, a.frames, segment_frames(a)) {}
 
   int64_t tasks() const override { return segments_.count(); }
@@ -151,7 +151,7 @@ class MultiOrderConvJob final : public Job {
  private:
   // Enough segments for every thread to have one, but none shorter than what recomputing look-back is worth. Each
   // frame's value is the same however it is cut.
-  static int64_t segment_frames(const MultiOrderConv& a) {
+  static int64_t segment_frames(const MultiOrderConvArgs& a) {
     const int64_t cuts = ceil_div(std::max<int64_t>(1, a.threads), std::max<int64_t>(1, a.batch));
     return std::max<int64_t>(kMultiOrderSegment / 2, ceil_div(a.frames, cuts));
   }
@@ -210,7 +210,7 @@ class MultiOrderConvJob final : public Job {
     }
   };
 
-  const MultiOrderConv a_;
+  const MultiOrderConvArgs a_;
   const MultiOrderPlan<T> plan_;
   const OutputProjection<T> output_;
   const Segments segments_;

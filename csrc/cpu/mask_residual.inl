@@ -173,7 +173,7 @@ class PartRows {
 template <class T>
 class MaskFrame {
  public:
-  explicit MaskFrame(const MaskResidual& a) : a_(a) {}
+  explicit MaskFrame(const MaskResidualArgs& a) : a_(a) {}
   void layout(Arena& arena) {
     for (T*& row : converted_) row = arena.take<T>(a_.bins);
   }
@@ -187,7 +187,7 @@ class MaskFrame {
   const T *logit = nullptr, *res_mag = nullptr, *res_real = nullptr, *res_imag = nullptr;
 
  private:
-  const MaskResidual& a_;
+  const MaskResidualArgs& a_;
   T* converted_[4] = {};
 };
 
@@ -206,7 +206,7 @@ void mask_residual_bins(const MaskFrame<T>& in, const T* x_real, const T* x_imag
 template <class T>
 class MaskResidualJob final : public Job {
  public:
-  explicit MaskResidualJob(const MaskResidual& a) : a_(a), segments_(a.batch, a.frames, kMaskSegment) {}
+  explicit MaskResidualJob(const MaskResidualArgs& a) : a_(a), segments_(a.batch, a.frames, kMaskSegment) {}
   int64_t tasks() const override { return segments_.count(); }
   void run(int64_t task) override {
     const Segment s = segments_[task];
@@ -231,7 +231,7 @@ class MaskResidualJob final : public Job {
   }
 
  private:
-  const MaskResidual a_;
+  const MaskResidualArgs a_;
   const Segments segments_;
 };
 
@@ -271,7 +271,7 @@ void mask_residual_backward_bins(const MaskFrame<T>& in, int64_t bins, const Mas
 template <class T>
 class MaskResidualBackwardJob final : public Job {
  public:
-  explicit MaskResidualBackwardJob(const MaskResidualBackward& a)
+  explicit MaskResidualBackwardJob(const MaskResidualBackwardArgs& a)
       : a_(a), segments_(f_.batch, f_.frames, kMaskSegment) {}
   int64_t tasks() const override { return segments_.count(); }
   void run(int64_t task) override {
@@ -307,7 +307,7 @@ class MaskResidualBackwardJob final : public Job {
   }
 
  private:
-  const MaskResidualBackward a_;
-  const MaskResidual& f_ = a_.forward;
+  const MaskResidualBackwardArgs a_;
+  const MaskResidualArgs& f_ = a_.forward;
   const Segments segments_;
 };

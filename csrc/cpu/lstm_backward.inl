@@ -39,7 +39,7 @@ inline void lstm_cell_backward(const float* gates, const float* cell, const floa
 // dx and the parameters' gradients from dz, which is complete.
 class LstmProductsJob final : public Job {
  public:
-  explicit LstmProductsJob(const LstmBackward& a)
+  explicit LstmProductsJob(const LstmBackwardArgs& a)
       : a_(a), f_(a_.forward), gates_(4 * f_.units), frames_(f_.batch * f_.frames),
         of_dx_(a.dx && f_.inputs > 0 ? ceil_div(frames_, kFrames) : 0),
         of_weights_(a.dweight_hh ? ceil_div(gates_, kGates) : 0) {}
@@ -199,8 +199,8 @@ class LstmProductsJob final : public Job {
     return f_.h0 ? f_.h0 + frame / f_.frames * f_.units : zeros;
   }
 
-  const LstmBackward a_;
-  const Lstm& f_;
+  const LstmBackwardArgs a_;
+  const LstmArgs& f_;
   const int64_t gates_, frames_;  // of all units, of all sequences
   const int64_t of_dx_, of_weights_;
 };
@@ -208,7 +208,7 @@ class LstmProductsJob final : public Job {
 // dz, dh0 and dc0, frame by frame; the products follow. W_hhᵀ is packed by each task for itself, as W_hh in LstmJob.
 class LstmBackwardJob final : public Job {
  public:
-  explicit LstmBackwardJob(const LstmBackward& a)
+  explicit LstmBackwardJob(const LstmBackwardArgs& a)
       : a_(a), f_(a_.forward), hidden_{f_.units, 4 * f_.units},
         tasks_(std::min(f_.batch, std::max<int64_t>(f_.threads, 1))) {}
 
@@ -280,10 +280,10 @@ class LstmBackwardJob final : public Job {
 
   float* dz(int64_t b, int64_t t) const { return a_.dz + (b * f_.frames + t) * hidden_.inputs; }
 
-  const LstmBackward a_;
-  const Lstm& f_;
+  const LstmBackwardArgs a_;
+  const LstmArgs& f_;
   const DenseShape hidden_;  // W_hhᵀ: from gates to units
   const int64_t tasks_;
 };
 
-inline std::unique_ptr<Job> lstm_backward(const LstmBackward& a) { return std::make_unique<LstmBackwardJob>(a); }
+inline std::unique_ptr<Job> lstm_backward(const LstmBackwardArgs& a) { return std::make_unique<LstmBackwardJob>(a); }

@@ -35,7 +35,7 @@ struct MultiOrderGradients {
 template <class T>
 class MultiOrderConvBackwardJob final : public Job {
  public:
-  explicit MultiOrderConvBackwardJob(const MultiOrderConvBackward& a)
+  explicit MultiOrderConvBackwardJob(const MultiOrderConvBackwardArgs& a)
       : a_(a), plan_(f_), place_(plan_, f_.out_channels), segments_(f_.batch, f_.frames, kMultiOrderSegment),
         sources_(lane_blocks<T>(f_.in_channels)), gradients_(tasks() * place_.size), flipped_(plan_.w_dw.size()),
         w_from_out_(place_.out_shape.size()) {
@@ -78,7 +78,7 @@ class MultiOrderConvBackwardJob final : public Job {
   struct Task {
     const MultiOrderConvBackwardJob& job;
     const MultiOrderPlan<T>& plan;
-    const MultiOrderConv& f;
+    const MultiOrderConvArgs& f;
     const Segment s;
     const int64_t halo, end;  // frames [s.first, end) of gate-chain gradients are what dh of [s.first, s.last) needs
     T* sum;
@@ -261,8 +261,8 @@ class MultiOrderConvBackwardJob final : public Job {
     write_parameter(a_.dbias[f_.out_index()], f_.dtype, db);
   }
 
-  const MultiOrderConvBackward a_;
-  const MultiOrderConv& f_ = a_.forward;
+  const MultiOrderConvBackwardArgs a_;
+  const MultiOrderConvArgs& f_ = a_.forward;
   const MultiOrderPlan<T> plan_;
   const MultiOrderGradients<T> place_;
   const Segments segments_;

@@ -38,8 +38,8 @@ double cascade_rate(int64_t frames) {
   for (int64_t i = 0; i < x.size(); ++i) x[i] = 0.001f * float(i % 1009 - 504);
   for (int64_t i = 0; i < parameter.size(); ++i) parameter[i] = 0.001f * float(i % 31 - 15);
   const std::vector<const void*> parameters(2 * kOrder, parameter.data());
-  const MultiOrderConv a{DType::f32, 1,     kIn,      kChannels,  1,          kOrder,  frames,
-                         kBins,      kTaps, x.data(), parameters, parameters, nullptr, 1};
+  const MultiOrderConvArgs a{DType::f32, 1,     kIn,      kChannels,  1,          kOrder,  frames,
+                             kBins,      kTaps, x.data(), parameters, parameters, nullptr, 1};
   const MultiOrderPlan<float> plan(a);
   LaneSources<float> sources(Feature<float>(a.x, a.dtype, kIn, frames, kBins), kMultiOrderStep);
   Cascade<float> cascade(plan, frames, kBins, kMultiOrderStep);

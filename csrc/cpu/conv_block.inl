@@ -10,15 +10,15 @@ struct ConvBlockWeights {
   Pointwise<T> in, out, skip;
   Buffer<T> w_in, w_out, w_skip, w_dw, b_dw;
 
-  explicit ConvBlockWeights(const ConvBlock& a) : targets(lane_blocks<T>(a.channels)) {
+  explicit ConvBlockWeights(const ConvBlockArgs& a) : targets(lane_blocks<T>(a.channels)) {
     const int64_t n = int64_t(targets.size());
     in = skip = {a.in_channels, n};
     out = {a.channels, n};
-    w_in = packed(a, ConvBlock::kIn, a.in_channels);
-    w_out = packed(a, ConvBlock::kOut, a.channels);
-    w_skip = packed(a, ConvBlock::kSkip, a.in_channels);
-    const Buffer<T> w = read_parameter<T>(a.weight[ConvBlock::kDw], a.dtype, a.channels * kTaps);
-    const Buffer<T> b = read_parameter<T>(a.bias[ConvBlock::kDw], a.dtype, a.channels);
+    w_in = packed(a, ConvBlockArgs::kIn, a.in_channels);
+    w_out = packed(a, ConvBlockArgs::kOut, a.channels);
+    w_skip = packed(a, ConvBlockArgs::kSkip, a.in_channels);
+    const Buffer<T> w = read_parameter<T>(a.weight[ConvBlockArgs::kDw], a.dtype, a.channels * kTaps);
+    const Buffer<T> b = read_parameter<T>(a.bias[ConvBlockArgs::kDw], a.dtype, a.channels);
     w_dw = Buffer<T>(n * kTaps * kLanes<T>);
     b_dw = Buffer<T>(n * kLanes<T>);
     for (int64_t i = 0; i < n; ++i) {
@@ -26,7 +26,7 @@ struct ConvBlockWeights {
       pack_vector(b.data(), targets[i], b_dw.data() + i * kLanes<T>);
     }
   }
-  Buffer<T> packed(const ConvBlock& a, int index, int64_t sources) const {
+  Buffer<T> packed(const ConvBlockArgs& a, int index, int64_t sources) const {
     const Buffer<T> w = read_parameter<T>(a.weight[index], a.dtype, a.channels * sources);
     const Buffer<T> b = read_parameter<T>(a.bias[index], a.dtype, a.channels);
     Buffer<T> result(Pointwise<T>{sources, int64_t(targets.size())}.size());
@@ -39,7 +39,7 @@ struct ConvBlockWeights {
 template <class T>
 class ConvBlockFront {
  public:
-  ConvBlockFront(const ConvBlock& a, const ConvBlockWeights<T>& weights)
+  ConvBlockFront(const ConvBlockArgs& a, const ConvBlockWeights<T>& weights)
       : a_(a), w_(weights), x_(a.x, a.dtype, a.in_channels, a.frames, a.bins), blocks_(int64_t(w_.targets.size())),
         rings_(blocks_), row_(a.in_channels), lane_(a.channels) {}
 
@@ -90,7 +90,7 @@ class ConvBlockFront {
   int64_t row_size() const { return a_.bins * kLanes<T>; }
 
  private:
-  const ConvBlock& a_;
+  const ConvBlockArgs& a_;
   const ConvBlockWeights<T>& w_;
   const Feature<T> x_;
   const int64_t blocks_;
@@ -102,7 +102,7 @@ class ConvBlockFront {
 template <class T>
 class ConvBlockJob final : public Job {
  public:
-  explicit ConvBlockJob(const ConvBlock& a) : a_(a), w_(a), segments_(a.batch, a.frames, kConvBlockSegment) {}
+  explicit ConvBlockJob(const ConvBlockArgs& a) : a_(a), w_(a), segments_(a.batch, a.frames, kConvBlockSegment) {}
 
   int64_t tasks() const override { return segments_.count(); }
 
@@ -139,7 +139,7 @@ class ConvBlockJob final : public Job {
   }
 
  private:
-  const ConvBlock a_;
+  const ConvBlockArgs a_;
   const ConvBlockWeights<T> w_;
   const Segments segments_;
 };
