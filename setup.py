@@ -36,7 +36,7 @@ except ImportError:
 STABLE_ABI = "0x020a000000000000"
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
-X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp")
+X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp", "frame_isa_avx2.cpp", "frame_isa_avx512.cpp")
 # What the kernels are planned for, as far as the toolkit knows it; the last one also as PTX, for later devices.
 ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 

@@ -62,7 +62,7 @@ struct Array {
 Parameters parameters(const std::map<std::string, Array>& arrays);
 
 // How the weights of LSTMs and linears are stored: they are read once a frame, from beyond the second-level cache.
-// i16: 16-bit integers with one scale for each output, half the bytes; see dense.inl.
+// i16: 16-bit integers with one scale for each output, half the bytes; see frame_dense.inl.
 enum class Precision { f32, i16 };
 
 // What one stream remembers, and its scratch memory.

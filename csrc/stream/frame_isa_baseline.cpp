@@ -1,5 +1,5 @@
 // The one-frame network for what every processor of the architecture can do.
-#include "prelude.h"
+#include "frame_prelude.h"
 
-#define LITE_RTSE_BODY "../stream/build.inl"
+#define LITE_RTSE_BODY "../stream/frame_build.inl"
 #include "../cpu/isa_baseline.cpp"

@@ -1,5 +1,4 @@
-// A matrix with its bias, y = W x + b, for one stream or for several that share the reading of W; see
-// cpu/dense.inl.
+// A matrix with its bias, y = W x + b, for one stream or for several that share the reading of W; see cpu/dense.inl.
 //
 // A frame reads 1.5 million weights, each once, which stream in from the third-level cache. As 16-bit integers each
 // output's weights share the scale max|w| / 32767: an error of at most 1.5e-5 of the largest weight, where a bfloat16

@@ -18,11 +18,11 @@ namespace {
 #include "../cpu/mask_residual.inl"
 #include "../cpu/lstm_cell.inl"
 #include "fft.inl"
-#include "dense.inl"
-#include "lstm.inl"
-#include "rows.inl"
-#include "conv_block.inl"
-#include "multi_order.inl"
+#include "frame_dense.inl"
+#include "frame_lstm.inl"
+#include "frame_rows.inl"
+#include "frame_conv_block.inl"
+#include "frame_multi_order.inl"
 #include "network.inl"
 // clang-format on
 
