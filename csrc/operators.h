@@ -7,6 +7,13 @@
 #include <cstdint>
 #include <vector>
 
+// For functions that the CPU and a GPU's kernels share.
+#ifdef __CUDACC__
+#define LITE_RTSE_SHARED_CODE __host__ __device__
+#else
+#define LITE_RTSE_SHARED_CODE
+#endif
+
 namespace lite_rtse {
 
 enum class DType { f64, f32, f16, bf16 };
@@ -45,6 +52,11 @@ struct ConvBlockBackwardArgs {
   void *dweight[ConvBlockArgs::kParams], *dbias[ConvBlockArgs::kParams];
 };
 
+// Channels of gate k in a Multi-Order block of n - 1 stages and C channels: C / 2^(n - 1 - k).
+LITE_RTSE_SHARED_CODE constexpr int64_t gate_channels(int64_t channels, int stages, int k) {
+  return channels >> (stages - k);
+}
+
 // The Multi-Order block. weight and bias in the order in, dw_0 … dw_{n-2}, pw_0 … pw_{n-2}, out.
 struct MultiOrderConvArgs {
   DType dtype;
@@ -55,7 +67,7 @@ struct MultiOrderConvArgs {
   int64_t threads;  // a hint: how finely long utterances are cut; the result does not depend on it
 
   int64_t stages() const { return order - 1; }
-  int64_t gate(int64_t k) const { return channels >> (order - 1 - k); }
+  int64_t gate(int64_t k) const { return gate_channels(channels, int(stages()), int(k)); }
   int64_t in_index() const { return 0; }
   int64_t dw_index(int64_t k) const { return 1 + k; }
   int64_t pw_index(int64_t k) const { return order + k; }

@@ -1,6 +1,6 @@
-// All kernels, compiled for one instruction set. Included once by each isa_*.cpp, which names the build, sets the
-// compiler's target and says how wide a vector is. Everything but the table has internal linkage, so that no function
-// compiled for one instruction set can stand in for another's.
+// All kernels, compiled for one instruction set. Included once by each isa_*.cpp through an isa_*.inl, which names the
+// build, sets the compiler's target and says how wide a vector is. Everything but the table has internal linkage, so
+// that no function compiled for one instruction set can stand in for another's.
 
 namespace lite_rtse {
 namespace LITE_RTSE_BUILD {

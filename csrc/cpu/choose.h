@@ -8,6 +8,15 @@
 
 namespace lite_rtse {
 
+// A build's table of entry points, whose member `isa` names it.
+template <class Table>
+struct Candidate {
+  const Table* table;
+  bool runnable;
+};
+
+// Defines `candidates`, the builds of a library, best first. To be used in the namespace that holds those of the
+// builds.
 #if defined(__x86_64__)
 inline bool has_avx2() {
   __builtin_cpu_init();
@@ -17,14 +26,32 @@ inline bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
-#endif
 
-// A build's table of entry points, whose member `isa` names it.
-template <class Table>
-struct Candidate {
-  const Table* table;
-  bool runnable;
-};
+#define LITE_RTSE_CANDIDATES(Table)                                                                \
+  namespace avx512 {                                                                               \
+  extern const Table table;                                                                        \
+  }                                                                                                \
+  namespace avx2 {                                                                                 \
+  extern const Table table;                                                                        \
+  }                                                                                                \
+  namespace baseline {                                                                             \
+  extern const Table table;                                                                        \
+  }                                                                                                \
+  static std::vector<Candidate<Table>> candidates() {                                              \
+    return {{&avx512::table, has_avx512()}, {&avx2::table, has_avx2()}, {&baseline::table, true}}; \
+  }
+#else
+#if defined(__aarch64__)
+#define LITE_RTSE_ONLY_BUILD neon  // Advanced SIMD is part of the architecture
+#else
+#define LITE_RTSE_ONLY_BUILD baseline
+#endif
+#define LITE_RTSE_CANDIDATES(Table) \
+  namespace LITE_RTSE_ONLY_BUILD {  \
+  extern const Table table;         \
+  }                                 \
+  static std::vector<Candidate<Table>> candidates() { return {{&LITE_RTSE_ONLY_BUILD::table, true}}; }
+#endif
 
 // The first that this machine can run, or the one named by the environment variable LITE_RTSE_ISA.
 // Throws std::runtime_error where that names an unknown build or one this machine cannot run.

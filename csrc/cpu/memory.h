@@ -1,4 +1,5 @@
-// Aligned memory for packed weights, partial sums and scratch. Compiled once, for no particular instruction set.
+// Aligned memory for packed weights, partial sums and scratch. Included before a file sets the
+// compiler's target, so that its functions are always the baseline's.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +9,12 @@
 #include <cstring>
 #include <memory>
 #include <new>
+
+#include "../arena.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace lite_rtse {
 
@@ -46,6 +53,25 @@ inline AlignedBytes aligned_bytes(std::size_t n) {
   return AlignedBytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kAlignment))));
 }
 
+inline constexpr std::size_t kHugePage = std::size_t(2) << 20;
+
+struct HugeFree {
+  void operator()(void* p) const { ::operator delete(p, std::align_val_t(kHugePage)); }
+};
+using HugeBytes = std::unique_ptr<unsigned char, HugeFree>;
+
+// At least n bytes in whole huge pages, where the system gives them to those who ask; contents unspecified. With pages
+// of 4 KB the processor keeps too few of their addresses: the march over time walks rows that lie 16 KB apart, and a
+// frame of a stream reads 10 MB.
+inline HugeBytes huge_bytes(std::size_t n) {
+  n = (n + kHugePage - 1) / kHugePage * kHugePage;
+  HugeBytes bytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kHugePage))));
+#if defined(__linux__)
+  static_cast<void>(madvise(bytes.get(), n, MADV_HUGEPAGE));  // advice: refused, the pages are ordinary ones
+#endif
+  return bytes;
+}
+
 // This thread's scratch memory, at least n bytes in huge pages where the system has them, contents unspecified. It is
 // kept from call to call, because fresh pages cost a fault each, and grows only. Valid until the same thread asks
 // again.
@@ -54,24 +80,7 @@ void* thread_scratch(std::size_t n);
 // Frees this thread's scratch memory if it has grown beyond what ordinary shapes need (64 MiB).
 void trim_thread_scratch();
 
-// Hands out consecutive aligned pieces of one allocation. With a null base it only adds up sizes, so that one layout
-// function serves both to measure and to place.
-class Arena {
- public:
-  explicit Arena(void* base = nullptr) : base_(static_cast<unsigned char*>(base)) {}
-
-  template <class T>
-  T* take(int64_t count) {
-    T* p = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment + kGap;
-    return p;
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  unsigned char* base_;
-  std::size_t used_ = 0;
-};
+using Arena = ArenaOf<kAlignment, kGap>;
 
 // An owned, zeroed array of T whose length is fixed at construction.
 template <class T>

@@ -15,9 +15,3 @@
 
 #include "api.h"
 #include "memory.h"
-
-// What an isa_*.cpp compiles. Another library that wants the same instruction sets names its own before it includes
-// one.
-#ifndef LITE_RTSE_BODY
-#define LITE_RTSE_BODY "build.inl"
-#endif

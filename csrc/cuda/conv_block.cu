@@ -21,9 +21,9 @@ struct ForwardWorkspace {
   size_t bytes;
 
   ForwardWorkspace(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan, void* base) {
-    WorkspaceCutter cutter(base);
-    for (Compute<T>** p : {&h, &u, &s}) *p = cutter.take<Compute<T>>(plan.slice * a.channels * plan.points);
-    bytes = cutter.used();
+    WorkspaceArena arena(base);
+    for (Compute<T>** p : {&h, &u, &s}) *p = arena.take<Compute<T>>(plan.slice * a.channels * plan.points);
+    bytes = arena.used();
   }
 };
 

@@ -16,16 +16,16 @@ struct FusedWorkspace {
 
   FusedWorkspace(const ConvBlockBackwardArgs& a, const ConvBlockBackwardPlan& plan, void* base) {
     const ConvBlockArgs& f = a.forward;
-    WorkspaceCutter cutter(base);
+    WorkspaceArena arena(base);
     const int64_t points = f.batch * f.frames * f.bins;
-    du = cutter.take<C>(points * f.channels);
+    du = arena.take<C>(points * f.channels);
     if constexpr (std::is_same_v<T, C>)
       dx_skip = static_cast<C*>(a.dx);
     else
-      dx_skip = cutter.take<C>(points * f.in_channels);
-    out = cutter.take<C>(plan.out.geometry.blocks * ConvBlockOutSums(f.in_channels, f.channels).width);
-    in = cutter.take<C>(plan.in.geometry.blocks * ConvBlockInSums(f.in_channels, f.channels).width);
-    bytes = cutter.used();
+      dx_skip = arena.take<C>(points * f.in_channels);
+    out = arena.take<C>(plan.out.geometry.blocks * ConvBlockOutSums(f.in_channels, f.channels).width);
+    in = arena.take<C>(plan.in.geometry.blocks * ConvBlockInSums(f.in_channels, f.channels).width);
+    bytes = arena.used();
   }
 };
 
@@ -73,13 +73,13 @@ struct LoopsBackward {
                 void* base, cudaStream_t on)
       : a(backward), plan(loops), stream(on), square(loops.slice, f.channels, f.channels, loops.points, device),
         from_x(loops.slice, f.in_channels, f.channels, loops.points, device) {
-    WorkspaceCutter cutter(base);
-    for (C** p : {&h, &u, &s, &v, &du}) *p = cutter.take<C>(plan.slice * size);
-    dx_skip = cutter.take<C>(plan.slice * x_size);
-    partial_out = cutter.take<C>(f.batch * square.spans * square.width);
-    for (C** p : {&partial_skip, &partial_in}) *p = cutter.take<C>(f.batch * from_x.spans * from_x.width);
-    partial_dw = cutter.take<C>(f.batch * plan.segments * dw_width());
-    bytes = cutter.used();
+    WorkspaceArena arena(base);
+    for (C** p : {&h, &u, &s, &v, &du}) *p = arena.take<C>(plan.slice * size);
+    dx_skip = arena.take<C>(plan.slice * x_size);
+    partial_out = arena.take<C>(f.batch * square.spans * square.width);
+    for (C** p : {&partial_skip, &partial_in}) *p = arena.take<C>(f.batch * from_x.spans * from_x.width);
+    partial_dw = arena.take<C>(f.batch * plan.segments * dw_width());
+    bytes = arena.used();
   }
 
   int64_t dw_width() const { return c * (kConvTaps + 1); }

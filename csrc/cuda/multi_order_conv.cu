@@ -10,11 +10,11 @@ struct ForwardWorkspace {
   size_t bytes;
 
   ForwardWorkspace(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, void* base) {
-    WorkspaceCutter cutter(base);
-    h = cutter.take<C>(plan.slice * 2 * a.channels * plan.plane);
-    u = plan.in_place ? h : cutter.take<C>(plan.slice * plan.deep * plan.plane);
-    rings = cutter.take<C>(plan.cascade.ring_numbers(plan.slice));
-    bytes = cutter.used();
+    WorkspaceArena arena(base);
+    h = arena.take<C>(plan.slice * 2 * a.channels * plan.plane);
+    u = plan.in_place ? h : arena.take<C>(plan.slice * plan.deep * plan.plane);
+    rings = arena.take<C>(plan.cascade.ring_numbers(plan.slice));
+    bytes = arena.used();
   }
 };
 

@@ -15,10 +15,6 @@ namespace lite_rtse::cuda {
 
 inline constexpr int kMostStages = 31;
 
-// n - 1 stages, C channels: gate_k has C / 2^(n - 1 - k).
-LITE_RTSE_SHARED_CODE constexpr int64_t gate_channels(int64_t channels, int stages, int k) {
-  return channels >> (stages - k);
-}
 // Depthwise stages that channel c of h goes through.
 LITE_RTSE_SHARED_CODE constexpr int cascade_depth(int64_t channels, int stages, int64_t c) {
   int depth = 0;

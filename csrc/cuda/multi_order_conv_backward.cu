@@ -40,19 +40,19 @@ struct BackwardWorkspace {
 
   BackwardWorkspace(const MultiOrderConvArgs& f, const BackwardPlan& plan, void* base) {
     const MultiOrderPlan& p = plan.whole;
-    WorkspaceCutter cutter(base);
-    h = cutter.take<C>(p.slice * 2 * f.channels * p.plane);
-    u = cutter.take<C>(p.slice * p.deep * p.plane);
-    dh = p.in_place ? h : cutter.take<C>(p.slice * 2 * f.channels * p.plane);
-    in = cutter.take<C>(f.batch * plan.in.spans * plan.in.width);
-    depthwise = cutter.take<C>(f.batch * p.cascade.rows_of_utterance() * plan.depthwise_width);
-    gates = cutter.take<C>(plan.gate_rows(f.batch) * plan.gate_sums.width());
-    rings = cutter.take<C>(std::max(p.cascade.ring_numbers(p.slice), plan.forward.ring_numbers(p.slice)));
+    WorkspaceArena arena(base);
+    h = arena.take<C>(p.slice * 2 * f.channels * p.plane);
+    u = arena.take<C>(p.slice * p.deep * p.plane);
+    dh = p.in_place ? h : arena.take<C>(p.slice * 2 * f.channels * p.plane);
+    in = arena.take<C>(f.batch * plan.in.spans * plan.in.width);
+    depthwise = arena.take<C>(f.batch * p.cascade.rows_of_utterance() * plan.depthwise_width);
+    gates = arena.take<C>(plan.gate_rows(f.batch) * plan.gate_sums.width());
+    rings = arena.take<C>(std::max(p.cascade.ring_numbers(p.slice), plan.forward.ring_numbers(p.slice)));
     if (f.out_channels > 1) {
-      dq = cutter.take<C>(p.slice * f.channels * p.plane);
-      out = cutter.take<C>(f.batch * plan.out.spans * plan.out.width);
+      dq = arena.take<C>(p.slice * f.channels * p.plane);
+      out = arena.take<C>(f.batch * plan.out.spans * plan.out.width);
     }
-    bytes = cutter.used();
+    bytes = arena.used();
   }
 };
 

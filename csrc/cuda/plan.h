@@ -2,17 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 
+#include "../arena.h"
 #include "api.h"
-
-// For functions that plans and kernels share.
-#ifdef __CUDACC__
-#define LITE_RTSE_SHARED_CODE __host__ __device__
-#else
-#define LITE_RTSE_SHARED_CODE
-#endif
 
 namespace lite_rtse::cuda {
 
@@ -57,21 +50,6 @@ constexpr int blocks_per_multiprocessor(const Device& d, int threads, int64_t sh
   return int(blocks);
 }
 
-// Cuts a workspace into aligned arrays; with a null base it only counts.
-class WorkspaceCutter {
- public:
-  explicit WorkspaceCutter(void* base = nullptr) : base_(static_cast<char*>(base)) {}
-  template <class T>
-  T* take(int64_t count) {
-    char* at = base_ ? base_ + used_ : nullptr;
-    used_ += size_t(round_up(count * int64_t(sizeof(T)), 256));
-    return reinterpret_cast<T*>(at);
-  }
-  size_t used() const { return used_; }
-
- private:
-  char* base_;
-  size_t used_ = 0;
-};
+using WorkspaceArena = ArenaOf<256>;
 
 }  // namespace lite_rtse::cuda

@@ -11,7 +11,7 @@ class Dense {
   Dense(int64_t outputs, int64_t inputs, Precision precision, Weight weight, Bias bias)
       : shape_{outputs, inputs}, precision_(precision), scale_(padded()), bias_(padded()) {
     const std::size_t bytes = shape_.size() * (precision == Precision::f32 ? sizeof(float) : sizeof(int16_t));
-    weights_ = pages(bytes);
+    weights_ = huge_bytes(bytes);
     std::memset(weights_.get(), 0, bytes);
     for (int64_t o = 0; o < outputs; ++o) {
       float largest = 0;
@@ -64,6 +64,6 @@ class Dense {
 
   DenseShape shape_;
   Precision precision_;
-  Pages weights_;
+  HugeBytes weights_;
   Buffer<float> scale_, bias_;
 };

@@ -2,4 +2,4 @@
 #include "frame_prelude.h"
 
 #define LITE_RTSE_BODY "../stream/frame_build.inl"
-#include "../cpu/isa_baseline.cpp"
+#include "../cpu/isa_baseline.inl"

@@ -3,5 +3,5 @@
 
 #include <optional>
 
+#include "../cpu/prelude.h"
 #include "network.h"
-#include "pages.h"

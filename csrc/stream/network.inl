@@ -50,7 +50,7 @@ class StateBuild final : public State {
     Arena measure;
     Parts sizes(measure, network);
     used_ = measure.used();
-    bytes_ = pages(used_);
+    bytes_ = huge_bytes(used_);
     Arena arena(bytes_.get());
     parts_.emplace(arena, network);
     // A frame of silence: it touches every page, and what grows at its first use has grown.
@@ -125,7 +125,7 @@ class StateBuild final : public State {
     }
   }
 
-  Pages bytes_;
+  HugeBytes bytes_;
   std::size_t used_ = 0;
   std::optional<Parts> parts_;
   int64_t frame_ = kFirstFrame;

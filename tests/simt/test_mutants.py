@@ -61,9 +61,10 @@ def replace_once(file: Path, original: str, replacement: str) -> None:
 
 
 def copy_sources(folder: Path) -> Path:
-    """A copy of csrc/cuda, with csrc/operators.h, which it includes, that is built for float32 alone."""
+    """A copy of csrc/cuda, with the headers of csrc that it includes, that is built for float32 alone."""
     shutil.copytree(build.CUDA_SOURCES, folder / "csrc" / "cuda")
-    shutil.copy(build.CUDA_SOURCES.parent / "operators.h", folder / "csrc")
+    for header in build.CUDA_SOURCES.parent.glob("*.h"):
+        shutil.copy(header, folder / "csrc")
     cuda = folder / "csrc" / "cuda"
     for case in OTHER_DTYPES:
         replace_once(cuda / DTYPES_FILE, case, "")
