@@ -123,7 +123,7 @@ class Build(BuildExtension):
 
 
 def sources() -> list[str]:
-    patterns = ["csrc/cpu/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
+    patterns = ["csrc/cpu/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
     unwanted = set() if CUDA_HOME else {"csrc/ops/cuda.cpp"}
     if platform.machine() not in ("x86_64", "AMD64"):
         unwanted |= {f"csrc/cpu/{name}" for name in X86_ONLY}

@@ -134,7 +134,7 @@ class Kernel:
 
 def sources(folder: Path = CUDA_SOURCES) -> list[Path]:
     """All files that hold kernels."""
-    return sorted(folder.glob("*.cu"))
+    return sorted(folder.rglob("*.cu"))
 
 
 def global_names(files: Sequence[Path]) -> set[str]:

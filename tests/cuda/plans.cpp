@@ -2,8 +2,8 @@
 #include <cstddef>
 #include <iterator>
 
-#include "../../csrc/cuda/conv_block.h"
-#include "../../csrc/cuda/multi_order_conv.h"
+#include "../../csrc/cuda/conv_block/conv_block.h"
+#include "../../csrc/cuda/multi_order_conv/multi_order_conv.h"
 
 namespace {
 

@@ -48,7 +48,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_package(package: Path, sm: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python with the package's operators, on one of the devices of csrc/cuda/plan.h."""
+    """Python with the package's operators, on one of the devices of csrc/cuda/common/plan.h."""
     environment = os.environ | {"LITE_RTSE_EMULATED_SM": str(sm), "PYTHONPATH": str(package), "PYTEST_ADDOPTS": ""}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True)

@@ -88,7 +88,7 @@ def test_expectations_are_of_kernels_that_exist() -> None:
 def test_every_assumption_of_a_plan_is_tested() -> None:
     """Constants named …Registers and functions ``registers`` of csrc/cuda all are in plans.cpp."""
     known = (Path(plans.__file__).parent / "plans.cpp").read_text()
-    for header in sorted(build.CUDA_SOURCES.glob("*.h")):
+    for header in sorted(build.CUDA_SOURCES.rglob("*.h")):
         text = header.read_text()
         for name in re.findall(r"\b(k\w*Registers)\s*=", text):
             assert name in known, f"{header.name}: {name}"

@@ -1,4 +1,4 @@
-"""Launch plans on the limits of every device of csrc/cuda/plan.h, T4 to RTX 5090. Nothing is run."""
+"""Launch plans on the limits of every device of csrc/cuda/common/plan.h, T4 to RTX 5090. Nothing is run."""
 
 from __future__ import annotations
 

@@ -140,9 +140,9 @@ def _library(operator: str, folder: Path) -> Path:
     if not sources:
         raise build.BuildError(f"there is no {operator}*.cu in {folder}")
     kernels = [build.compile_object(source, KERNEL_FLAGS) for source in sources]
-    struct = "".join(part.capitalize() for part in operator.split("_"))
+    prefix = "".join(part.capitalize() for part in operator.split("_"))
     names = " ".join(f"X({name})" for name in sorted(build.dynamic_shared_names(sources)))
-    flags = ["-O2", f"-DSIMT_OPERATOR={struct}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"]
+    flags = ["-O2", f"-DSIMT_OPERATOR={prefix}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"]
     support = [build.compile_object(build.HERE / "capi.cpp", flags)]
     support += [build.compile_object(source, ["-O2"]) for source in (*build.EMULATOR, HERE / "trace.cpp")]
     objects = [*kernels, *support]

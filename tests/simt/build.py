@@ -193,8 +193,8 @@ def runner(flavour: str) -> Path:
 
 
 def operator_sources(operator: str, folder: Path = CUDA_SOURCES) -> list[Path]:
-    """The .cu files of an operator: those that begin with its name."""
-    return sorted(folder.glob(f"{operator}*.cu"))
+    """The .cu files of an operator: those that begin with its name, in ``folder`` and the folders in it."""
+    return sorted(folder.rglob(f"{operator}*.cu"))
 
 
 @cache
@@ -219,6 +219,6 @@ def guarded() -> Path:
 
 @cache
 def device_table() -> Path:
-    """The table of devices of csrc/cuda/plan.h as a library."""
+    """The table of devices of csrc/cuda/common/plan.h as a library."""
     table = compile_object(HERE / "devices.cpp", ["-O0"])
     return _produce("devices", ".so", [table], ["-shared", str(table)])

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "../../csrc/cuda/plan.h"
+#include "../../csrc/cuda/common/plan.h"
 
 // Returns how many there are; writes them to `found` unless it is null.
 extern "C" int simt_devices(lite_rtse::cuda::Device* found) {

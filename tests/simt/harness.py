@@ -137,7 +137,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 @cache
 def devices() -> dict[str, Device]:
-    """The devices of csrc/cuda/plan.h by name: ``sm_75`` and so on."""
+    """The devices of csrc/cuda/common/plan.h by name: ``sm_75`` and so on."""
     path = build.device_table()
     library = ctypes.CDLL(str(path))
     found = (Device * library.simt_devices(None))()

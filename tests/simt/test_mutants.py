@@ -37,7 +37,7 @@ PASSES = ("forward", "backward")
 KINDS = ("barrier", "index", "mask")
 
 # Where launchers choose the kernels of a dtype; with only one left, building takes a quarter of the time.
-DTYPES_FILE = "launch.cuh"
+DTYPES_FILE = "common/launch.cuh"
 OTHER_DTYPES = (
     "    case DType::f64: return f.template operator()<double>();\n",
     "    case DType::f16: return f.template operator()<__half>();\n",
@@ -91,7 +91,7 @@ def check(operator: Operator, part: str, folder: Path, shape: Shape) -> None:
 @pytest.mark.parametrize("mutant", [pytest.param(m, marks=harness.needs(m.operator.name), id=str(m)) for m in MUTANTS])
 def test_mutants_are_caught(mutant: Mutant, tmp_path: Path) -> None:
     cuda = copy_sources(tmp_path)
-    replace_once(cuda / mutant.file, mutant.original, mutant.replacement)
+    replace_once(next(cuda.rglob(mutant.file)), mutant.original, mutant.replacement)
     with pytest.raises((AssertionError, harness.EmulationError)):
         check(mutant.operator, mutant.part, cuda, mutant.shape or SHAPES[mutant.operator])
 

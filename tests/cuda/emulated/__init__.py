@@ -26,7 +26,7 @@ TESTS = ("__init__.py", "conftest.py", "compare.py", "ops")  # what tests/ops ne
 
 def _objects() -> list[Path]:
     """Kernels, operators, the emulator and what stands in for PyTorch's CUDA, compiled."""
-    kernels = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+    kernels = sorted((ROOT / "csrc" / "cuda").rglob("*.cu"))
     own = sorted(path for path in HERE.rglob("*") if path.suffix in (".cpp", ".hpp", ".h"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in own) + torch.__version__.encode()).hexdigest()
     names = " ".join(f"X({name})" for name in sorted(build.dynamic_shared_names(kernels)))

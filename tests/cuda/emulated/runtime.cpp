@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "../../../csrc/cuda/plan.h"
 #include "../../../csrc/cpu/memory.h"
+#include "../../../csrc/cuda/common/plan.h"
 #include "../../simt/simt.hpp"
 #include "include/cuda_runtime_api.h"
 

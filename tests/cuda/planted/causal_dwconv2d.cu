@@ -2,7 +2,7 @@
 //
 // The launchers are those of causal_dwconv2d, which the emulator knows how to call: forward runs the kernels that only
 // use shared memory, backward those that move x to dx. The others are there to be compiled.
-#include "../../../csrc/cuda/launch.cuh"
+#include "../../../csrc/cuda/common/launch.cuh"
 
 namespace lite_rtse::cuda {
 

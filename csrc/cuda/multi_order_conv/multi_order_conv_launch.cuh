@@ -1,9 +1,9 @@
 // Launches that the Multi-Order block's forward and backward pass share.
 #pragma once
 
+#include "../common/pointwise.cuh"
 #include "multi_order_conv_cascade.cuh"
 #include "multi_order_conv_gates.cuh"
-#include "pointwise.cuh"
 
 namespace lite_rtse::cuda {
 

@@ -1,6 +1,6 @@
+#include "../common/pointwise.cuh"
 #include "conv_block_backward.cuh"
 #include "conv_block_loops.cuh"
-#include "pointwise.cuh"
 
 namespace lite_rtse::cuda {
 namespace {

@@ -1,10 +1,10 @@
 // Kernels of the causal depthwise convolution: y, and by the same kernel dx; dweight and dbias.
 #pragma once
 
+#include "../common/depthwise.cuh"
+#include "../common/flat.cuh"
+#include "../common/reduce.cuh"
 #include "causal_dwconv2d.h"
-#include "depthwise.cuh"
-#include "flat.cuh"
-#include "reduce.cuh"
 
 namespace lite_rtse::cuda {
 

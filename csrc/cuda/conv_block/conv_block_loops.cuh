@@ -2,8 +2,8 @@
 // compute type.
 #pragma once
 
+#include "../common/reduce.cuh"
 #include "conv_block.h"
-#include "reduce.cuh"
 
 namespace lite_rtse::cuda {
 

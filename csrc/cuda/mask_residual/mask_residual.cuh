@@ -1,10 +1,10 @@
 // Kernels of the reconstruction: S = a r X with a = R_mag (1 - M) + M, M = sigmoid(logit), r = R / |R|, forward and
-// backward. The formulas are derived in ../cpu/mask_residual.inl.
+// backward. The formulas are derived in csrc/cpu/mask_residual.inl.
 #pragma once
 
 #include <cfloat>
 
-#include "flat.cuh"
+#include "../common/flat.cuh"
 #include "mask_residual.h"
 
 namespace lite_rtse::cuda {

@@ -14,8 +14,8 @@
 // c.
 #pragma once
 
+#include "../common/types.cuh"
 #include "multi_order_conv.h"
-#include "types.cuh"
 
 namespace lite_rtse::cuda {
 

@@ -9,7 +9,7 @@
 // gate_k begins at channel 2C - 2 g_k, and p_0 at 2C - g_0.
 #pragma once
 
-#include "plan.h"
+#include "../common/plan.h"
 
 namespace lite_rtse::cuda {
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "../arena.h"
-#include "api.h"
+#include "../../arena.h"
+#include "../api.h"
 
 namespace lite_rtse::cuda {
 

@@ -1,4 +1,4 @@
-#include "launch.cuh"
+#include "../common/launch.cuh"
 #include "mask_residual.cuh"
 
 namespace lite_rtse::cuda {

@@ -1,7 +1,7 @@
 // Launch plan of the causal depthwise convolution.
 #pragma once
 
-#include "plan.h"
+#include "../common/plan.h"
 
 namespace lite_rtse::cuda {
 

@@ -10,8 +10,8 @@
 // In the padding dy and dq are zero and the rest is finite, so that it adds nothing to any sum.
 #pragma once
 
+#include "../common/reduce.cuh"
 #include "multi_order_conv_gates.cuh"
-#include "reduce.cuh"
 
 namespace lite_rtse::cuda {
 

@@ -5,8 +5,8 @@
 // columns of 8 channels, which here are those of `lane_channel`.
 #pragma once
 
+#include "../common/tile.cuh"
 #include "conv_block.h"
-#include "tile.cuh"
 
 namespace lite_rtse::cuda {
 

@@ -8,7 +8,7 @@
 
 #include <initializer_list>
 
-#include "plan.h"
+#include "../common/plan.h"
 
 namespace lite_rtse::cuda {
 

@@ -15,8 +15,8 @@
 // types are too small to matter (2720 multiply-adds a point against the cascade's 22148).
 #pragma once
 
+#include "../common/tile.cuh"
 #include "multi_order_conv.h"
-#include "tile.cuh"
 
 namespace lite_rtse::cuda {
 

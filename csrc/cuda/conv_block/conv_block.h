@@ -24,7 +24,7 @@
 // kernel would be another one than that which float32 is verified with.
 #pragma once
 
-#include "plan.h"
+#include "../common/plan.h"
 
 namespace lite_rtse::cuda {
 
