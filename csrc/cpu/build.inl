@@ -6,26 +6,37 @@ namespace lite_rtse {
 namespace LITE_RTSE_BUILD {
 namespace {
 
-// clang-format off: each file uses those before it
+// The order below is the order to read in: each file uses those before it. To read one operator, read the first two
+// groups and then the operator's own.
+//
+// clang-format off
+// A vector, how data lies, how time is cut into tasks.
 #include "settings.inl"
 #include "simd.inl"
 #include "rows.inl"
 #include "segments.inl"
+// The micro-kernels, and the layout of weights that they read.
 #include "depthwise.inl"
 #include "pointwise.inl"
 #include "packing.inl"
+// causal_dwconv2d: the shortest operator.
 #include "causal_dwconv2d.inl"
+// conv_block
 #include "conv_block.inl"
 #include "conv_block_backward.inl"
+// multi_order_conv: its plan first.
 #include "multi_order_plan.inl"
 #include "gate_chain.inl"
 #include "multi_order_conv.inl"
 #include "multi_order_conv_backward.inl"
+// mask_residual: needs the first group only.
 #include "mask_residual.inl"
+// lstm: needs no micro-kernel, but exp_negative of mask_residual.inl.
 #include "dense.inl"
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"
+// What benchmarks ask for.
 #include "rates.inl"
 // clang-format on
 

@@ -5,6 +5,7 @@ namespace LITE_RTSE_BUILD {
 namespace {
 
 // clang-format off: each file uses those before it
+// The building blocks of the CPU's kernels.
 #include "../cpu/settings.inl"
 #include "../cpu/simd.inl"
 #include "../cpu/rows.inl"
@@ -17,6 +18,7 @@ namespace {
 #include "../cpu/dense.inl"
 #include "../cpu/mask_residual.inl"
 #include "../cpu/lstm_cell.inl"
+// What is computed for one frame at a time.
 #include "fft.inl"
 #include "frame_dense.inl"
 #include "frame_lstm.inl"
