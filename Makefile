@@ -1,14 +1,15 @@
-# make demo   sets up, builds, trains for about a minute, enhances a clip
-# make test   sets up, builds, runs the tests
-# make help   everything else
+# make demo       sets up, builds, trains for about a minute, enhances a clip
+# make test       sets up, builds, runs the tests of everyday work (minutes)
+# make test-all   all that must hold before a release (most of an hour)
+# make help       everything else
 
 VENV ?= .venv
 PYTHON ?= python3
-# The torch to build against and test with; any later one runs the same build.
+# The torch to build against and test with. Any later one runs the same build.
 TORCH ?= torch==2.13.0
-PIP_FLAGS ?= --quiet --disable-pip-version-check
-# For `make cuda`: a torch with CUDA, the compute capabilities to build for, and what to test: on a machine without a GPU only what
-# needs none, and that the CPU's operators of that build work.
+PIP_FLAGS ?= --quiet --disable-pip-version-check --constraint constraints.txt
+# For `make cuda`: a torch with CUDA, the compute capabilities to build for, and the tests to run. Without a GPU these
+# are the tests that need none, and those of the CPU's operators in that build.
 CUDA_VENV ?= .venv-cuda
 CUDA_TORCH ?= torch==2.14.1
 CUDA_ARCHITECTURES ?= 8.0 9.0+PTX
@@ -17,25 +18,32 @@ CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py netw
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CSRC := $(wildcard csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp)
+CSRC := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
-CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu) $(wildcard tests/native/*.cpp tests/native/*.h) \
-    $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h)
+CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \
+    $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h)
+NVCC := $(shell command -v nvcc)
+CLANG := $(shell command -v clang++)
+ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test native cuda gates lint format wheel clean
+.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz clang figures \
+    install-check cuda sass-check format wheel clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
+
+tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, ALSA's tools
+	.ci/tools
 
 setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the tests and the demo need
 
-# Without build isolation what has no wheel is built with what is here already: pesq with numpy and Cython.
-$(STAMP): pyproject.toml
+# Without build isolation, pesq (which has no wheel) is built with the numpy and Cython that are here already.
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja numpy cython
-	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev]"
+	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev,docs]"
 	touch $@
 
 build: $(LIBRARY) ## the compiled operators, in place
@@ -48,26 +56,63 @@ $(LIBRARY): $(CSRC) setup.py | $(STAMP)
 demo: build ## train eager and fused for about a minute, enhance a clip, draw it: demo-out/
 	$(BIN)/python examples/demo.py
 
-test: build ## the test suite
+test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-native: ## the kernels and the engine as plain programs: optimised, under sanitizers, and as NEON code under qemu
+test-all: test native emulator budgets endurance fuzz clang figures install-check cuda sass-check ## all tests there are
+
+lint: build ## ruff, mypy, clang-format, import contracts, prose, workflows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.prose
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --quiet --offline .github
+	$(if $(ACTIONLINT),$(ACTIONLINT),@echo "actionlint is not installed: its checks are left out")
+
+docs: build ## the documentation site, warnings are errors: build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+native: ## kernels and engine as plain programs: optimized, under sanitizers, and as NEON code under qemu
 	$(MAKE) -C tests/native test
 	$(MAKE) -C tests/stream/native test
 
-# Apart from the build for the CPU: in build/cuda, and tested from a copy, which finds this build and no other.
-cuda: $(CUDA_VENV)/.installed ## the operators with CUDA kernels: built (nvcc), tested; the GPU's tests run where there is one
-	FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_ARCHITECTURES)" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} \
-	    $(CUDA_VENV)/bin/python setup.py --quiet build --build-base build/cuda
-	rm -rf $(CUDA_RUN) && mkdir -p $(CUDA_RUN)
-	cp -r build/cuda/lib.*/lite_rtse_ext $(CUDA_RUN)
-	tar --exclude=build --exclude=__pycache__ -cf - tests | tar -xf - -C $(CUDA_RUN)
-	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -c 'from lite_rtse_ext import ops; assert ops.has_cuda()'
-	cd $(CUDA_RUN) && $(abspath $(CUDA_VENV))/bin/python -m pytest --rootdir . -c $(CURDIR)/pyproject.toml \
-	    -p no:cacheprovider $(CUDA_TESTS)
+emulator: build ## the CUDA kernels on the CPU: the emulator, its mutants, the operators on emulated kernels
+	$(BIN)/python -m pytest tests/simt tests/cuda
 
-# The tools that read it come with few toolkits.
-gates: build ## what nvcc made of the CUDA kernels, read: local memory, registers, widths of accesses, share of multiply-adds
+budgets: ## instructions that each kernel takes, against the recorded ones
+	$(BIN)/python -m pytest tests/native
+
+endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call
+	$(BIN)/python -m pytest --slow -q "tests/stream/test_same_as_offline.py::test_ten_minutes[network]"
+	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
+	$(MAKE) -C tests/stream/native hours HOURS=0.5
+
+fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
+	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
+	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=20
+
+clang: build ## kernels and package built by Clang
+	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")
+
+figures: build ## complexity, a first cut of the speed, the model of the CUDA kernels
+	$(BIN)/python -m benchmarks.cuda_model --device H100 --case multi_order_conv
+	$(BIN)/python -m lite_rtse_ext.complexity
+	$(BIN)/lite-rtse bench --frames 125 --rounds 3
+
+install-check: wheel $(CUDA_VENV)/.installed ## isolated install, the wheel under a later torch, the engine without torch
+	.ci/install-check $(VENV) $(CUDA_VENV) "$(TORCH)"
+
+# Apart from the build for the CPU: in build/cuda, and tested from a copy, which finds this build and no other.
+cuda: $(if $(NVCC),$(CUDA_VENV)/.installed) ## the operators with CUDA kernels: built (nvcc), tested; on a GPU where there is one
+	$(if $(NVCC),.ci/cuda $(CUDA_VENV) $(CUDA_RUN) "$(CUDA_ARCHITECTURES)" $(CUDA_TESTS),\
+	    @echo "nvcc is not installed: the build with CUDA kernels is left out")
+
+# The tools that read machine code come with few toolkits.
+sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers, widths of accesses, multiply-adds
 	$(BIN)/pip install $(PIP_FLAGS) nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python -m pytest tests/cuda/test_gates.py tests/cuda/test_machine_code.py
 
@@ -77,18 +122,12 @@ $(CUDA_VENV)/.installed:
 	    pytest hypothesis expecttest "setuptools>=77" "pybind11>=3" ninja
 	touch $@
 
-lint: build ## ruff, mypy, clang-format
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
-
 format: $(STAMP) ## let ruff and clang-format rewrite
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-wheel: build ## dist/*.whl, for any Python >= 3.10 and torch >= 2.10
+wheel: build ## dist/*.whl
 	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
 
 clean: ## what was built
