@@ -113,7 +113,7 @@ def test_any_network_can_be_trained_and_judged(corpus: Path, tmp_path: Path) -> 
 
 def test_best_weights_are_those_of_the_best_validation(corpus: Path, tmp_path: Path) -> None:
     worsening = ("optimizer.learning_rate=2.0", "optimizer.warmup_steps=20", "model.arguments={hidden: 4}")
-    fit(recipe(corpus, *worsening, "run.steps=20", "run.epoch_batches=2"), tmp_path, progress=False)
+    fit(recipe(corpus, *worsening, "run.steps=12", "run.epoch_batches=2"), tmp_path, progress=False)
     losses = [event.value for event in scalars(tmp_path)["valid/loss"]]
     best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["global_step"] == 2 * (1 + losses.index(min(losses)))

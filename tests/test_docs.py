@@ -1,0 +1,55 @@
+"""Every Python example of README and docs runs as it stands there, and every link between files leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .prose import faults
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+PAGES += sorted((ROOT / "docs").glob("**/*.md"))
+EXAMPLES = {
+    f"{page.relative_to(ROOT)} {number}": code
+    for page in PAGES
+    if page.exists()
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+}
+MOST_README_LINES = 130
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="runs in a checkout only")
+
+
+def test_there_are_examples() -> None:
+    assert sum(name.startswith("README") for name in EXAMPLES) >= 2
+    assert len(EXAMPLES) >= 8
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(EXAMPLES[name], name, "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_README_LINES
+
+
+def test_prose_is_measured() -> None:
+    long = " ".join(["word"] * 41)
+    assert faults(f"{long}.") == [f"41 words: {long}.", "the median sentence has 41 words"]
+    assert faults("```\n" + long + "\n```\n\n| " + long + " |\n\n# " + long + "\n\nShort.") == []
+    assert faults("- " + " ".join(["word"] * 15) + "\n- " + " ".join(["word"] * 15)) == [
+        "the median sentence has 15 words"
+    ]
