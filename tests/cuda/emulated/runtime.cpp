@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "../../../csrc/cpu/api.h"
 #include "../../../csrc/cpu/memory.h"
 #include "../../../csrc/cuda/common/plan.h"
 #include "../../simt/simt.hpp"
