@@ -10,10 +10,11 @@ from torch import nn
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.models import checkpoint
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrapper import InputGain, ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
 
 __all__ = ["build_network", "construct"]
 
@@ -35,7 +36,7 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
     net = construct(recipe)
     if recipe.initial and not resumed:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
-        checkpoint.load_into(net, checkpoint.read_state_dict(path))
+        checkpoint.load_parameters(net, path)
     if not isinstance(net, LiteRTSE):
         if recipe.normalize_input or recipe.identity or recipe.dropout or any(recipe.min_gain):
             raise RecipeError("model.normalize_input, identity, dropout and min_gain are for Lite-RTSE alone")

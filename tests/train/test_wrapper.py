@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.wrapper import (
-    InputGain,
     ScaledLiteRTSE,
     begin_as_identity,
     delay_branch,
