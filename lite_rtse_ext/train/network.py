@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.models import checkpoint
 from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.models.registry import find_model
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
 from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
@@ -64,14 +66,19 @@ def construct(recipe: ModelRecipe) -> nn.Module:
     Raises:
         RecipeError: there is no such class, or it doesn't take these arguments.
     """
-    module_name, _, class_name = recipe.class_path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(f"model.class_path: no class {recipe.class_path} ({error})") from error
+    kind = _class(recipe.class_path)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise RecipeError(f"model.class_path: {recipe.class_path} is no torch.nn.Module")
     try:
         return kind(**recipe.arguments)
     except TypeError as error:
         raise RecipeError(f"model.arguments: {error}") from error
+
+
+def _class(path: str) -> Any:
+    """What a path of modules or a name of the registry means."""
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), class_name) if module_name else find_model(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"model.class_path: no class {path} ({error})") from error
