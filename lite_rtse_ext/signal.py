@@ -1,4 +1,4 @@
-"""The signal that the networks hear: sample rate, transform, hop and window. It imports nothing.
+"""The signal that the networks hear: sample rate, transform, hop and window. It imports no other part.
 
 The window is the square root of a Hann window, ``sin(pi n / 512)``. The engine in ``csrc/stream`` has the same numbers,
 which are compared when it is loaded.

@@ -1,4 +1,4 @@
-"""A waveform in segments is the waveform in one piece: the states and the look-back that pass between them are
+"""A waveform in segments is the waveform in one piece: the states and the context that pass between them are
 exact."""
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_any_segments_give_the_whole(
     assert (got - want).norm() <= 1e-12 * want.norm()
 
 
-def test_one_frame_less_of_look_back_shows(model: reference.LiteRTSE, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_frame_less_of_context_shows(model: reference.LiteRTSE, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison above is sharp enough to see the oldest frame that the convolutions still use."""
     waveform = torch.rand(10_000, dtype=torch.float64) * 0.2 - 0.1
     less = model.context_frames - 1
