@@ -23,10 +23,10 @@ from lite_rtse_ext.data import Manifest
 from lite_rtse_ext.data.dataset import Example, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.network import build_network
 from lite_rtse_ext.train.recipe import ModelRecipe, OptimizerRecipe, Recipe, RunRecipe
-from lite_rtse_ext.utils.denormals import flushed_denormals
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {"eager": "lite_rtse_ext.reference.LiteRTSE", "fused": "lite_rtse_ext.LiteRTSE"}

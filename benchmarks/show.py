@@ -59,16 +59,13 @@ def table(report: Report) -> str:
 def figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> str:
     """Draw into a new figure's axes and save it; the line that says so, or why not."""
     try:
-        matplotlib = importlib.import_module("matplotlib")
+        matplotlib_figure = importlib.import_module("matplotlib.figure")  # and not pyplot, which chooses windows
     except ModuleNotFoundError:
         return f"no plot {path.name}: matplotlib is not installed: pip install 'lite-rtse-ext[bench]'"
-    matplotlib.use("agg")
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    plot, axes = pyplot.subplots(figsize=size, layout="constrained")
-    draw(axes)
+    plot = matplotlib_figure.Figure(figsize=size, layout="constrained")
+    draw(plot.subplots())
     path.parent.mkdir(parents=True, exist_ok=True)
     plot.savefig(path, dpi=120)
-    pyplot.close(plot)
     return f"plot: {path}"
 
 

@@ -30,7 +30,7 @@ from lite_rtse_ext.benchmark.operators import thread_count
 from lite_rtse_ext.models.onnx import OneFrame, export_onnx
 from lite_rtse_ext.signal import HOP_LENGTH
 from lite_rtse_ext.stream import Network, Streamer
-from lite_rtse_ext.utils.denormals import flushed_denormals
+from lite_rtse_ext.train.denormals import flushed_denormals
 
 ENGINE = "engine, float32"
 ONNX_RUNTIME = "ONNX Runtime, one frame"

@@ -31,16 +31,16 @@ from benchmarks.peers import PEERS, Peer, Process
 from benchmarks.peers.alignment import LONGEST, in_time, lag
 from benchmarks.peers.tools import Samples
 from benchmarks.suppressors_table import Cell, Comparison, Row, tables, write_json
-from lite_rtse_ext.benchmark.environment import cores
 from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_waveform
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, measure, require_noise
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.sources import ManifestSource
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.cores import cores
+from lite_rtse_ext.utils.workers import Lost, run_tasks
 
 RESULTS = Path(__file__).parent / "results"
 NOISY, OWN = "noisy", "Lite-RTSE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import numpy as np
 import soxr
@@ -10,12 +11,71 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.utils.arguments import Real, sample_rate_hz
 
+Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
+QUALITIES: tuple[Quality, ...] = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 _MOST_RATE_HZ = 2**31 - 1  # libsndfile's
 
 
 def length_at(frames: int, source_rate: int, target_rate: int) -> int:
     """Frames at ``target_rate`` that cover ``frames`` at ``source_rate``: the exact ratio, rounded up."""
     return -(-frames * target_rate // source_rate)
+
+
+class StreamResampler:
+    """A signal at another rate, block by block. Linear phase: what comes out is late, but not shifted.
+
+    Args:
+        source_rate: the signal's rate in Hz.
+        target_rate: the rate wanted.
+        channels: blocks are ``(frames, channels)``; with None they are ``(frames,)``.
+        quality: soxr's name.
+
+    Attributes:
+        received: frames taken so far.
+        sent: frames given so far.
+    """
+
+    def __init__(
+        self, source_rate: int, target_rate: int, channels: int | None = None, quality: Quality = "HQ"
+    ) -> None:
+        self._rates = source_rate, target_rate
+        self._shape = () if channels is None else (channels,)
+        self._quality = quality
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new signal."""
+        self._stream: soxr.ResampleStream | None = None
+        if self._rates[0] != self._rates[1]:
+            channels = self._shape[0] if self._shape else 1
+            self._stream = soxr.ResampleStream(*self._rates, channels, dtype="float32", quality=self._quality)
+        self.received = self.sent = 0
+
+    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is ready after this block."""
+        ready = self._converted(np.ascontiguousarray(block, dtype=np.float32))
+        self.received += len(block)
+        self.sent += len(ready)
+        return ready
+
+    def finish(self, frames: int | None = None) -> NDArray[np.float32]:
+        """The rest, so that ``frames`` have come out in all: by default what covers the whole signal.
+
+        The signal is taken to go on in silence.
+        """
+        source_rate, target_rate = self._rates
+        wanted = length_at(self.received, source_rate, target_rate) if frames is None else frames
+        # soxr rounds the length to the nearest; enough silence behind the signal makes it at least what is wanted.
+        silence_frames = max(0, length_at(wanted, target_rate, source_rate) + 1 - self.received)
+        silence = np.zeros((silence_frames, *self._shape), np.float32)
+        rest = self._converted(silence, last=True)
+        return rest[: max(0, wanted - self.sent)]
+
+    def _converted(self, block: NDArray[np.float32], last: bool = False) -> NDArray[np.float32]:
+        if self._stream is None:
+            return block
+        ready: NDArray[np.float32] = self._stream.resample_chunk(block, last=last)
+        return ready
 
 
 def resample_blocks(
@@ -39,28 +99,20 @@ def resample_blocks(
     """
     source_rate = sample_rate_hz(source_rate, "source_rate", least=1, most=_MOST_RATE_HZ)
     target_rate = sample_rate_hz(target_rate, "target_rate", least=1, most=_MOST_RATE_HZ)
-    stream: soxr.ResampleStream | None = None
-    received = sent = channels = 0
+    stream: StreamResampler | None = None
+    sent = 0
     for block in blocks:
-        received += len(block)
-        channels = block.shape[1]
-        if source_rate != target_rate:
-            stream = stream or soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32")
-            block = stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
+        stream = stream or StreamResampler(source_rate, target_rate, block.shape[1])
+        ready = stream.push(block)
         if frames is not None:
-            block = block[: frames - sent]
-        sent += len(block)
-        if len(block):
-            yield block
-    wanted = length_at(received, source_rate, target_rate) if frames is None else frames
-    if sent == wanted or not channels:
-        return
-    # soxr rounds the length to the nearest; enough silence behind the signal makes it at least what is wanted.
-    silence_frames = max(0, length_at(wanted, target_rate, source_rate) + 1 - received)
-    tail = np.zeros((silence_frames, channels), dtype=np.float32)
+            ready = ready[: frames - sent]
+        sent += len(ready)
+        if len(ready):
+            yield ready
     if stream is not None:
-        tail = stream.resample_chunk(tail, last=True)
-    yield tail[: wanted - sent]
+        rest = stream.finish(frames)
+        if len(rest):
+            yield rest
 
 
 def resample(

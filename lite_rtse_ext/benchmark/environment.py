@@ -7,10 +7,12 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lite_rtse_ext.utils.cores import cores
+
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Environment", "cores", "environment", "gpu_name"]
+__all__ = ["Environment", "environment", "gpu_name"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,6 @@ class Environment:
     fma_peak_gflops: float
     copy_gbps: float
     gpu: str = ""
-
-
-def cores() -> int:
-    """How many cores this process may use. Needs no torch."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def environment(device: torch.device | str = "cpu") -> Environment:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lite_rtse_ext.benchmark.environment import cores
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.cli.notes import CLEAR_LINE
 from lite_rtse_ext.utils.atomic_file import kind_of
+from lite_rtse_ext.utils.cores import cores
 
 if TYPE_CHECKING:
     from lite_rtse_ext.enhance import Enhanced

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioFormat, write
-from lite_rtse_ext.benchmark.environment import cores
 from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
@@ -19,12 +18,13 @@ from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
 from lite_rtse_ext.evaluate.names import wav_names
-from lite_rtse_ext.evaluate.pool import Lost, run_tasks
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.registry import register, registered
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.cores import cores
+from lite_rtse_ext.utils.workers import Lost, run_tasks
 
 __all__ = ["evaluate"]
 

@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from lite_rtse_ext.audio.resampling import Quality, StreamResampler
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import LATENCY_SAMPLES
 
-Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
-QUALITIES: tuple[Quality, ...] = ("QQ", "LQ", "MQ", "HQ", "VHQ")
 _PROBE_SECONDS = 2
 _PROBES_A_SECOND = 1000
 
 
-class _Converter:
-    """A signal at another rate. Linear phase: what comes out is late, but not shifted."""
-
-    def __init__(self, source_rate: int, target_rate: int, quality: Quality) -> None:
-        self._rates = source_rate, target_rate
-        self._quality = quality
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new signal."""
-        self._stream = soxr.ResampleStream(*self._rates, 1, dtype="float32", quality=self._quality)
-        self.received = self.sent = 0
-
-    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready after these samples, ``(samples,)`` float32."""
-        ready: NDArray[np.float32] = self._stream.resample_chunk(samples)
-        self.received += len(samples)
-        self.sent += len(ready)
-        return ready
-
-    def finish(self, samples: int | None = None) -> NDArray[np.float32]:
-        """The rest, so that ``samples`` have come out in all: by default what covers the whole signal.
-
-        The signal is taken to go on in silence.
-        """
-        source_rate, target_rate = self._rates
-        wanted = -(-self.received * target_rate // source_rate) if samples is None else samples
-        # soxr rounds the length to the nearest; enough silence behind the signal makes it at least what is wanted.
-        silence = max(0, -(-wanted * source_rate // target_rate) + 1 - self.received)
-        rest: NDArray[np.float32] = self._stream.resample_chunk(np.zeros(silence, np.float32), last=True)
-        return rest[: wanted - self.sent]
+def _resamplers(rate: int, quality: Quality) -> tuple[StreamResampler, StreamResampler]:
+    """From a rate to the network's, and back."""
+    there = StreamResampler(rate, SAMPLE_RATE_HZ, quality=quality)
+    return there, StreamResampler(SAMPLE_RATE_HZ, rate, quality=quality)
 
 
 @lru_cache(maxsize=32)
@@ -59,7 +29,7 @@ def _held_back(rate: int, quality: Quality) -> int:
     soxr works in bursts whose rhythm depends on the rates. It is tried out, in steps of a millisecond; two steps more
     cover what lies between them.
     """
-    there, back = _Converter(rate, SAMPLE_RATE_HZ, quality), _Converter(SAMPLE_RATE_HZ, rate, quality)
+    there, back = _resamplers(rate, quality)
     step = max(1, rate // _PROBES_A_SECOND)
     silence = np.zeros(step, np.float32)
     held = 0
@@ -78,8 +48,7 @@ class RoundTrip:
     """
 
     def __init__(self, rate: int, quality: Quality) -> None:
-        self._there = _Converter(rate, SAMPLE_RATE_HZ, quality)
-        self._back = _Converter(SAMPLE_RATE_HZ, rate, quality)
+        self._there, self._back = _resamplers(rate, quality)
         self._held_back = _held_back(rate, quality)
         self.latency = self._held_back + math.ceil(LATENCY_SAMPLES * rate / SAMPLE_RATE_HZ)
         self.reset()

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from lite_rtse_ext import _stream
+from lite_rtse_ext.audio.resampling import QUALITIES, Quality
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import LATENCY_SAMPLES, Network, Precision, _Model
-from lite_rtse_ext.stream.rates import QUALITIES, Quality, RoundTrip
+from lite_rtse_ext.stream.rates import RoundTrip
 from lite_rtse_ext.utils.arguments import Real, real_number, sample_rate_hz, switch
 
 _NOT_FINITE = (

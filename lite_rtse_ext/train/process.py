@@ -15,8 +15,8 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lite_rtse_ext.train.callbacks import TrainingError
+from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.recipe import RecipeError
-from lite_rtse_ext.utils.denormals import flushed_denormals
 
 __all__ = ["borrowed_process", "clear_errors"]
 

@@ -74,13 +74,15 @@ def test_a_report_survives_its_file_and_is_drawn(answer: Report, settings: Setti
     assert "100.0 GFLOP/s float32 peak, 10.0 GB/s copy" in text
     assert text.count("conv_block, backward, float32") == 2
     assert callable(plot)
-    pytest.importorskip("matplotlib")
+    matplotlib = pytest.importorskip("matplotlib")
+    backend = matplotlib.rcParams._get_backend_or_none()
     assert plot(answer, settings.results / "plot.png").startswith("plot: ")
     assert (settings.results / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert matplotlib.rcParams._get_backend_or_none() == backend
 
 
 def test_no_matplotlib_is_said(answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "matplotlib is not installed" in show.bars(answer, settings.results / "plot.png")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data.prepare.convert import decode, decoded_frames, is_complete, read_back, write_flac
 from lite_rtse_ext.data.prepare.faults import silence
-from lite_rtse_ext.data.prepare.workers import WorkerDied, in_processes
+from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["Conversion", "convert_all", "is_current"]
 
@@ -43,9 +43,9 @@ def convert_all(
         AudioError: a damaged or silent file, if those are refused.
     """
     lengths: list[int | None] = []
-    for job, result in zip(jobs, in_processes(_attempt, jobs, workers), strict=True):
-        if isinstance(result, WorkerDied):
-            result = AudioError(f"{job.source}: {result}")
+    for job, result in zip(jobs, run_in_order(_attempt, jobs, workers), strict=True):
+        if isinstance(result, Lost):
+            result = AudioError(f"{job.source}: {result.reason}")
         if isinstance(result, int):
             lengths.append(result)
         elif refuse:

@@ -13,8 +13,8 @@ from lite_rtse_ext.data.prepare.batch import is_current
 from lite_rtse_ext.data.prepare.convert import read_back, write_flac
 from lite_rtse_ext.data.prepare.faults import silence
 from lite_rtse_ext.data.prepare.names import target_path
-from lite_rtse_ext.data.prepare.workers import WorkerDied, in_processes
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["CUT_FRAMES", "Cut", "Piece", "cut_all", "utterances"]
 
@@ -66,15 +66,15 @@ def cut_all(cuts: Sequence[Cut], report: Callable[[str], None]) -> Iterator[list
     Raises:
         OSError: a piece can't be written.
     """
-    results = in_processes(_cut, [cut for cut in cuts if not cut.is_whole])
+    results = run_in_order(_cut, [cut for cut in cuts if not cut.is_whole])
     for cut in cuts:
         if cut.is_whole:
             ((split, (start, stop)),) = cut.stretches.items()
             yield [Piece(split, cut.path, stop - start)]
             continue
         result = next(results)
-        if isinstance(result, WorkerDied):
-            report(f"left out: {cut.path}: {result}")
+        if isinstance(result, Lost):
+            report(f"left out: {cut.path}: {result.reason}")
             yield []
             continue
         silent = [piece for piece in result if piece.silent]

@@ -19,7 +19,7 @@ from lite_rtse_ext.data.prepare.faults import pair_fault, silence
 from lite_rtse_ext.data.prepare.names import file_name, plain, target_path
 from lite_rtse_ext.data.prepare.sources import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, speakers_of
-from lite_rtse_ext.data.prepare.workers import WorkerDied, in_processes
+from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["prepare_pairs"]
 
@@ -141,8 +141,10 @@ def _fault(message: str, refuse: bool, report: Report) -> None:
 def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePath, list[_Part]]:
     """The parts of each pair that has no fault."""
     found = {}
-    for job, result in zip(jobs, in_processes(_attempt, jobs), strict=True):
-        if isinstance(result, (str, WorkerDied)):
+    for job, result in zip(jobs, run_in_order(_attempt, jobs), strict=True):
+        if isinstance(result, Lost):
+            result = result.reason
+        if isinstance(result, str):
             _fault(f"{job.noisy}: {result}", refuse, report)
             continue
         silent = sum(part.silent for part in result)

@@ -1,14 +1,12 @@
-"""What is said of the machine."""
+"""The number of cores."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from lite_rtse_ext.benchmark.environment import cores
+from lite_rtse_ext.utils.cores import cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
@@ -27,10 +25,3 @@ def test_cores_are_told_on_systems_that_bind_no_process(monkeypatch: pytest.Monk
     assert cores() == os.cpu_count()
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
-
-
-def test_cores_need_no_torch() -> None:
-    script = (
-        "import sys; from lite_rtse_ext.benchmark.environment import cores; cores(); sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

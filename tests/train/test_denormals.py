@@ -8,13 +8,13 @@ import sys
 import pytest
 import torch
 
-from lite_rtse_ext.utils.denormals import flushed_denormals
+from lite_rtse_ext.train.denormals import flushed_denormals
 
 MANY = 10_000_000  # so many that PyTorch spreads them over its threads
 
 KEPT = f"""
 import torch
-from lite_rtse_ext.utils.denormals import flushed_denormals
+from lite_rtse_ext.train.denormals import flushed_denormals
 torch.set_num_threads(2)
 def kept():
     return int(torch.full(({MANY},), 1e-30).mul(1e-10).count_nonzero())

@@ -1,0 +1,234 @@
+"""Tasks in several processes, where a process that dies costs one task and no more.
+
+C code that reads or judges sound can end its process, and so can a lack of memory. The executors of the standard
+library then lose every task, and do not say which one it was.
+
+The processes are forks of a small server, not of this process: a fork of a process with threads can hang. So a script
+that calls this must do so under ``if __name__ == "__main__":``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+from lite_rtse_ext.utils.cores import cores
+
+__all__ = ["Lost", "run_in_order", "run_tasks"]
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+_Work = Callable[[_Task], _Result]
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_HINT = 'a script must call this under `if __name__ == "__main__":`'
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task without a result.
+
+    Args:
+        reason: how its process died, or what the task raised.
+        error: what the task raised, if it did.
+    """
+
+    reason: str
+    error: Exception | None = field(default=None, compare=False)
+
+
+def run_tasks(
+    set_up: Callable[[], _Work[_Task, _Result]], tasks: Sequence[_Task], processes: int | None = None
+) -> Iterator[tuple[_Task, _Result | Lost]]:
+    """Run tasks; yields each of them with its result, in the order in which they end.
+
+    Args:
+        set_up: runs once in each process and returns the function that does a task there. It must pickle, and so must
+            the tasks and the results.
+        tasks: the arguments of that function.
+        processes: how many there are at most; by default one for each core.
+
+    Raises:
+        RuntimeError: ``set_up`` raised something, and the message says what. Or no process could be started.
+    """
+    for index, outcome in _outcomes(set_up, tasks, processes, ()):
+        yield tasks[index], outcome
+
+
+def run_in_order(
+    work: _Work[_Task, _Result], tasks: Sequence[_Task], processes: int | None = None
+) -> Iterator[_Result | Lost]:
+    """The results of tasks, in the order of the tasks.
+
+    Args:
+        work: a function of a module. Its module is imported once, by the server. What it raises is raised here.
+        tasks: its arguments.
+        processes: how many there are at most; by default one for each core.
+
+    Yields:
+        A result, or how the process died that had the task.
+
+    Raises:
+        RuntimeError: no process could be started.
+    """
+    early: dict[int, _Result | Lost] = {}
+    following = 0
+    for index, outcome in _outcomes(partial(_itself, work), tasks, processes, [work.__module__]):
+        if isinstance(outcome, Lost) and outcome.error is not None:
+            raise outcome.error
+        early[index] = outcome
+        while following in early:
+            yield early.pop(following)
+            following += 1
+
+
+def _itself(work: _Work[_Task, _Result]) -> _Work[_Task, _Result]:
+    return work
+
+
+def _outcomes(
+    set_up: Callable[[], _Work[_Task, _Result]], tasks: Sequence[_Task], processes: int | None, imported: Sequence[str]
+) -> Iterator[tuple[int, _Result | Lost]]:
+    """The number of each task and what came of it, in the order in which they end.
+
+    A process that dies at a task is replaced. One that dies before its first task is not.
+
+    Args:
+        imported: modules that the server imports once, if it does not run yet.
+    """
+    _CONTEXT.set_forkserver_preload(list(imported))
+    waiting = list(reversed(range(len(tasks))))
+    workers: list[_Worker[_Result]] = []
+    dismissed: list[_Worker[_Result]] = []
+    try:
+        workers += [_Worker(set_up) for _ in range(min(processes or cores(), len(tasks)))]
+        while workers:
+            for worker in _with_news(workers):
+                index, outcome = worker.receive()
+                if worker.died:
+                    workers.remove(worker)
+                    dismissed.append(worker)
+                    if waiting and index is not None:
+                        workers.append(_Worker(set_up))
+                elif waiting:
+                    number = waiting.pop()
+                    worker.give(number, tasks[number])
+                else:
+                    workers.remove(worker)
+                    dismissed.append(worker)
+                    worker.dismiss()
+                if index is not None:
+                    yield index, outcome
+                elif waiting and not workers:
+                    raise RuntimeError(f"no process could be started: {worker.cause_of_death}; {_HINT}")
+    finally:
+        for worker in workers:
+            worker.dismiss()
+        for worker in (*workers, *dismissed):
+            worker.join()
+
+
+class _Worker(Generic[_Result]):
+    """A process, the line to it, and the number of the task it is at; ``None`` before its first one.
+
+    A process ends once its line is closed and its task is done, so that no file stays half written.
+    """
+
+    def __init__(self, set_up: Callable[[], Callable[..., _Result]]) -> None:
+        self.line, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, set_up), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._index: int | None = None
+        self.died = False
+
+    def receive(self) -> tuple[int | None, _Result | Lost]:
+        """The number of the task it was at, and what came of it; or that it is ready for its first one.
+
+        Raises:
+            RuntimeError: it could not be set up.
+        """
+        try:
+            outcome = self.line.recv()
+        except (EOFError, OSError):
+            self.died = True
+            self.dismiss()
+            self.join()
+            outcome = Lost(f"its process died ({self.cause_of_death})")
+        if isinstance(outcome, _Refused):
+            raise RuntimeError(outcome.reason)
+        return self._index, outcome
+
+    def give(self, index: int, task: object) -> None:
+        self._index = index
+        with suppress(OSError):  # it has died since: the next thing received says so
+            self.line.send(task)
+
+    def dismiss(self) -> None:
+        self.line.close()
+
+    def join(self) -> None:
+        self._process.join()
+
+    @property
+    def cause_of_death(self) -> str:
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+
+
+def _with_news(workers: Sequence[_Worker[_Result]]) -> list[_Worker[_Result]]:
+    ready = wait([worker.line for worker in workers])
+    return [worker for worker in workers if worker.line in ready]
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A process could not be set up; the reason is what was raised."""
+
+    reason: str
+
+
+def _serve(line: Connection, set_up: Callable[[], _Work[_Task, _Result]]) -> None:
+    """What a process does: says that it is ready, then answers each task with a result, until the line is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the line
+    with suppress(EOFError, OSError):
+        try:
+            work = set_up()
+        except Exception as error:
+            line.send(_Refused(_described(error)))
+            return
+        line.send(None)
+        while True:
+            line.send(_attempt(work, line.recv()))
+
+
+def _attempt(work: _Work[_Task, _Result], task: _Task) -> _Result | Lost:
+    try:
+        return work(task)
+    except Exception as error:
+        return Lost(_described(error), _portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception that arrives in another process as it is; those that do not pickle are described."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(_described(error))
+    return error
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

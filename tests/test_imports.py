@@ -1,0 +1,71 @@
+"""What loads without PyTorch, which takes seconds to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from lite_rtse_ext.cli import main
+
+SEEN = "'torch' in sys.modules"
+HELP = f"""
+import sys
+from click.testing import CliRunner
+from lite_rtse_ext.cli import main
+for command in sys.argv[1:]:
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
+    if result.exit_code or {SEEN}:
+        sys.exit(f"lite-rtse {{command}}: {{result.output}}")
+"""
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+
+
+def commands(group: click.Group, name: str = "") -> Iterator[str]:
+    """The group by its name, and all commands in it."""
+    yield name
+    for part, command in group.commands.items():
+        path = f"{name} {part}".strip()
+        if isinstance(command, click.Group):
+            yield from commands(command, path)
+        else:
+            yield path
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "lite_rtse_ext",
+        "lite_rtse_ext.audio.io",
+        "lite_rtse_ext.audio.resampling",
+        "lite_rtse_ext.benchmark.frames",
+        "lite_rtse_ext.data",
+        "lite_rtse_ext.data.prepare.debian.prepare",
+        "lite_rtse_ext.data.prepare.folders",
+        "lite_rtse_ext.enhance.streaming",
+        "lite_rtse_ext.models.pretrained",
+        "lite_rtse_ext.stream",
+        "lite_rtse_ext.utils.workers",
+    ],
+)
+def test_module_loads_without_torch(module: str) -> None:
+    done = run(f"import sys, {module}; sys.exit({SEEN} and 'torch is imported')")
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_of_every_command_loads_no_torch() -> None:
+    found = list(commands(main))
+    assert {"", "prepare folders", "enhance", "bench stream"} <= set(found)
+    done = run(HELP, *found)
+    assert done.returncode == 0, done.stderr
+
+
+def test_torch_is_noticed() -> None:
+    done = run(f"import sys, lite_rtse_ext.reference; sys.exit({SEEN} and 'torch is imported')")
+    assert done.stderr == "torch is imported\n"
