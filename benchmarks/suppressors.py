@@ -31,11 +31,11 @@ from benchmarks.peers import PEERS, Peer, Process
 from benchmarks.peers.alignment import LONGEST, in_time, lag
 from benchmarks.peers.tools import Samples
 from benchmarks.suppressors_table import Cell, Comparison, Row, tables, write_json
+from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_waveform
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, measure, require_noise
-from lite_rtse_ext.evaluate.run import enhance
 from lite_rtse_ext.evaluate.sources import ManifestSource
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
@@ -77,7 +77,7 @@ class Question:
 
 def _own(path: Path) -> Process:
     model = load_model(path)
-    return lambda noisy: enhance(model, torch.from_numpy(noisy)).numpy()
+    return lambda noisy: enhance_waveform(model, torch.from_numpy(noisy), segment_frames=SEGMENT_FRAMES).numpy()
 
 
 class Suppressor:

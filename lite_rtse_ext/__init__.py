@@ -12,6 +12,7 @@ from lite_rtse_ext.utils.lazy import lazy
 
 if TYPE_CHECKING:
     from lite_rtse_ext.fusion import fuse, unfuse
+    from lite_rtse_ext.interface import SpectrogramModel
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
     from lite_rtse_ext.ops import causal_dwconv2d, conv_block, lstm, mask_residual, multi_order_conv
     from lite_rtse_ext.stream import Streamer
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 _OPERATORS = ("causal_dwconv2d", "conv_block", "lstm", "mask_residual", "multi_order_conv")
 __all__ = [
     "LiteRTSE",
+    "SpectrogramModel",
     "Streamer",
     "causal_dwconv2d",
     "conv_block",
@@ -35,6 +37,7 @@ __getattr__ = lazy(
     __name__,
     {
         "fusion": ("fuse", "unfuse"),
+        "interface": ("SpectrogramModel",),
         "models.lite_rtse": ("LiteRTSE",),
         "ops": _OPERATORS,
         "stream": ("Streamer",),

@@ -16,6 +16,7 @@ from lite_rtse_ext.cli.evaluate import evaluate
 from lite_rtse_ext.cli.export import export
 from lite_rtse_ext.cli.info import info
 from lite_rtse_ext.cli.live import live
+from lite_rtse_ext.cli.models import models
 from lite_rtse_ext.cli.prepare import prepare
 from lite_rtse_ext.cli.train import train
 
@@ -34,6 +35,7 @@ def main() -> None:
     lite-rtse export model.onnx
     lite-rtse bench
     lite-rtse bench stream
+    lite-rtse models
     lite-rtse info
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -48,5 +50,5 @@ def _end_as_interrupted(number: signal.Signals) -> None:
     click.get_current_context().call_on_close(lambda: signal.signal(number, before))
 
 
-for command in (enhance, live, prepare, train, evaluate, export, bench, info):
+for command in (enhance, live, prepare, train, evaluate, export, bench, models, info):
     main.add_command(command)

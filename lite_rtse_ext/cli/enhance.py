@@ -13,7 +13,7 @@ from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
-from lite_rtse_ext.cli.weights import checkpoint_option, chosen, network
+from lite_rtse_ext.cli.weights import checkpoint_option, chosen, has_engine, network
 from lite_rtse_ext.utils.atomic_file import replaceable
 
 
@@ -102,7 +102,9 @@ def enhance(
             click.echo(f"{skipped} skipped, as the output exists")
         failed = len(settled.errors)
         if jobs:
-            engine = device == "cpu"
+            engine = device == "cpu" and has_engine(checkpoint)
+            if not engine and (attenuation_limit, wet) != (None, None):
+                raise JobError("--attenuation-limit and --wet need the streaming engine, which knows lite-rtse alone")
             by = _by_engine(checkpoint, options) if engine else _by_torch(checkpoint, device, not no_high_pass)
             failed += run_jobs(by, jobs, threads if engine else 1)
     if failed:
@@ -148,9 +150,9 @@ def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
 
 def _by_torch(checkpoint: Path | None, device: str, high_pass: bool) -> Enhance:
     from lite_rtse_ext.enhance import enhance_file
-    from lite_rtse_ext.models.lite_rtse import LiteRTSE
+    from lite_rtse_ext.models import load_model
 
-    model = LiteRTSE.from_checkpoint(chosen(checkpoint)).to(device).eval()
+    model = load_model(chosen(checkpoint)).to(device).eval()
     return lambda job, progress: enhance_file(
         model, job.source, job.target, overwrite=job.overwrite, high_pass=high_pass, progress=progress
     )

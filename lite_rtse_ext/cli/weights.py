@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lite_rtse_ext.models.metadata import other_architecture, read_metadata
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
 
@@ -45,6 +46,16 @@ def chosen(checkpoint: Path | None) -> Path:
         return pretrained_path()
     except FileNotFoundError as error:
         raise ValueError("no trained parameters come with this version: give --checkpoint PATH") from error
+
+
+def has_engine(checkpoint: Path | None) -> bool:
+    """Whether the streaming engine knows the network of a file, or is to say what is wrong with the file.
+
+    Raises:
+        OSError, ValueError: as :func:`chosen`.
+    """
+    path = chosen(checkpoint)
+    return not path.is_file() or other_architecture(read_metadata(path), "lite-rtse") is None
 
 
 def network(checkpoint: Path | None) -> Network:

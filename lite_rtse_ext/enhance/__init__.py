@@ -9,16 +9,17 @@ from lite_rtse_ext.utils.lazy import lazy
 if TYPE_CHECKING:
     from lite_rtse_ext.enhance.conversion import Enhanced
     from lite_rtse_ext.enhance.files import enhance_file
-    from lite_rtse_ext.enhance.segments import enhance_segments, look_back_frames
     from lite_rtse_ext.enhance.streaming import stream_file, stream_pipe
+    from lite_rtse_ext.enhance.waveform import SEGMENT_FRAMES, enhance_waveform, usual_segment
 
 __all__ = [
+    "SEGMENT_FRAMES",
     "Enhanced",
     "enhance_file",
-    "enhance_segments",
-    "look_back_frames",
+    "enhance_waveform",
     "stream_file",
     "stream_pipe",
+    "usual_segment",
 ]
 
 __getattr__ = lazy(
@@ -26,8 +27,8 @@ __getattr__ = lazy(
     {
         "conversion": ("Enhanced",),
         "files": ("enhance_file",),
-        "segments": ("enhance_segments", "look_back_frames"),
         "streaming": ("stream_file", "stream_pipe"),
+        "waveform": ("SEGMENT_FRAMES", "enhance_waveform", "usual_segment"),
     },
 )
 

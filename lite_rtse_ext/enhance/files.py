@@ -13,13 +13,13 @@ from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import Reader, split
 from lite_rtse_ext.audio.resampling import resample_blocks
 from lite_rtse_ext.enhance.conversion import Blocks, Enhanced, file_to_file
-from lite_rtse_ext.enhance.segments import enhance_segments
-from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
+from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
 
 def enhance_file(
-    model: LiteRTSE,
+    model: SpectrogramModel,
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
@@ -32,8 +32,8 @@ def enhance_file(
     Every channel is enhanced by itself, at 16 kHz; other sample rates are converted there and back. The network knows
     nothing above 8 kHz, so from a 44.1 or 48 kHz file the result holds that file's rate but no content above 8 kHz.
 
-    The work is done in segments of 16 s, so that the memory it takes is that of a segment and of the waveform at 16
-    kHz: measured, 130 MB for a minute of mono and 9 MB more for each further minute.
+    The work is done in segments of 16 s, unless the network needs the whole recording. Memory then is that of a segment
+    and of the waveform at 16 kHz: measured, 130 MB for a minute of mono and 9 MB more for each further minute.
 
     Besides samples, the result takes over tags, and the speaker layout of a WAV. Other chunks (cue points, broadcast
     data, pictures) are not written.
@@ -66,7 +66,9 @@ def enhance_file(
             waveform = torch.from_numpy(noisy[:, channel])
             if high_pass:
                 waveform.copy_(remove_offset(waveform))  # here, in place: its copy is gone before the result is made
-            noisy[:, channel] = enhance_segments(model, waveform, progress=report, high_pass=False).numpy()
+            noisy[:, channel] = enhance_waveform(
+                model, waveform, segment_frames=usual_segment(model), progress=report, high_pass=False
+            ).numpy()
         yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, reader.format.sample_rate, frames)
 
     return file_to_file(source, target, overwrite, enhanced)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import UNITS
 from lite_rtse_ext.evaluate.plots import plot_gains, plot_recordings, plot_spectrograms
 from lite_rtse_ext.evaluate.result import Result, figures_of, write_csv
-from lite_rtse_ext.evaluate.run import enhance
 from lite_rtse_ext.evaluate.sources import Source
 from lite_rtse_ext.evaluate.summary import write_json
 
@@ -51,9 +51,12 @@ def _plot_examples(results: Sequence[Result], model: Path, source: Source, folde
         result, (noisy, clean) = results[index], source.load(index)
         known = [result.label or "", "" if result.snr_db is None else f"{result.snr_db:g} dB"]
         title = ", ".join([result.name, *filter(None, known)])
+        before = torch.from_numpy(noisy)
         waveforms = {
-            f"{title}: {UNITS[figure]} {result.noisy[figure]:.1f}": torch.from_numpy(noisy),
-            f"enhanced: {UNITS[figure]} {result.enhanced[figure]:.1f}": enhance(network, torch.from_numpy(noisy)),
+            f"{title}: {UNITS[figure]} {result.noisy[figure]:.1f}": before,
+            f"enhanced: {UNITS[figure]} {result.enhanced[figure]:.1f}": enhance_waveform(
+                network, before, segment_frames=usual_segment(network)
+            ),
         }
         if clean is not None:
             waveforms["clean"] = torch.from_numpy(clean)

@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import AudioFormat, write
-from lite_rtse_ext.audio.spectrogram import istft, stft
-from lite_rtse_ext.enhance.segments import enhance_segments
+from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
 from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.journal import Journal, stamp
@@ -23,32 +20,15 @@ from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_no
 from lite_rtse_ext.evaluate.names import wav_names
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
-from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.models.registry import register, registered
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.cores import cores
 from lite_rtse_ext.utils.workers import Lost, run_tasks
 
-__all__ = ["enhance", "evaluate"]
+__all__ = ["evaluate"]
 
 _Samples = NDArray[np.float32]
-
-
-@torch.no_grad()
-def enhance(model: nn.Module, noisy: torch.Tensor, *, high_pass: bool = True) -> torch.Tensor:
-    """The enhanced waveform of a noisy one, ``(samples,)``, through a network from spectrogram to spectrogram, behind
-    the same high-pass as in use.
-
-    Raises:
-        FloatingPointError: the result is not finite.
-    """
-    if isinstance(model, LiteRTSE):
-        return enhance_segments(model, noisy, high_pass=high_pass)
-    heard = remove_offset(noisy) if high_pass else noisy
-    spectrogram = model(torch.view_as_real(stft(heard[None])))
-    enhanced = istft(torch.view_as_complex(spectrogram.float().contiguous()), len(noisy))[0]
-    if not enhanced.isfinite().all():
-        raise FloatingPointError("the network's result is not finite")
-    return enhanced
 
 
 def evaluate(
@@ -89,7 +69,7 @@ def evaluate(
             results[index] = kept
     waiting = [index for index in range(len(entries)) if index not in results]
     jobs = max(1, min(jobs or cores(), len(waiting)))
-    set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, cores() // jobs))
+    set_up = partial(_Judge, model_path, make_source, targets, opinions, max(1, cores() // jobs), registered())
     for index, outcome in run_tasks(set_up, waiting, jobs):
         results[index] = _refused(entries[index], outcome.reason) if isinstance(outcome, Lost) else outcome
         if journal is not None:
@@ -107,9 +87,17 @@ class _Judge:
     """What a process keeps between recordings; called with the number of one, it judges that."""
 
     def __init__(
-        self, model: Path, make_source: MakeSource, targets: Sequence[Path | None], opinions: bool, threads: int
+        self,
+        model: Path,
+        make_source: MakeSource,
+        targets: Sequence[Path | None],
+        opinions: bool,
+        threads: int,
+        networks: Sequence[type[SpectrogramModel]] = (),
     ) -> None:
         torch.set_num_threads(threads)
+        for network in networks:
+            register(network)
         self._model = load_model(model)
         self._source = make_source()
         self._targets = targets
@@ -124,7 +112,8 @@ class _Judge:
         seconds = len(noisy) / SAMPLE_RATE_HZ
         try:
             _check(entry, noisy, clean)
-            enhanced = enhance(self._model, torch.from_numpy(noisy)).numpy()
+            segment = usual_segment(self._model)
+            enhanced = enhance_waveform(self._model, torch.from_numpy(noisy), segment_frames=segment).numpy()
         except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
             return _refused(entry, str(error) or type(error).__name__, seconds)
         target = self._targets[index]

@@ -1,4 +1,7 @@
-"""Parameters of the network in files: safetensors, or PyTorch's own format without its pickled code.
+"""Networks in files: safetensors, or PyTorch's own format without its pickled code.
+
+A safetensors file that is written here names its network and the configuration in its metadata. Files from elsewhere
+don't: their shapes tell.
 
 Reading never runs what a file contains: safetensors holds tensors only, and PyTorch files are opened with
 ``weights_only=True``.
@@ -6,40 +9,46 @@ Reading never runs what a file contains: safetensors holds tensors only, and PyT
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.models.names import bare, listed, network_parameters, unwrapped
+from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.models.input_gain import InputGain
+from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.names import bare, listed, unwrapped
+from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
 
-__all__ = ["CheckpointError", "Config", "build", "infer_config", "load_into", "read_state_dict", "write_state_dict"]
+__all__ = [
+    "CheckpointError",
+    "build",
+    "description",
+    "load_into",
+    "load_model",
+    "load_parameters",
+    "read_state_dict",
+    "save_model",
+    "write_state_dict",
+]
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound=SpectrogramModel)
 
 _PYTORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")  # a zip archive since torch 1.6, a pickle before
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model")
-# No larger network is built from a file, lest a small file ask for much memory. The engine has the same limits.
-_MOST_BINS, _MOST_CHANNELS, _MOST_ORDER = 4097, 1024, 10
+# The largest number in a configuration, unless the network has a limit of its own. A small file must not ask for much.
+_MOST = 1 << 16
 
 
 class CheckpointError(ValueError):
     """A file that is not a checkpoint, or not one of this network. The message names the file and what is wrong."""
-
-
-class Config(TypedDict):
-    """Constructor arguments of ``LiteRTSE``."""
-
-    bins: int
-    channels: int
-    order: int
-    depthwise: bool
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -83,73 +92,186 @@ def _read_pytorch(path: Path, head: bytes) -> dict[str, Tensor]:
     )
 
 
-def write_state_dict(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
+def write_state_dict(
+    path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write parameters as safetensors. The file appears complete or not at all: it is written beside and then renamed.
+
+    Args:
+        path: the file to write.
+        state: parameters by name.
+        metadata: what :func:`description` gives of their network.
 
     Raises:
         OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
     """
     data = safetensors.torch.save(
-        {key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata={"format": "pt"}
+        {key: value.detach().cpu().contiguous() for key, value in state.items()},
+        metadata={"format": "pt", **(metadata or {})},
     )
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def infer_config(state: Mapping[str, Tensor]) -> Config:
-    """Tell the network's configuration from the shapes of its parameters.
+def description(model: nn.Module) -> dict[str, str]:
+    """What a file says of a network: architecture, configuration and the factor that it stands behind.
 
     Raises:
-        CheckpointError: the parameters are not Lite-RTSE's, or those of a larger network than is read from files.
+        TypeError: an argument of the network is nothing that JSON can hold.
     """
-    shapes = {}
-    for key, dims in (("fc1.weight", 2), ("msmo_conv.0.conv.2.weight", 4), ("msmo_conv.2.pwconvN.weight", 4)):
-        if key not in state:
-            raise CheckpointError(f"no parameters of Lite-RTSE: {key} is missing")
-        if state[key].dim() != dims:
-            raise CheckpointError(f"{key} must have {dims} dimensions, but is {tuple(state[key].shape)}")
-        shapes[key] = tuple(state[key].shape)
-    stages = 0
-    while f"msmo_conv.2.pwconvs.{stages}.weight" in state:
-        stages += 1
-    config = Config(
-        bins=shapes["fc1.weight"][0],
-        channels=shapes["msmo_conv.2.pwconvN.weight"][1],
-        order=stages + 1,
-        depthwise=shapes["msmo_conv.0.conv.2.weight"][1] == 1,
-    )
-    for name, value, most in (
-        ("bins", config["bins"], _MOST_BINS),
-        ("channels", config["channels"], _MOST_CHANNELS),
-        ("order", config["order"], _MOST_ORDER),
-    ):
-        if value > most:
-            raise CheckpointError(f"{name} must be at most {most}, but is {value}")
+    if isinstance(model, InputGain):
+        told = description(model.net)
+        return told | {"input_gain": repr(model.input_gain)} if told and model.input_gain != 1 else told
+    if not isinstance(model, SpectrogramModel) or not model.architecture:
+        return {}
+    try:
+        config = json.dumps(model.config())
+    except TypeError as error:
+        raise TypeError(
+            f"{type(model).__name__}.config: expected numbers, text, lists and the like ({error})"
+        ) from error
+    return {"architecture": model.architecture, "config": config}
+
+
+def save_model(model: SpectrogramModel, path: str | os.PathLike[str]) -> None:
+    """Save a network for :func:`load_model`; ``path`` is replaced only once the new file is complete.
+
+    Raises:
+        OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
+    """
+    inner = model.net if isinstance(model, InputGain) else model
+    write_state_dict(path, inner.state_dict(), description(model))
+
+
+def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | None = None) -> SpectrogramModel:
+    """Build a network from a file. On the CPU, in the default dtype.
+
+    Args:
+        path: safetensors or PyTorch, see :func:`read_state_dict`.
+        network: the class that is expected; by default the one that the file names, else one that knows the shapes.
+
+    Raises:
+        OSError: no such file, or it can't be read.
+        CheckpointError: not a checkpoint of a network that is known here; the message says why.
+    """
+    state, metadata = read_state_dict(path), read_metadata(path)
+    try:
+        if network is not None:
+            _check_architecture(network, metadata)
+        elif "architecture" in metadata:
+            network = _named(metadata["architecture"])
+        told = _told_config(metadata)
+        model = build(network or _recognizing(state), state, told)
+        gain = _told_gain(metadata)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return model if gain == 1 else InputGain(model, gain)
+
+
+def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Load a file's parameters into a network, all or none. Values are converted to its dtype and device.
+
+    Raises:
+        OSError: no such file, or it can't be read.
+        CheckpointError: not a checkpoint, or one of another network; the message says why.
+    """
+    state = read_state_dict(path)
+    try:
+        if isinstance(model, SpectrogramModel) and model.architecture:
+            _check_architecture(type(model), read_metadata(path))
+        load_into(model, state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_architecture(network: type[SpectrogramModel], metadata: dict[str, str]) -> None:
+    problem = other_architecture(metadata, network.architecture)
+    if problem:
+        raise CheckpointError(problem)
+
+
+def _named(architecture: str) -> type[SpectrogramModel]:
+    if architecture not in model_names():
+        known = ", ".join(model_names())
+        raise CheckpointError(f"architecture: expected one of {known}, got {architecture!r}")
+    return find_model(architecture)
+
+
+def _told_config(metadata: dict[str, str]) -> dict[str, Any] | None:
+    if "config" not in metadata:
+        return None
+    try:
+        config = json.loads(metadata["config"])
+    except (RecursionError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"config: expected a JSON object, got {metadata['config'][:40]!r}")
     return config
 
 
-def build(cls: Callable[..., Network], state: Mapping[str, Tensor]) -> Network:
-    """A network with these parameters, whose names and shapes tell its configuration.
+def _told_gain(metadata: dict[str, str]) -> float:
+    text = metadata.get("input_gain", "1")
+    try:
+        gain = float(text)
+    except ValueError:
+        gain = 0.0
+    if not 0 < gain < float("inf"):
+        raise CheckpointError(f"input_gain: expected a number above 0, got {text[:40]!r}")
+    return gain
 
-    Memory is taken only once all of them fit.
+
+def _recognizing(state: Mapping[str, Tensor]) -> type[SpectrogramModel]:
+    """The network that knows these shapes."""
+    reasons = []
+    for network in map(find_model, model_names()):
+        try:
+            network.recognize(state)
+        except ValueError as error:
+            if network.recognize.__func__ is not SpectrogramModel.recognize.__func__:  # type: ignore[attr-defined]
+                reasons.append(str(error))
+        else:
+            return network
+    raise CheckpointError("; ".join(reasons))
+
+
+def build(network: type[Network], state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Network:
+    """A network with these parameters. Memory is taken only once all of them fit.
 
     Args:
-        cls: ``LiteRTSE`` or a class that takes the same arguments.
+        network: its class.
         state: as :func:`read_state_dict` gives it.
+        config: arguments of the constructor; by default the shapes tell them.
 
     Raises:
-        CheckpointError: the parameters are not those of one Lite-RTSE; the message says why.
+        CheckpointError: the parameters or the configuration are not those of this network; the message says why.
     """
     try:
-        parameters = network_parameters(state)
-        config = infer_config(parameters)
+        parameters: Mapping[str, Tensor] = state
+        if config is None:
+            parameters, config = network.recognize(state)
+        _check_config(network, config)
         with torch.device("meta"):
-            _fitting(cls(**config), parameters)
-    except ValueError as error:  # a CheckpointError, or a configuration that the constructor refuses
+            _fitting(network(**config), parameters)
+    except (RuntimeError, TypeError, ValueError) as error:  # a CheckpointError, or what the constructor refuses
         raise CheckpointError(str(error)) from error
-    network = cls(**config)
-    load_into(network, parameters)
-    return network
+    model = network(**config)
+    load_into(model, parameters)
+    return model
+
+
+def _check_config(network: type[SpectrogramModel], config: Mapping[str, Any]) -> None:
+    for name, value in config.items():
+        most = network.config_limits.get(name, _MOST)
+        for number in _numbers(value):
+            if not number <= most:
+                raise CheckpointError(f"{name} must be at most {most}, but is {number}")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _numbers(inner)
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,9 @@
-"""Parameters and multiply-accumulates of the network: ``python -m lite_rtse_ext.models.complexity``.
+"""Parameters and multiply-accumulates of networks. :func:`cost` is of any of them, :func:`count` of Lite-RTSE's stages.
 
-Counted by torch's own ``FlopCounterMode`` on the plain PyTorch network, on the meta device. Not on the CPU: there an
-LSTM is a single oneDNN operator, for which FlopCounterMode has no formula and counts 0. Not on the fused network: its
-operators do the same multiply-accumulates, but FlopCounterMode doesn't know them either.
+``python -m lite_rtse_ext.models.complexity`` prints those of Lite-RTSE, ``lite-rtse models`` those of all networks.
+
+Counted by torch's own ``FlopCounterMode`` on the meta device. Not on the CPU: there an LSTM is a single oneDNN
+operator, for which FlopCounterMode has no formula and counts 0.
 
 FlopCounterMode counts two operations for each multiply-accumulate (MAC) of a matrix product or a convolution, padding
 included, and nothing else: no bias, sigmoid, gating product, LSTM gate, magnitude, phase or Fourier transform.
@@ -21,11 +22,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lite_rtse_ext import reference
-from lite_rtse_ext.signal import FRAMES_PER_SECOND
+from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.models.registry import create_model
+from lite_rtse_ext.signal import FRAMES_PER_SECOND, Signal
 
-__all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "count", "main"]
+__all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "Cost", "cost", "count", "main"]
 
 PUBLISHED_FRAMES = 63
+_COUNTED_FRAMES = 64  # long enough for networks that shorten the sequence of frames inside
 #: Published MAC of one second of audio, by ``depthwise``.
 PUBLISHED = {True: 0.66e9, False: 0.95e9}
 #: The stages of the network and the modules that make them up.
@@ -70,8 +74,42 @@ def _formulas_with_biases() -> dict[Any, Any]:
     return {aten.convolution: _conv_with_bias, aten.addmm: _addmm_with_bias}
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a network takes, and the signal that it is for."""
+
+    parameters: int
+    mac_per_second: float
+    signal: Signal
+
+
+def cost(name: str, **config: Any) -> Cost:
+    """Count a network of the registry.
+
+    Args:
+        name: of the network.
+        config: arguments of its constructor.
+
+    Raises:
+        ValueError: there is no network of this name, or it refuses the arguments.
+    """
+    with torch.device("meta"):
+        model = create_model(name, **config)
+    operations = _operations(model, _COUNTED_FRAMES)["Global"]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(parameters, operations / 2 / _COUNTED_FRAMES * model.signal.frames_per_second, model.signal)
+
+
+def _operations(model: SpectrogramModel, frames: int, formulas: dict[Any, Any] | None = None) -> dict[str, int]:
+    """Operations of every module by its path; of all under "Global"."""
+    spectrogram = torch.empty(1, model.signal.bins, frames, 2, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        model(spectrogram)
+    return {path: sum(found.values()) for path, found in counter.get_flop_counts().items()}
+
+
 def count(depthwise: bool = True, frames: int = 1, biases: bool = False) -> Complexity:
-    """Count one variant of the network.
+    """Count one variant of Lite-RTSE, in plain PyTorch.
 
     Args:
         depthwise: the depthwise variant, or the one with full 3×3 convolutions.
@@ -80,15 +118,11 @@ def count(depthwise: bool = True, frames: int = 1, biases: bool = False) -> Comp
     """
     with torch.device("meta"):
         model = reference.LiteRTSE(depthwise=depthwise)
-        spectrogram = torch.empty(1, model.bins, frames, 2)
     parameters, mac = {}, {}
     for stage, paths in STAGES.items():
         modules = [model.get_submodule(path) for path in paths]
         parameters[stage] = sum(p.numel() for module in modules for p in module.parameters())
-    custom = _formulas_with_biases() if biases else None
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=custom) as counter:
-        model(spectrogram)
-    counts = {path: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
+    counts = _operations(model, frames, _formulas_with_biases() if biases else None)
     for stage, paths in STAGES.items():
         mac[stage] = sum(counts[f"LiteRTSE.{path}"] for path in paths) // (2 * frames)
     if 2 * frames * sum(mac.values()) != counts["Global"]:

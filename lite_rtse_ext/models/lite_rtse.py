@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,15 +12,15 @@ from torch.nn import LSTM
 from typing_extensions import Self
 
 from lite_rtse_ext import nn, reference
-from lite_rtse_ext.audio.high_pass import remove_offset
-from lite_rtse_ext.audio.spectrogram import istft, stft
-from lite_rtse_ext.enhance.segments import NOT_FINITE, look_back_frames, placement
+from lite_rtse_ext.enhance.waveform import enhance_waveform
+from lite_rtse_ext.interface import in_pieces
 from lite_rtse_ext.models import checkpoint
 from lite_rtse_ext.models.checkpoint import CheckpointError
+from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.nn.lstm import run_lstm
-from lite_rtse_ext.signal import BINS, HOP_LENGTH, SAMPLE_RATE_HZ
-from lite_rtse_ext.utils.arguments import Real, sample_rate_hz, switch
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.arguments import Real, sample_rate_hz
 from lite_rtse_ext.utils.tracing import NotScriptable, is_recorded
 
 __all__ = ["LiteRTSE"]
@@ -27,8 +28,6 @@ __all__ = ["LiteRTSE"]
 PIECE_FRAMES = 640
 """Frames of all utterances together that inference on the CPU takes at once, 10 s. The largest tensor, 32 channels of
 them, takes 20 MiB; from 32 MiB on the C library maps fresh memory for each."""
-
-_MOST_CHANNELS, _FEWEST_SAMPLES = 64, HOP_LENGTH
 
 
 class LiteRTSE(NotScriptable, reference.LiteRTSE):
@@ -44,6 +43,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     conv_block = nn.ConvBlock
     multi_order_conv = nn.MultiOrderConv
     reconstruction = nn.MaskResidual
+    config_limits: ClassVar[Mapping[str, int]] = {"bins": 4097, "channels": 1024, "order": 10}  # the engine's, too
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """As the reference's. On the CPU and without gradients what is long or many goes through in pieces, which is
@@ -53,20 +53,19 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         self._check(spectrogram)
         if not self._takes_pieces(spectrogram):
             return super().forward(spectrogram)
-        batch, frames = spectrogram.shape[0], spectrogram.shape[2]
         enhanced = torch.empty_like(spectrogram)
-        together = max(1, PIECE_FRAMES // frames)
-        look_back = look_back_frames(self)
-        for first in range(0, batch, together):
-            states: reference.States = (None, None)
-            start = 0
-            while start < frames:
-                before = min(start, look_back)
-                stop = start - before + max(PIECE_FRAMES, look_back + 1)  # all of one size: their memory fits the next
-                piece = spectrogram[first : first + together, :, start - before : stop]
-                enhanced[first : first + together, :, start:stop], states = self.advance(piece, before, states)
-                start = stop
+        together = max(1, PIECE_FRAMES // spectrogram.shape[2])
+        for first in range(0, len(spectrogram), together):
+            some = slice(first, first + together)
+            self._piece_by_piece(spectrogram[some], enhanced[some])
         return enhanced
+
+    def _piece_by_piece(self, spectrogram: Tensor, enhanced: Tensor) -> None:
+        def read(start: int, stop: int) -> Tensor:
+            return spectrogram[:, :, start:stop]
+
+        for start, stop, piece in in_pieces(self, spectrogram.shape[2], PIECE_FRAMES, read):
+            enhanced[:, :, start:stop] = piece
 
     def run_lstm(self, lstm: LSTM, x: Tensor, state: Any) -> Any:
         return run_lstm(lstm, x, state)
@@ -79,7 +78,6 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             return False
         return spectrogram.shape[0] * spectrogram.shape[2] > PIECE_FRAMES
 
-    @torch.no_grad()
     def enhance(self, waveform: Tensor, sample_rate: Real = SAMPLE_RATE_HZ, *, high_pass: bool = True) -> Tensor:
         """Enhance speech.
 
@@ -103,21 +101,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         """
         if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
-        if self.bins != BINS:
-            raise ValueError(f"enhance needs a network of {BINS} bins, but this one has {self.bins}")
-        _check_waveform(waveform)
-        if waveform.numel() == 0:
-            return waveform.clone()
-        device, dtype = placement(self)
-        wide = torch.promote_types(waveform.dtype, torch.float32)  # the transform knows no half type
-        batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
-        batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
-        spectrogram = torch.view_as_real(stft(batch)).to(dtype)
-        enhanced = torch.view_as_complex(self(spectrogram).to(wide).contiguous())
-        enhanced = istft(enhanced, waveform.shape[-1])
-        if not (is_recorded() or enhanced.isfinite().all()):
-            raise FloatingPointError(NOT_FINITE)
-        return enhanced.reshape(waveform.shape).to(waveform)
+        return enhance_waveform(self, waveform, high_pass=high_pass)
 
     @classmethod
     def from_pretrained(cls) -> Self:
@@ -131,17 +115,18 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
-        """Build a network from a checkpoint, whose shapes tell its configuration. On the CPU, in the default dtype.
+        """Build a network from a checkpoint, on the CPU, in the default dtype.
+
+        The file says its configuration. The shapes tell that of a file from elsewhere.
 
         Raises:
             OSError: no such file, or it can't be read.
             CheckpointError: not a checkpoint of this network; the message says why.
         """
-        state = checkpoint.read_state_dict(path)
-        try:
-            return checkpoint.build(cls, state)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+        model = checkpoint.load_model(path, cls)
+        if not isinstance(model, cls):
+            raise CheckpointError(f"{path}: expected {cls.architecture} alone, got one behind an input gain")
+        return model
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Load parameters of this configuration, strictly: every name and shape must fit, or nothing is changed.
@@ -153,33 +138,41 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             OSError: no such file, or it can't be read.
             CheckpointError: not a checkpoint, or one of another network; the message says why.
         """
-        state = checkpoint.read_state_dict(path)
-        try:
-            checkpoint.load_into(self, state)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+        checkpoint.load_parameters(self, path)
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Save the parameters as safetensors; ``path`` is replaced only once the new file is complete.
+        """Save parameters and configuration as safetensors; ``path`` is replaced only once the new file is complete.
 
         Raises:
             OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
         """
-        checkpoint.write_state_dict(path, self.state_dict())
+        checkpoint.save_model(self, path)
+
+    @classmethod
+    def recognize(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        parameters = network_parameters(state)
+        return parameters, infer_config(parameters)
 
 
-def _check_waveform(waveform: Tensor) -> None:
-    if not waveform.is_floating_point():
-        raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
-    if waveform.dim() == 0:
-        raise ValueError("waveform must be (..., samples), but has no dimension")
-    shape = tuple(waveform.shape)
-    if len(shape) > 1 and 0 < shape[-1] <= _MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
-        raise ValueError(
-            f"waveform must be (..., samples), but is {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
-            "If it is (samples, channels), pass waveform.mT"
-        )
-    if not (is_recorded() or waveform.isfinite().all()):
-        first = waveform.isfinite().logical_not().nonzero()[0].tolist()
-        where = f"sample {first[-1]}" + (f" of utterance {', '.join(map(str, first[:-1]))}" if len(first) > 1 else "")
-        raise ValueError(f"waveform must be finite, but {where} is {waveform[tuple(first)].item()}")
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tell the network's configuration from the shapes of its parameters.
+
+    Raises:
+        CheckpointError: the parameters are not Lite-RTSE's.
+    """
+    shapes = {}
+    for key, dims in (("fc1.weight", 2), ("msmo_conv.0.conv.2.weight", 4), ("msmo_conv.2.pwconvN.weight", 4)):
+        if key not in state:
+            raise CheckpointError(f"no parameters of Lite-RTSE: {key} is missing")
+        if state[key].dim() != dims:
+            raise CheckpointError(f"{key} must have {dims} dimensions, but is {tuple(state[key].shape)}")
+        shapes[key] = tuple(state[key].shape)
+    stages = 0
+    while f"msmo_conv.2.pwconvs.{stages}.weight" in state:
+        stages += 1
+    return {
+        "bins": shapes["fc1.weight"][0],
+        "channels": shapes["msmo_conv.2.pwconvN.weight"][1],
+        "order": stages + 1,
+        "depthwise": shapes["msmo_conv.0.conv.2.weight"][1] == 1,
+    }

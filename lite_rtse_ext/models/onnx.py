@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lite_rtse_ext import reference
-from lite_rtse_ext.enhance.segments import placement
+from lite_rtse_ext.interface import placement
 from lite_rtse_ext.models.checkpoint import load_into
 from lite_rtse_ext.reference import ConvBlock, LiteRTSE, MultiOrderConv, complex_gain, magnitude
 from lite_rtse_ext.utils.atomic_file import replacing

@@ -7,8 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.reference.functional import magnitude
 from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
+from lite_rtse_ext.signal import Signal
 
 __all__ = ["LiteRTSE", "States"]
 
@@ -17,7 +19,7 @@ States = tuple[_LSTMState, _LSTMState]
 """States of the network's two LSTMs between two stretches of frames; none before the first."""
 
 
-class LiteRTSE(nn.Module):
+class LiteRTSE(SpectrogramModel):
     """The network: 1,559,245 parameters by default, 1,577,101 with ``depthwise=False``.
 
     ::
@@ -36,6 +38,8 @@ class LiteRTSE(nn.Module):
         depthwise: False for the variant whose Conv-Blocks hold a full 3×3 convolution.
     """
 
+    architecture: ClassVar[str] = "lite-rtse"
+
     # The classes the network is built of: all that the fused network has of its own.
     conv_block: ClassVar[type[ConvBlock]] = ConvBlock
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
@@ -44,6 +48,7 @@ class LiteRTSE(nn.Module):
     def __init__(self, bins: int = 257, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
         super().__init__()
         self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
+        self.signal = Signal(n_fft=2 * (bins - 1), hop_length=bins - 1)
         self.lstm1 = nn.LSTM(bins, bins, batch_first=True)
         self.fc1 = nn.Linear(bins, bins)
         self.msmo_conv = nn.Sequential(
@@ -69,7 +74,12 @@ class LiteRTSE(nn.Module):
             return spectrogram.clone()
         return self.advance(spectrogram)[0]
 
-    def advance(self, spectrogram: Tensor, before: int = 0, states: States = (None, None)) -> tuple[Tensor, States]:
+    @property
+    def context_frames(self) -> int:
+        """How many earlier frames the convolutions see: kt - 1 for each on the way, 28 in the usual network."""
+        return sum(conv.kernel_size[0] - 1 for conv in self.msmo_conv.modules() if isinstance(conv, nn.Conv2d))
+
+    def advance(self, spectrogram: Tensor, before: int = 0, states: States | None = None) -> tuple[Tensor, States]:
         """The forward for the frames from ``before`` on, and what the LSTMs know after them.
 
         Args:
@@ -81,14 +91,15 @@ class LiteRTSE(nn.Module):
         Returns:
             The enhanced spectrogram without the first ``before`` frames, and the states after its last frame.
         """
+        mask_state, fusion_state = states or (None, None)
         mag = magnitude(spectrogram)
         features = self.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
         spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
-        hidden, mask_state = self.run_lstm(self.lstm1, mag, states[0])
+        hidden, mask_state = self.run_lstm(self.lstm1, mag, mask_state)
         mask_logit = self.fc1(hidden)
         masked = mag * torch.sigmoid(mask_logit)
         fused = self.fc2(torch.cat([mag, masked, features], dim=-1))
-        z, fusion_state = self.run_lstm(self.lstm2, fused, states[1])
+        z, fusion_state = self.run_lstm(self.lstm2, fused, fusion_state)
         enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
         return enhanced, (mask_state, fusion_state)
 

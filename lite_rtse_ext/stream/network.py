@@ -12,6 +12,7 @@ import safetensors
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from lite_rtse_ext.models.metadata import other_architecture, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
@@ -156,4 +157,7 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"damaged safetensors file ({error})") from error
+    problem = other_architecture(read_metadata(path), "lite-rtse")
+    if problem:
+        raise ValueError(problem)
     return {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}

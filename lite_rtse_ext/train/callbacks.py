@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lite_rtse_ext.models import checkpoint
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import RecipeError
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -163,7 +164,9 @@ class BestWeights(Callback):
                 "or a lower model.input_gain"
             )
         if self._is_better(current):
-            checkpoint.write_state_dict(self.path, pl_module.net.plain_state())
+            net = pl_module.net
+            described = checkpoint.description(net if isinstance(net, InputGain) else net.net)
+            checkpoint.write_state_dict(self.path, net.plain_state(), described)
 
     def _is_better(self, current: torch.Tensor) -> bool:
         best = self._judge.best_model_score

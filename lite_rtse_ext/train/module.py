@@ -12,10 +12,12 @@ from torch import Tensor
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import istft, stft
 from lite_rtse_ext.data.dataset import Example
+from lite_rtse_ext.enhance.waveform import enhance_waveform
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
 from lite_rtse_ext.train.recipe import Recipe
-from lite_rtse_ext.train.wrapper import InputGain, ScaledLiteRTSE, delay_branch
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, delay_branch
 
 __all__ = ["LOG_EVERY_STEPS", "Enhancer"]
 
@@ -41,8 +43,8 @@ class Enhancer(lightning.LightningModule):
             net.compile()  # in place, so that parameters keep their names
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Enhanced waveforms ``(B, samples)`` of noisy ones."""
-        return istft(self._enhance(stft(self._without_offset(noisy))), noisy.shape[-1])
+        """Enhanced waveforms ``(B, samples)`` of noisy ones, without gradients."""
+        return enhance_waveform(self.net, noisy, high_pass=self.recipe.model.high_pass)
 
     def _without_offset(self, waveform: Tensor) -> Tensor:
         return remove_offset(waveform) if self.recipe.model.high_pass else waveform

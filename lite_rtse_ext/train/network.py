@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,10 +11,12 @@ from torch import nn
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.models import checkpoint
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.models.registry import find_model
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrapper import InputGain, ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
 
 __all__ = ["build_network", "construct"]
 
@@ -35,7 +38,7 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
     net = construct(recipe)
     if recipe.initial and not resumed:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
-        checkpoint.load_into(net, checkpoint.read_state_dict(path))
+        checkpoint.load_parameters(net, path)
     if not isinstance(net, LiteRTSE):
         if recipe.normalize_input or recipe.identity or recipe.dropout or any(recipe.min_gain):
             raise RecipeError("model.normalize_input, identity, dropout and min_gain are for Lite-RTSE alone")
@@ -63,14 +66,19 @@ def construct(recipe: ModelRecipe) -> nn.Module:
     Raises:
         RecipeError: there is no such class, or it doesn't take these arguments.
     """
-    module_name, _, class_name = recipe.class_path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(f"model.class_path: no class {recipe.class_path} ({error})") from error
+    kind = _class(recipe.class_path)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise RecipeError(f"model.class_path: {recipe.class_path} is no torch.nn.Module")
     try:
         return kind(**recipe.arguments)
     except TypeError as error:
         raise RecipeError(f"model.arguments: {error}") from error
+
+
+def _class(path: str) -> Any:
+    """What a path of modules or a name of the registry means."""
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), class_name) if module_name else find_model(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"model.class_path: no class {path} ({error})") from error

@@ -60,7 +60,8 @@ class ModelRecipe:
     """The network.
 
     Args:
-        class_path: any class of torch.nn.Module from spectrogram to spectrogram, ``(B, 257, T, 2)`` to the same shape.
+        class_path: any class of torch.nn.Module from spectrogram to spectrogram, ``(B, 257, T, 2)`` to the same shape;
+            or a name that ``lite-rtse models`` lists.
         arguments: of its constructor.
         initial: a checkpoint to start from; "pretrained" is the one that comes with the package.
         input_gain: what the spectrogram is multiplied by on the way in, and the result divided by.

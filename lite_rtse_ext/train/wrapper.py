@@ -23,38 +23,18 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.audio.spectrogram import stft
+from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models import lite_rtse as model
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-__all__ = ["InputGain", "ScaledLiteRTSE", "begin_as_identity", "delay_branch", "measure_scale", "min_gain_per_bin"]
+__all__ = ["ScaledLiteRTSE", "begin_as_identity", "delay_branch", "measure_scale", "min_gain_per_bin"]
 
 _BASS_HZ = 1000.0
 
 
-class InputGain(nn.Module):
-    """A network that reads scaled spectrograms: ``net(gain · X) / gain``.
-
-    Args:
-        net: any network from spectrogram to spectrogram.
-        input_gain: the factor.
-    """
-
-    def __init__(self, net: nn.Module, input_gain: float) -> None:
-        super().__init__()
-        self.net, self.input_gain = net, input_gain
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        result: Tensor = self.net(spectrogram * self.input_gain) / self.input_gain
-        return result
-
-    def plain_state(self) -> dict[str, Tensor]:
-        """Parameters of the network alone; whoever uses it has to apply the gain."""
-        return self.net.state_dict()
-
-
-class ScaledLiteRTSE(nn.Module):
+class ScaledLiteRTSE(SpectrogramModel):
     """Lite-RTSE whose branches read scaled magnitudes; parameters differ from the plain network's by these scales.
 
     Args:
@@ -74,7 +54,7 @@ class ScaledLiteRTSE(nn.Module):
         self, net: LiteRTSE, scale: Tensor, input_gain: float, dropout: float = 0.0, min_gain: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.net, self.dropout = net, dropout
+        self.net, self.dropout, self.signal = net, dropout, net.signal
         self.register_buffer("scale", scale.detach().clone().float())
         self.register_buffer("input_gain", torch.tensor(float(input_gain)))
         lowest = torch.zeros_like(self.scale) if min_gain is None else min_gain.detach().clone().float()
@@ -93,6 +73,13 @@ class ScaledLiteRTSE(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         result: Tensor = self.net(spectrogram)
         return result
+
+    @property
+    def context_frames(self) -> int:
+        return self.net.context_frames
+
+    def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
+        return self.net.advance(spectrogram, before, states)
 
     def plain_state(self) -> dict[str, Tensor]:
         """Parameters of the plain network that computes the same."""

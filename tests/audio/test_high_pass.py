@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import AudioFormat, high_pass, read, remove_offset, write
-from lite_rtse_ext.enhance import enhance_file, enhance_segments
-from lite_rtse_ext.evaluate.run import enhance as evaluated
+from lite_rtse_ext.enhance import enhance_file, enhance_waveform
 from lite_rtse_ext.stream import Network, Streamer
 
 SPEECH = sorted((Path(__file__).parents[2] / "examples" / "clips").glob("*/speech/*.flac"))
@@ -133,13 +132,12 @@ OFFSETS = [0.01, 0.3, -0.3, 1.0]
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
-@pytest.mark.parametrize("way", ["enhance", "segments", "evaluation", "streamer", "live"])
+@pytest.mark.parametrize("way", ["enhance", "segments", "streamer", "live"])
 def test_an_offset_changes_nothing(pretrained: LiteRTSE, noisy: Tensor, way: str, offset: float) -> None:
     network = Network.from_model(pretrained)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         "enhance": pretrained.enhance,
-        "segments": lambda x: enhance_segments(pretrained, x, 20),
-        "evaluation": lambda x: evaluated(pretrained, x),
+        "segments": lambda x: enhance_waveform(pretrained, x, segment_frames=20),
         "streamer": lambda x: streamed(network, x),
         "live": lambda x: streamed(network, x, compensate_delay=False),
     }
@@ -163,8 +161,7 @@ def test_without_high_pass_an_offset_does_change_it(pretrained: LiteRTSE, noisy:
     network = Network.from_model(pretrained)
     for way in (
         lambda x: pretrained.enhance(x, high_pass=False),
-        lambda x: enhance_segments(pretrained, x, high_pass=False),
-        lambda x: evaluated(pretrained, x, high_pass=False),
+        lambda x: enhance_waveform(pretrained, x, segment_frames=100, high_pass=False),
         lambda x: streamed(network, x, high_pass=False),
     ):
         assert changed(way, noisy, 0.3) > 0.1
@@ -178,5 +175,5 @@ def test_files_have_the_switch(tmp_path: Path, switch: bool) -> None:
     write(tmp_path / "in.wav", samples.numpy(), AudioFormat(16_000, 2, "WAV", "FLOAT"))
     enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav", high_pass=switch)
     for channel, got in zip(samples.T, read(tmp_path / "out.wav")[0].T, strict=True):
-        wanted = enhance_segments(model, channel.contiguous(), high_pass=switch)
+        wanted = enhance_waveform(model, channel.contiguous(), high_pass=switch)
         np.testing.assert_allclose(got, wanted.numpy(), atol=1e-7)

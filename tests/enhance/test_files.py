@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lite_rtse_ext import reference
 from lite_rtse_ext.audio import AudioError, AudioFormat, read, read_format, write
-from lite_rtse_ext.enhance import enhance_file, enhance_segments
+from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_file, enhance_waveform
 
 CONTAINERS = [
     ("WAV", "PCM_16", ".wav"),
@@ -89,7 +89,8 @@ def test_every_channel_is_enhanced_by_itself(tmp_path: Path) -> None:
     enhance_file(model, tmp_path / "in.wav", tmp_path / "out.wav")
     got = read(tmp_path / "out.wav")[0]
     for channel in range(3):
-        want: Tensor = enhance_segments(model, torch.from_numpy(samples[:, channel].copy()))
+        one = torch.from_numpy(samples[:, channel].copy())
+        want = enhance_waveform(model, one, segment_frames=SEGMENT_FRAMES)
         np.testing.assert_array_equal(got[:, channel], want.numpy())
 
 

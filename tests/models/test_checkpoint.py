@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
-from lite_rtse_ext.models.checkpoint import CheckpointError, infer_config, read_state_dict, write_state_dict
+from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict, write_state_dict
+from lite_rtse_ext.models.lite_rtse import infer_config
 
 from ..compare import assert_same
 from ..fusion.foreign import PublicLiteRTSE

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lite_rtse_ext.enhance import enhance_segments
+from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_waveform
 from lite_rtse_ext.signal import HOP_LENGTH
 from lite_rtse_ext.stream import LATENCY_SAMPLES, Streamer
 from tests.stream.conftest import CONFIGS, TOLERANCE, Samples, cut, hops, model, network, noise, offline, relative, run
@@ -82,5 +82,5 @@ def test_silence_is_silence() -> None:
 def test_ten_minutes(name: str) -> None:
     minutes = 10 * 60 * 16_000
     signal = noise(minutes) * np.repeat(np.random.default_rng(1).random(minutes // 4000), 4000).astype(np.float32)
-    whole = enhance_segments(model(name), torch.from_numpy(signal)).numpy()
+    whole = enhance_waveform(model(name), torch.from_numpy(signal), segment_frames=SEGMENT_FRAMES).numpy()
     assert relative(run(Streamer(network(name)), cut(signal, [777] * 5000)), whole) <= TOLERANCE

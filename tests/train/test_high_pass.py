@@ -8,9 +8,9 @@ import torch
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import remove_offset
 from lite_rtse_ext.data.dataset import Example
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.module import Enhancer
 from lite_rtse_ext.train.recipe import ModelRecipe, Recipe
-from lite_rtse_ext.train.wrapper import InputGain
 
 
 def enhancer(high_pass: bool) -> Enhancer:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.wrapper import (
-    InputGain,
     ScaledLiteRTSE,
     begin_as_identity,
     delay_branch,
@@ -49,6 +49,16 @@ def test_scales_move_into_the_weights(scale: torch.Tensor) -> None:
     torch.testing.assert_close(plain(spectrogram(0.5)), wrapped(spectrogram(0.5)))
     again = ScaledLiteRTSE(plain, 2 * scale, 0.5)
     torch.testing.assert_close(again(spectrogram(0.5)), wrapped(spectrogram(0.5)))
+
+
+@pytest.mark.parametrize("kind", ["scaled", "gain"])
+def test_a_wrapped_network_goes_on_from_its_states(scale: torch.Tensor, kind: str) -> None:
+    wrapped = ScaledLiteRTSE(small(), scale, 1 / 16) if kind == "scaled" else InputGain(small(), 1 / 16)
+    x = spectrogram()
+    first, states = wrapped.advance(x[:, :, :7])
+    then, _ = wrapped.advance(x, 7, states)
+    torch.testing.assert_close(torch.cat([first, then], dim=2), wrapped(x))
+    assert wrapped.context_frames == small().context_frames
 
 
 def test_scales_are_in_the_state(scale: torch.Tensor) -> None:

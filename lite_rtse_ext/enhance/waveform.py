@@ -1,0 +1,156 @@
+"""From a noisy waveform to an enhanced one through any network: whole, or in segments with bounded memory.
+
+What a causal network knows of the past is finite: its states, and as context a few frames that it sees again. Handing
+both from segment to segment gives what one pass over the whole waveform gives, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext.audio.high_pass import remove_offset
+from lite_rtse_ext.audio.spectrogram import frames_of, istft, sqrt_hann, stft
+from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
+from lite_rtse_ext.signal import HOP_LENGTH, N_FFT, SIGNAL
+from lite_rtse_ext.utils.arguments import switch
+from lite_rtse_ext.utils.tracing import is_recorded
+
+__all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
+
+SEGMENT_FRAMES = 1024
+"""16.4 s: 3 % of the convolutions' work goes into the frames that two segments share."""
+
+_NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
+_MOST_CHANNELS, _FEWEST_SAMPLES = 64, HOP_LENGTH
+
+
+def usual_segment(model: SpectrogramModel) -> int | None:
+    """``segment_frames`` for recordings of any length: None for a network that needs the whole recording."""
+    return None if model.context_frames is None else SEGMENT_FRAMES
+
+
+@torch.no_grad()
+def enhance_waveform(
+    model: SpectrogramModel,
+    waveform: Tensor,
+    *,
+    segment_frames: int | None = None,
+    high_pass: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Enhance speech; no gradient is recorded.
+
+    Args:
+        model: the network; its device and dtype are used.
+        waveform: ``(..., samples)``, 16 kHz, full scale 1, any floating dtype; each leading index is an utterance of
+            its own. In segments it stays on its device, and may be longer than would fit the model's.
+        segment_frames: frames of 16 ms that the network sees at a time, its context included; None: all of them.
+        high_pass: whether a high-pass at 2 Hz takes a constant offset out of the waveform first; see
+            :func:`lite_rtse_ext.audio.remove_offset`. It takes a copy of the waveform.
+        progress: called with the number of samples of an utterance that were finished since the last call.
+
+    Returns:
+        The enhanced waveform: shape, dtype and device of ``waveform``.
+
+    Raises:
+        FloatingPointError: the network's result has a NaN or an infinity.
+        TypeError: the model is no :class:`SpectrogramModel`, the waveform is not of a floating dtype, or another
+            argument is of another type.
+        ValueError: the network is for another signal, or needs the whole recording and ``segment_frames`` is given; the
+            waveform has no dimension, is (samples, channels), or has a sample that is not finite.
+    """
+    _check_model(model, segment_frames)
+    _check_waveform(waveform)
+    if waveform.numel() == 0:
+        return waveform.clone()
+    wide = torch.promote_types(waveform.dtype, torch.float32)  # the filter and the transform know no half type
+    device = placement(model)[0] if segment_frames is None else waveform.device
+    batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
+    batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
+    if segment_frames is None:
+        enhanced = _whole(model, batch)
+        if progress:
+            progress(waveform.shape[-1])
+    else:
+        enhanced = _in_segments(model, batch, segment_frames, progress)
+    return enhanced.reshape(waveform.shape).to(waveform)
+
+
+def _whole(model: SpectrogramModel, batch: Tensor) -> Tensor:
+    spectrogram = torch.view_as_real(stft(batch)).to(placement(model)[1])
+    enhanced = torch.view_as_complex(model(spectrogram).to(batch.dtype).contiguous())
+    return _finite(istft(enhanced, batch.shape[-1]))
+
+
+def _in_segments(
+    model: SpectrogramModel, batch: Tensor, segment_frames: int, progress: Callable[[int], None] | None
+) -> Tensor:
+    device, dtype = placement(model)
+    samples, frames = batch.shape[-1], frames_of(batch.shape[-1])
+    wide = torch.promote_types(dtype, torch.float32)
+    window = sqrt_hann(wide, device)
+
+    def read(start: int, stop: int) -> Tensor:
+        windowed = _frames(batch, start, stop).to(window) * window
+        return torch.view_as_real(torch.fft.rfft(windowed).mT).to(dtype)
+
+    enhanced = batch.new_zeros(len(batch), frames + 1, HOP_LENGTH)  # one row a hop; a frame covers two
+    for start, stop, piece in in_pieces(model, frames, segment_frames, read):
+        spectrogram = torch.view_as_complex(piece.to(wide).contiguous())
+        windowed = _finite(torch.fft.irfft(spectrogram.mT) * window).to(enhanced)
+        enhanced[:, start:stop] += windowed[..., :HOP_LENGTH]
+        enhanced[:, start + 1 : stop + 1] += windowed[..., HOP_LENGTH:]
+        if progress:
+            progress(min(stop * HOP_LENGTH, samples) - min(start * HOP_LENGTH, samples))
+    return enhanced.flatten(1)[:, HOP_LENGTH : HOP_LENGTH + samples]
+
+
+def _frames(batch: Tensor, start: int, stop: int) -> Tensor:
+    """Frames start ... stop - 1 as :func:`~lite_rtse_ext.audio.stft` cuts them, (B, frames, 512)."""
+    first, last = (start - 1) * HOP_LENGTH, stop * HOP_LENGTH
+    inside = batch[:, max(first, 0) : last]
+    before = max(-first, 0)
+    padded = nn.functional.pad(inside, (before, last - first - before - inside.shape[1]))
+    return padded.unfold(1, N_FFT, HOP_LENGTH)
+
+
+def _finite(enhanced: Tensor) -> Tensor:
+    if not (is_recorded() or enhanced.isfinite().all()):
+        raise FloatingPointError(_NOT_FINITE)
+    return enhanced
+
+
+def _check_model(model: SpectrogramModel, segment_frames: int | None) -> None:
+    signal = getattr(model, "signal", None)
+    if signal is None:
+        raise TypeError(f"model: expected a SpectrogramModel, got {type(model).__name__}")
+    if signal != SIGNAL:
+        raise ValueError(f"model: expected a network for {SIGNAL}, got one for {signal}")
+    if segment_frames is None:
+        return
+    if segment_frames < 1:
+        raise ValueError(f"segment_frames: expected at least 1, got {segment_frames}")
+    if model.context_frames is None:
+        raise ValueError(
+            f"segment_frames: expected None, as {type(model).__name__} needs the whole recording, got {segment_frames}"
+        )
+
+
+def _check_waveform(waveform: Tensor) -> None:
+    if not waveform.is_floating_point():
+        raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
+    if waveform.dim() == 0:
+        raise ValueError("waveform must be (..., samples), but has no dimension")
+    shape = tuple(waveform.shape)
+    if len(shape) > 1 and 0 < shape[-1] <= _MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
+        raise ValueError(
+            f"waveform must be (..., samples), but is {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
+            "If it is (samples, channels), pass waveform.mT"
+        )
+    if not (is_recorded() or waveform.isfinite().all()):
+        first = waveform.isfinite().logical_not().nonzero()[0].tolist()
+        where = f"sample {first[-1]}" + (f" of utterance {', '.join(map(str, first[:-1]))}" if len(first) > 1 else "")
+        raise ValueError(f"waveform must be finite, but {where} is {waveform[tuple(first)].item()}")
