@@ -214,10 +214,10 @@ def test_the_command_needs_no_torch(tmp_path: Path, enhance: Run, checkpoint: Pa
 
 
 @pytest.mark.skipif(shutil.which("arecord") is None, reason="needs arecord and aplay: apt install alsa-utils")
-def test_the_readmes_line_for_a_sound_card(tmp_path: Path, checkpoint: Path) -> None:
+def test_the_documented_line_for_a_sound_card(tmp_path: Path, checkpoint: Path) -> None:
     """As it stands there, but for a second only, on a device that hears a file and plays into another."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    line = next(line for line in readme.splitlines() if "arecord" in line)
+    page = (Path(__file__).parents[2] / "docs" / "enhance.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if "arecord" in line)
     heard, played = tmp_path / "heard.raw", tmp_path / "played.raw"
     heard.write_bytes((3000 * np.random.default_rng(0).standard_normal(16_000)).astype("<i2").tobytes())
     files = f'file "{played}"\ninfile "{heard}"\nformat raw\n'

@@ -13,7 +13,7 @@ import torch
 from tests.forks import ROOT, python
 
 QUICK = str(Path(__file__).with_name("quick.yaml"))
-IMPORTED = ("jsonargparse", "lightning.pytorch", "lite_rtse_ext.train.run", "torch.utils.tensorboard")
+IMPORTED = ("lightning.pytorch", "lite_rtse_ext.train.run", "torch.utils.tensorboard")
 """By each run; it takes seconds."""
 
 
