@@ -1,4 +1,4 @@
-"""Real time: enhancement of sound as it comes in, 16 ms at a time, on numpy alone. Nothing here needs torch.
+"""Real-time enhancement in frames of 16 ms. This subpackage needs numpy and no torch.
 
 ::
 
@@ -9,7 +9,7 @@
         play(streamer.feed(block))
     play(streamer.flush())
 
-What comes out is what :meth:`lite_rtse_ext.LiteRTSE.enhance` makes of the whole signal, however it is cut.
+The output equals that of :meth:`lite_rtse_ext.LiteRTSE.enhance` on the whole signal, for any division into blocks.
 """
 
 from lite_rtse_ext.stream.blocks import enhance_blocks

@@ -1,4 +1,4 @@
-"""Sound of several channels through the network, block by block: what files and pipes are made of."""
+"""Streaming enhancement of signals with several channels, block by block. Files and pipes are enhanced this way."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ def enhance_blocks(
     channels: int,
     **options: Any,
 ) -> Iterator[NDArray[np.float32]]:
-    """Enhance blocks of one signal, every channel by itself.
+    """Enhance the blocks of one signal. Each channel is enhanced independently.
 
     Args:
         network: the weights.
-        blocks: ``(frames, channels)`` float32, cut anywhere: the cuts leave no trace.
-        sample_rate: of the blocks, in Hz.
-        channels: how many.
-        options: for :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``,
+        blocks: ``(frames, channels)`` float32, full scale 1. The division into blocks does not affect the result.
+        sample_rate: sample rate of the blocks in Hz.
+        channels: number of channels.
+        options: options of :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``,
             ``resampling``.
 
     Yields:
-        blocks ``(frames, channels)`` float32, as soon as they are ready, in all as long as what went in. Between a
-        block that is taken and the next, everything that can be known is given.
+        Blocks ``(frames, channels)`` float32 as soon as they are ready. Their total length is that of the input. All
+        output that a block allows is yielded before the next block is requested.
 
     Raises:
-        ValueError, FloatingPointError: as :meth:`Streamer.feed`; a ValueError too where there is no channel.
+        TypeError, ValueError, FloatingPointError: as :class:`Streamer` and :meth:`Streamer.feed`.
+        ValueError: ``channels`` is less than 1.
     """
     if channels < 1:
         raise ValueError(f"channels: expected at least 1, got {channels}")

@@ -1,4 +1,4 @@
-"""A microphone through the network to a loudspeaker: what the sound library calls, block by block."""
+"""Live enhancement from microphone to loudspeaker: the callback that the sound library calls for each block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lite_rtse_ext.stream.streamer import Streamer
 
 
 class Status(Protocol):
-    """What the sound library says of a block: sounddevice's CallbackFlags."""
+    """The sound library's status of a block, such as sounddevice's CallbackFlags."""
 
     input_overflow: bool
     output_underflow: bool
@@ -21,29 +21,34 @@ class Status(Protocol):
 
 @dataclass
 class Counts:
-    """What happened so far."""
+    """Statistics of the stream so far. Times are in seconds."""
 
     blocks: int = 0
     late: int = 0
-    """Blocks that took longer than they last."""
+    """Blocks whose processing took longer than their duration."""
     lost_in: int = 0
-    """Times the sound library lost input, because a block before it was late."""
+    """How often the sound library lost input because an earlier block was late."""
     lost_out: int = 0
-    """Times the loudspeaker had nothing to play."""
+    """How often the loudspeaker had nothing to play."""
     busy_s: float = 0.0
     worst_s: float = 0.0
 
 
 class LiveCallback:
-    """The callback of a duplex stream: the mean of the input's channels, enhanced, to every channel of the output.
+    """The callback of a duplex stream.
 
-    It never raises: a sound library answers an exception by stopping. What the streamer raises is kept in
-    :attr:`error`, ``stop`` is called, and the output is silent from then on.
+    It enhances the mean of the input channels and writes the result to every output channel.
+
+    It never raises an exception, because a sound library would stop the stream. If the streamer raises one, the
+    callback stores it in :attr:`error` and calls ``stop``. The output is silent from then on.
 
     Args:
-        streamer: a live one, ``compensate_delay=False``; ``on_fault="mute"`` lets a call survive bad samples.
-        clock: seconds; ``time.perf_counter``, or a test's.
-        stop: called once if the streamer raises.
+        streamer: a live streamer (``compensate_delay=False``). With ``on_fault="mute"`` it continues after bad samples.
+        clock: returns the time in seconds; ``time.perf_counter``, or a test's clock.
+        stop: called once if the streamer raises an exception.
+
+    Raises:
+        ValueError: the streamer compensates its delay.
     """
 
     def __init__(self, streamer: Streamer, clock: Callable[[], float], stop: Callable[[], None]) -> None:
@@ -56,7 +61,7 @@ class LiveCallback:
     def __call__(
         self, indata: NDArray[np.float32], outdata: NDArray[np.float32], frames: int, time: object, status: Status
     ) -> None:
-        """One block: ``indata`` (frames, input channels), ``outdata`` (frames, output channels), float32."""
+        """Process one block: ``indata`` (frames, input channels), ``outdata`` (frames, output channels), float32."""
         begin = self._clock()
         counts = self.counts
         counts.blocks += 1
@@ -67,7 +72,7 @@ class LiveCallback:
             return
         try:
             outdata[:] = self._streamer.feed(indata.mean(axis=1))[:, None]
-        except Exception as error:  # whatever it is, the caller of the sound library shall see it
+        except Exception as error:  # of any kind: the caller of the sound library reads it
             self.error = error
             self._stop()
         took = self._clock() - begin

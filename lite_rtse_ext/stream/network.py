@@ -1,4 +1,4 @@
-"""The network's weights, ready to be run one frame at a time."""
+"""The network's weights in the form that the streaming engine uses."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if (_stream.SAMPLE_RATE_HZ, _stream.HOP_LENGTH) != (SAMPLE_RATE_HZ, HOP_LENGTH):
     )
 
 LATENCY_SAMPLES: int = _stream.LATENCY_SAMPLES
-"""Algorithmic latency: a sample comes out when the 512 samples (32 ms) that begin with it are in."""
+"""Algorithmic latency in samples: sample n is returned once sample n + 511 has been fed (32 ms)."""
 
 Precision = Literal["float32", "int16"]
 
-_DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # safetensors' names
-_MOST_BYTES = 256 << 20  # the largest, of 1024 channels in float64, takes 76 MiB
+_DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # names of safetensors
+_MOST_BYTES = 256 << 20  # the largest network, 1024 channels in float64, takes 76 MiB
 _MOST_VALUES = _MOST_BYTES // 8
 
 
@@ -46,27 +46,27 @@ class _Model(Protocol):
 
 
 def isa() -> str:
-    """The instruction set in use: "avx512", "avx2", "baseline" (SSE2) or "neon"; LITE_RTSE_ISA overrides it."""
+    """Return the instruction set in use: "avx512", "avx2", "baseline" (SSE2) or "neon". LITE_RTSE_ISA overrides it."""
     return str(_stream.isa())
 
 
 def isas() -> list[str]:
-    """The instruction sets this machine can run, best first."""
+    """Return the instruction sets that this machine can run, best first."""
     return list(_stream.isas())
 
 
 class Network:
-    """Weights that any number of streamers, in any number of threads, share.
+    """Weights that any number of streamers can share, in any number of threads.
 
     Args:
-        weights: the parameters of :class:`lite_rtse_ext.LiteRTSE` by name, floating arrays; they are copied. The names
-            may have what wrappers put before them, such as ``module.``.
-        precision: how the weights of LSTMs and linears are stored. "int16" halves the memory that a frame reads; the
-            result differs by about 1e-4 of its size (80 dB below it).
+        weights: the parameters of :class:`lite_rtse_ext.LiteRTSE` by name, arrays of floating dtypes. They are copied.
+            The names may have prefixes of wrappers, such as ``module.``.
+        precision: storage type of the weights of LSTM and linear layers. "int16" halves the memory that a frame reads.
+            The result then differs by about 1e-4 of its magnitude (-80 dB).
 
     Raises:
-        TypeError: a weight is not an array of a floating type.
-        ValueError: names, shapes or values are not those of a network of 257 bins, or ``precision`` is unknown.
+        TypeError: a weight is not an array of a floating dtype.
+        ValueError: names, shapes or values do not match a network with 257 bins, or ``precision`` is unknown.
     """
 
     def __init__(self, weights: Mapping[str, NDArray[np.floating]], precision: Precision = "float32") -> None:
@@ -78,12 +78,16 @@ class Network:
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:
-        """Read a safetensors file, such as :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` writes; by default the one
-        that comes with the package.
+        """Read a safetensors file, such as one that :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` has written.
+
+        Args:
+            path: the file; by default the one that comes with the package.
+            precision: as in :class:`Network`.
 
         Raises:
-            OSError: no such file, or it can't be read.
-            ValueError: no safetensors file, a damaged one, or one of another network; the message says which.
+            OSError: the file does not exist or can't be read.
+            ValueError: the file is not a safetensors file, is damaged, or holds another network. The message says
+                which.
         """
         path = pretrained_path() if path is None else Path(path)
         try:
@@ -93,13 +97,17 @@ class Network:
 
     @classmethod
     def from_model(cls, model: _Model, precision: Precision = "float32") -> Self:
-        """Copy the parameters of a :class:`lite_rtse_ext.LiteRTSE`, or any module with the same names and shapes.
+        """Copy the parameters of a :class:`lite_rtse_ext.LiteRTSE`, or of a module with the same names and shapes.
 
-        Wrappers around it do not matter: DataParallel, ``torch.compile``, AveragedModel, a Lightning module.
+        The module may be wrapped: by DataParallel, ``torch.compile``, AveragedModel or a Lightning module.
+
+        Args:
+            model: the module.
+            precision: as in :class:`Network`.
 
         Raises:
             TypeError: a parameter is not a tensor of numbers, as in a quantized network.
-            ValueError: the parameters are not those of one network of 257 bins.
+            ValueError: the parameters do not match one network with 257 bins.
         """
         state = network_parameters(model.state_dict())
         for name, value in state.items():
@@ -110,7 +118,7 @@ class Network:
         return cls({name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}, precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The engine's own order of the weights depends on the processor, so that the other process makes it anew.
+        # The engine's layout of the weights depends on the processor. The other process therefore builds its own.
         return type(self), (self._weights, self.precision)
 
     def __repr__(self) -> str:
@@ -120,7 +128,7 @@ class Network:
 
 
 def _check_size(sizes: Iterable[int]) -> None:
-    """Before anything is converted, which takes memory."""
+    """Reject weights that are too large, before a conversion allocates memory for them."""
     if sum(sizes) > _MOST_VALUES:
         raise ValueError(f"larger than any network that streams, {_MOST_VALUES} values and more")
 
@@ -129,7 +137,7 @@ def _as_float32(name: str, value: object) -> NDArray[np.float32]:
     array = np.asarray(value)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name} must be of a floating type, but is {array.dtype}")
-    with np.errstate(over="ignore"):  # what a float32 can't hold becomes infinite, which is refused by name
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and the engine rejects them by name
         return np.array(array, dtype=np.float32, order="C")
 
 
@@ -146,7 +154,7 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
-        data = file.read(9)  # 8 bytes of header length, then the header, a JSON object
+        data = file.read(9)  # 8 bytes hold the header length; the header is a JSON object
         if data[8:] != b"{":
             raise ValueError(
                 "not a safetensors file; of a PyTorch file, "

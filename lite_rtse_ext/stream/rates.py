@@ -1,4 +1,4 @@
-"""Sample rates other than the network's, through soxr's streaming resampler, one push at a time."""
+"""Streaming at sample rates other than 16 kHz, by soxr's streaming resampler."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PROBES_A_SECOND = 1000
 
 
 def _resamplers(rate: int, quality: Quality) -> tuple[StreamResampler, StreamResampler]:
-    """From a rate to the network's, and back."""
+    """Resamplers from a rate to 16 kHz and back."""
     there = StreamResampler(rate, SAMPLE_RATE_HZ, quality=quality)
     return there, StreamResampler(SAMPLE_RATE_HZ, rate, quality=quality)
 
 
 @lru_cache(maxsize=32)
 def _held_back(rate: int, quality: Quality) -> int:
-    """How many samples at ``rate`` the way to 16 kHz and back holds back at most, for blocks of any length.
+    """Maximum number of samples at ``rate`` that the two resamplers hold back, for blocks of any length.
 
-    soxr works in bursts whose rhythm depends on the rates. It is tried out, in steps of a millisecond; two steps more
-    cover what lies between them.
+    soxr works in bursts, and their timing depends on the rates. The maximum is therefore measured, in steps of a
+    millisecond. Two more steps are added to cover the positions between the measured ones.
     """
     there, back = _resamplers(rate, quality)
     step = max(1, rate // _PROBES_A_SECOND)
@@ -40,11 +40,14 @@ def _held_back(rate: int, quality: Quality) -> int:
 
 
 class RoundTrip:
-    """The way from the user's sample rate to the network's, and back.
+    """Conversion from the user's sample rate to 16 kHz and back.
 
     Args:
-        rate: of the user's signal, in Hz.
-        quality: soxr's name.
+        rate: sample rate of the user's signal in Hz.
+        quality: soxr's quality setting.
+
+    Attributes:
+        latency: delay of both conversions and the network together, in samples at ``rate``.
     """
 
     def __init__(self, rate: int, quality: Quality) -> None:
@@ -60,24 +63,24 @@ class RoundTrip:
         self._waiting = np.zeros(self._held_back, np.float32)
 
     def there(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready at 16 kHz after these samples."""
+        """Take samples at the user's rate and return those that are ready at 16 kHz."""
         return self._there.push(samples)
 
     def rest(self) -> NDArray[np.float32]:
-        """What is left of the signal at 16 kHz."""
+        """Return the rest of the signal at 16 kHz."""
         return self._there.finish()
 
     def back(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready at the user's rate after these enhanced samples."""
+        """Take enhanced samples at 16 kHz and return those that are ready at the user's rate."""
         return self._back.push(enhanced)
 
     def back_rest(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The end of the signal at the user's rate, so that as many samples have come out as went in."""
+        """Return the end of the signal at the user's rate. The total output is then as long as the input."""
         ready = self._back.push(enhanced)
         return np.concatenate([ready, self._back.finish(self._there.received)])
 
     def back_evenly(self, enhanced: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-        """Exactly so many samples at the user's rate, late enough that they are always there."""
+        """Return exactly ``samples`` samples at the user's rate, delayed so far that they are always available."""
         waiting = np.concatenate([self._waiting, self._back.push(enhanced)])
         if len(waiting) < samples:
             raise RuntimeError(f"{samples - len(waiting)} samples are missing: soxr was later than when it was tried")
@@ -85,7 +88,7 @@ class RoundTrip:
         return waiting[:samples]
 
     def back_evenly_rest(self, enhanced: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The end of the signal at the user's rate: :attr:`latency` samples, after as many as went in."""
+        """Return the end of the signal at the user's rate. The total output exceeds the input by :attr:`latency`."""
         ready = self._back.push(enhanced)
         rest = self._back.finish(self._there.received + self.latency - self._held_back)
         return np.concatenate([self._waiting, ready, rest])

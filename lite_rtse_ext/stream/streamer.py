@@ -1,4 +1,4 @@
-"""A stream of samples through the network: blocks of any length in, enhanced samples out."""
+"""Streaming enhancement: a :class:`Streamer` takes blocks of any length and returns enhanced samples."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ _NOT_FINITE = (
 
 
 class Faults(NamedTuple):
-    """What went wrong in a stream and was mended.
+    """Counts of the faults that a stream has replaced by silence.
 
-    ``samples``: NaN or infinite samples, taken as silence. ``frames``: frames in which a number overflowed, given as
-    silence; the network then began anew.
+    Attributes:
+        samples: number of NaN or infinite input samples. Each was replaced by zero.
+        frames: number of frames in which a value overflowed. Each was output as silence, and the network's state was
+            reset.
     """
 
     samples: int
@@ -37,36 +39,38 @@ class Faults(NamedTuple):
 
 
 class Streamer:
-    """One signal, enhanced while it comes in.
+    """A streaming enhancer of one signal: :meth:`feed` takes a block, :meth:`flush` ends the signal.
 
-    Its memory, about 4 MB, is taken when it is made; ``feed`` adds nothing but the array it returns. A streamer belongs
-    to one thread at a time; several run side by side, for the GIL is free while they work. Only :attr:`wet`,
-    :attr:`attenuation_limit_db` and :attr:`faults` may be used from any thread at any time, also while another feeds.
+    The constructor allocates all memory, about 4 MB. ``feed`` allocates only the array that it returns. One thread at a
+    time may use a streamer. Several streamers run in parallel, because the engine releases the GIL. Any thread may use
+    :attr:`wet`, :attr:`attenuation_limit_db` and :attr:`faults` at any time, even while another thread feeds.
 
-    A streamer can't be pickled or copied. To move one, make another from the path of the weights, and hand over
-    :meth:`state` to its :meth:`restore`.
+    A streamer can't be pickled or copied. To move a stream, construct another streamer from the path of the weights.
+    Then pass the result of :meth:`state` to its :meth:`restore`.
 
     Args:
-        network: the weights; any number of streamers share them.
-        sample_rate: of the samples, a whole number of Hz of any numeric type. Other than 16000, soxr converts there and
-            back; what is above 8 kHz is lost.
-        compensate_delay: whether sample n of the output is sample n of the input, enhanced; ``feed`` then gives what is
-            ready and ``flush`` the rest, as many samples in all as went in. If False every ``feed`` gives as many as it
-            takes, :attr:`latency_samples` late, silence at first: what a live callback needs.
-        attenuation_limit_db: the most by which noise is turned down; None for no limit. It is reached by mixing the
-            noisy signal in at that level.
-        wet: share of the enhanced signal in the output, 0 to 1; the rest is the noisy signal, in time with it.
-        high_pass: whether the network hears the samples through a high-pass at 2 Hz, which takes a constant offset out
-            of them and adds no latency; see :mod:`lite_rtse_ext.audio.high_pass`. The noisy signal that ``wet`` and
-            ``attenuation_limit_db`` mix in is the one that came in.
-        on_fault: "raise" refuses NaN and infinite samples with a ValueError before they enter, and raises
-            FloatingPointError where a number overflowed on the way. "mute" goes on with silence and counts in
-            :attr:`faults`: what a call that must not end needs.
-        resampling: soxr's quality. Only for other sample rates than 16000, where it decides most of the latency.
+        network: the weights. Any number of streamers can share them.
+        sample_rate: sample rate of the signal in Hz, a whole number of any numeric type. At other rates than 16000,
+            soxr converts to 16 kHz and back. Content above 8 kHz is then lost.
+        compensate_delay: whether sample n of the output is the enhanced sample n of the input. If True, ``feed``
+            returns the samples that are ready and ``flush`` the rest. The total length is that of the input. If False,
+            every ``feed`` returns as many samples as it takes, delayed by :attr:`latency_samples`, silence at first.
+            Live callbacks need False.
+        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit. The limit is implemented by
+            mixing in the noisy signal at that level.
+        wet: share of the enhanced signal in the output, 0 to 1. The rest is the noisy signal, aligned in time.
+        high_pass: whether the network's input first passes a high-pass at 2 Hz. The filter removes a constant offset
+            and adds no latency; see :mod:`lite_rtse_ext.audio.high_pass`. The noisy signal that ``wet`` and
+            ``attenuation_limit_db`` mix in is the unfiltered input.
+        on_fault: "raise" rejects NaN and infinite samples with a ValueError before they enter the stream. It raises a
+            FloatingPointError if a value overflows later. "mute" continues with silence and counts the faults in
+            :attr:`faults`. Use it for live calls that must not stop.
+        resampling: soxr's quality setting. It has an effect only at other sample rates than 16000, where it determines
+            most of the latency.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: an argument is not one of those above.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has a value that is not allowed above.
     """
 
     def __init__(
@@ -103,36 +107,43 @@ class Streamer:
     def from_pretrained(
         cls, path: str | os.PathLike[str] | None = None, *, precision: Precision = "float32", **options: Any
     ) -> Self:
-        """Read the weights from a safetensors file, by default the one that comes with the package; ``options`` are the
-        constructor's.
+        """Construct a streamer with the weights of a safetensors file.
+
+        Args:
+            path: the file; by default the one that comes with the package.
+            precision: as in :class:`Network`.
+            options: keyword arguments of the constructor.
 
         Raises:
-            OSError: no such file, or it can't be read.
-            ValueError: not such a file, or one of another network.
+            OSError: the file does not exist or can't be read.
+            ValueError: the file is not a safetensors file, or it holds another network.
         """
         return cls(Network.from_pretrained(path, precision), **options)
 
     @classmethod
     def from_model(cls, model: _Model, *, precision: Precision = "float32", **options: Any) -> Self:
-        """Copy the weights of a :class:`lite_rtse_ext.LiteRTSE`; ``options`` are the constructor's."""
+        """Construct a streamer with a copy of the weights of a :class:`lite_rtse_ext.LiteRTSE`.
+
+        ``options`` are keyword arguments of the constructor. Raises what :meth:`Network.from_model` raises.
+        """
         return cls(Network.from_model(model, precision), **options)
 
-    # --- sound ----------------------------------------------------------------------------------------------------
+    # --- signal ---------------------------------------------------------------------------------------------------
 
     def feed(self, samples: ArrayLike) -> NDArray[np.float32]:
-        """Take a block and give what is ready.
+        """Enhance a block and return the samples that are ready.
 
         Args:
-            samples: ``(samples,)``, float32 or float64, full scale 1, any number of them.
+            samples: ``(samples,)`` of a floating dtype, full scale 1, any length.
 
         Returns:
-            ``(samples,)`` float32. See ``compensate_delay`` for how many.
+            ``(samples,)`` float32. See ``compensate_delay`` for the length.
 
         Raises:
-            TypeError: not floating.
-            ValueError: not of one dimension, or, unless ``on_fault`` is "mute", a sample that is not finite; the stream
-                is then as it was.
-            FloatingPointError: unless ``on_fault`` is "mute", a number overflowed. The block's output is lost.
+            TypeError: the dtype is not a floating one.
+            ValueError: the array does not have one dimension. Or, unless ``on_fault`` is "mute", a sample is not
+                finite. The stream is unchanged then.
+            FloatingPointError: a value overflowed, unless ``on_fault`` is "mute". The block's output is lost.
             RuntimeError: another thread is using this streamer.
         """
         checked = self._checked(samples)
@@ -140,13 +151,16 @@ class Streamer:
             return self._finite(self._given(self._stream.feed(self._at_16k(checked)), len(checked)))
 
     def flush(self) -> NDArray[np.float32]:
-        """End the signal: give the rest, and be ready for a new one.
+        """End the signal: return its remaining samples and reset the stream for a new signal.
 
-        With ``compensate_delay`` the output of all calls is then as long as the input, else longer by
+        With ``compensate_delay`` the total output of the signal is as long as its input. Otherwise it is longer by
         :attr:`latency_samples`.
 
+        Returns:
+            ``(samples,)`` float32.
+
         Raises:
-            FloatingPointError, RuntimeError: as ``feed``.
+            FloatingPointError, RuntimeError: as :meth:`feed`.
         """
         with self._exclusive():
             rates = self._rates
@@ -159,7 +173,7 @@ class Streamer:
             return self._finite(samples)
 
     def reset(self) -> None:
-        """Forget the signal so far; settings and counted faults stay.
+        """Discard the signal so far. Settings and fault counts are kept.
 
         Raises:
             RuntimeError: another thread is using this streamer.
@@ -176,15 +190,16 @@ class Streamer:
 
     @property
     def latency_samples(self) -> int:
-        """How late the output is, in samples at :attr:`sample_rate`.
+        """Delay of the output, in samples at :attr:`sample_rate`.
 
-        With ``compensate_delay``: how long after a sample its enhanced one is in hand, at 16 kHz.
+        With ``compensate_delay`` the output is not shifted. At 16 kHz the value is then the time from a sample's input
+        until its enhanced sample is returned.
         """
         return LATENCY_SAMPLES if self._rates is None else self._rates.latency
 
     @property
     def wet(self) -> float:
-        """Share of the enhanced signal, 0 to 1. May be changed at any time, from any thread."""
+        """Share of the enhanced signal in the output, 0 to 1. Any thread may change it at any time."""
         return self._wet
 
     @wet.setter
@@ -196,8 +211,7 @@ class Streamer:
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """The most by which noise is turned down, in dB; None for no limit. May be changed at any time, from any
-        thread."""
+        """Maximum attenuation of the noise in dB, or None for no limit. Any thread may change it at any time."""
         return self._attenuation_limit_db
 
     @attenuation_limit_db.setter
@@ -213,30 +227,37 @@ class Streamer:
 
     @property
     def faults(self) -> Faults:
-        """What was mended since the streamer was made. May be read at any time, from any thread."""
+        """Fault counts since the streamer was constructed. Any thread may read them at any time."""
         samples, frames = self._stream.faults()
         return Faults(samples + self._muted, frames)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> NDArray[np.float32]:
-        """All that the future output depends on besides the weights, the settings and what is still to come.
+        """Return the state of the stream, for :meth:`restore`.
 
-        An array that :meth:`restore` of any streamer of the same network, delay compensation and high-pass takes, on
-        any processor.
+        The future output depends on this state, the weights, the settings and the future input, and on nothing else.
+
+        Returns:
+            A one-dimensional float32 array. Any streamer with the same network, ``compensate_delay`` and ``high_pass``
+            can restore it, on any processor.
 
         Raises:
-            RuntimeError: the sample rate is not 16000: what soxr holds can't be saved.
+            RuntimeError: the sample rate is not 16000. soxr's state can't be saved.
         """
         self._require_own_rate()
         state: NDArray[np.float32] = self._stream.save()
         return state
 
     def restore(self, state: NDArray[np.float32]) -> None:
-        """Go on from where :meth:`state` was taken.
+        """Continue the stream whose :meth:`state` is given.
+
+        Args:
+            state: what :meth:`state` returned, one-dimensional float32.
 
         Raises:
-            TypeError, ValueError: not such an array; the streamer is then as it was.
+            TypeError: the state is not a one-dimensional float32 array.
+            ValueError: the state does not belong to such a streamer. In both cases the streamer is unchanged.
             RuntimeError: as :meth:`state`.
         """
         self._require_own_rate()
@@ -257,11 +278,11 @@ class Streamer:
         if self._rates is not None:
             raise RuntimeError(f"state can be saved at {SAMPLE_RATE_HZ} Hz only, not at {self.sample_rate}")
 
-    # --- how ------------------------------------------------------------------------------------------------------
+    # --- internals ------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """The engine refuses a second thread by itself; soxr, beside it, does not."""
+        """Refuse a second thread. The engine has such a check of its own, but soxr has none."""
         if not self._idle.acquire(blocking=False):
             raise RuntimeError("the streamer is in use by another thread, or listed twice")
         try:
@@ -270,7 +291,7 @@ class Streamer:
             self._idle.release()
 
     def _at_16k(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The samples at 16 kHz. Those that are not finite are zeroed before soxr can spread them."""
+        """Convert samples to 16 kHz. Non-finite samples are zeroed first, because soxr would spread them."""
         if self._rates is None:
             return samples
         finite = np.isfinite(samples)
@@ -280,7 +301,7 @@ class Streamer:
         return self._rates.there(samples)
 
     def _given(self, enhanced: NDArray[np.float32], taken: int) -> NDArray[np.float32]:
-        """What is given for so many samples taken, of what the engine gave at 16 kHz."""
+        """Convert the engine's 16 kHz output to the output of a ``feed`` of ``taken`` samples."""
         if self._rates is None:
             return enhanced
         return self._rates.back(enhanced) if self.compensate_delay else self._rates.back_evenly(enhanced, taken)
@@ -304,13 +325,13 @@ class Streamer:
         return samples
 
     def _failed(self) -> bool:
-        """Whether a number overflowed since this was asked last, in the network or in soxr, and that is an error."""
+        """Whether a value overflowed in the network or in soxr since the last call, and ``on_fault`` is "raise"."""
         before, self._overflows = self._overflows, sum(self._stream.faults())
         return self._overflows > before and self.on_fault == "raise"
 
 
 def _share(value: object) -> float:
-    """What :attr:`Streamer.wet` may be."""
+    """Check a value of :attr:`Streamer.wet`."""
     expected = "a share from 0 to 1"
     share = real_number(value, "wet", expected)
     if not 0 <= share <= 1:
@@ -319,7 +340,7 @@ def _share(value: object) -> float:
 
 
 def _limit(value: object) -> float | None:
-    """What :attr:`Streamer.attenuation_limit_db` may be."""
+    """Check a value of :attr:`Streamer.attenuation_limit_db`."""
     if value is None:
         return None
     expected = "None or a number of dB from 0 up"
@@ -330,20 +351,23 @@ def _limit(value: object) -> float | None:
 
 
 def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
-    """``[s.feed(b) for s, b in zip(streamers, blocks)]``, to the bit, but several times faster for many calls.
+    """Feed many streamers at once: ``[s.feed(b) for s, b in zip(streamers, blocks)]``, several times faster.
 
-    Streams whose frames are complete at the same time share the reading of the weights, which is most of what a single
-    one waits for.
+    The results are bit-identical to those of :meth:`Streamer.feed`. Streams whose frames are complete at the same time
+    are computed together, so the weights are read from memory once. A single stream mostly waits for these reads.
 
     Args:
-        streamers: of one network, each listed once; they may be anywhere in their signals, and of different rates.
-        blocks: one ``(samples,)`` for each, of any length, as ``feed`` takes them.
+        streamers: streamers that share one network, each listed once. Their positions and sample rates may differ.
+        blocks: one block ``(samples,)`` per streamer, of any length, as in :meth:`Streamer.feed`.
+
+    Returns:
+        One ``(samples,)`` float32 array per streamer.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as ``feed``; a ValueError too where the networks differ, or there are not
-            as many blocks as streamers. No stream has changed then.
-        FloatingPointError: as ``feed``, where one of the streamers raises it. The output of all is lost then: for calls
-            that have nothing to do with each other, use ``on_fault="mute"``.
+        TypeError, ValueError, RuntimeError: as :meth:`Streamer.feed`. A ValueError also if the networks differ, or the
+            numbers of blocks and streamers differ. All streams are unchanged then.
+        FloatingPointError: as :meth:`Streamer.feed`, if any of the streamers raises it. The output of all of them is
+            lost then. Use ``on_fault="mute"`` for streams that are independent of each other.
     """
     if len(streamers) != len(blocks):
         raise ValueError(f"blocks must be as many as streamers, {len(streamers)}, but are {len(blocks)}")
