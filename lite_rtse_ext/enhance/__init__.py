@@ -1,4 +1,7 @@
-"""Enhancing waveforms, files and pipes: the only way from waveform to spectrogram, through a network, and back."""
+"""Enhancement of waveforms, files and pipes.
+
+All code that enhances a waveform uses this subpackage: the transform, the network and the inverse transform.
+"""
 
 from __future__ import annotations
 

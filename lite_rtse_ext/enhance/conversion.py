@@ -1,4 +1,4 @@
-"""From one audio file to another: what is done with the samples is the caller's."""
+"""Conversion of one audio file to another. The caller provides the processing of the samples."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ Write = Callable[[NDArray[np.float32]], object]
 
 @dataclass(frozen=True)
 class Enhanced:
-    """What was done: ``audio_seconds`` of audio, however many channels, in ``elapsed_seconds``, reading and writing
-    included."""
+    """Duration and run time of a conversion.
+
+    Attributes:
+        audio_seconds: duration of the audio in seconds, for any number of channels.
+        elapsed_seconds: elapsed time in seconds, including reading and writing.
+    """
 
     audio_seconds: float
     elapsed_seconds: float
 
     @property
     def real_time_factor(self) -> float:
-        """Time it took over length of the audio (RTF): below 1 is faster than real time."""
+        """Real-time factor (RTF): elapsed time divided by audio duration. Below 1 is faster than real time."""
         return self.elapsed_seconds / self.audio_seconds
 
 
@@ -39,7 +43,20 @@ def file_to_file(
     overwrite: bool,
     enhanced: Callable[[Reader], Blocks],
 ) -> Enhanced:
-    """Write the blocks that ``enhanced`` makes of a file; the target appears complete or not at all."""
+    """Process a file block by block and write the result. The target appears only when it is complete.
+
+    Args:
+        source: the file to read.
+        target: the file to write.
+        overwrite: whether ``target`` may already exist.
+        enhanced: takes the opened source and yields blocks ``(frames, channels)`` float32.
+
+    Raises:
+        OSError: a file or folder is missing or not accessible.
+        FileExistsError: ``target`` exists and ``overwrite`` is false.
+        AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or ``enhanced``
+            raises a FloatingPointError.
+    """
     source, target = Path(source), Path(target)
     began = time.perf_counter()
     with open_audio(source) as reader:
@@ -54,13 +71,17 @@ def file_to_file(
 
 @contextmanager
 def new_file(target: Path, target_format: AudioFormat, overwrite: bool) -> Iterator[Write]:
-    """What writes blocks to a new file: :func:`lite_rtse_ext.audio.io.writer`, which replaces nothing unless it may,
-    and which refuses to grow beyond what its format can hold."""
+    """Open a new file with :func:`lite_rtse_ext.audio.io.writer` and return the function that writes its blocks.
+
+    Raises:
+        FileExistsError: ``target`` exists and ``overwrite`` is false.
+        AudioError: the file would grow beyond the limit of its format.
+    """
     if target.exists() and not overwrite:
         raise FileExistsError(errno.EEXIST, "exists already", str(target))
     target_format.check_size(target, target_format.exact_frames)
     frames = 0
-    with writer(target, target_format) as file:  # before the work: here it shows whether it can be written at all
+    with writer(target, target_format) as file:  # opened before the work, so that errors show early
 
         def write(block: NDArray[np.float32]) -> None:
             nonlocal frames
@@ -73,7 +94,11 @@ def new_file(target: Path, target_format: AudioFormat, overwrite: bool) -> Itera
 
 
 def write_all(write: Write, blocks: Blocks, name: str) -> int:
-    """Writes block after block; returns how many frames that were."""
+    """Write all blocks and return their number of frames.
+
+    Raises:
+        AudioError: the blocks raised a FloatingPointError; the message begins with ``name``.
+    """
     frames = 0
     try:
         for block in blocks:

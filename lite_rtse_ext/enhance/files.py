@@ -1,4 +1,4 @@
-"""From a noisy audio file to an enhanced one through PyTorch, on any device."""
+"""Enhancement of audio files with PyTorch, on any device."""
 
 from __future__ import annotations
 
@@ -29,30 +29,37 @@ def enhance_file(
 ) -> Enhanced:
     """Enhance an audio file and write the result to another one.
 
-    Every channel is enhanced by itself, at 16 kHz; other sample rates are converted there and back. The network knows
-    nothing above 8 kHz, so from a 44.1 or 48 kHz file the result holds that file's rate but no content above 8 kHz.
+    Each channel is enhanced independently, at 16 kHz. Other sample rates are converted to 16 kHz and back. The
+    network processes no content above 8 kHz. The result of a 44.1 or 48 kHz file keeps the file's sample rate, but
+    has no content above 8 kHz.
 
-    The work is done in segments of 16 s, unless the network needs the whole recording. Memory then is that of a segment
-    and of the waveform at 16 kHz: measured, 130 MB for a minute of mono and 9 MB more for each further minute.
+    The file is processed in segments of 16 s, unless the network needs the whole recording. With segments, the memory
+    is that of one segment and of the waveform at 16 kHz. Measured: 130 MB for a minute of mono, and 9 MB for each
+    further minute.
 
-    Besides samples, the result takes over tags, and the speaker layout of a WAV. Other chunks (cue points, broadcast
-    data, pictures) are not written.
+    The result keeps the tags, and the speaker layout of a WAV. Other chunks (cue points, broadcast data, pictures) are
+    not written.
 
     Args:
-        model: the network; its device and dtype are used.
-        source: the noisy file, of any kind that libsndfile reads, or PyAV where it is installed; with up to 64
-            channels at 1 kHz to 1 MHz. A named pipe or a device is read as a WAV in a pipe is.
-        target: the file to write. With the suffix of ``source`` it has the same format and sample type where these can
-            be written (for mp3, ogg and opus the encoder's usual quality, whatever the source's was); another suffix
-            asks for another format, which keeps the bit depth where it can. A sample type that can't be kept is told
-            by an :class:`lite_rtse_ext.audio.AudioWarning`.
-        overwrite: whether ``target`` may exist already. It is replaced when the new one is complete, not before.
-        high_pass: whether a high-pass at 2 Hz takes a constant offset out of every channel first; see
+        model: the network. Its device and dtype are used.
+        source: the noisy file, of any kind that libsndfile reads, or PyAV if it is installed. It may have up to 64
+            channels and a sample rate of 1 kHz to 1 MHz. A named pipe or a device is read like a pipe that contains a
+            WAV.
+        target: the file to write. With the suffix of ``source`` it has the same format and sample type if these can be
+            written. For mp3, ogg and opus the encoder's default quality is used, for any quality of the source. Another
+            suffix selects another format, which keeps the bit depth if possible. If the sample type changes, an
+            :class:`lite_rtse_ext.audio.AudioWarning` says so.
+        overwrite: whether ``target`` may already exist. It is replaced only when the new file is complete.
+        high_pass: whether a high-pass at 2 Hz first removes a constant offset from every channel; see
             :func:`lite_rtse_ext.audio.remove_offset`.
-        progress: called now and then with the seconds of audio finished since the last call (0 to all of the file).
+        progress: called repeatedly with the seconds of audio finished since the last call. One call may report nothing
+            (0) or the whole file.
+
+    Returns:
+        The duration of the audio and the elapsed time.
 
     Raises:
-        OSError: a file or folder is missing or not allowed.
+        OSError: a file or folder is missing or not accessible.
         FileExistsError: ``target`` exists and ``overwrite`` is false.
         AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or the network's
             result is not finite.
@@ -65,7 +72,7 @@ def enhance_file(
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
             if high_pass:
-                waveform.copy_(remove_offset(waveform))  # here, in place: its copy is gone before the result is made
+                waveform.copy_(remove_offset(waveform))  # in place: the copy is freed before the result is computed
             noisy[:, channel] = enhance_waveform(
                 model, waveform, segment_frames=usual_segment(model), progress=report, high_pass=False
             ).numpy()
@@ -75,7 +82,10 @@ def enhance_file(
 
 
 def _read_at_16k(reader: Reader) -> tuple[NDArray[np.float32], int]:
-    """The sound at 16 kHz, (samples, channels), and its number of frames at its own rate: counted, not the header's."""
+    """Read the audio at 16 kHz, ``(samples, channels)``, and its number of frames at its own sample rate.
+
+    The frames are counted. The header's number may be wrong.
+    """
     frames = 0
 
     def counted() -> Iterator[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Files and pipes through the streaming engine: constant memory, one core, no torch."""
+"""Enhancement of files and pipes with the streaming engine: in constant memory, on one core, without torch."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ def stream_file(
     progress: Progress | None = None,
     **options: Any,
 ) -> Enhanced:
-    """Enhance an audio file: :func:`lite_rtse_ext.audio.enhance_file` in constant memory, on one core, without torch.
+    """Enhance an audio file and write the result to another one, in constant memory, on one core, without torch.
 
     Args:
         network: the weights.
-        source, target, overwrite, progress: as there.
-        options: for :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``,
+        source, target, overwrite, progress: as in :func:`lite_rtse_ext.enhance.enhance_file`.
+        options: options of :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``,
             ``resampling``.
 
+    Returns:
+        The duration of the audio and the elapsed time.
+
     Raises:
-        OSError, FileExistsError, AudioError: as there.
+        OSError, FileExistsError, AudioError: as :func:`lite_rtse_ext.enhance.enhance_file`.
     """
 
     return file_to_file(source, target, overwrite, lambda reader: _enhanced(network, reader, progress, options))
@@ -58,21 +61,26 @@ def stream_pipe(
     name: str = "-",
     **options: Any,
 ) -> Enhanced:
-    """Enhance what comes through a pipe while it comes; one side may be a file instead.
+    """Enhance the audio in a pipe while it arrives. Either the source or the target may be a file instead.
 
-    What can be known of a signal is written, and flushed, before more of it is waited for.
+    The function writes and flushes all output that is available before it waits for more input.
 
     Args:
         network: the weights.
         source: a pipe's reading end, or a file.
-        target: a pipe's writing end, or a file, which then appears complete or not at all.
-        raw: what bare samples in the pipes are; None for whatever comes with a header. Of a file,
-            only its ``subtype`` counts. Of other formats than WAV the whole is taken in first.
-        overwrite, progress, options: as :func:`stream_file`.
-        name: what messages call the source, if it is a pipe.
+        target: a pipe's writing end, or a file. A file appears only when it is complete.
+        raw: format of samples without a header in the pipes. None: the source has a header, and the output is a WAV. If
+            the source is a file, only the ``subtype`` of ``raw`` is used. A source in another format than WAV is read
+            completely before the enhancement starts.
+        overwrite, progress, options: as in :func:`stream_file`.
+        name: the source's name in messages, if it is a pipe.
+
+    Returns:
+        The duration of the audio and the elapsed time.
 
     Raises:
-        OSError, FileExistsError, AudioError: as :func:`stream_file`; also a BrokenPipeError where the reader is gone.
+        OSError, FileExistsError, AudioError: as :func:`stream_file`. BrokenPipeError if the target's reader has closed
+            the pipe.
         TypeError: both sides are files.
     """
     if isinstance(source, Path) and isinstance(target, Path):

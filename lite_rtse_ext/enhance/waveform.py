@@ -1,7 +1,7 @@
-"""From a noisy waveform to an enhanced one through any network: whole, or in segments with bounded memory.
+"""Enhancement of waveforms with any network: in one pass, or in segments with bounded memory.
 
-What a causal network knows of the past is finite: its states, and as context a few frames that it sees again. Handing
-both from segment to segment gives what one pass over the whole waveform gives, up to rounding.
+A causal network needs only finite information about the past: its states and a left context of a few frames. Both are
+passed from segment to segment. The result then equals that of one pass over the whole waveform, up to rounding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from lite_rtse_ext.utils.tracing import is_recorded
 __all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
 
 SEGMENT_FRAMES = 1024
-"""16.4 s: 3 % of the convolutions' work goes into the frames that two segments share."""
+"""Default segment length, 16.4 s. The frames that two segments share cost 3 % of the convolutions' work."""
 
 _NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
 _MOST_CHANNELS, _FEWEST_SAMPLES = 64, HOP_LENGTH
 
 
 def usual_segment(model: SpectrogramModel) -> int | None:
-    """``segment_frames`` for recordings of any length: None for a network that needs the whole recording."""
+    """Return the default ``segment_frames`` of a network. It is None if the network needs the whole recording."""
     return None if model.context_frames is None else SEGMENT_FRAMES
 
 
@@ -41,32 +41,34 @@ def enhance_waveform(
     high_pass: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Enhance speech; no gradient is recorded.
+    """Enhance speech. No gradient is recorded.
 
     Args:
-        model: the network; its device and dtype are used.
-        waveform: ``(..., samples)``, 16 kHz, full scale 1, any floating dtype; each leading index is an utterance of
-            its own. In segments it stays on its device, and may be longer than would fit the model's.
-        segment_frames: frames of 16 ms that the network sees at a time, its context included; None: all of them.
-        high_pass: whether a high-pass at 2 Hz takes a constant offset out of the waveform first; see
-            :func:`lite_rtse_ext.audio.remove_offset`. It takes a copy of the waveform.
-        progress: called with the number of samples of an utterance that were finished since the last call.
+        model: the network. Its device and dtype are used.
+        waveform: ``(..., samples)``, 16 kHz, full scale 1, any floating dtype. Each leading index is a separate
+            utterance. With segments the waveform stays on its own device, and may exceed the memory of the model's
+            device.
+        segment_frames: number of frames (16 ms each) per segment, left context included. None: all frames at once.
+        high_pass: whether a high-pass at 2 Hz first removes a constant offset; see
+            :func:`lite_rtse_ext.audio.remove_offset`. It needs the memory of one copy of the waveform.
+        progress: called with the number of samples per utterance that were finished since the last call.
 
     Returns:
-        The enhanced waveform: shape, dtype and device of ``waveform``.
+        The enhanced waveform, with the shape, dtype and device of ``waveform``.
 
     Raises:
-        FloatingPointError: the network's result has a NaN or an infinity.
-        TypeError: the model is no :class:`SpectrogramModel`, the waveform is not of a floating dtype, or another
-            argument is of another type.
-        ValueError: the network is for another signal, or needs the whole recording and ``segment_frames`` is given; the
-            waveform has no dimension, is (samples, channels), or has a sample that is not finite.
+        FloatingPointError: the network's result contains a NaN or an infinity.
+        TypeError: the model is not a :class:`SpectrogramModel`, the waveform's dtype is not a floating one, or another
+            argument has the wrong type.
+        ValueError: the network is for another signal, or ``segment_frames`` is given and the network needs the whole
+            recording. Or ``segment_frames`` is less than 1. Or the waveform has no dimension, has the shape
+            (samples, channels), or has a sample that is not finite.
     """
     _check_model(model, segment_frames)
     _check_waveform(waveform)
     if waveform.numel() == 0:
         return waveform.clone()
-    wide = torch.promote_types(waveform.dtype, torch.float32)  # the filter and the transform know no half type
+    wide = torch.promote_types(waveform.dtype, torch.float32)  # the filter and the transform support no 16-bit dtype
     device = placement(model)[0] if segment_frames is None else waveform.device
     batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
     batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
@@ -97,7 +99,7 @@ def _in_segments(
         windowed = _frames(batch, start, stop).to(window) * window
         return torch.view_as_real(torch.fft.rfft(windowed).mT).to(dtype)
 
-    enhanced = batch.new_zeros(len(batch), frames + 1, HOP_LENGTH)  # one row a hop; a frame covers two
+    enhanced = batch.new_zeros(len(batch), frames + 1, HOP_LENGTH)  # one row per hop; a frame covers two rows
     for start, stop, piece in in_pieces(model, frames, segment_frames, read):
         spectrogram = torch.view_as_complex(piece.to(wide).contiguous())
         windowed = _finite(torch.fft.irfft(spectrogram.mT) * window).to(enhanced)
@@ -109,7 +111,7 @@ def _in_segments(
 
 
 def _frames(batch: Tensor, start: int, stop: int) -> Tensor:
-    """Frames start ... stop - 1 as :func:`~lite_rtse_ext.audio.stft` cuts them, (B, frames, 512)."""
+    """Frames start to stop - 1, (B, frames, 512), with the positions of :func:`~lite_rtse_ext.audio.stft`."""
     first, last = (start - 1) * HOP_LENGTH, stop * HOP_LENGTH
     inside = batch[:, max(first, 0) : last]
     before = max(-first, 0)
