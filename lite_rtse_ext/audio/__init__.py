@@ -1,4 +1,4 @@
-"""Sound in and out: audio files and pipes, sample rates, spectrograms. Nothing here knows a network."""
+"""Audio input and output: files, pipes, resampling and spectrograms. This subpackage does not depend on a network."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is known of an audio file but its samples, and which formats can be written.
+"""Descriptions of audio formats, and tables of the formats that can be written.
 
-The names of containers and sample types are libsndfile's: WAV, PCM_24.
+Containers and sample types have libsndfile's names, such as WAV and PCM_24.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONTAINERS = {
     ".caf": "CAF",
     ".au": "AU",
 }
-"""The containers that are read and written, by file name suffix."""
+"""Containers that can be read and written, by file name suffix."""
 
 _BY_LIBSNDFILE = ".8svx .aifc .avr .iff .ircam .mp2 .nist .pvf .sf .snd .sph .svx .voc .wave"
 _BY_PYAV = (
@@ -35,7 +35,7 @@ _BY_PYAV = (
     " .mts .ogv .ogx .spx .ts .tta .weba .webm .wma .wmv .wv"
 )
 READ_SUFFIXES = frozenset([*CONTAINERS, *_BY_LIBSNDFILE.split(), *_BY_PYAV.split()])
-"""File name suffixes of what can be read; some need the package av. Only those of :data:`CONTAINERS` are written."""
+"""Suffixes of readable files. Some need the package av. Only those of :data:`CONTAINERS` can be written."""
 
 _WAV_TYPES = "PCM_U8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW"
 _MATLAB_TYPES = "PCM_16 PCM_32 FLOAT DOUBLE"
@@ -65,48 +65,53 @@ _TYPES = {
     "XI": "DPCM_16 DPCM_8",
 }
 WRITTEN = {container: tuple(types.split()) for container, types in _TYPES.items()}
-"""The sample types that are written, by container.
+"""Sample types that can be written, by container.
 
-libsndfile's own list has more. Some of those it can't write. Others make a file longer, as they code whole blocks of
-samples, or pad an odd number of bytes and count the padding.
+libsndfile's own list has more. It can't write some of those. Others make a file longer: they code whole blocks of
+samples, or they pad an odd number of bytes and count the padding.
 """
 
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
-"""Bytes a sample, of the types that have a size."""
+"""Bytes per sample of the sample types with a fixed size."""
 
 MOST_CHANNELS = 64
-"""Channels that a file or pipe may have: each takes an engine's memory."""
+"""Maximum number of channels of a file or pipe. The number is limited because each channel needs its own engine."""
 RATES = range(1000, 1_000_001)
-"""Sample rates that a file or pipe may have, in Hz."""
+"""Sample rates in Hz that a file or pipe may have."""
 
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32", "DWVW_24")
-_NAMED_BY_SUFFIX = ("OGG", "MP3")  # who asks for one of these asks for its coding
+_NAMED_BY_SUFFIX = ("OGG", "MP3")  # the suffix of one of these also selects its coding
 _MOST_BYTES = {"WAV": 2**32 - 2**20, "WAVEX": 2**32 - 2**20, "AIFF": 2**32 - 2**20, "AU": 2**32 - 2**20}
-"""Containers whose headers count bytes in 32 bits; a MiB is left for what is not samples."""
+"""Limits of containers whose headers count bytes in 32 bits. A MiB is reserved for the other chunks."""
 
 
 class AudioError(ValueError):
-    """A file that is not audio, holds no samples or unusable ones, or can't be written in its format."""
+    """A file is not audio, has no usable samples, or can't be written in its format."""
 
 
 class AudioWarning(UserWarning):
-    """Something that a result has not got, though what it was made from has."""
+    """A property of the source is missing in the result."""
 
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """Everything about a file but its samples.
+    """Description of an audio file without its samples.
 
     Attributes:
-        sample_rate: in Hz.
-        channels: how many.
-        container, subtype, endian: libsndfile's names, e.g. WAV, PCM_24, FILE. Where PyAV reads the file, the names of
-            its container and coding.
-        frames: length that the header states; None where it states none.
-        tags: title, artist and so on.
-        exact: whether ``frames`` is more than an estimate, as it is for mp3 without a proper header.
-        channel_mask: the speakers that a WAVE_FORMAT_EXTENSIBLE assigns to the channels, a bit each; None elsewhere.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
+        container, subtype, endian: libsndfile's names, such as WAV, PCM_24, FILE. If PyAV reads the file, FFmpeg's
+            names of the container and the coding.
+        frames: length according to the header, or None if the header states no length.
+        tags: title, artist and other tags, by name.
+        exact: whether ``frames`` is exact. It is False for an estimate, as for mp3 without a proper header.
+        channel_mask: the speakers that a WAVE_FORMAT_EXTENSIBLE assigns to the channels, one bit each. None for
+            other files.
+
+    Raises:
+        TypeError: the sample rate is not a number.
+        ValueError: the sample rate is not a whole number from 0 to 2^32 - 1.
     """
 
     sample_rate: int
@@ -120,24 +125,25 @@ class AudioFormat:
     channel_mask: int | None = None
 
     def __post_init__(self) -> None:
-        """Takes a rate of any numeric type: 0 where it is not known yet, up to 32 bits as headers may state."""
+        """Convert a rate of any numeric type. 0 means unknown so far; headers may state up to 32 bits."""
         object.__setattr__(self, "sample_rate", sample_rate_hz(self.sample_rate, least=0, most=2**32 - 1))
 
     @property
     def seconds(self) -> float | None:
-        """Length in seconds, from the header; None where it states none."""
+        """Length in seconds according to the header, or None if the header states no length."""
         return None if self.frames is None else self.frames / self.sample_rate
 
     @property
     def exact_frames(self) -> int | None:
-        """Length that the header states; None where it states none, or an estimate."""
+        """Length in frames according to the header, or None if the header states no length or an estimate."""
         return self.frames if self.exact else None
 
     def checked(self, name: str) -> AudioFormat:
-        """This format, if it is one that is enhanced.
+        """Return this format if it can be enhanced.
 
         Raises:
-            AudioError: too many channels, or a sample rate too high or low; begins with ``name``.
+            AudioError: there are too many channels or none, or the sample rate is too high or too low. The message
+                begins with ``name``.
         """
         if not 1 <= self.channels <= MOST_CHANNELS:
             raise AudioError(f"{name}: expected 1 to {MOST_CHANNELS} channels, got {self.channels} channels")
@@ -147,15 +153,19 @@ class AudioFormat:
         return self
 
     def renamed(self, path: Path, source: Path | None) -> AudioFormat:
-        """The format of a copy of ``source``, which has this format, that is to be called ``path``.
+        """Return the format of a copy of a file with this format, under another name.
 
-        The same suffix keeps the format where it can be written. Another suffix changes the container, as does a pipe,
-        which has no name: ``source`` is None. The sample type is kept where :data:`WRITTEN` has it for the container.
-        Otherwise it is 24 bits or more for what is finer than 16 bits, and the container's usual type for the rest; an
-        :class:`AudioWarning` says so.
+        The same suffix keeps the format if it can be written. Another suffix selects its container. So does the suffix
+        of ``path`` if the source is a pipe. The sample type is kept if :data:`WRITTEN` has it for the container.
+        Otherwise sample types finer than 16 bits become one of 24 bits or more. All others become the container's
+        default type. An :class:`AudioWarning` reports the change.
+
+        Args:
+            path: name of the copy.
+            source: the file that has this format; None for a pipe, which has no name.
 
         Raises:
-            AudioError: files with the suffix of ``path`` are not written.
+            AudioError: files with the suffix of ``path`` can't be written.
         """
         suffix = path.suffix.lower()
         extensible = self.container == "WAVEX" and CONTAINERS.get(suffix) == "WAV"
@@ -167,7 +177,10 @@ class AudioFormat:
         return replace(self, subtype="OPUS").within("OGG") if suffix == ".opus" else self.within(CONTAINERS[suffix])
 
     def within(self, container: str) -> AudioFormat:
-        """This format in another container, or in its own if it can't be written as it is; see :meth:`renamed`."""
+        """Return the nearest format that can be written in a container; see :meth:`renamed`.
+
+        The container may be this format's own one, because not every format that is read can be written.
+        """
         same, subtype = container == self.container, self._nearest(container)
         if subtype != self.subtype and (same or container not in _NAMED_BY_SUFFIX):
             say(f"{self.subtype} is not written in {container}: {subtype} is written instead")
@@ -184,10 +197,10 @@ class AudioFormat:
         return next((name for name in wanted if name in types), usual)
 
     def check_size(self, path: Path, frames: int | None) -> None:
-        """Whether a file of this format can be so long: WAV, AIFF and AU end at 4 GiB.
+        """Check that a file of this format can hold so many frames. WAV, AIFF and AU are limited to 4 GiB.
 
         Raises:
-            AudioError: it can't, and what can.
+            AudioError: the file would be too long. The message names formats without this limit.
         """
         size = (frames or 0) * self.channels * SAMPLE_BYTES.get(self.subtype, 0)
         if size > _MOST_BYTES.get(self.container, size):
@@ -198,5 +211,5 @@ class AudioFormat:
 
 
 def say(what: str) -> None:
-    """An :class:`AudioWarning`, once however often it comes."""
+    """Issue an :class:`AudioWarning`. Python shows repeated warnings only once."""
     warnings.warn(what, AudioWarning, stacklevel=2)

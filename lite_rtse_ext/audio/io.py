@@ -1,10 +1,9 @@
-"""Audio files in and out, block by block: wav, flac, ogg, opus, mp3, aiff, caf, au and their kin.
+"""Reading and writing of audio files, block by block: wav, flac, ogg, opus, mp3, aiff, caf, au and related formats.
 
-libsndfile reads and writes them. What it doesn't read, PyAV does where it is installed.
+libsndfile reads and writes the files. PyAV reads what libsndfile can't, if PyAV is installed.
 
-Nothing here holds a whole file in memory unless asked to (:func:`read`). A file that is being written has a temporary
-name in its own folder and takes its real name only when it is complete, so what bears the real name is never half a
-file.
+Only :func:`read` holds a whole file in memory. A file that is being written has a temporary name in its own folder. It
+gets its real name only when it is complete. A file with the real name is therefore never incomplete.
 """
 
 from __future__ import annotations
@@ -60,11 +59,11 @@ _PIECE_BYTES = 1 << 16
 _LIBSNDFILES = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
 _PYAVS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
 _BEGINNINGS = _LIBSNDFILES + _PYAVS
-"""First bytes of what may be sound."""
+"""First bytes of formats that may contain audio."""
 
 
 def is_regular(path: Path) -> bool:
-    """Whether this is a file that can be read as often as one likes: no named pipe, no device.
+    """Return whether the path is a regular file, which can be read repeatedly, and not a named pipe or a device.
 
     Raises:
         OSError: there is no such file.
@@ -74,15 +73,18 @@ def is_regular(path: Path) -> bool:
 
 @contextmanager
 def open_audio(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """What reads the sound of a file. A named pipe or a device is opened once, and read as a pipe is.
+    """Open an audio file for reading. A named pipe or a device is opened once and read like a pipe.
+
+    Yields:
+        The reader. It is closed when the block ends.
 
     Raises:
-        OSError: there is no such file, or it may not be read.
-        AudioError: the file is empty, not audio, or holds no samples.
+        OSError: the file does not exist or can't be read.
+        AudioError: the file is empty, is not audio, holds no samples, or is a terminal.
     """
     path = Path(path)
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))  # libsndfile says "System error" where the system says why
+        file = stack.enter_context(path.open("rb"))  # for the system's message: libsndfile only says "System error"
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield _reader(path, file, str(path), stack)
         elif file.isatty():
@@ -92,18 +94,18 @@ def open_audio(path: str | os.PathLike[str]) -> Iterator[Reader]:
 
 
 def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitStack) -> Reader:
-    """What reads sound from a pipe.
+    """Return a reader for the audio in a pipe.
 
-    WAV and bare samples are read as they come. Of other formats the whole is kept in a temporary file first.
+    WAV and samples without a header are read as they arrive. Other formats are first copied to a temporary file.
 
     Args:
         source: the pipe.
-        raw: what bare samples are; None for whatever comes.
-        name: for messages.
-        stack: closes what is opened.
+        raw: format of samples without a header; None if the audio has a header.
+        name: the pipe's name in messages.
+        stack: closes everything that is opened.
 
     Raises:
-        AudioError: not audio.
+        AudioError: the pipe does not contain audio.
     """
     kept = Rewindable(source)
     try:
@@ -121,11 +123,12 @@ def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitSta
 
 
 def read_format(path: str | os.PathLike[str]) -> AudioFormat:
-    """Format of an audio file.
+    """Return the format of an audio file.
 
     Raises:
-        OSError: there is no such file, or it may not be read.
-        AudioError: the file is empty, not audio, or holds no samples; or it is a pipe, of which nothing would be left.
+        OSError: the file does not exist or can't be read.
+        AudioError: the file is empty, is not audio, or holds no samples. Or it is a pipe or a device: reading the
+            format would use up its samples.
     """
     if not is_regular(Path(path)) and not Path(path).is_dir():
         raise AudioError(f"{path}: expected a regular file, got a pipe or device, whose samples can be had once only")
@@ -134,20 +137,32 @@ def read_format(path: str | os.PathLike[str]) -> AudioFormat:
 
 
 def read_blocks(path: str | os.PathLike[str], block_frames: int = BLOCK_FRAMES) -> Iterator[NDArray[np.float32]]:
-    """Samples of an audio file in blocks ``(frames, channels)``, float32, full scale 1.
+    """Read the samples of an audio file in blocks.
+
+    Args:
+        path: the file.
+        block_frames: maximum number of frames per block.
+
+    Yields:
+        Blocks ``(frames, channels)``, float32, full scale 1.
 
     Raises:
-        OSError: there is no such file, or it may not be read.
-        AudioError: the file is empty, not audio, damaged, or has a sample that is NaN or infinite.
+        OSError: the file does not exist or can't be read.
+        AudioError: the file is empty, is not audio, is damaged, or has a sample that is NaN or infinite.
     """
     with open_audio(path) as reader:
         yield from reader.blocks(block_frames)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], AudioFormat]:
-    """All samples of an audio file, ``(frames, channels)`` float32, and its format; raises as :func:`read_blocks`.
+    """Read a whole audio file.
 
-    The format's length is that of the samples.
+    Returns:
+        The samples, ``(frames, channels)``, float32, full scale 1, and the format. The format's ``frames`` is the
+        actual number of frames.
+
+    Raises:
+        OSError, AudioError: as :func:`read_blocks`.
     """
     with open_audio(path) as reader:
         samples = np.concatenate(list(reader.blocks()))
@@ -156,14 +171,17 @@ def read(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], AudioFormat
 
 @contextmanager
 def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[sf.SoundFile]:
-    """An open file to ``write`` blocks ``(frames, channels)`` to; it replaces ``path`` once the block ends well.
+    """Open an audio file for writing. The file replaces ``path`` when the ``with`` block ends without an exception.
 
-    Integer formats clip at full scale, mp3 60 dB above it. Blocks of at most :data:`BLOCK_FRAMES` are safe;
-    libsndfile's Vorbis encoder overflows its stack on very long ones.
+    Integer formats clip at full scale, and mp3 clips 60 dB above it. Blocks of at most :data:`BLOCK_FRAMES` frames are
+    safe. libsndfile's Vorbis encoder overflows its stack on very long blocks.
+
+    Yields:
+        The file. Its ``write`` takes blocks ``(frames, channels)``, float32, full scale 1.
 
     Raises:
-        OSError: the folder does not exist or can't be written to, or ``path`` is a folder.
-        AudioError: the format can't hold this rate, number of channels or sample type.
+        OSError: the folder does not exist or can't be written to, or ``path`` is neither free nor a regular file.
+        AudioError: the format does not support this sample rate, number of channels or sample type.
     """
     path = Path(path)
     with replacing(path) as temporary:
@@ -185,7 +203,16 @@ def write(
     samples: NDArray[np.float32] | Iterable[NDArray[np.float32]],
     audio_format: AudioFormat,
 ) -> None:
-    """Write samples ``(frames, channels)``, an array or blocks of one. Raises what :func:`writer` does."""
+    """Write an audio file.
+
+    Args:
+        path: the file.
+        samples: ``(frames, channels)``, float32, full scale 1: an array, or its blocks.
+        audio_format: the format to write.
+
+    Raises:
+        OSError, AudioError: as :func:`writer`.
+    """
     if isinstance(samples, np.ndarray):
         samples = split(samples)
     with writer(path, audio_format) as file:
@@ -194,12 +221,12 @@ def write(
 
 
 def _reader(path: Path, file: io.BufferedReader, name: str, stack: ExitStack) -> Reader:
-    """What reads a regular file: libsndfile, or else what knows better."""
+    """Return a reader for a regular file: libsndfile, or if it fails, the WAV reader or PyAV."""
     if not file.read(1):
         raise AudioError(f"{name}: the file is empty")
     file.seek(0)
     header = header_of(file, name)
-    behind = os.fstat(file.fileno()).st_size - file.tell()  # bytes of samples, in a WAV
+    behind = os.fstat(file.fileno()).st_size - file.tell()  # in a WAV: bytes of samples
     if header is None or not header.repaired:
         reader = open_sndfile(path, name, header, behind, stack)
         if reader is not None:
@@ -215,13 +242,13 @@ def _reader(path: Path, file: io.BufferedReader, name: str, stack: ExitStack) ->
 
 
 def _sounds(head: bytes) -> bool:
-    """Whether what begins like this may be sound, and is worth keeping."""
+    """Return whether data with this beginning may be audio."""
     return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
-    # LAME's variable bit rate, libsndfile's default, writes frames at low sample rates that decoders stumble over. The
-    # constant rate at this level is 224 kbit/s at 44.1 and 48 kHz, 112 kbit/s at 16 kHz.
+    # libsndfile's default is LAME's variable bit rate. At low sample rates it writes frames that decoders can't handle.
+    # At this level the constant bit rate is 224 kbit/s at 44.1 and 48 kHz, and 112 kbit/s at 16 kHz.
     mp3 = {"bitrate_mode": "CONSTANT", "compression_level": 0.3} if audio_format.container == "MP3" else {}
     kind = _Mp3File if mp3 else sf.SoundFile
     file = kind(
@@ -241,7 +268,7 @@ def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
 
 
 class _Mp3File(sf.SoundFile):  # type: ignore[misc]
-    """LAME ends the whole process over samples very far above full scale, so they are clipped 60 dB above it."""
+    """An mp3 file that clips samples 60 dB above full scale. LAME aborts the process on samples far above that."""
 
     def write(self, data: NDArray[np.float32]) -> None:
         super().write(data.clip(-1000, 1000))
