@@ -1,6 +1,6 @@
-"""Sound that libsndfile doesn't read, through PyAV: m4a, webm, wma, amr and the sound of videos.
+"""Audio formats that PyAV decodes: m4a, webm, wma, amr and the audio of videos.
 
-PyAV is the extra ``media``. It is asked only for what libsndfile refuses.
+The extra ``media`` installs PyAV. It is used only for files that libsndfile can't read.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ NEEDS_AV = "more formats are read with the package av: pip install 'lite-rtse-ex
 
 _REFUSED = "not an audio file that can be read here"
 _SAMPLES = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "s64": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
-"""What holds the samples of a coding that loses nothing; float32, as which they are worked on, has 24 bits."""
+"""Sample types for lossless codings. Integers become 24 bits at most, the precision of float32."""
 _CODINGS = {"MP3": "MPEG_LAYER_III", "MP2": "MPEG_LAYER_II", "PCM_MULAW": "ULAW", "PCM_ALAW": "ALAW"}
 _TAGS = frozenset({"title", "copyright", "artist", "comment", "date", "album", "genre"})
 
 
 def has_av() -> bool:
-    """Whether PyAV is installed."""
+    """Return whether PyAV is installed."""
     return find_spec("av") is not None
 
 
 class MediaReader:
-    """Samples that PyAV decodes.
+    """A :class:`~lite_rtse_ext.audio.reader.Reader` that decodes with PyAV.
 
     Args:
-        source: an open file, or anything with ``read``; where it has ``seek`` too, more formats can be read.
-        name: for messages.
+        source: an open file, or any object with ``read``. With ``seek`` more formats can be read.
+        name: the source's name in messages.
 
     Raises:
-        AudioError: no sound in it, or none that can be decoded.
+        AudioError: the source has no audio, or none that can be decoded.
     """
 
     def __init__(self, source: Any, name: str) -> None:
         import av
 
         self.name, self._av = name, av
-        try:  # nothing but the source itself is ever opened, whatever a playlist in it says
+        try:  # only the source itself is opened, even if it contains a playlist
             self._container = av.open(source, options={"protocol_whitelist": "none"}, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             raise AudioError(f"{name}: {_REFUSED}") from error
@@ -78,7 +78,7 @@ class MediaReader:
         return checked_blocks(self.name, map(self._samples, self._alike()), block_frames)
 
     def drain(self) -> None:
-        """Nothing is left: PyAV reads all of the source."""
+        """Do nothing: PyAV reads the whole source."""
 
     def _format(self, first: AudioFrame) -> AudioFormat:
         codec = self._stream.codec_context.codec
@@ -100,7 +100,7 @@ class MediaReader:
         return frame.to_ndarray().reshape(-1, self.format.channels).astype(np.float32, copy=False)
 
     def _alike(self) -> Iterator[AudioFrame]:
-        """The decoded frames as float32, all of the first one's rate and layout."""
+        """Yield the decoded frames as float32, with the sample rate and channel layout of the first frame."""
         layout, rate = self._first.layout, self._first.sample_rate
         for _, frames in groupby(chain([self._first], self._decoded), _kind):
             resampler = self._av.AudioResampler("flt", layout, rate)
@@ -109,10 +109,10 @@ class MediaReader:
             yield from resampler.resample(None)
 
     def _frames(self) -> Iterator[AudioFrame]:
-        """The decoded frames. What can't be decoded is left out before the first one and after the last one.
+        """Yield the decoded frames. Undecodable packets before the first and after the last frame are left out.
 
         Raises:
-            AudioError: it lies between two of them, or the file can't be read on.
+            AudioError: a packet between two frames can't be decoded, or the file can't be read further.
         """
         done, gap = 0.0, False
         for packet in self._packets():

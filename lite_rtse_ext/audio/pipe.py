@@ -1,8 +1,8 @@
-"""Sound through a pipe: WAV or bare samples, read as they come and written as they are ready.
+"""Audio in pipes: WAV or samples without a header, read as they arrive and written as they become available.
 
-A pipe can't be wound back, and a WAV that is written into one may not know its length when it begins. sox, ffmpeg and
-arecord then leave a number there that no file has; this does too, unless its own input says how long it is. libsndfile,
-which wants to wind back, only converts samples here.
+A pipe does not support seeking. The length of a WAV may be unknown when its header is written into a pipe. sox, ffmpeg
+and arecord then write a number that no file has as its length. This module does the same if its input states no length.
+libsndfile needs to seek, so it only converts samples here.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ from lite_rtse_ext.audio.wav import SPARE_BYTES, header_bytes, raw_header, read_
 
 RAW_SUBTYPES = {"u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
 RAW_SUBTYPES |= {"ulaw": "ULAW", "alaw": "ALAW"}
-"""Little-endian sample types as ffmpeg calls them, and libsndfile's names."""
+"""Little-endian sample types: libsndfile's names by ffmpeg's names."""
 
 _PIECE_BYTES = 1 << 16
 
 
 class Source(Protocol):
-    """A pipe's reading end, such as ``sys.stdin.buffer``: ``read1`` gives what is there, and waits only for some."""
+    """A pipe's reading end, such as ``sys.stdin.buffer``.
+
+    ``read1`` returns the bytes that are available. It waits only if there are none.
+    """
 
     def read1(self, size: int = -1, /) -> bytes: ...
 
 
 class PipeReader:
-    """Samples out of a pipe.
+    """A :class:`~lite_rtse_ext.audio.reader.Reader` of samples from a pipe.
 
     Args:
         source: the pipe.
-        raw: what bare samples are; None for a WAV, whose header says it and is read at once.
-        name: for messages.
+        raw: format of samples without a header; None for a WAV. The constructor reads a WAV's header.
+        name: the pipe's name in messages.
 
     Raises:
-        AudioError: not a WAV, or one of a kind that is not read here.
+        AudioError: the pipe does not contain a WAV, or contains one of an unsupported kind.
     """
 
     def __init__(self, source: Source, raw: AudioFormat | None = None, name: str = "-") -> None:
@@ -52,11 +55,11 @@ class PipeReader:
         self.format = self._header.format
 
     def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
-        """See :class:`~lite_rtse_ext.audio.reader.Reader`. A block comes as soon as there is a frame."""
+        """See :class:`~lite_rtse_ext.audio.reader.Reader`. A block is yielded as soon as a frame is available."""
         return checked_blocks(self.name, self._decoded(), block_frames)
 
     def drain(self) -> None:
-        """Takes what follows the samples, so that whoever writes it does not find the pipe closed."""
+        """Read the data behind the samples, so that its writer does not find the pipe closed."""
         while self._source.read1(_PIECE_BYTES):
             pass
 
@@ -70,7 +73,7 @@ class PipeReader:
             raise AudioError(f"{self.name}: damaged, it ends after {done} samples a channel")
 
     def _whole_units(self) -> Iterator[bytes]:
-        """The samples' bytes, cut where they can be decoded. What is left in the end is no whole frame."""
+        """Yield the samples' bytes, cut where they can be decoded. An incomplete frame at the end is dropped."""
         unit, left = self._header.unit_bytes, b""
         if self._header.empty:
             left = self._take(4)
@@ -86,7 +89,7 @@ class PipeReader:
             yield left
 
     def _take(self, most: int) -> bytes:
-        """What there is, at most so many bytes; counts them off what is expected."""
+        """Read the available bytes, at most ``most``, and subtract their number from the expected length."""
         size = most if self._expected is None else min(self._expected, most)
         piece = self._source.read1(size) if size else b""
         if self._expected is not None:
@@ -104,13 +107,13 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Samples into a pipe, each block at once.
+    """Writes samples to a pipe and flushes every block.
 
     Args:
         target: the pipe's writing end.
-        audio_format: rate, channels, sample type, and frames if they are known; a sample type that WAV doesn't have
-            becomes the nearest that it has.
-        raw: the sample type of bare samples; None for a WAV.
+        audio_format: sample rate, channels, sample type, and number of frames if it is known. A sample type that WAV
+            does not support becomes the nearest supported one.
+        raw: libsndfile's name of the sample type for output without a header; None for a WAV.
     """
 
     def __init__(self, target: BinaryIO, audio_format: AudioFormat, raw: str | None = None) -> None:
@@ -121,7 +124,7 @@ class PipeWriter:
             target.flush()
 
     def write(self, block: NDArray[np.float32]) -> None:
-        """One block ``(frames, channels)``; integer formats clip at full scale."""
+        """Write and flush one block ``(frames, channels)``, float32. Integer formats clip at full scale, 1."""
         f = self._format
         buffer = io.BytesIO()
         with sf.SoundFile(buffer, "w", f.sample_rate, f.channels, f.subtype, "LITTLE", "RAW") as file:
@@ -131,13 +134,13 @@ class PipeWriter:
 
 
 def _in_pipe(audio_format: AudioFormat) -> AudioFormat:
-    """The format as a WAV in a pipe has it: little-endian."""
+    """Return the nearest format of a WAV in a pipe, which is little-endian."""
     container = "WAV" if audio_format.channel_mask is None else "WAVEX"
     return replace(audio_format, endian="FILE").within(container)
 
 
 class Rewindable:
-    """A pipe whose first bytes can be had twice."""
+    """A pipe whose first bytes can be read twice."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -145,7 +148,7 @@ class Rewindable:
         self._again = b""
 
     def read1(self, size: int = -1, /) -> bytes:
-        """As a :class:`Source` does."""
+        """Read as :class:`Source` does."""
         if self._again:
             size = len(self._again) if size < 0 else size
             piece, self._again = self._again[:size], self._again[size:]
@@ -156,10 +159,10 @@ class Rewindable:
         return piece
 
     def rewind(self) -> bytes:
-        """Goes back to the beginning, once; returns what has been read."""
+        """Go back to the beginning, which is possible once, and return the bytes read so far."""
         self._again, self._kept = self._kept or b"", None
         return self._again
 
     def settle(self) -> None:
-        """Keeps nothing from here on."""
+        """Stop keeping the bytes that are read."""
         self._kept = None

@@ -1,4 +1,4 @@
-"""What all that reads sound has in common: blocks of samples that are numbers, and some of them."""
+"""The common interface of audio readers. Every reader yields blocks of finite samples, and at least one sample."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BLOCK_FRAMES = 65_536
 
 
 class Reader(Protocol):
-    """An opened file or pipe, whose samples can be had once."""
+    """An opened file or pipe. Its samples can be read once."""
 
     name: str
     format: AudioFormat
 
     def blocks(self, block_frames: int = ..., /) -> Iterator[NDArray[np.float32]]:
-        """Blocks ``(frames, channels)`` of at most ``block_frames``, float32, full scale 1.
+        """Yield blocks ``(frames, channels)`` of at most ``block_frames`` frames, float32, full scale 1.
 
         Raises:
             AudioError: the samples are damaged, there are none, or one is NaN or infinite.
@@ -28,21 +28,21 @@ class Reader(Protocol):
         ...
 
     def drain(self) -> None:
-        """Takes what follows the samples, so that whoever writes it into a pipe does not find the pipe closed."""
+        """Read the data behind the samples, so that a process that writes it does not find the pipe closed."""
 
 
 def split(samples: NDArray[np.float32], block_frames: int = BLOCK_FRAMES) -> Iterator[NDArray[np.float32]]:
-    """An array ``(frames, ...)`` in blocks."""
+    """Split an array ``(frames, ...)`` into blocks of at most ``block_frames`` frames."""
     return (samples[start : start + block_frames] for start in range(0, len(samples), block_frames))
 
 
 def checked_blocks(
     name: str, blocks: Iterable[NDArray[np.float32]], block_frames: int
 ) -> Iterator[NDArray[np.float32]]:
-    """The same samples in blocks of at most ``block_frames``.
+    """Yield the same samples in blocks of at most ``block_frames`` frames.
 
     Raises:
-        AudioError: there are none, or one is NaN or infinite; begins with ``name``.
+        AudioError: there are no samples, or one is NaN or infinite. The message begins with ``name``.
     """
     done = 0
     for block in blocks:

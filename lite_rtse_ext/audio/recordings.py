@@ -1,4 +1,4 @@
-"""The recordings in a folder, and a word on everything else that lies there."""
+"""The recordings in a folder, and remarks on all other files in it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 __all__ = ["Recordings", "find_recordings"]
 
-_MOST_NAMES = 5  # of what is left out, to a line
-_LONGEST_SUFFIX = 10  # with its dot; longer ones are parts of names, such as that of "Dr. Doe on birds"
+_MOST_NAMES = 5  # of files that are left out, per remark
+_LONGEST_SUFFIX = 10  # with its dot; longer ones are parts of names, as in "Dr. Doe on birds"
 _HIDDEN = "left out, hidden"
 _MIME_TYPES = mimetypes.MimeTypes()  # Python's own list, the same on every system
 
 
 @dataclass
 class Recordings:
-    """What is in a folder.
+    """The contents of a folder.
 
     Args:
         folder: the folder.
-        files: its recordings, sub-folders included, in order; each path begins with that of the folder.
-        others: everything else, by what is said of it.
-        errors: sub-folders that can't be read.
+        files: its recordings and those of its sub-folders, sorted. Each path begins with that of the folder.
+        others: all other files and folders, grouped by their remark.
+        errors: the errors of sub-folders that can't be read.
     """
 
     folder: Path
@@ -35,15 +35,15 @@ class Recordings:
     errors: list[OSError] = field(default_factory=list)
 
     def remarks(self) -> list[str]:
-        """A line on each kind of thing that is no recording: how many there are, and the first names."""
+        """Return a line for each kind of files that are not recordings: their number and the first names."""
         return [f"{len(paths)} {what}: {self._names(paths)}" for what, paths in sorted(self.others.items())]
 
     def note(self, what: str, path: Path) -> None:
-        """Counts something that is no recording."""
+        """Record a path that is not a recording."""
         self.others.setdefault(what, []).append(path)
 
     def leave_out(self, why_not: Callable[[Path], str | None]) -> None:
-        """Counts recordings as something else, where ``why_not`` says what they are."""
+        """Move recordings for which ``why_not`` returns a remark to :attr:`others`."""
         reasons = {path: why_not(path) for path in self.files}
         self.files = [path for path, reason in reasons.items() if reason is None]
         for path, reason in reasons.items():
@@ -57,17 +57,17 @@ class Recordings:
 
 
 def find_recordings(folder: Path, suffixes: Container[str], outputs: Path | None = None) -> Recordings:
-    """The files of a folder and its sub-folders that have one of these suffixes.
+    """Find the recordings in a folder and its sub-folders by their suffixes.
 
-    Linked sub-folders are gone into. A folder that can be reached in several ways is read once, in its own place if
-    that is in ``folder``. Hidden files and folders are no recordings: Finder leaves a ``._talk.wav`` beside every
-    ``talk.wav`` on drives of other systems.
+    Links to sub-folders are followed. A folder that can be reached by several paths is read once. Its own path is
+    preferred if it is in ``folder``. Hidden files and folders are not recordings: on drives of other systems, Finder
+    creates a ``._talk.wav`` beside every ``talk.wav``.
 
     Args:
         folder: the folder.
-        suffixes: of recordings, in lower case, with their dot.
-        outputs: a folder that is to be written to; it and links into it are left out. It may lie in ``folder``, or
-            ``folder`` in it.
+        suffixes: suffixes of recordings, in lower case, with their dot.
+        outputs: a folder that will be written to. It and links into it are left out. It may be inside ``folder``, or
+            ``folder`` inside it.
     """
     found = Recordings(folder)
     is_output = _outputs(folder, outputs)
@@ -86,7 +86,7 @@ def find_recordings(folder: Path, suffixes: Container[str], outputs: Path | None
 
 
 def _outputs(folder: Path, outputs: Path | None) -> Callable[[str | Path], bool]:
-    """Tells what lies in the folder of outputs and is none of the inputs, wherever links lead."""
+    """Return a test for paths in the folder of outputs that are not inputs. The test follows links."""
     if outputs is None:
         return lambda path: False
     real_inputs, real_outputs = Path(os.path.realpath(folder)), Path(os.path.realpath(outputs))
@@ -100,7 +100,7 @@ def _outputs(folder: Path, outputs: Path | None) -> Callable[[str | Path], bool]
 
 
 def _folders(found: Recordings, is_output: Callable[[str | Path], bool]) -> Iterator[tuple[str, list[str]]]:
-    """Every folder once, with the names of the files in it: first what is in its place, then where links lead."""
+    """Yield every folder once with its file names: first the folders themselves, then the targets of links."""
     seen: set[tuple[int, int]] = set()
     starts = deque([found.folder])
     while starts:
@@ -129,13 +129,13 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 
 def _no_recording(path: Path, suffixes: Container[str]) -> str | None:
-    """Why a file is no recording that is read; nothing if it is one."""
+    """Return the remark on a file that is not a recording, or None for a recording."""
     if path.name.startswith("."):
         return _HIDDEN
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
     except OSError:
-        regular = not path.is_symlink()  # what is wrong with a file is said when it is read
+        regular = not path.is_symlink()  # the error of a file is reported when it is read
         if not regular:
             return "left out, a link that leads nowhere"
     if not regular:

@@ -1,4 +1,4 @@
-"""Sample rates, through soxr: linear phase, no delay, and lengths that come out exact."""
+"""Resampling with soxr: linear phase, no shift in time, and exact lengths."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _MOST_RATE_HZ = 2**31 - 1  # libsndfile's
 
 
 def length_at(frames: int, source_rate: int, target_rate: int) -> int:
-    """Frames at ``target_rate`` that cover ``frames`` at ``source_rate``: the exact ratio, rounded up."""
+    """Return how many frames at ``target_rate`` cover ``frames`` at ``source_rate``: the exact ratio, rounded up."""
     return -(-frames * target_rate // source_rate)
 
 
 class StreamResampler:
-    """A signal at another rate, block by block. Linear phase: what comes out is late, but not shifted.
+    """Resamples a signal block by block. The filter has linear phase: output comes later, but is not shifted in time.
 
     Args:
-        source_rate: the signal's rate in Hz.
-        target_rate: the rate wanted.
-        channels: blocks are ``(frames, channels)``; with None they are ``(frames,)``.
-        quality: soxr's name.
+        source_rate: sample rate of the signal in Hz.
+        target_rate: sample rate of the result in Hz.
+        channels: number of channels of blocks ``(frames, channels)``; None for blocks ``(frames,)``.
+        quality: soxr's quality setting.
 
     Attributes:
-        received: frames taken so far.
-        sent: frames given so far.
+        received: number of frames taken so far.
+        sent: number of frames returned so far.
     """
 
     def __init__(
@@ -52,20 +52,21 @@ class StreamResampler:
         self.received = self.sent = 0
 
     def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready after this block."""
+        """Take a block and return the resampled frames that are ready, float32."""
         ready = self._converted(np.ascontiguousarray(block, dtype=np.float32))
         self.received += len(block)
         self.sent += len(ready)
         return ready
 
     def finish(self, frames: int | None = None) -> NDArray[np.float32]:
-        """The rest, so that ``frames`` have come out in all: by default what covers the whole signal.
+        """Return the rest of the signal, float32. The signal is assumed to continue with silence.
 
-        The signal is taken to go on in silence.
+        Args:
+            frames: total number of frames of the result. By default the number that covers the whole signal.
         """
         source_rate, target_rate = self._rates
         wanted = length_at(self.received, source_rate, target_rate) if frames is None else frames
-        # soxr rounds the length to the nearest; enough silence behind the signal makes it at least what is wanted.
+        # soxr rounds the length to the nearest number. Silence behind the signal ensures that it is long enough.
         silence_frames = max(0, length_at(wanted, target_rate, source_rate) + 1 - self.received)
         silence = np.zeros((silence_frames, *self._shape), np.float32)
         rest = self._converted(silence, last=True)
@@ -81,21 +82,21 @@ class StreamResampler:
 def resample_blocks(
     blocks: Iterable[NDArray[np.float32]], source_rate: Real, target_rate: Real, frames: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Blocks ``(frames, channels)`` of one signal at another sample rate.
+    """Resample one signal block by block.
 
     Args:
-        blocks: the signal, cut anywhere: the cuts leave no trace.
-        source_rate: its rate, a whole number of Hz of any numeric type.
-        target_rate: the rate wanted, likewise.
-        frames: length wanted, at ``target_rate``; the signal is taken to go on in silence. By default what covers the
-            whole signal, :func:`length_at`.
+        blocks: blocks ``(frames, channels)``. The division into blocks does not affect the result.
+        source_rate: sample rate of the signal in Hz, a whole number of any numeric type.
+        target_rate: sample rate of the result in Hz, likewise.
+        frames: total number of frames of the result. The signal is assumed to continue with silence. By default the
+            number that covers the whole signal, :func:`length_at`.
 
     Yields:
-        blocks ``(frames, channels)``, float32, in all exactly ``frames`` long.
+        Blocks ``(frames, channels)``, float32, with exactly ``frames`` frames in total.
 
     Raises:
-        TypeError: a rate is no number.
-        ValueError: a rate is no positive whole number.
+        TypeError: a sample rate is not a number.
+        ValueError: a sample rate is not a positive whole number.
     """
     source_rate = sample_rate_hz(source_rate, "source_rate", least=1, most=_MOST_RATE_HZ)
     target_rate = sample_rate_hz(target_rate, "target_rate", least=1, most=_MOST_RATE_HZ)
@@ -118,7 +119,18 @@ def resample_blocks(
 def resample(
     samples: NDArray[np.float32], source_rate: Real, target_rate: Real, frames: int | None = None
 ) -> NDArray[np.float32]:
-    """A whole signal ``(frames,)`` or ``(frames, channels)`` at another rate; see :func:`resample_blocks`."""
+    """Resample a whole signal with soxr.
+
+    Args:
+        samples: ``(frames,)`` or ``(frames, channels)``.
+        source_rate, target_rate, frames: as in :func:`resample_blocks`.
+
+    Returns:
+        The resampled signal, float32, with as many dimensions as ``samples``.
+
+    Raises:
+        TypeError, ValueError: as :func:`resample_blocks`.
+    """
     columns = samples if samples.ndim == 2 else samples[:, None]
     blocks = list(resample_blocks([columns], source_rate, target_rate, frames))
     result = np.concatenate(blocks) if blocks else columns[:0]

@@ -1,6 +1,6 @@
-"""Sound that libsndfile reads, read on without seeking, to the end that there is rather than the one that is stated.
+"""Reading of audio files with libsndfile, without seeking, up to the actual end instead of the stated one.
 
-Of mp3s with an odd header libmpg123 writes lines to stderr by itself. libsndfile has no way to silence it.
+libmpg123 writes lines to stderr if an mp3 has an unusual header. libsndfile has no setting that prevents it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from lite_rtse_ext.audio.wav import SPARE_BYTES, WavHeader
 
 _MAY_END_EARLY = frozenset({"WAV", "WAVEX", "RF64", "MP3"})
 _MOST_FRAMES_A_BYTE = 65_536
-"""Of a FLAC of silence. A larger count is no length, but a sign that the header states none, such as 2^63 - 1."""
+"""Reached by a FLAC of silence. A larger count, such as 2^63 - 1, is not a length: the header states none."""
 
 
 def open_sndfile(path: Path, name: str, header: WavHeader | None, behind: int, stack: ExitStack) -> Reader | None:
-    """What reads a file through libsndfile; None where that finds no sound in it.
+    """Return a reader of a file that uses libsndfile, or None if libsndfile finds no audio in it.
 
     Args:
         path: the file.
-        name: for messages.
-        header: the file's, if it is a WAV.
-        behind: bytes behind that header.
-        stack: closes what is opened.
+        name: the file's name in messages.
+        header: the file's header, if it is a WAV.
+        behind: number of bytes behind that header.
+        stack: closes everything that is opened.
+
+    Raises:
+        AudioError: the number of channels or the sample rate is out of range.
     """
     file = _opened(os.fsencode(path), stack)
     if file is None and (mended := _Mended.of(path, stack)):
@@ -54,10 +57,10 @@ def open_sndfile(path: Path, name: str, header: WavHeader | None, behind: int, s
 
 
 def _opened(source: bytes | io.FileIO, stack: ExitStack) -> sf.SoundFile | None:
-    """The file, if libsndfile finds samples in it."""
+    """Return the opened file, or None if libsndfile finds no samples in it."""
     try:
         file = stack.enter_context(_Forward(source))
-    except (sf.LibsndfileError, TypeError):  # TypeError: the suffix .raw wants a format in words
+    except (sf.LibsndfileError, TypeError):  # TypeError: the suffix .raw requires explicit format arguments
         return None
     return file if file.frames else None
 
@@ -71,17 +74,17 @@ def _format_of(file: sf.SoundFile, header: WavHeader | None, size: int) -> Audio
 
 
 class _Forward(sf.SoundFile):  # type: ignore[misc]
-    """A file that is only read on. soundfile otherwise seeks after each block, which fails near a length unknown."""
+    """A file without seeking. soundfile otherwise seeks after each block, which fails near an unknown length."""
 
     def seekable(self) -> bool:
         return False
 
 
 class _Endless(io.FileIO):
-    """A file whose end is told far behind the true one.
+    """A file that reports an end far behind the actual one.
 
-    Of an mp3 that does not state its length, libmpg123 estimates it by the size of the file, and ends there, however
-    much more there is. With this estimate it reads to the true end.
+    If an mp3 does not state its length, libmpg123 estimates the length from the file size. It stops there, even if the
+    file has more frames. With the estimate from this file's size it reads to the actual end.
     """
 
     _END = 1 << 40
@@ -100,9 +103,10 @@ class _Endless(io.FileIO):
 
 
 class _Mended(io.FileIO):
-    """A file with another length in its header: that of what is there.
+    """A file whose header is read with a corrected length: the actual one.
 
-    libsndfile reads no AU whose recorder never wrote the length, and no CAF that says that it is not known.
+    libsndfile can't read an AU whose recorder has not written the length. It can't read a CAF whose header states that
+    the length is unknown.
     """
 
     _at = 0
@@ -110,7 +114,7 @@ class _Mended(io.FileIO):
 
     @classmethod
     def of(cls, path: Path, stack: ExitStack) -> _Mended | None:
-        """The file, if it is of a kind that can be mended."""
+        """Return the file if its length can be corrected, otherwise None."""
         file = stack.enter_context(cls(os.fsencode(path)))
         head = file.read(8)
         if head[:4] == b".snd":
@@ -131,7 +135,10 @@ class _Mended(io.FileIO):
 
 
 def _samples_of_caf(file: io.FileIO) -> int:
-    """Where the samples of a CAF begin, whose first chunk is next to be read; 0 if nowhere."""
+    """Return the position of the first sample of a CAF, or 0 if there is none.
+
+    The file must be positioned at its first chunk.
+    """
     while len(chunk := file.read(12)) == 12:
         kind, length = struct.unpack(">4sq", chunk)
         if kind == b"data":
@@ -143,13 +150,13 @@ def _samples_of_caf(file: io.FileIO) -> int:
 
 
 class _FileReader:
-    """Samples that libsndfile reads.
+    """A :class:`Reader` that uses libsndfile.
 
     Args:
-        name: for messages.
+        name: the file's name in messages.
         file: the opened file.
-        audio_format: what it is.
-        stated: frames that the header states, of which there may be fewer.
+        audio_format: the file's format.
+        stated: number of frames that the header states; the file may have fewer. None if it states none.
     """
 
     def __init__(self, name: str, file: sf.SoundFile, audio_format: AudioFormat, stated: int | None) -> None:
@@ -161,10 +168,10 @@ class _FileReader:
         return checked_blocks(self.name, self._blocks(block_frames), block_frames)
 
     def drain(self) -> None:
-        """Nothing needs to be taken from a file."""
+        """Do nothing: a file has no writer that waits."""
 
     def _blocks(self, block_frames: int) -> Iterator[NDArray[np.float32]]:
-        done, most = 0, self.format.exact_frames  # what lies behind the samples may be no sound
+        done, most = 0, self.format.exact_frames  # data behind the samples may not be audio
         while size := block_frames if most is None else min(block_frames, most - done):
             try:
                 block: NDArray[np.float32] = self._file.read(size, dtype="float32", always_2d=True)
@@ -179,7 +186,7 @@ class _FileReader:
             self._ends_early(done)
 
     def _ends_early(self, done: int) -> None:
-        """Some kinds of files are played to where they end, others are damaged then."""
+        """Handle a file that ends early: a warning for some containers, an error for all others."""
         if self.format.container not in _MAY_END_EARLY:
             raise AudioError(f"{self.name}: damaged, {done} of {self._stated} samples a channel could be read")
         there, stated = (f"{frames / self.format.sample_rate:.2f} s" for frames in (done, self._stated or 0))

@@ -1,10 +1,11 @@
-"""The spectrogram and back: square-root Hann windows, 512 samples long, 256 apart.
+"""Short-time Fourier transform and its inverse: square-root Hann windows of 512 samples with a hop of 256 samples.
 
-With a hop of half the window, ``sqrt_hann[n]**2 + sqrt_hann[n + hop]**2 == 1``: the same window analyses and
-resynthesises, and no division is left to do. The waveform is padded with zeros, half a window before and enough
-behind it that every sample lies under exactly two frames. (``torch.stft`` alone leaves the last samples under one
-frame's fading edge, where ``torch.istft`` divides by nearly nothing: whatever a network changed there would come out
-up to 160 times too loud.)
+The hop is half a window, so ``sqrt_hann[n]**2 + sqrt_hann[n + hop]**2 == 1``. The same window therefore serves for
+analysis and synthesis, and no normalization is needed. The waveform is padded with zeros, half a window before it and
+enough behind it. Every sample then lies in exactly two frames.
+
+``torch.stft`` alone leaves the last samples at the fading edge of a single frame. There ``torch.istft`` divides by
+values near zero. Changes that a network makes there would be amplified by a factor of up to 160.
 """
 
 import torch
@@ -17,24 +18,24 @@ _WINDOW = torch.tensor([window_value(n) for n in range(N_FFT)], dtype=torch.floa
 
 
 def sqrt_hann(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The window of both transforms, (512,)."""
+    """Return the window of both transforms, (512,)."""
     return _WINDOW.to(device=device, dtype=dtype)
 
 
 def frames_of(samples: int) -> int:
-    """Number of frames of a waveform of that many samples: one every hop, and one more to close the last hop."""
+    """Return the number of frames of a waveform: one per hop, and one more to complete the last hop."""
     return 1 + -(-samples // HOP_LENGTH)
 
 
 def stft(waveform: Tensor) -> Tensor:
-    """Spectrogram of a waveform.
+    """Compute the spectrogram of a waveform.
 
     Args:
         waveform: ``(..., samples)``, float32 or float64, any number of samples (even none).
 
     Returns:
         ``(..., 257, frames)``, complex64 or complex128, where ``frames = 1 + ceil(samples / 256)``. Frame t is
-        centred on sample 256 t.
+        centered on sample 256 t.
 
     Raises:
         TypeError: the waveform is neither float32 nor float64.
@@ -47,7 +48,7 @@ def stft(waveform: Tensor) -> Tensor:
     samples = waveform.shape[-1]
     behind = (frames_of(samples) - 1) * HOP_LENGTH - samples
     padded = pad(waveform, (HOP_LENGTH, behind + HOP_LENGTH)).reshape(-1, samples + behind + 2 * HOP_LENGTH)
-    if padded.shape[0] == 0:  # an empty batch, which the FFT refuses
+    if padded.shape[0] == 0:  # the FFT rejects an empty batch
         shape = (*waveform.shape[:-1], BINS, frames_of(samples))
         return waveform.new_empty(shape, dtype=waveform.dtype.to_complex())
     window = sqrt_hann(waveform.dtype, waveform.device)
@@ -56,18 +57,18 @@ def stft(waveform: Tensor) -> Tensor:
 
 
 def istft(spectrogram: Tensor, samples: int) -> Tensor:
-    """Waveform of a spectrogram made by :func:`stft`: ``istft(stft(w), w.shape[-1])`` is ``w``.
+    """Compute the waveform of a spectrogram made by :func:`stft`: ``istft(stft(w), w.shape[-1])`` is ``w``.
 
     Args:
         spectrogram: ``(..., 257, frames)``, complex64 or complex128.
-        samples: length of the waveform, which must be one that has this number of frames.
+        samples: length of the waveform. ``frames`` must be ``1 + ceil(samples / 256)``.
 
     Returns:
         ``(..., samples)``, float32 or float64.
 
     Raises:
         TypeError: the spectrogram is not complex.
-        ValueError: wrong number of bins or frames.
+        ValueError: the number of bins or frames is wrong.
     """
     if not spectrogram.is_complex():
         raise TypeError(f"spectrogram must be complex, got {spectrogram.dtype}")

@@ -1,4 +1,4 @@
-"""Headers of WAV: read as they come, without winding back, and told by libsndfile what their samples are."""
+"""WAV headers, read sequentially without seeking. libsndfile identifies the sample type."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from lite_rtse_ext.audio.formats import SAMPLE_BYTES, AudioError, AudioFormat
 PCM, EXTENSIBLE = 1, 0xFFFE
 _TAGS = {"FLOAT": 3, "DOUBLE": 3, "ALAW": 6, "ULAW": 7}  # the others are PCM
 UNKNOWN_BYTES = 0xFFFFFFFF
-"""The length that is written where the length is not known."""
+"""The length that a header states if the length is unknown."""
 _STREAMED = (range(0x7FF00000, 0x80000001), range(0xFFF00000, 0x100000000), range(2**62, 2**64))
-"""Other lengths that mean this: the most that 31, 32, 63 or 64 bits can say, less a header."""
+"""Lengths that mean an unknown length: close to the maximum of 31, 32, 63 or 64 bits, as writers subtract a header."""
 SPARE_BYTES = 1024
-"""Bytes by which a header may overstate its samples: some writers count the header too."""
+"""Tolerance in bytes: a header may state more samples than there are, because some writers include the header."""
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_CHUNKS = 1000
-_BLOCK_CODED = ("MS_ADPCM", "IMA_ADPCM")  # each block of these can be decoded by itself
+_BLOCK_CODED = ("MS_ADPCM", "IMA_ADPCM")  # each block of these can be decoded independently
 _GUID = bytes.fromhex("0000000000001000800000aa00389b71")[2:]
 
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What a WAV says of its samples before they come.
+    """The header of a WAV.
 
     Attributes:
-        format: with the length, if the header states it.
-        layout: the chunk ``fmt``, as libsndfile reads it rightly.
-        unit_bytes: bytes of the smallest stretch that can be decoded: a frame, or a block of ADPCM.
-        data_bytes: bytes of samples that the header states; None where it states none.
-        empty: whether the header states that there are no samples, and that something else follows.
-        repaired: whether the file's own ``fmt`` is one that libsndfile reads wrongly.
+        format: the audio format, with the length if the header states it.
+        layout: the chunk ``fmt``, corrected if libsndfile would misread it.
+        unit_bytes: bytes of the smallest unit that can be decoded: a frame, or a block of ADPCM.
+        data_bytes: bytes of samples that the header states; None if it states no length.
+        empty: whether the header states that there are no samples, and that another chunk follows.
+        repaired: whether libsndfile would misread the file's own ``fmt``.
     """
 
     format: AudioFormat
@@ -51,26 +51,26 @@ class WavHeader:
     repaired: bool = False
 
     def decoded(self, data: bytes) -> NDArray[np.float32]:
-        """Samples ``(frames, channels)`` of that many bytes."""
+        """Decode the bytes of whole units to samples ``(frames, channels)``, float32, full scale 1."""
         with sf.SoundFile(io.BytesIO(_riff(self.layout, len(data)) + data)) as file:
             block: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
         return block
 
 
 def is_wav(head: bytes) -> bool:
-    """Whether these first 12 bytes or more are a WAV's."""
+    """Return whether these first bytes, at least 12, are those of a WAV."""
     return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
 
 
 def read_header(exactly: Callable[[int], bytes], name: str) -> WavHeader:
-    """The header of a WAV, up to the first sample.
+    """Read the header of a WAV, up to the first sample.
 
     Args:
-        exactly: gives the next so many bytes, or raises.
-        name: for messages.
+        exactly: returns exactly the given number of next bytes, or raises an AudioError.
+        name: the source's name in messages.
 
     Raises:
-        AudioError: not a WAV, or one of a kind that is not read here.
+        AudioError: the data is not a WAV, or a WAV of an unsupported kind.
     """
     head = exactly(12)
     if not is_wav(head):
@@ -92,13 +92,16 @@ def read_header(exactly: Callable[[int], bytes], name: str) -> WavHeader:
             layout = content[:size]
             if size < 16:
                 raise AudioError(f"{name}: a WAV with a damaged format")
-        if kind == b"ds64" and size >= 16:  # of RF64: the lengths that 32 bits can't hold
+        if kind == b"ds64" and size >= 16:  # of RF64: lengths beyond 32 bits
             long_size = struct.unpack("<Q", content[8:16])[0]
     raise AudioError(f"{name}: a WAV without samples")
 
 
 def header_of(file: BinaryIO, name: str) -> WavHeader | None:
-    """The header of a WAV that is a file; None where it is none that is read here. Leaves it at the first sample."""
+    """Read the header of a WAV file, or return None if the file is not a WAV of a supported kind.
+
+    The file is then positioned at the first sample.
+    """
 
     def exactly(size: int) -> bytes:
         data = file.read(size)
@@ -113,18 +116,22 @@ def header_of(file: BinaryIO, name: str) -> WavHeader | None:
 
 
 def header_bytes(audio_format: AudioFormat) -> bytes:
-    """A WAV's header up to the first sample, for a format with one of :data:`SAMPLE_BYTES`."""
+    """Return a WAV header, up to the first sample, for a format whose sample type is in :data:`SAMPLE_BYTES`."""
     frames = audio_format.exact_frames
     return _riff(_layout(audio_format), None if not frames else frames * _frame_bytes(audio_format))
 
 
 def raw_header(audio_format: AudioFormat) -> WavHeader:
-    """What bare samples of this format are."""
+    """Return a header that describes samples of this format that have none."""
     return WavHeader(audio_format, _layout(audio_format), _frame_bytes(audio_format))
 
 
 def set_channel_mask(path: Path, mask: int) -> None:
-    """Assigns the channels of a WAV that libsndfile wrote to speakers; libsndfile has its own idea of them."""
+    """Set the speakers of a WAV that libsndfile has written. libsndfile writes a mask of its own choice.
+
+    Raises:
+        AudioError: the WAV is not a WAVE_FORMAT_EXTENSIBLE.
+    """
     with path.open("r+b") as file:
         head = file.read(256)
         layout = head.find(b"fmt ") + 8
@@ -145,7 +152,7 @@ def _header(name: str, layout: bytes, size: int) -> WavHeader:
     container = "WAVEX" if extensible else "WAV"
     found = AudioFormat(rate, channels, container, "", channel_mask=mask).checked(name)
     repaired = tag == PCM and 16 < bits <= 24 and block_bytes == 4 * channels
-    if repaired:  # 24 bits in words of 32, which libsndfile takes for words of 24
+    if repaired:  # 24 bits in words of 32 bits; libsndfile assumes words of 24 bits
         layout = layout[:14] + struct.pack("<H", 32) + layout[16:]
     with suppress(sf.LibsndfileError), sf.SoundFile(io.BytesIO(_riff(layout, 0))) as file:
         found = replace(found, subtype=file.subtype)
@@ -161,7 +168,7 @@ def _header(name: str, layout: bytes, size: int) -> WavHeader:
 
 
 def _is_known(size: int) -> bool:
-    """Whether this is a length, and not what is written in place of one."""
+    """Return whether this is a length, and not a placeholder for an unknown one."""
     return size > 0 and not any(size in each for each in _STREAMED)
 
 
@@ -170,7 +177,7 @@ def _frame_bytes(audio_format: AudioFormat) -> int:
 
 
 def _layout(audio_format: AudioFormat) -> bytes:
-    """The chunk ``fmt`` of a format."""
+    """Return the chunk ``fmt`` of a format."""
     f = audio_format
     tag, frame, bits = _TAGS.get(f.subtype, PCM), _frame_bytes(f), 8 * SAMPLE_BYTES[f.subtype]
     outer = tag if f.channel_mask is None else EXTENSIBLE
@@ -181,7 +188,7 @@ def _layout(audio_format: AudioFormat) -> bytes:
 
 
 def _riff(layout: bytes, size: int | None) -> bytes:
-    """Everything before the samples, of which there are ``size`` bytes; None where that is not known."""
+    """Return all bytes before the samples. ``size`` is the number of sample bytes, or None if it is unknown."""
     chunks = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout + b"data"
     known = size is not None and size + len(chunks) + 4 < _STREAMED[1].start
     riff, data = (size + len(chunks) + 4, size) if known and size is not None else (UNKNOWN_BYTES, UNKNOWN_BYTES)
