@@ -1,7 +1,7 @@
 """Lite-RTSE speech enhancement with fused kernels.
 
-Three ways in: `LiteRTSE`, the network on fused operators; `fuse(model)`, which swaps them into a model of your own; and
-the operators themselves.
+The package has three entry points. `LiteRTSE` is the network with fused operators. `fuse(model)` puts them into your
+own model. The operators can also be called directly.
 """
 
 from __future__ import annotations

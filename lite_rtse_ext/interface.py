@@ -1,7 +1,7 @@
-"""What every network offers: from spectrogram to spectrogram, whole or piece by piece, and its configuration.
+"""The common interface of all networks: spectrogram to spectrogram, whole or piece by piece, and the configuration.
 
-Enhancing, training, judging, counting and saving know this interface and no network. A network derives from
-:class:`SpectrogramModel`. It then has a name in :mod:`lite_rtse_ext.models.registry`.
+Enhancement, training, evaluation, operation counts and checkpoints use this interface and no specific network. A
+network derives from :class:`SpectrogramModel`. It then has a name in :mod:`lite_rtse_ext.models.registry`.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ __all__ = ["SpectrogramModel", "in_pieces", "placement"]
 class SpectrogramModel(nn.Module):
     """A network from a noisy spectrogram to an enhanced one.
 
-    A derived class has to define ``forward``. A causal network without state sets :attr:`context_frames` as well, and
-    then runs piece by piece. One with state overrides :meth:`advance`, too.
+    A derived class must define ``forward``. A causal network without state also sets :attr:`context_frames`, and then
+    runs piece by piece. A causal network with state also overrides :meth:`advance`.
     """
 
     architecture: ClassVar[str] = ""
-    """Name in the registry and in checkpoints; empty for a network without one."""
+    """Name in the registry and in checkpoints. It is empty for a network without a name."""
 
     signal: Signal = SIGNAL
-    """The signal whose spectrograms it takes."""
+    """The signal whose spectrograms the network takes."""
 
     config_limits: ClassVar[Mapping[str, int]] = {}
-    """The greatest values of arguments that are taken from a file."""
+    """Maximum values of constructor arguments that are read from a file."""
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Enhance a noisy spectrogram (B, bins, T, 2); the result has the same shape."""
+        """Enhance a noisy spectrogram (B, bins, T, 2), real and imaginary parts. The result has the same shape."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     @property
     def context_frames(self) -> int | None:
-        """How many earlier frames :meth:`advance` needs to see again. None: the network needs the whole recording."""
+        """Left context: how many earlier frames :meth:`advance` needs. None: the network needs the whole recording."""
         return None
 
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
-        """The forward for the frames from ``before`` on, and the network's states after them.
+        """Enhance the frames from index ``before`` on, and return the network's states after them.
 
-        This default is for causal networks without state: it computes the first ``before`` frames again.
+        This default is for causal networks without state. It computes the first ``before`` frames again.
 
         Args:
-            spectrogram: as in ``forward``, with at least one frame from ``before`` on.
-            before: how many of its first frames are there as context: all earlier ones, or ``context_frames`` of them.
-            states: what the call for the frames up to ``before`` returned; None at the beginning.
+            spectrogram: as in ``forward``, with at least one frame from index ``before`` on.
+            before: number of leading frames that are context: all earlier frames, or ``context_frames`` of them.
+            states: the states that the call for the preceding frames returned; None at the beginning.
 
         Returns:
             The enhanced spectrogram without the first ``before`` frames, and the states after its last frame.
@@ -67,7 +67,7 @@ class SpectrogramModel(nn.Module):
         return enhanced, None
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments. This default reads the attributes of the same names.
+        """Return the constructor's arguments by name. This default reads the attributes of the same names.
 
         Raises:
             TypeError: an argument has no attribute of its name.
@@ -80,12 +80,13 @@ class SpectrogramModel(nn.Module):
 
     @classmethod
     def recognize(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The parameters by the network's own names, and the configuration that their shapes tell.
+        """Return the parameters by the network's own names, and the configuration that their shapes imply.
 
-        It is for files from elsewhere, which don't say what they are. This default knows no such file.
+        This method is for files of other programs, which do not name their architecture. This default supports no such
+        file.
 
         Raises:
-            ValueError: the parameters are not this network's.
+            ValueError: the parameters do not belong to this network.
         """
         raise ValueError(f"expected a file that names its architecture, as for {cls.architecture or cls.__name__}")
 
@@ -93,18 +94,18 @@ class SpectrogramModel(nn.Module):
 def in_pieces(
     model: SpectrogramModel, frames: int, piece_frames: int, read: Callable[[int, int], Tensor]
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Run a network over a long spectrogram, piece by piece, exactly up to rounding.
+    """Run a network over a long spectrogram, piece by piece. The result is that of one pass, up to rounding.
 
-    All pieces but the last are of one size, so that the memory of one fits the next.
+    All pieces except the last have the same size, so that the memory of one piece fits the next.
 
     Args:
-        model: the network, one with ``context_frames``.
-        frames: of the spectrogram.
-        piece_frames: frames that the network sees at a time, its context included. At least one of them is new.
-        read: gives the spectrogram from one frame to before another one.
+        model: the network. Its ``context_frames`` must not be None.
+        frames: number of frames of the spectrogram.
+        piece_frames: number of frames per piece, left context included. A piece has at least one new frame.
+        read: takes a start and a stop frame, and returns the spectrogram of the frames start to stop - 1.
 
     Yields:
-        The first frame, the one after the last, and the enhanced spectrogram between them.
+        The start and the stop frame of each piece's new frames, and the enhanced spectrogram of these frames.
     """
     context = model.context_frames or 0
     states, start = None, 0
@@ -117,9 +118,10 @@ def in_pieces(
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype that a network takes: those of its first floating-point parameter.
+    """Return the device and dtype of a network's input: those of its first floating-point parameter.
 
-    Layers that were replaced, as by quantization, may have none.
+    A network whose layers were replaced, as by quantization, may have no such parameter. The result is then the
+    default device and dtype of new tensors.
     """
     found = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     return found.device, found.dtype

@@ -1,7 +1,7 @@
-"""The signal that the networks hear: sample rate, transform, hop and window. It imports no other part.
+"""The signal that the networks take: sample rate, transform size, hop and window. It imports no other module.
 
-The window is the square root of a Hann window, ``sin(pi n / 512)``. The engine in ``csrc/stream`` has the same numbers,
-which are compared when it is loaded.
+The window is the square root of a Hann window, ``sin(pi n / 512)``. The engine in ``csrc/stream`` has constants of its
+own. Its sample rate and hop are compared with these when it is loaded.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ __all__ = ["BINS", "FRAMES_PER_SECOND", "HOP_LENGTH", "N_FFT", "SAMPLE_RATE_HZ",
 
 SAMPLE_RATE_HZ = 16_000
 N_FFT = 512
-"""Samples of a transform and of its window: 32 ms."""
+"""Length of the transform and of its window in samples: 32 ms."""
 
 HOP_LENGTH = N_FFT // 2
-"""Samples from one frame to the next: 16 ms."""
+"""Distance of two successive frames in samples: 16 ms."""
 
 BINS = N_FFT // 2 + 1
 FRAMES_PER_SECOND = SAMPLE_RATE_HZ / HOP_LENGTH
 
 
 def window_value(sample: int) -> float:
-    """The window of both transforms at one of its samples, 0 to 511."""
+    """Return the value of the window of both transforms at a sample, 0 to 511."""
     return math.sin(math.pi * sample / N_FFT)
 
 
 class Signal(NamedTuple):
-    """The signal of one network."""
+    """The signal of one network.
+
+    Attributes:
+        sample_rate: sample rate in Hz.
+        n_fft: length of the transform in samples.
+        hop_length: distance of two successive frames in samples.
+    """
 
     sample_rate: int = SAMPLE_RATE_HZ
     n_fft: int = N_FFT
@@ -40,7 +46,7 @@ class Signal(NamedTuple):
 
     @property
     def latency_ms(self) -> float:
-        """How long a sample waits for those that its frames need: the length of a transform."""
+        """Algorithmic latency in ms: the length of the transform. A sample waits for all samples of its frames."""
         return 1000 * self.n_fft / self.sample_rate
 
     @property

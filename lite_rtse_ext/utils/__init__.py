@@ -1,1 +1,4 @@
-"""What every part may use: files that appear whole, checks of arguments, options, denormals. It knows no other part."""
+"""Utilities that every subpackage may use, such as atomic files, argument checks, option types and worker processes.
+
+This subpackage imports no other one.
+"""

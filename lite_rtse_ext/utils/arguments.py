@@ -1,4 +1,4 @@
-"""Checks of arguments that several parts of the package take. Needs no torch, as the streaming engine needs none."""
+"""Checks of arguments that several subpackages take. They need no torch, because the streaming engine needs none."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 __all__ = ["LEAST_RATE_HZ", "MOST_RATE_HZ", "Real", "real_number", "sample_rate_hz", "switch"]
 
 Real: TypeAlias = "float | np.number[Any]"
-"""A number of Python's or of numpy's."""
+"""A Python or numpy number."""
 
 LEAST_RATE_HZ, MOST_RATE_HZ = 1000, 1_000_000
 
 
 def _plain(value: object) -> object:
-    """A number of numpy's as one of Python's; everything else as it is."""
+    """Convert a numpy scalar to a Python one, and return all other values unchanged."""
     is_scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
     return value.item() if is_scalar else value  # type: ignore[attr-defined]
 
 
 def real_number(value: object, name: str, expected: str) -> float:
-    """A number of any type as a float.
+    """Convert a real number of any type to a float.
 
     Args:
-        value: what was given.
-        name: of the argument, for the message.
-        expected: what it must be, for the message.
+        value: the argument's value.
+        name: the argument's name, for the message.
+        expected: description of the allowed values, for the message.
 
     Raises:
-        TypeError: the value is no real number. A bool is none.
+        TypeError: the value is not a real number. A bool is rejected, too.
     """
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
@@ -39,7 +39,7 @@ def real_number(value: object, name: str, expected: str) -> float:
 
 
 def switch(value: object, name: str) -> bool:
-    """Something that is on or off.
+    """Check a switch, a Python or numpy bool, and return it as a Python bool.
 
     Raises:
         TypeError: the value is neither True nor False.
@@ -53,16 +53,16 @@ def switch(value: object, name: str) -> bool:
 def sample_rate_hz(
     value: object, name: str = "sample_rate", least: int = LEAST_RATE_HZ, most: int = MOST_RATE_HZ
 ) -> int:
-    """A sample rate of any numeric type as an int: 48000, 48000.0 and numpy's of both are the same.
+    """Convert a sample rate of any numeric type to an int. 48000, 48000.0 and their numpy types are equivalent.
 
     Args:
-        value: what was given.
-        name: of the argument, for the message.
-        least, most: which rates are accepted.
+        value: the argument's value, in Hz.
+        name: the argument's name, for the message.
+        least, most: lowest and highest accepted rate in Hz.
 
     Raises:
-        TypeError: the value is no real number. A bool and a string are none.
-        ValueError: it is no whole number of Hz, or lies outside the accepted range.
+        TypeError: the value is not a real number. Bools and strings are rejected, too.
+        ValueError: the value is not a whole number of Hz, or lies outside the accepted range.
     """
     expected = f"a whole number of Hz from {least} to {most}"
     number = real_number(value, name, expected)

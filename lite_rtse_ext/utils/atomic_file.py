@@ -1,4 +1,4 @@
-"""Files that appear under their name complete or not at all."""
+"""Atomic files: a file appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ _KINDS = {
 
 
 def kind_of(path: FilePath) -> str:
-    """What is at a path, in words with their article; links are followed.
+    """Describe what exists at a path in words with their article, such as "a folder". Links are followed.
 
     Raises:
-        OSError: nothing is there, or it can't be told.
+        OSError: the path does not exist, or can't be examined.
     """
     return _kind(os.stat(path))
 
 
 def replaceable(path: FilePath) -> os.stat_result | None:
-    """The state of the regular file that a new file at ``path`` would replace; nothing where the name is free.
+    """Return the status of the regular file that a new file at ``path`` would replace. None if the name is free.
 
     Raises:
-        OSError: something else has that name (a folder, a pipe, a device), or the name can't be had. Names ``path``.
+        OSError: the path is something else (a folder, a pipe, a device), or can't be examined. The error names
+            ``path``.
     """
     try:
         with _about(path):
@@ -57,21 +58,25 @@ def replaceable(path: FilePath) -> os.stat_result | None:
 
 @contextmanager
 def replacing(path: FilePath) -> Iterator[Path]:
-    """A temporary file beside ``path``: it takes that name if the block ends well, and vanishes if it doesn't.
+    """Create a temporary file beside ``path``. The file is renamed to ``path`` if the ``with`` block succeeds.
 
-    A symbolic link is followed: the file it points to is replaced. A file that is replaced passes its permissions on,
-    and its owner where that is allowed. The content is on the disk before the name is.
+    It is deleted if the block raises an exception. A symbolic link is followed: its target is replaced. The new file
+    gets the permissions of the file that it replaces, and its owner if that is allowed. The content is synced to the
+    disk before the file is renamed.
 
-    A process that was killed leaves its temporary file behind. The next one that writes to ``path`` takes it away.
+    A killed process leaves its temporary file behind. The next process that writes to ``path`` deletes it.
+
+    Yields:
+        The path of the temporary file.
 
     Raises:
         OSError: the folder does not exist or can't be written to, or ``path`` is neither free nor a regular file.
-            Names ``path``, not the temporary file.
+            The error names ``path``, not the temporary file.
     """
     before = replaceable(path)
     target = Path(os.path.realpath(path))
     with _about(path):
-        temporary, descriptor = _reserve(target, 0o600 if before else 0o666)  # the latter less what umask takes away
+        temporary, descriptor = _reserve(target, 0o600 if before else 0o666)  # umask applies to the latter
     try:
         yield temporary
         with _about(path):
@@ -83,14 +88,14 @@ def replacing(path: FilePath) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     finally:
-        os.close(descriptor)  # the lock goes with it
+        os.close(descriptor)  # this also releases the lock
 
 
 def _reserve(target: Path, mode: int) -> tuple[Path, int]:
-    """A new temporary file for ``target``, and the descriptor that holds a lock on it for as long as it is written.
+    """Create a temporary file for ``target``, and return it with its descriptor, which holds a lock while it is open.
 
-    Its name is short, however long the target's is, and always the same but for a number. That is how a file that was
-    left behind is found. The lock tells it from one that another process is writing now.
+    The name is short, even if the target's name is long. For one target it differs only in a number, so files that were
+    left behind are found. The lock distinguishes these from files that another process is writing.
     """
     name = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
     for number in count():
@@ -105,21 +110,21 @@ def _reserve(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _is_locked(descriptor: int, temporary: Path) -> bool:
-    """Locks a file that was just made; false if another process took it for one that was left behind."""
-    with suppress(OSError):  # a file system without locks: no process takes files away there
+    """Lock a new file. Return False if another process deleted it because it seemed left behind."""
+    with suppress(OSError):  # a file system without locks, where no process deletes such files
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     return _has_name(descriptor, temporary)
 
 
 def _is_free(temporary: Path) -> bool:
-    """Whether the name is free, if need be after a file that no process is writing any more was taken away."""
+    """Return whether the name is free. A file that no process is writing any more is deleted first."""
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         return error.errno == errno.ENOENT
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _has_name(descriptor, temporary):  # its writer may have renamed it meanwhile
+        if _has_name(descriptor, temporary):  # its writer may have renamed it in the meantime
             os.unlink(temporary)
     except OSError:
         return False
@@ -136,12 +141,12 @@ def _has_name(descriptor: int, path: Path) -> bool:
 
 
 def _pass_on(before: os.stat_result, temporary: Path) -> None:
-    """Gives a file the owner and the permissions of the one that it replaces."""
+    """Set the owner and the permissions of a file to those of the file that it replaces."""
     now = os.stat(temporary)
     if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
         with suppress(PermissionError):
             os.chown(temporary, before.st_uid, before.st_gid)
-    if (before.st_mode ^ now.st_mode) & 0o777:  # some file systems know one mode only
+    if (before.st_mode ^ now.st_mode) & 0o777:  # some file systems support only one mode
         os.chmod(temporary, before.st_mode & 0o777)
 
 

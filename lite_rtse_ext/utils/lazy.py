@@ -1,4 +1,7 @@
-"""Names of a package that are loaded at first use: torch takes seconds to import, and most commands need none of it."""
+"""Lazy imports: the names of a package are loaded at first use.
+
+torch takes seconds to import, and most commands do not need it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ __all__ = ["lazy"]
 
 
 def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
-    """The ``__getattr__`` of a package that loads its names at first use.
+    """Return a ``__getattr__`` for a package, which loads the package's names at first use.
 
     Args:
-        package: its name.
-        homes: the names of each submodule; a submodule without names is itself loaded at first use.
+        package: the package's name.
+        homes: the names that each submodule provides. A submodule without names is itself loaded at first use.
     """
     home_of = {name: module for module, names in homes.items() for name in names}
 

@@ -1,7 +1,7 @@
-"""Types of options. What a value may be stands in its annotation, and is checked wherever an option class is made.
+"""Types of options. The annotation of an option defines its allowed values, which the option's class checks.
 
-An option class is a pydantic dataclass with :data:`STRICT`. It refuses unknown names, text in place of numbers, NaN,
-and numbers outside their limits. Far limits, such as 1e9, keep every result within the range of a float.
+An option class is a pydantic dataclass with :data:`STRICT`. It rejects unknown names, text in place of numbers, NaN,
+and numbers outside their limits. Wide limits, such as 1e9, keep every result within the range of a float.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ Probability = Annotated[_Number, Field(ge=0, le=1)]
 Share = Annotated[_Number, Field(ge=0, lt=1)]
 Decibels = Annotated[_Number, Field(ge=-100, le=100)]
 Ordered = AfterValidator(_ordered)
-"""Of a pair: the first may not be greater than the second."""
+"""For a pair: the first number must not be greater than the second."""
 SomePositive = AfterValidator(_some_positive)
-"""Of weights: one at least must be above 0."""
+"""For weights: at least one must be above 0."""
 
 
 def explain(error: ValidationError, what: str = "") -> str:
-    """What pydantic refused, in one line: each option by name, what it must be, and what it is.
+    """Describe pydantic's error in one line: the name of each rejected option, its allowed values and its value.
 
     Args:
-        error: as raised by an option class or by a TypeAdapter of one.
-        what: name of what was checked, to stand for the whole.
+        error: the error of an option class or of a TypeAdapter of one.
+        what: name of the checked object, for errors that concern the object as a whole.
     """
     return "; ".join(_explain(each["loc"], each["type"], each["msg"], each["input"], what) for each in error.errors())
 

@@ -1,4 +1,4 @@
-"""What PyTorch is doing with a call besides computing it."""
+"""Tests whether PyTorch records or transforms the current call."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ __all__ = ["NotScriptable", "is_for_elsewhere", "is_onnx_export", "is_recorded",
 
 
 def is_traced() -> bool:
-    """Whether ``torch.jit.trace`` is recording."""
+    """Return whether ``torch.jit.trace`` is recording."""
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def is_onnx_export() -> bool:
-    """Whether ``torch.onnx.export`` is at work. To import ``torch.onnx`` for the question would take a second."""
+    """Return whether ``torch.onnx.export`` is running. It does not import ``torch.onnx``, which would take a second."""
     if torch.compiler.is_dynamo_compiling() or "torch.onnx" not in sys.modules:
         return False
     return torch.onnx.is_in_onnx_export()
 
 
 def is_for_elsewhere() -> bool:
-    """Whether the call becomes a graph of PyTorch's own operators: ``torch.jit.trace`` or ``torch.onnx.export``.
+    """Return whether the call becomes a graph of PyTorch's own operators: ``torch.jit.trace`` or ``torch.onnx.export``.
 
-    Such a graph is to run where this package is not installed. The modules then compute in plain PyTorch.
+    Such a graph must run where this package is not installed. The modules then use plain PyTorch operators.
     """
     return is_traced() or (torch.compiler.is_exporting() and is_onnx_export())
 
 
 def is_recorded() -> bool:
-    """Whether the call becomes a graph, or is transformed by ``torch.func``: no branch may then depend on values."""
+    """Return whether the call becomes a graph, or is transformed by ``torch.func``.
+
+    In these cases no branch may depend on the values of tensors.
+    """
     return torch.compiler.is_compiling() or is_for_elsewhere() or torch._C._are_functorch_transforms_active()
 
 
 class NotScriptable:
-    """A base of modules that ``torch.jit.script`` can't compile: it is told so before it reads their code."""
+    """Base class of modules that ``torch.jit.script`` can't compile. It raises an error before their code is parsed."""
 
     def __prepare_scriptable__(self) -> NoReturn:
         raise RuntimeError(

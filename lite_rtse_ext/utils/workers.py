@@ -1,10 +1,10 @@
-"""Tasks in several processes, where a process that dies costs one task and no more.
+"""Tasks in several processes. If a process dies, only its current task is lost.
 
-C code that reads or judges sound can end its process, and so can a lack of memory. The executors of the standard
-library then lose every task, and do not say which one it was.
+C code that reads or evaluates audio can abort its process, and so can a lack of memory. The executors of the standard
+library then lose every task, and do not report which one caused the abort.
 
-The processes are forks of a small server, not of this process: a fork of a process with threads can hang. So a script
-that calls this must do so under ``if __name__ == "__main__":``.
+The processes are forks of a small server process, because a fork of a process with threads can hang. A script must
+therefore call these functions under ``if __name__ == "__main__":``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Lost:
     """A task without a result.
 
     Args:
-        reason: how its process died, or what the task raised.
-        error: what the task raised, if it did.
+        reason: how its process died, or which exception the task raised.
+        error: the exception that the task raised; None if its process died.
     """
 
     reason: str
@@ -47,16 +47,19 @@ class Lost:
 def run_tasks(
     set_up: Callable[[], _Work[_Task, _Result]], tasks: Sequence[_Task], processes: int | None = None
 ) -> Iterator[tuple[_Task, _Result | Lost]]:
-    """Run tasks; yields each of them with its result, in the order in which they end.
+    """Run tasks, and yield each task with its result in the order of completion.
 
     Args:
-        set_up: runs once in each process and returns the function that does a task there. It must pickle, and so must
-            the tasks and the results.
+        set_up: runs once in each process and returns the function that runs a task there. It must be picklable, and so
+            must the tasks and the results.
         tasks: the arguments of that function.
-        processes: how many there are at most; by default one for each core.
+        processes: maximum number of processes; by default one per core.
+
+    Yields:
+        The task, and its result or :class:`Lost`.
 
     Raises:
-        RuntimeError: ``set_up`` raised something, and the message says what. Or no process could be started.
+        RuntimeError: ``set_up`` raised an exception, which the message describes. Or no process could be started.
     """
     for index, outcome in _outcomes(set_up, tasks, processes, ()):
         yield tasks[index], outcome
@@ -65,15 +68,16 @@ def run_tasks(
 def run_in_order(
     work: _Work[_Task, _Result], tasks: Sequence[_Task], processes: int | None = None
 ) -> Iterator[_Result | Lost]:
-    """The results of tasks, in the order of the tasks.
+    """Run tasks, and yield their results in the order of the tasks.
 
     Args:
-        work: a function of a module. Its module is imported once, by the server. What it raises is raised here.
-        tasks: its arguments.
-        processes: how many there are at most; by default one for each core.
+        work: a function of a module. The server process imports the module once. An exception that the function raises
+            is raised here.
+        tasks: the arguments of that function.
+        processes: maximum number of processes; by default one per core.
 
     Yields:
-        A result, or how the process died that had the task.
+        The result of each task, or :class:`Lost` if its process died.
 
     Raises:
         RuntimeError: no process could be started.
@@ -96,12 +100,12 @@ def _itself(work: _Work[_Task, _Result]) -> _Work[_Task, _Result]:
 def _outcomes(
     set_up: Callable[[], _Work[_Task, _Result]], tasks: Sequence[_Task], processes: int | None, imported: Sequence[str]
 ) -> Iterator[tuple[int, _Result | Lost]]:
-    """The number of each task and what came of it, in the order in which they end.
+    """Yield the index of each task and its outcome, in the order of completion.
 
-    A process that dies at a task is replaced. One that dies before its first task is not.
+    A process that dies during a task is replaced. One that dies before its first task is not.
 
     Args:
-        imported: modules that the server imports once, if it does not run yet.
+        imported: modules that the server process imports once, if it is not running yet.
     """
     _CONTEXT.set_forkserver_preload(list(imported))
     waiting = list(reversed(range(len(tasks))))
@@ -136,9 +140,9 @@ def _outcomes(
 
 
 class _Worker(Generic[_Result]):
-    """A process, the line to it, and the number of the task it is at; ``None`` before its first one.
+    """A process, the connection to it, and the index of its current task, which is None before the first one.
 
-    A process ends once its line is closed and its task is done, so that no file stays half written.
+    A process ends when its connection is closed and its task is finished. No file therefore stays incomplete.
     """
 
     def __init__(self, set_up: Callable[[], Callable[..., _Result]]) -> None:
@@ -150,10 +154,10 @@ class _Worker(Generic[_Result]):
         self.died = False
 
     def receive(self) -> tuple[int | None, _Result | Lost]:
-        """The number of the task it was at, and what came of it; or that it is ready for its first one.
+        """Receive the index of the current task and its outcome. The index is None if no task was given yet.
 
         Raises:
-            RuntimeError: it could not be set up.
+            RuntimeError: the process could not be set up.
         """
         try:
             outcome = self.line.recv()
@@ -168,7 +172,7 @@ class _Worker(Generic[_Result]):
 
     def give(self, index: int, task: object) -> None:
         self._index = index
-        with suppress(OSError):  # it has died since: the next thing received says so
+        with suppress(OSError):  # the process has died: the next receive reports it
             self.line.send(task)
 
     def dismiss(self) -> None:
@@ -195,14 +199,14 @@ def _with_news(workers: Sequence[_Worker[_Result]]) -> list[_Worker[_Result]]:
 
 @dataclass(frozen=True)
 class _Refused:
-    """A process could not be set up; the reason is what was raised."""
+    """A process could not be set up. The reason describes the exception."""
 
     reason: str
 
 
 def _serve(line: Connection, set_up: Callable[[], _Work[_Task, _Result]]) -> None:
-    """What a process does: says that it is ready, then answers each task with a result, until the line is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the line
+    """Run in the process: report readiness, then answer each task with its result until the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the connection
     with suppress(EOFError, OSError):
         try:
             work = set_up()
@@ -222,7 +226,7 @@ def _attempt(work: _Work[_Task, _Result], task: _Task) -> _Result | Lost:
 
 
 def _portable(error: Exception) -> Exception:
-    """An exception that arrives in another process as it is; those that do not pickle are described."""
+    """Return an exception that can be sent to another process. One that can't be pickled becomes a description."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
