@@ -197,7 +197,7 @@ class AudioFormat:
         return next((name for name in wanted if name in types), usual)
 
     def check_size(self, path: Path, frames: int | None) -> None:
-        """Check that a file of this format can hold so many frames. WAV, AIFF and AU are limited to 4 GiB.
+        """Check that a file of this format can hold the given number of frames. WAV, AIFF and AU are limited to 4 GiB.
 
         Raises:
             AudioError: the file would be too long. The message names formats without this limit.

@@ -63,7 +63,7 @@ _BEGINNINGS = _LIBSNDFILES + _PYAVS
 
 
 def is_regular(path: Path) -> bool:
-    """Return whether the path is a regular file, which can be read repeatedly, and not a named pipe or a device.
+    """Return whether the path is a regular file, which can be read repeatedly. Named pipes and devices are not.
 
     Raises:
         OSError: there is no such file.
@@ -247,8 +247,8 @@ def _sounds(head: bytes) -> bool:
 
 
 def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:
-    # libsndfile's default is LAME's variable bit rate. At low sample rates it writes frames that decoders can't handle.
-    # At this level the constant bit rate is 224 kbit/s at 44.1 and 48 kHz, and 112 kbit/s at 16 kHz.
+    # libsndfile's default is LAME's variable bit rate. At low sample rates it writes frames that decoders have trouble
+    # with. At this level the constant bit rate is 224 kbit/s at 44.1 and 48 kHz, and 112 kbit/s at 16 kHz.
     mp3 = {"bitrate_mode": "CONSTANT", "compression_level": 0.3} if audio_format.container == "MP3" else {}
     kind = _Mp3File if mp3 else sf.SoundFile
     file = kind(

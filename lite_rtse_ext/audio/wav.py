@@ -98,9 +98,9 @@ def read_header(exactly: Callable[[int], bytes], name: str) -> WavHeader:
 
 
 def header_of(file: BinaryIO, name: str) -> WavHeader | None:
-    """Read the header of a WAV file, or return None if the file is not a WAV of a supported kind.
+    """Read the header of a WAV file. Return None if the file is not a WAV of a supported kind.
 
-    The file is then positioned at the first sample.
+    After a successful read the file is positioned at the first sample.
     """
 
     def exactly(size: int) -> bytes:

@@ -30,8 +30,8 @@ def enhance_file(
     """Enhance an audio file and write the result to another one.
 
     Each channel is enhanced independently, at 16 kHz. Other sample rates are converted to 16 kHz and back. The
-    network processes no content above 8 kHz. The result of a 44.1 or 48 kHz file keeps the file's sample rate, but
-    has no content above 8 kHz.
+    network processes no content above 8 kHz. The result of a 44.1 or 48 kHz file therefore has none above 8 kHz, but
+    it keeps the file's sample rate.
 
     The file is processed in segments of 16 s, unless the network needs the whole recording. With segments, the memory
     is that of one segment and of the waveform at 16 kHz. Measured: 130 MB for a minute of mono, and 9 MB for each

@@ -124,7 +124,10 @@ class Streamer:
     def from_model(cls, model: _Model, *, precision: Precision = "float32", **options: Any) -> Self:
         """Construct a streamer with a copy of the weights of a :class:`lite_rtse_ext.LiteRTSE`.
 
-        ``options`` are keyword arguments of the constructor. Raises what :meth:`Network.from_model` raises.
+        ``options`` are keyword arguments of the constructor.
+
+        Raises:
+            TypeError, ValueError: as :meth:`Network.from_model`.
         """
         return cls(Network.from_model(model, precision), **options)
 

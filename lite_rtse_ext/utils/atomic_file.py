@@ -48,7 +48,7 @@ def replaceable(path: FilePath) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     kind = _kind(status)
-    if stat.S_ISREG(status.st_mode) and not os.path.exists(os.path.realpath(path)):  # /proc/self/fd/3, say
+    if stat.S_ISREG(status.st_mode) and not os.path.exists(os.path.realpath(path)):  # such as /proc/self/fd/3
         kind = "a deleted file"
     if kind != _KINDS[stat.S_IFREG]:
         number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
@@ -106,7 +106,7 @@ def _reserve(target: Path, mode: int) -> tuple[Path, int]:
                 if _is_locked(descriptor, temporary):
                     return temporary, descriptor
                 os.close(descriptor)
-    raise AssertionError  # numbers do not end
+    raise AssertionError  # not reached: count() is infinite
 
 
 def _is_locked(descriptor: int, temporary: Path) -> bool:
