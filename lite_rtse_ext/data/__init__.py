@@ -1,4 +1,4 @@
-"""Speech and noise for training and for judging: prepared files, one manifest, and mixing on the fly."""
+"""Speech and noise for training and evaluation: prepared files, one manifest, and mixing on the fly."""
 
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 

@@ -1,4 +1,4 @@
-"""Are the files there that a manifest names, and as long as it says?"""
+"""A check that the files of a manifest exist and have the length that it states."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WORKERS = 8
 
 
 def check_files(manifest: Manifest, *, decode: bool = False) -> dict[str, str]:
-    """Look at every file of a manifest.
+    """Check every file of a manifest.
 
     Args:
         manifest: the data.
-        decode: decode them whole; otherwise their headers and last samples are read, which tell most faults.
+        decode: decode each file completely. Otherwise only headers and last samples are read, which show most faults.
 
     Returns:
-        What is wrong with each faulty file, by its path in the manifest.
+        The fault of each faulty file, by its path in the manifest.
     """
 
     def fault(entry: tuple[str, int]) -> str | None:

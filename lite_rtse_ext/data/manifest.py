@@ -1,11 +1,11 @@
-"""The manifest: which files there are, what each is for, and which fixed mixtures judge a network.
+"""The manifest lists the audio files, the purpose of each, and the fixed mixtures that evaluate a network.
 
-A JSON file beside the audio it describes; paths in it are relative to its folder, and stay in it. All audio is 16 kHz
-mono, FLAC or WAV with PCM samples. It holds three lists, any of which may be empty:
+It is a JSON file beside the audio that it describes. Paths in it are relative to its folder and stay in that folder.
+All audio is 16 kHz mono, in FLAC or WAV files with PCM samples. The manifest holds three lists, which may be empty:
 
-- ``clips``: speech, noise and room responses, to be mixed on the fly, and what mixtures are made of;
+- ``clips``: speech, noise and room impulse responses. Training mixes them on the fly. Fixed mixtures consist of them;
 - ``mixtures``: fixed mixtures of two clips, for validation and test;
-- ``pairs``: noisy recordings that came with their clean ones.
+- ``pairs``: noisy recordings, each with the clean recording that it was published with.
 """
 
 from __future__ import annotations
@@ -47,13 +47,16 @@ class Clip:
     """One audio file.
 
     Args:
-        kind: speech, noise or room (an impulse response).
+        kind: speech, noise or room (a room impulse response).
         split: train, valid or test.
-        path: relative to the manifest.
-        frames: its length in samples at 16 kHz.
+        path: path relative to the manifest's folder.
+        frames: length in samples at 16 kHz.
         label: the speaker, or the kind of noise.
-        licence: SPDX name, or what its owner says.
-        source: where it came from.
+        licence: SPDX name, or the owner's own statement.
+        source: where the file came from.
+
+    Raises:
+        ManifestError: a field breaks its rule. The message names the field.
     """
 
     kind: str
@@ -73,14 +76,17 @@ class Mixture:
     """Speech plus a stretch of noise, fixed to the sample: ``speech[: frames] + gain · noise[noise_start :]``.
 
     Args:
-        name: unique in the manifest; a file name, since results are called by it.
+        name: a name that is unique in the manifest. It must be a file name, since results are stored under it.
         split: valid or test.
-        speech: path of a clip.
-        noise: path of a clip that is long enough from ``noise_start`` on.
+        speech: path of a speech clip.
+        noise: path of a noise clip. The clip must hold ``frames`` samples from ``noise_start`` on.
         noise_start: first sample of the noise.
-        snr_db: ratio of the powers of speech and noise over the whole mixture.
+        snr_db: signal-to-noise ratio in dB, from the powers of speech and noise over the whole mixture.
         label: the kind of noise.
-        frames: length of the mixture in samples; by default that of the speech.
+        frames: length of the mixture in samples. The default is the length of the speech.
+
+    Raises:
+        ManifestError: a field breaks its rule. The message names the field.
     """
 
     name: str
@@ -99,17 +105,20 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Pair:
-    """A noisy recording and its clean one, equally long.
+    """A noisy recording and the clean recording of the same speech, of equal length.
 
     Args:
-        name: unique in the manifest; a file name, since results are called by it.
+        name: a name that is unique in the manifest. It must be a file name, since results are stored under it.
         split: train, valid or test.
-        noisy: path.
-        clean: path.
-        frames: length of both, in samples.
-        speaker: who speaks.
-        snr_db: where it is known.
-        label: the kind of noise, where it is known.
+        noisy: path of the noisy recording, relative to the manifest's folder.
+        clean: path of the clean recording, relative to the manifest's folder.
+        frames: length of both recordings in samples at 16 kHz.
+        speaker: the speaker.
+        snr_db: signal-to-noise ratio in dB, or None if it is not known.
+        label: the kind of noise, or None if it is not known.
+
+    Raises:
+        ManifestError: a field breaks its rule. The message names the field.
     """
 
     name: str
@@ -128,7 +137,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What :meth:`load` reads and :meth:`save` writes; ``root`` is the folder that paths are relative to."""
+    """The lists of a manifest file. :meth:`load` reads them, and :meth:`save` writes them.
+
+    Args:
+        root: the folder that paths are relative to.
+        name: the name of the data set.
+        clips: speech, noise and room impulse responses. Each path may be listed once.
+        mixtures: fixed mixtures of the clips.
+        pairs: noisy recordings with their clean recordings. Mixtures and pairs share one set of names.
+        notes: further names and texts, for example the licence.
+
+    Raises:
+        ManifestError: a path or a name is listed twice, a mixture does not fit its clips, or a text is not allowed.
+    """
 
     root: Path
     name: str
@@ -163,16 +184,16 @@ class Manifest:
                 raise ManifestError(f"mixture {mixture.name}: {mixture.noise} is too short for it")
 
     def select(self, kind: str, split: str) -> list[Clip]:
-        """The clips of a kind in a split, in the order of the file."""
+        """Return the clips of one kind in one split, in the order of the file."""
         return [clip for clip in self.clips if clip.kind == kind and clip.split == split]
 
     def fixed(self, split: str) -> list[Mixture | Pair]:
-        """What judges a network in a split: mixtures and pairs, in the order of the file."""
+        """Return what evaluates a network in one split: first the mixtures, then the pairs, in the file's order."""
         everything: list[Mixture | Pair] = [*self.mixtures, *self.pairs]
         return [each for each in everything if each.split == split]
 
     def files(self) -> Iterator[tuple[str, int]]:
-        """Every audio file with the length it must have, in samples."""
+        """Yield the path of every audio file, relative to ``root``, and the length in samples that it must have."""
         for clip in self.clips:
             yield clip.path, clip.frames
         for pair in self.pairs:
@@ -180,11 +201,17 @@ class Manifest:
             yield pair.clean, pair.frames
 
     def path(self, relative: str) -> Path:
-        """Where a file of the manifest lies."""
+        """Return ``root`` joined with a path of the manifest."""
         return self.root / relative
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the manifest, one entry a line; the file appears complete or not at all."""
+        """Write the manifest, with one entry per line.
+
+        The file appears under its name only when it is complete.
+
+        Raises:
+            OSError: the file can't be written.
+        """
         lists: dict[str, Sequence[Clip | Mixture | Pair]] = {
             "clips": self.clips,
             "mixtures": self.mixtures,
@@ -197,16 +224,18 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Manifest:
-        """Read a manifest; the audio isn't looked at (:func:`lite_rtse_ext.data.check.check_files` does that).
+        """Read a manifest.
+
+        The audio files are not read. :func:`lite_rtse_ext.data.check.check_files` checks them.
 
         Raises:
-            OSError: no such file, or it can't be read.
-            ManifestError: not a manifest; the message says what is wrong.
+            OSError: the file does not exist or can't be read.
+            ManifestError: the file is not a manifest. The message says what is wrong.
         """
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or a number too long to read
+        except (ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, or too long a number
             raise ManifestError(f"{path}: not a manifest ({error})") from error
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
@@ -230,10 +259,14 @@ _Entry = TypeVar("_Entry", Clip, Mixture, Pair)
 
 
 def read_entries(kind: type[_Entry], rows: object) -> tuple[_Entry, ...]:
-    """Entries out of what JSON holds.
+    """Build entries from the objects that a JSON parser returned.
+
+    Args:
+        kind: the class of the entries.
+        rows: a list with one dictionary for each entry.
 
     Raises:
-        ManifestError: something is missing, unknown, or of a type or value that it can't have; says what.
+        ManifestError: a field is missing or unknown, or its type or value is not allowed. The message names it.
     """
     what = kind.__name__.lower()
     if not isinstance(rows, list):
@@ -247,7 +280,7 @@ def _entry(kind: type[_Entry], what: str, row: object) -> _Entry:
         raise ManifestError(f"{what} has something else than {', '.join(sorted(known))}")
     try:
         return kind(**row)
-    except (TypeError, ManifestError) as error:  # TypeError: a field is missing
+    except (TypeError, ManifestError) as error:  # TypeError means that a field is missing
         raise ManifestError(f"{what}: {error}") from error
 
 

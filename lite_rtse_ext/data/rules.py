@@ -1,4 +1,4 @@
-"""What the fields of a manifest may hold. A manifest is data that people download, so that nothing in it is trusted."""
+"""Rules for the fields of a manifest. People download manifests, so nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -27,22 +27,31 @@ _SEPARATORS = "/\\"
 
 
 class ManifestError(ValueError):
-    """A file that is no manifest, or data that is not what its manifest says. The message names the file."""
+    """A file is not a manifest, or data differ from what their manifest says. The message names the file."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field may hold: in words, and as a test."""
+    """A rule for the value of a field.
+
+    Args:
+        expected: the rule in words, for an error message.
+        holds: function that returns whether a value obeys the rule.
+    """
 
     expected: str
     holds: Callable[[object], bool]
 
 
 def check_fields(entry: object, **rules: Rule) -> None:
-    """Look at fields of an object.
+    """Check fields of an object.
+
+    Args:
+        entry: the object.
+        rules: a rule for each field, by the field's name.
 
     Raises:
-        ManifestError: one breaks its rule; names the field.
+        ManifestError: a field breaks its rule. The message names the field.
     """
     for field, rule in rules.items():
         value = getattr(entry, field)
@@ -51,12 +60,12 @@ def check_fields(entry: object, **rules: Rule) -> None:
 
 
 def any_of(allowed: tuple[str, ...]) -> Rule:
-    """One of some words."""
+    """Return a rule that allows some words."""
     return Rule(f"one of {', '.join(allowed)}", lambda value: isinstance(value, str) and value in allowed)
 
 
 def whole(at_least: int) -> Rule:
-    """A whole number, from ``at_least`` to what a recording can hold."""
+    """Return a rule that allows whole numbers from ``at_least`` to the largest length of a recording, 2^40 samples."""
 
     def holds(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= _MOST_FRAMES
@@ -65,12 +74,12 @@ def whole(at_least: int) -> Rule:
 
 
 def optional(rule: Rule) -> Rule:
-    """The same, or nothing."""
+    """Return a rule that allows None and all that another rule allows."""
     return Rule(f"{rule.expected}, or nothing", lambda value: value is None or rule.holds(value))
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: short, and in one line."""
+    """Return a value as an error message shows it: short, and in one line."""
     return reprlib.repr(value)
 
 
@@ -83,7 +92,7 @@ def _is_text(value: object) -> bool:
         return False
     try:
         value.encode()
-    except UnicodeEncodeError:  # half a character: such text can't be written anywhere
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 can't encode
         return False
     return not any(ord(character) < 32 or ord(character) == 127 for character in value)
 
@@ -99,7 +108,7 @@ def _is_name(value: object) -> bool:
 
 
 def _is_file(value: object) -> bool:
-    """Every part of the path is a name: so it is relative, and does not leave the folder of the manifest."""
+    """Whether every part of a path is a name. Such a path is relative and stays in the manifest's folder."""
     if not isinstance(value, str) or not _is_text(value) or "\\" in value:
         return False
     return all(part not in ("", ".", "..") for part in value.split("/"))
