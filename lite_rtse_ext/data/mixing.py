@@ -1,4 +1,4 @@
-"""Noisy speech out of clean speech and noise, on the fly: what an example is made of is drawn from one seed."""
+"""Options and signal processing to mix clean speech and noise on the fly. All draws come from one generator."""
 
 from __future__ import annotations
 
@@ -46,44 +46,45 @@ _Hz = Annotated[Positive, Field(ge=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class MixingOptions:
-    """How training examples are drawn. A pair is a range, drawn from evenly.
-
-    Raises ValueError, which names the option, where one is outside its limits or two contradict each other.
+    """How training examples are drawn. A pair of values is a range with a uniform distribution.
 
     Args:
-        seconds: length of an example.
-        snr_db: ratio of the powers of speech and noise.
-        balance_speakers: chance that a speaker is drawn first, each as likely, and then one of the utterances;
-            otherwise every utterance has its turn, and so a speaker with many of them is heard often.
-        speech_dbfs: level of the speech, its power over the whole example.
-        noises: how many noises are added up; the chance of 1, 2, 3 … of them.
-        babble: chance that a noise is several other training utterances at once.
-        babble_voices: how many they are.
-        babble_reverb_prob: probability that they are reverberant; see :func:`diffuse_response`.
-        synthetic: chance that a noise is made, not recorded; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
+        seconds: length of an example in seconds.
+        snr_db: signal-to-noise ratio in dB, from the powers of speech and noise.
+        balance_speakers: probability that a speaker is drawn first, all equally likely, and then one utterance of this
+            speaker. Otherwise all utterances are used in turn, so speakers with many utterances occur more often.
+        speech_dbfs: power of the speech over the whole example, in dB relative to full scale.
+        noises: weights of the number of noises that are summed. The first weight is for one noise, the second for two.
+        babble: probability that a noise is babble, a sum of several other training utterances.
+        babble_voices: number of utterances in babble.
+        babble_reverb_prob: probability that babble is reverberant; see :func:`diffuse_response`.
+        synthetic: probability that a noise is synthetic; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
         granular_prob: probability that a noise is synthesized from grains of others; see
             :func:`~lite_rtse_ext.data.textures.granular_texture`.
-        noise_reversed: chance that a noise is heard backwards.
-        phase_randomization_prob: probability that a noise is made stationary, with the spectrum that it had; see
+        noise_reversed: probability that a noise is reversed in time.
+        phase_randomization_prob: probability that a noise becomes stationary and keeps its spectrum; see
             :func:`~lite_rtse_ext.data.textures.randomize_phases`.
         amplitude_modulation_prob: probability that the level of a noise varies; see
             :func:`~lite_rtse_ext.data.textures.modulate_amplitude`.
         noise_reverb_prob: probability that a noise is reverberant; see :func:`diffuse_response`.
-        speed: factor on the speed of speech, and its pitch with it.
-        noise_speed: the same for noise.
-        noise_equalizer_db: how far a random smooth filter raises and lowers parts of a noise's spectrum.
+        speed: factor on the speed of speech. Its pitch changes by the same factor.
+        noise_speed: factor on the speed and the pitch of noise.
+        noise_equalizer_db: largest gain in dB, up or down, of a random smooth filter on a noise; see :func:`equalize`.
         speech_equalizer_db: the same for speech.
-        band_limit: chance that an example, clean side too, has nothing above a random cutoff.
-        band_limit_hz: range of that cutoff.
-        reverb_prob: probability that speech and noise are convolved with room responses, where the manifest has some.
-        offset: chance that a constant is added to the noisy side. The high-pass before the network takes it out: it is
-            for networks that are trained and used without one.
-        offset_dbfs: range of its level.
-        hum: chance that hum is added to the noisy side; see :func:`~lite_rtse_ext.data.textures.hum`.
-        hum_dbfs: range of its level.
-        no_noise: chance that nothing is added.
-        no_speech: chance that there is no speech, only noise.
-        noise_weights: how often a kind of noise is drawn, by its label; 1 for those not named.
+        band_limit: probability that noisy and clean signal of an example are band-limited; see :func:`band_limit`.
+        band_limit_hz: cutoff frequency in Hz.
+        reverb_prob: probability that speech and noise are convolved with room responses, if the manifest has any.
+        offset: probability that a constant is added to the noisy signal. A high-pass before the network removes it.
+            The option is for networks that are trained and used without a high-pass.
+        offset_dbfs: level of the constant in dB relative to full scale.
+        hum: probability that hum is added to the noisy signal; see :func:`~lite_rtse_ext.data.textures.hum`.
+        hum_dbfs: power of the hum in dB relative to full scale.
+        no_noise: probability that an example has no noise.
+        no_speech: probability that an example has no speech, only noise.
+        noise_weights: relative frequency of each kind of noise, by its label. A kind that is not named has weight 1.
+
+    Raises:
+        ValueError: an option is outside its limits, or options contradict each other. The message names them.
     """
 
     seconds: Annotated[Positive, Field(ge=0.1, le=3600)] = 4.0
@@ -125,19 +126,27 @@ class MixingOptions:
 
     @property
     def samples(self) -> int:
-        """Length of an example in samples."""
+        """The length of an example in samples at 16 kHz."""
         return round(self.seconds * SAMPLE_RATE_HZ)
 
 
 def rms(samples: _Samples) -> float:
-    """Root of the mean power."""
+    """Return the root mean square of samples ``(samples,)``, or 0 if there are none."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
 
 
 def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
-    """The noise scaled so that the powers of speech and noise, over all samples, have this ratio.
+    """Scale noise so that the powers of speech and noise over all samples have the ratio ``snr_db``.
 
-    Silent noise stays silent; for silent speech the noise is left as it is.
+    The noise is returned unchanged if the speech or the noise is silent.
+
+    Args:
+        speech: float32, ``(samples,)``.
+        noise: float32, ``(samples,)``.
+        snr_db: signal-to-noise ratio in dB.
+
+    Returns:
+        The scaled noise, float32, ``(samples,)``.
     """
     power, noise_power = rms(speech), rms(noise)
     if power < TINY or noise_power < TINY:
@@ -147,7 +156,10 @@ def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
 
 
 def cut(samples: _Samples, length: int, random: np.random.Generator) -> _Samples:
-    """A stretch of a signal from a random place; a shorter one is repeated from there on, without end."""
+    """Cut ``length`` samples from a random place of a signal.
+
+    A signal that is shorter is repeated, beginning at a random place, until it fills ``length``.
+    """
     start = int(random.integers(max(1, len(samples) - length + 1)))
     if len(samples) >= length:
         return samples[start : start + length]
@@ -156,15 +168,18 @@ def cut(samples: _Samples, length: int, random: np.random.Generator) -> _Samples
 
 
 def change_speed(samples: _Samples, factor: float) -> _Samples:
-    """Play a signal faster (factor above 1) or slower; its pitch goes with it."""
+    """Resample a signal so that it plays faster (factor above 1) or slower. Its pitch changes by the same factor."""
     if factor == 1.0:
         return samples
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, quality="MQ"), np.float32)
 
 
 def equalize(samples: _Samples, range_db: float, random: np.random.Generator) -> _Samples:
-    """A random smooth filter: gains within ± ``range_db`` at six frequencies an octave apart or so, between them
-    straight lines over the logarithm of frequency. Without phase."""
+    """Apply a random smooth zero-phase filter.
+
+    Its gains at six frequencies, about an octave apart, are random within ± ``range_db``. Between these frequencies the
+    gain in dB is linear in the logarithm of frequency.
+    """
     if range_db == 0.0:
         return samples
     size = _transform_size(len(samples))
@@ -176,25 +191,34 @@ def equalize(samples: _Samples, range_db: float, random: np.random.Generator) ->
 
 
 def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
-    """Take away what is above a frequency, over a slope of 10 % of it. Without phase."""
+    """Remove frequencies above ``cutoff_hz`` with a zero-phase filter.
+
+    The gain falls linearly from 1 at the cutoff to 0 at 1.1 times the cutoff.
+    """
     frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE_HZ)
     return _filtered(samples, np.clip((1.1 * cutoff_hz - frequencies) / (0.1 * cutoff_hz), 0.0, 1.0), len(samples))
 
 
 def _transform_size(length: int) -> int:
-    """The power of two from ``length`` on: one with large prime factors takes a transform forty times as long."""
+    """Return the smallest power of two that is at least ``length``.
+
+    A transform whose size has large prime factors takes forty times as long.
+    """
     return 1 << max(0, length - 1).bit_length()
 
 
 def _filtered(samples: _Samples, gain: NDArray[np.float64], size: int) -> _Samples:
-    """Samples times a gain over the frequencies of a transform of ``size``, zero beyond the samples."""
+    """Multiply the spectrum of samples, padded with zeros to ``size``, by a gain for each frequency."""
     spectrum = np.fft.rfft(samples, size) * gain.astype(np.float32)
     return np.fft.irfft(spectrum, size)[: len(samples)].astype(np.float32)
 
 
 def diffuse_response(random: np.random.Generator) -> _Samples:
-    """The response of a made-up room to what is far away in it: noise that falls by 60 dB within 0.2 to 1.2 s, without
-    a direct sound, as beyond the critical distance, where reflections are louder than it."""
+    """Draw the impulse response of an artificial room to a distant source, float32, ``(samples,)``.
+
+    It is noise that decays by 60 dB within 0.2 to 1.2 s, without a direct sound. This models a source beyond the
+    critical distance, where reflections are louder than the direct sound.
+    """
     seconds = random.uniform(0.2, 1.2)
     size = round(seconds * SAMPLE_RATE_HZ)
     decay = 10 ** (-3 * np.arange(size, dtype=np.float32) / np.float32(size))
@@ -203,7 +227,10 @@ def diffuse_response(random: np.random.Generator) -> _Samples:
 
 
 def reverberate(samples: _Samples, response: _Samples) -> _Samples:
-    """Speech in a room: convolved with its response, whose first strongest sample is taken as no delay."""
+    """Convolve a signal with the impulse response of a room. The result has the length of the signal.
+
+    The strongest sample of the response, the first of equals, counts as the direct sound. It gets a delay of zero.
+    """
     direct = int(np.argmax(np.abs(response)))
     response = response[direct:]
     size = _transform_size(len(samples) + len(response) - 1)

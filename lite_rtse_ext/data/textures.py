@@ -1,4 +1,4 @@
-"""Synthetic and resynthesized noise for augmentation: a network memorizes a few minutes of recorded noise."""
+"""Synthetic and resynthesized noise for augmentation, since a network memorizes a few minutes of recorded noise."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ _MAINS_HZ = 50.0, 60.0
 
 
 def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
-    """Noise of a random spectrum: steady, or made of many drops and clicks, or of both; its level may come and go.
+    """Synthesize noise with a random spectrum: stationary noise, many short clicks, or the sum of both.
 
-    The spectrum goes through random levels within ± 25 dB. The drops are 3 to 3000 a second, of very unequal sizes, as
-    of rain, gravel or a fire.
+    The spectrum of each part passes through random levels within ± 25 dB; see
+    :func:`~lite_rtse_ext.data.mixing.equalize`. The clicks occur 3 to 3000 times per second. Their amplitudes are very
+    unequal, as in rain, gravel or a fire. Half of the noises also vary in level; see :func:`modulate_amplitude`.
 
     Args:
-        length: in samples.
-        random: where it is drawn from.
+        length: number of samples at 16 kHz.
+        random: the generator of all draws.
+
+    Returns:
+        The noise, float32, ``(length,)``.
     """
     what = random.random()
     parts = []
@@ -45,7 +49,10 @@ def synthetic_noise(length: int, random: np.random.Generator) -> _Samples:
 
 
 def modulate_amplitude(samples: _Samples, random: np.random.Generator) -> _Samples:
-    """A signal whose level follows a random contour, with corners 0.05 to 1 s apart, over up to ± 12 dB."""
+    """Multiply a signal by a random contour of its level, within at most ± 12 dB.
+
+    The contour is linear in dB between corners. The distance between corners is drawn from 0.05 to 1 s.
+    """
     length = len(samples)
     corners = np.arange(0, length + SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * 10 ** random.uniform(-1.3, 0))
     levels_db = random.uniform(-1, 1, len(corners)) * random.uniform(0, _CONTOUR_DB)
@@ -53,8 +60,17 @@ def modulate_amplitude(samples: _Samples, random: np.random.Generator) -> _Sampl
 
 
 def hum(length: int, random: np.random.Generator) -> _Samples:
-    """What a ground loop adds: a tone of 50 or 60 Hz with up to nine of its multiples, the higher the softer, of power
-    1."""
+    """Synthesize the hum of a ground loop: multiples 1 to n of 50 or 60 Hz, where n is at most 9.
+
+    The levels of higher multiples are random. The level of multiple k is at most 1/k of that of the fundamental.
+
+    Args:
+        length: number of samples at 16 kHz.
+        random: the generator of all draws.
+
+    Returns:
+        The hum with mean power 1, float32, ``(length,)``.
+    """
     mains_hz = random.choice(_MAINS_HZ)
     multiples = np.arange(1, int(random.integers(2, 11)))[:, None]
     phases = 2 * np.pi * (multiples * (mains_hz / SAMPLE_RATE_HZ) * np.arange(length) + random.random(multiples.shape))
@@ -65,10 +81,10 @@ def hum(length: int, random: np.random.Generator) -> _Samples:
 
 
 def randomize_phases(samples: _Samples, random: np.random.Generator) -> _Samples:
-    """Steady noise with the spectrum of a signal: its phases drawn anew, so that nothing is left of when what sounded.
+    """Turn a signal into stationary noise with the same spectrum, by random phases.
 
-    With magnitudes |X| kept, the power spectrum and so the autocorrelation stay as they were; independent phases make
-    of it a sum of sines without relation, that is, noise of that spectrum.
+    The magnitudes |X| are kept, so the power spectrum and the autocorrelation do not change. With independent phases
+    the result is a sum of unrelated sines, which is noise with that spectrum. The timing of events is lost.
     """
     spectrum = np.fft.rfft(samples)
     phases = random.random(len(spectrum)) * (2 * np.pi)
@@ -76,16 +92,20 @@ def randomize_phases(samples: _Samples, random: np.random.Generator) -> _Samples
 
 
 def granular_texture(sources: Sequence[_Samples], length: int, random: np.random.Generator) -> _Samples:
-    """Granular synthesis: short pieces of signals, scattered over time, each from another place and of another level.
+    """Synthesize noise from grains: short pieces of signals at random times, from random places, with random levels.
 
-    All grains of a texture are of one length, 8 to 400 ms, and overlap tenfold, as in a wash, or ten grains' lengths
-    lie between them, as between single events, or something in between; they are 1500 at most.
-    They swell and fade, or are struck and decay.
+    All grains of one texture have the same length, between 8 and 400 ms. Their density is random. At one extreme ten
+    grains overlap, which gives a continuous sound. At the other extreme a grain starts every ten grain lengths on
+    average, which gives single events. A texture has at most 1500 grains. Either all grains fade in and out, or all
+    begin suddenly and decay.
 
     Args:
-        sources: the signals; a grain is of any of them, brought to the same power before.
-        length: in samples.
-        random: where it is drawn from.
+        sources: the signals, each ``(samples,)``. All are scaled to the same power, and a grain comes from any of them.
+        length: number of samples at 16 kHz.
+        random: the generator of all draws.
+
+    Returns:
+        The noise, float32, ``(length,)``.
     """
     size = int(SAMPLE_RATE_HZ * 10 ** random.uniform(-2.1, -0.4))
     count = int(np.clip(10 ** random.uniform(-1, 1) * length / size, 1, _MOST_GRAINS))
