@@ -1,4 +1,4 @@
-"""Reading prepared audio: whole files or stretches of them, 16 kHz mono, with a cache in memory."""
+"""Reads prepared audio, 16 kHz mono: whole files or stretches of them, with a cache in memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"})
 
 
 class AudioCache:
-    """Samples of files, of which those read first are kept in memory as 16-bit numbers.
+    """A reader of prepared files that keeps the first files it reads in memory, as 16-bit integers.
 
     Args:
-        megabytes: memory to use; 0 reads from the disk every time.
+        megabytes: memory to use in MB. With 0 every read is from the disk.
     """
 
     def __init__(self, megabytes: float = 0.0) -> None:
@@ -31,17 +31,20 @@ class AudioCache:
         self._kept: dict[Path, NDArray[np.int16]] = {}
 
     def read(self, path: Path, frames: int, start: int = 0, length: int | None = None) -> NDArray[np.float32]:
-        """Samples ``start ... start + length`` (to the end by default) of a file, ``(length,)``, full scale 1.
+        """Read samples from ``start`` up to, but without, ``start + length``.
 
         Args:
-            path: of the file.
-            frames: the length that the file must have.
-            start: first sample wanted.
-            length: number of samples wanted.
+            path: the file.
+            frames: the length in samples that the file must have.
+            start: first sample to read.
+            length: number of samples to read. By default all samples from ``start`` on are read.
+
+        Returns:
+            The samples, float32, ``(length,)``, with full scale at 1.
 
         Raises:
-            OSError: there is no such file, or it may not be read.
-            AudioError: not PCM in WAV or FLAC, 16 kHz, mono, of that length, or damaged.
+            OSError: the file does not exist or may not be read.
+            AudioError: the file is damaged, or is not PCM in WAV or FLAC, 16 kHz, mono and of the expected length.
         """
         length = frames - start if length is None else length
         kept = self._kept.get(path)
@@ -54,7 +57,7 @@ class AudioCache:
 
 
 def _read(path: Path, frames: int, start: int, length: int) -> NDArray[np.int16]:
-    with path.open("rb"):  # libsndfile says "System error" where the operating system says why
+    with path.open("rb"):  # here the operating system gives the reason; libsndfile only says "System error"
         pass
     try:
         with sf.SoundFile(os.fsencode(path)) as file:
@@ -69,7 +72,10 @@ def _read(path: Path, frames: int, start: int, length: int) -> NDArray[np.int16]
 
 
 def _check(path: Path, file: sf.SoundFile, frames: int) -> None:
-    """Only whole numbers are read as 16 bits rightly, and only WAV and FLAC begin at the very sample asked for."""
+    """Raise AudioError unless a file is 16 kHz, mono, ``frames`` long, and WAV or FLAC with PCM samples.
+
+    Only integer samples are converted to 16 bits correctly. Only WAV and FLAC files seek to the exact sample.
+    """
     if file.format not in _CONTAINERS or file.subtype not in _SUBTYPES:
         raise AudioError(
             f"{path}: expected WAV or FLAC with PCM samples, got {file.format} with {file.subtype}; "

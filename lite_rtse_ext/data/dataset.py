@@ -1,7 +1,7 @@
-"""What a training loop reads: examples drawn on the fly, and the fixed ones of validation and test.
+"""Data sets for a training loop: training examples drawn on the fly, and fixed examples for validation and test.
 
-An example depends on the seed, the epoch and its place in the epoch alone; not on the number of workers or processes,
-nor on where a run was interrupted. So a resumed run sees what an uninterrupted one would.
+A training example depends only on the seed, the epoch and its place in the epoch. It does not depend on the number of
+workers or processes, nor on where a run was interrupted. A resumed run gets the examples of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ _SILENT_RANGE = 4 / 32768
 
 
 class Example(NamedTuple):
-    """Noisy and clean waveform, ``(samples,)`` each, 16 kHz, float32."""
+    """A noisy and a clean waveform, each float32 ``(samples,)`` at 16 kHz."""
 
     noisy: Tensor
     clean: Tensor
 
 
 class TrainingExamples(Dataset[Example]):
-    """Examples of one length, drawn on the fly.
+    """Examples of equal length, drawn on the fly.
 
-    From a manifest with training pairs, stretches of those; else mixtures of its speech and noise. Its index is
-    ``(epoch, place)``, as :class:`ExampleSampler` gives it. Only the stretches that are drawn are read, so a recording
-    of hours needs no more memory than a short one. Where a stretch is silent, another is drawn; a recording that is
-    silent throughout is named in a warning. A constant offset is taken out of noise.
+    If the manifest has training pairs, the examples are stretches of these. Otherwise they are mixtures of its speech
+    and noise. The index is ``(epoch, place)``, as :class:`ExampleSampler` yields it. Only the drawn stretches are read,
+    so a recording of hours needs no more memory than a short one. If a stretch is silent, another one is drawn. A
+    warning names a recording that is silent throughout. The mean of each stretch of noise is removed.
 
     Args:
         manifest: the data.
         options: how examples are drawn.
-        seed: of everything drawn.
-        refuse_damaged: raise what a damaged file raises; otherwise it is named in a warning and another one taken.
-        cache_megabytes: memory for files read before, in each worker.
+        seed: seed of all draws.
+        refuse_damaged: raise the error of a damaged file. Otherwise a warning names the file, and another one is used.
+        cache_megabytes: memory in each worker to keep files that were read, in MB.
 
     Raises:
-        ManifestError: the manifest has nothing to train on.
+        ManifestError: the manifest has nothing to train on, or ``noise_weights`` does not fit its kinds of noise.
     """
 
     def __init__(
@@ -95,10 +95,16 @@ class TrainingExamples(Dataset[Example]):
         self._label_weights = weights / weights.sum() if len(weights) else weights
 
     def __len__(self) -> int:
-        """Number of utterances, each of which begins one example an epoch."""
+        """The number of pairs, or of utterances. Each of them begins one example per epoch."""
         return len(self._pairs or self._speech)
 
     def __getitem__(self, index: tuple[int, int]) -> Example:
+        """Draw the example at ``(epoch, place)``.
+
+        Raises:
+            OSError, AudioError: a file is missing or damaged, if ``refuse_damaged`` is set. The message names it.
+            ManifestError: too many draws in a row failed.
+        """
         epoch, place = index
         random = np.random.default_rng((self.seed, epoch, place))
         reason = ""
@@ -121,7 +127,10 @@ class TrainingExamples(Dataset[Example]):
             warnings.warn(f"skipped: {message}", stacklevel=3)
 
     def _utterance(self, place: int, epoch: int) -> int:
-        """Every utterance once an epoch, in an order of its own; a longer epoch goes round again."""
+        """The utterance at a place of an epoch.
+
+        Every epoch has each utterance once, in a random order of its own. A longer epoch continues with another order.
+        """
         lap, place = divmod(place, len(self))
         return int(np.random.default_rng((self.seed, epoch, lap, len(self))).permutation(len(self))[place])
 
@@ -129,17 +138,17 @@ class TrainingExamples(Dataset[Example]):
         return self._cache.read(self.manifest.path(clip.path), clip.frames, start, count)
 
     def _stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
-        """As much of a recording as an example takes at this speed, from a random place; all of a shorter one."""
+        """Read as much as an example needs at this speed, from a random place, or all of a short recording."""
         wanted = round(self.options.samples * factor) + 1
         start = int(random.integers(max(1, clip.frames - wanted + 1)))
         samples = self._read(clip, start, min(wanted, clip.frames))
         if _is_silent(samples) and not self._has_sound(clip):
             self._warn(f"{self.manifest.path(clip.path)}: is silent throughout")
         changed = mixing.change_speed(samples, factor)
-        return changed if len(changed) else samples  # of a sample or two nothing may be left
+        return changed if len(changed) else samples  # resampling may leave nothing of one or two samples
 
     def _noise_stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
-        """The same without its mean: a constant offset is no noise, but would count in its power."""
+        """A stretch without its mean, since a constant offset is not noise but would count in the power."""
         samples = self._stretch(clip, factor, random)
         return np.asarray(samples - samples.mean(), np.float32)
 
@@ -151,7 +160,11 @@ class TrainingExamples(Dataset[Example]):
         return self._with_sound[clip.path]
 
     def _sounding(self, what: str, draw: Callable[[], _Samples]) -> _Samples:
-        """What is drawn, again until it is not silent."""
+        """Draw samples until they are not silent.
+
+        Raises:
+            AudioError: too many draws in a row are silent.
+        """
         for _ in range(_MOST_SILENCES):
             samples = draw()
             if not _is_silent(samples):
@@ -197,7 +210,7 @@ class TrainingExamples(Dataset[Example]):
         return noisy / np.float32(peak), clean / np.float32(peak)
 
     def _electrical(self, noisy: _Samples, random: np.random.Generator) -> _Samples:
-        """What cheap or badly connected equipment adds: an offset, and hum."""
+        """Add the faults of cheap or badly connected equipment: a constant offset and hum."""
         options = self.options
         if random.random() < options.offset:
             level = random.choice((-1.0, 1.0)) * 10 ** (random.uniform(*options.offset_dbfs) / 20)
@@ -214,10 +227,10 @@ class TrainingExamples(Dataset[Example]):
     def _response(self, random: np.random.Generator) -> _Samples:
         clip = self._rooms[random.integers(len(self._rooms))]
         response = self._read(clip, 0, min(clip.frames, _LONGEST_RESPONSE))
-        return np.pad(response, (0, 1))  # so that one of a single sample isn't constant
+        return np.pad(response, (0, 1))  # a response of one sample would count as silent, since it is constant
 
     def _speech_stretch(self, clip: Clip, random: np.random.Generator) -> _Samples:
-        """A stretch of speech; short utterances are followed by others of the same voice, after a pause."""
+        """Draw a stretch of speech. Utterances of the same speaker, with pauses between them, follow a short one."""
         options, length = self.options, self.options.samples
         factor = random.uniform(*options.speed)
         parts: list[_Samples] = []
@@ -261,13 +274,16 @@ class TrainingExamples(Dataset[Example]):
         return self._one_noise(random)
 
     def _grain_sources(self, random: np.random.Generator) -> list[_Samples]:
-        """One to three recordings of noise to make a texture of, faster or slower. Never of speech: its grains are what
-        unknown voices sound like, and a network that takes them out takes out those."""
+        """Draw one to three stretches of noise for a granular texture, at random speeds.
+
+        Speech is never used. Grains of speech sound like unknown voices. A network that learns to remove such grains
+        also removes unknown voices.
+        """
         count = int(random.integers(1, 4))
         return [mixing.change_speed(self._one_noise(random), random.uniform(*_GRAIN_SPEED)) for _ in range(count)]
 
     def _one_noise(self, random: np.random.Generator) -> _Samples:
-        """A kind of noise, and of that kind clips until there is enough."""
+        """Draw one kind of noise, and join clips of this kind until they fill an example."""
         length = self.options.samples
         clips = self._noises[self._labels[random.choice(len(self._labels), p=self._label_weights)]]
         factor = random.uniform(*self.options.noise_speed)
@@ -275,7 +291,7 @@ class TrainingExamples(Dataset[Example]):
         while have < length:
             clip = clips[random.integers(len(clips))]
             parts.append(self._noise_stretch(clip, factor, random))
-            if clip.frames < SAMPLE_RATE_HZ:  # a single event, like a key
+            if clip.frames < SAMPLE_RATE_HZ:  # a single event, such as a keystroke
                 parts.append(np.zeros(int(random.uniform(0, 0.3) * SAMPLE_RATE_HZ), np.float32))
             have += sum(map(len, parts[-2:])) if clip.frames < SAMPLE_RATE_HZ else len(parts[-1])
         return np.concatenate(parts)[:length]
@@ -294,21 +310,21 @@ class TrainingExamples(Dataset[Example]):
 
 
 def _is_silent(samples: _Samples) -> bool:
-    """Whether samples stay within two steps of 16 bits of a constant."""
+    """Whether all samples are within two 16-bit steps of one constant."""
     return bool(np.ptp(samples) <= _SILENT_RANGE)
 
 
 class ExampleSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of indices ``(epoch, place)``: a batch is spread over the processes, each of which gets its share.
+    """Batches of indices ``(epoch, place)``. Each process gets its own part of every batch.
 
-    An iteration goes from where the run is to the end of the epoch.
+    An iteration begins where the run is and ends at the end of the epoch.
 
     Args:
-        batches: number of them in an epoch.
-        batch_size: examples in a batch, of one process.
-        rank: of this process.
+        batches: number of batches in an epoch.
+        batch_size: number of examples per batch in one process.
+        rank: rank of this process.
         processes: number of processes.
-        done: tells how many batches the run has taken so far, in all epochs.
+        done: function that returns how many batches the run has used so far, over all epochs.
     """
 
     def __init__(
@@ -317,7 +333,7 @@ class ExampleSampler(Sampler[list[tuple[int, int]]]):
         self.batches, self.batch_size, self.rank, self.processes, self.done = batches, batch_size, rank, processes, done
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """The number of batches in a whole epoch."""
         return self.batches
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -327,14 +343,14 @@ class ExampleSampler(Sampler[list[tuple[int, int]]]):
 
 
 class FixedExamples(Dataset[Example]):
-    """The fixed mixtures and pairs of a split, whole, each of its own length.
+    """The fixed mixtures and pairs of a split. Each is complete and has its own length.
 
     Args:
         manifest: the data.
         split: valid or test.
 
     Raises:
-        ManifestError: the split has none.
+        ManifestError: the split has no mixtures and no pairs.
     """
 
     def __init__(self, manifest: Manifest, split: str) -> None:
@@ -349,7 +365,12 @@ class FixedExamples(Dataset[Example]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Example:
-        """Raises OSError or AudioError, which name the file, where one is missing or damaged."""
+        """Read the example at an index.
+
+        Raises:
+            OSError: a file is missing. The message names it.
+            AudioError: a file is damaged. The message names it.
+        """
         entry = self.entries[index]
         noisy, clean = self._pair(entry) if isinstance(entry, Pair) else self._mixture(entry)
         return Example(torch.from_numpy(noisy), torch.from_numpy(clean))
