@@ -1,1 +1,4 @@
-"""Recordings of any kind into what training reads: 16 kHz mono FLAC and a manifest. Needs no torch."""
+"""Converts recordings of any kind into the files that training reads: 16 kHz mono FLAC and a manifest.
+
+It does not need torch.
+"""

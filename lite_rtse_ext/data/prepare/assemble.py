@@ -1,4 +1,4 @@
-"""Recordings from anywhere into clips: converted, divided among the splits, cut up where they are long."""
+"""Turns recordings into clips: converts them, assigns them to splits, and cuts long ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Recording:
     Args:
         kind: speech, noise or room.
         source: the file.
-        name: its path below the folder that it came from.
+        name: path below the folder that the file came from.
         label: the speaker, or the kind of noise.
-        licence: recorded in the manifest.
-        origin: recorded in the manifest as its source.
+        licence: the licence to record in the manifest.
+        origin: the source to record in the manifest.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Converted:
-    """A recording and its prepared file."""
+    """A recording, its prepared file, and the length of that file in samples at 16 kHz."""
 
     recording: Recording
     path: Path
@@ -54,10 +54,15 @@ class Converted:
 
 
 def require_sound(kind: str, place: Path, files: Sequence[Path]) -> None:
-    """Refuses what can come to nothing, before the work.
+    """Check before the conversion that at least one file is long enough for a mixture.
+
+    Args:
+        kind: speech or noise, for the message.
+        place: the folder of the files, for the message.
+        files: the files.
 
     Raises:
-        ManifestError: no file holds as much as a mixture needs.
+        ManifestError: no file is long enough for a mixture.
     """
     reason = ""
     for path in files:
@@ -75,15 +80,21 @@ def require_sound(kind: str, place: Path, files: Sequence[Path]) -> None:
 def convert_recordings(
     recordings: Sequence[Recording], target: Path, *, refuse: bool, report: Report
 ) -> list[Converted]:
-    """Convert recordings into folders by their kind; what is left out is named.
+    """Convert recordings into one folder for each kind. Recordings that are left out are reported.
+
+    Args:
+        recordings: the recordings.
+        target: the folder that holds the folders of the kinds.
+        refuse: raise an error at a damaged or silent file. Otherwise the file is left out.
+        report: function that is called with one line about each file left out and about progress.
 
     Raises:
-        OSError, AudioError: as :func:`~lite_rtse_ext.data.prepare.batch.convert_all` does.
-        ManifestError: nothing is left of a kind.
+        OSError, AudioError: the errors of :func:`~lite_rtse_ext.data.prepare.batch.convert_all`.
+        ManifestError: every recording of a kind was left out.
     """
     jobs = [
         Conversion(each.source, target / each.kind / target_path(each.name, ".flac")) for each in recordings
-    ]  # the suffix stays: a.wav and a.mp3 are two files
+    ]  # the old suffix is kept in the name, since a.wav and a.mp3 are two files
     lengths = convert_all(jobs, refuse=refuse, report=report)
     converted = [
         Converted(recording, job.target, length)
@@ -102,14 +113,17 @@ def clips_of(
     shares: Shares,
     report: Report,
 ) -> list[Clip]:
-    """The clips of converted recordings, which are cut where they serve several splits, or are long speech.
+    """Make clips of converted recordings. A recording is cut if it serves several splits or is long speech.
 
     Args:
-        converted: of one kind.
-        splits: which each is for, by its name.
+        converted: recordings of one kind.
+        splits: the splits of each recording, by its name.
         target: the folder of the manifest.
-        shares: how a recording for several splits is cut.
-        report: is called with a line about what is left out.
+        shares: shares of the splits in a recording that serves several.
+        report: function that is called with one line about anything left out.
+
+    Raises:
+        OSError: a piece can't be written.
     """
     cuts = []
     for each in converted:

@@ -1,4 +1,4 @@
-"""``lite-rtse prepare folders``: anyone's own recordings of speech and of noise."""
+"""``lite-rtse prepare folders``: the user's own recordings of speech and of noise."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How the files are split up.
+    """How the files are divided among the splits.
 
     Args:
-        valid_share: share of the speakers or files, and of each long noise, kept for validation.
-        test_share: the same for the test.
-        mixtures: number of fixed mixtures of either.
-        snrs_db: of the fixed mixtures.
-        licence: recorded for every file.
-        refuse: stop at a damaged or silent file; otherwise it is named and left out.
+        valid_share: share of the speakers or files, and of each long noise, that is held out for validation.
+        test_share: share of the same that is held out for the test.
+        mixtures: number of fixed mixtures for validation, and for the test.
+        snrs_db: signal-to-noise ratios of the fixed mixtures in dB.
+        licence: the licence to record for every file.
+        refuse: stop at a damaged or silent file. Otherwise the file is reported and left out.
+
+    Raises:
+        ValueError: the shares leave nothing to train on.
     """
 
     valid_share: float = 0.1
@@ -43,7 +46,7 @@ class FolderOptions:
 
     @property
     def shares(self) -> Shares:
-        """Those of validation and test."""
+        """The shares of validation and test."""
         return Shares(self.valid_share, self.test_share)
 
 
@@ -56,25 +59,28 @@ def prepare_folders(
     options: FolderOptions | None = None,
     report: Report = print,
 ) -> Manifest:
-    """Convert two folders of audio, sub-folders included, to 16 kHz FLAC, and write ``manifest.json``.
+    """Convert folders of audio, including their sub-folders, to 16 kHz FLAC, and write ``manifest.json``.
 
-    The folders tell the speakers (:func:`~lite_rtse_ext.data.prepare.splits.speakers_of`), and the first sub-folder the
-    kind of noise; noise that lies in none is of the kind of its file's name. No speaker is in two splits where there
-    are enough of them, and noise is divided by recording, or by stretches of long ones. Speech of 20 s and more is cut
-    into utterances at its pauses. Damaged and silent files are left out.
+    The folders identify the speakers; see :func:`~lite_rtse_ext.data.prepare.splits.speakers_of`. The first sub-folder
+    is the kind of noise. The kind of a noise outside sub-folders is its file's name. If there are enough speakers, each
+    is in one split only. Noise is divided by recording, and long recordings of noise by stretches. Speech of 20 s and
+    more is cut into utterances at its pauses. Damaged and silent files are left out, unless ``options.refuse`` is set.
 
     Args:
-        target: the folder to fill; made if it doesn't exist.
-        speech: clean speech.
-        noise: noise without speech.
-        rooms: room impulse responses, for training.
-        options: how the files are split up.
-        report: is called with a line about each step and each fault.
+        target: the folder to fill. It is created if it doesn't exist.
+        speech: folder of clean speech.
+        noise: folder of noise without speech.
+        rooms: folder of room impulse responses, for training only.
+        options: how the files are divided among the splits.
+        report: function that is called with one line about each step and each fault.
+
+    Returns:
+        The manifest that was written.
 
     Raises:
         OSError: a folder can't be read or written.
         ManifestError: a folder holds no audio, or too little for any fixed mixtures.
-        AudioError: a damaged file, if those are refused.
+        AudioError: a file is damaged or silent, and ``options.refuse`` is set.
     """
     options = options or FolderOptions()
     folders = {kind: folder for kind, folder in zip(KINDS, (speech, noise, rooms), strict=True) if folder is not None}
@@ -110,7 +116,7 @@ def _recordings(kind: str, folder: Path, files: list[Path], licence: str, report
 
 
 def _divide(kind: str, converted: list[Converted], options: FolderOptions, report: Report) -> Mapping[PurePath, Splits]:
-    """The splits that each recording is for."""
+    """Return the splits that each recording serves, by its name."""
     labels = {each.recording.name: each.recording.label for each in converted}
     sizes = {each.recording.name: each.frames for each in converted}
     if kind == "speech":

@@ -1,12 +1,11 @@
 """``lite-rtse prepare vctk-demand``: the VCTK-DEMAND corpus (Valentini-Botinhao, 2017) as it was released.
 
-28 speakers for training, two for testing, 48 kHz; every noisy file has a clean one of the same name. The folders are
-those of the unpacked archives::
+The corpus has 28 speakers for training and two for testing, at 48 kHz. Every noisy file has a clean file of the same
+name. The archives unpack to these folders::
 
     clean_trainset_28spk_wav  noisy_trainset_28spk_wav  clean_testset_wav  noisy_testset_wav
 
-and, if they are there, the lists ``log_trainset_28spk.txt`` and ``log_testset.txt``, which tell each file's noise and
-SNR.
+The lists ``log_trainset_28spk.txt`` and ``log_testset.txt`` are optional. They state the noise and SNR of each file.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ __all__ = ["TEST_UTTERANCES", "TRAIN_UTTERANCES", "VALID_UTTERANCES", "prepare_v
 
 TRAIN_UTTERANCES, TEST_UTTERANCES = 11_572, 824
 VALID_UTTERANCES = 1_572
-"""Held out of the training set; the publication gives the number, not the names. Here they are those whose names come
-first in the order of their SHA-256: always the same, and spread over all speakers."""
+"""Number of training utterances held out for validation. The publication gives the number but not the names.
+
+Here the names with the smallest SHA-256 are held out. They are always the same, and come from all speakers."""
 
 _SETS = {
     "train": ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav", "log_trainset_28spk.txt", TRAIN_UTTERANCES),
@@ -39,14 +39,18 @@ def prepare_vctk_demand(
 
     Args:
         root: the folder with the unpacked archives.
-        target: the folder to fill; made if it doesn't exist. About 3 GB.
-        refuse: stop at a file that is damaged or lacks its partner; otherwise it is named and left out.
-        report: is called with a line about each step and each fault.
+        target: the folder to fill. It is created if it doesn't exist, and grows to about 3 GB.
+        refuse: stop at a file that is damaged or has no partner. Otherwise the file is reported and left out.
+        report: function that is called with one line about each step and each fault.
+
+    Returns:
+        The manifest that was written.
 
     Raises:
         OSError: a folder can't be read or written.
-        ManifestError: folders are missing, or hold no utterances, or, if that is refused, too few.
-        AudioError: a damaged file, if those are refused.
+        ManifestError: folders are missing or hold no pairs of files, or a line of a list can't be read. If ``refuse``
+            is set, also: a file has no partner, a pair has unequal lengths, or utterances of the release are missing.
+        AudioError: a file is damaged, and ``refuse`` is set.
     """
     _require_folders(root)
     pairs: list[Pair] = []
@@ -123,13 +127,13 @@ def _fault(message: str, refuse: bool, report: Callable[[str], None]) -> None:
 
 
 def _held_out(names: list[str]) -> frozenset[str]:
-    """The validation list: :data:`VALID_UTTERANCES` of the whole release, the same share of a part of it."""
+    """Return the names for validation: :data:`VALID_UTTERANCES` of the whole release, or the same share of a part."""
     count = round(VALID_UTTERANCES * min(1.0, len(names) / TRAIN_UTTERANCES))
     return frozenset(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
 
 
 def _read_log(path: Path, report: Callable[[str], None]) -> dict[str, tuple[str, float]]:
-    """Noise and SNR of each utterance: lines of name, noise, SNR in dB."""
+    """Read the noise and the SNR of each utterance. Each line of the list holds name, noise and SNR in dB."""
     if not path.exists():
         report(f"{path.name} is not there: results can't be told apart by noise and SNR")
         return {}
