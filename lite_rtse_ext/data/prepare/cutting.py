@@ -1,4 +1,4 @@
-"""Prepared recordings, cut up: into stretches for several splits, and long speech into utterances at its pauses."""
+"""Cuts prepared recordings into stretches for several splits, and long speech into utterances at its pauses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lite_rtse_ext.utils.workers import Lost, run_in_order
 __all__ = ["CUT_FRAMES", "Cut", "Piece", "cut_all", "utterances"]
 
 CUT_FRAMES = 20 * SAMPLE_RATE_HZ
-"""Recordings at least this long are cut."""
+"""Recordings of at least this many samples are cut."""
 
 _FRAME = SAMPLE_RATE_HZ // 100
 _SMOOTHED_FRAMES = 20
-"""A pause is where 0.2 s are soft together: shorter ones are closures within words."""
+"""A pause is a place where the mean power over 0.2 s is low. Shorter gaps are closures within words."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Cut:
 
     Args:
         path: the prepared file.
-        folder: where its pieces go.
-        name: its path below that folder, which theirs begin with.
-        stretches: first and last sample of the part for each split; one that is all of it is not written again.
-        into_utterances: cut each part at its pauses, too.
+        folder: the folder for its pieces.
+        name: path below that folder. The names of the pieces begin with it.
+        stretches: for each split the first sample of its part, and the end, which is the first sample after it. A
+            recording that is used whole is not written again.
+        into_utterances: also cut each part at its pauses.
     """
 
     path: Path
@@ -46,13 +47,13 @@ class Cut:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is cut."""
+        """Whether the recording stays in one piece."""
         return len(self.stretches) == 1 and not self.into_utterances
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a recording: its split, its file, its length in samples, and whether nothing is heard in it."""
+    """A part of a recording: its split, its file, its length in samples, and whether it is silent."""
 
     split: str
     path: Path
@@ -61,7 +62,14 @@ class Piece:
 
 
 def cut_all(cuts: Sequence[Cut], report: Callable[[str], None]) -> Iterator[list[Piece]]:
-    """The pieces of each recording, written where they are not there yet; silent ones are named and left out.
+    """Write the pieces of each recording, unless they exist already. Silent pieces are reported and left out.
+
+    Args:
+        cuts: the recordings and how they are cut.
+        report: function that is called with one line about anything left out.
+
+    Yields:
+        The pieces of each recording, in the order of ``cuts``.
 
     Raises:
         OSError: a piece can't be written.
@@ -104,12 +112,15 @@ def _cut(cut: Cut) -> list[Piece]:
 def utterances(
     samples: NDArray[np.float32], shortest_seconds: float = 4.0, longest_seconds: float = 10.0
 ) -> list[tuple[int, int]]:
-    """First and last sample of pieces that follow one another without a gap, cut at the softest places.
+    """Divide a recording into consecutive pieces without gaps, cut where its power is lowest.
 
     Args:
-        samples: the recording, at 16 kHz.
-        shortest_seconds: of a piece; the last ones may be half as long.
-        longest_seconds: of a piece.
+        samples: the recording, float32 ``(samples,)``, at 16 kHz.
+        shortest_seconds: shortest piece in seconds. The last pieces may have half of it.
+        longest_seconds: longest piece in seconds.
+
+    Returns:
+        The first sample of each piece, and its end, which is the first sample after it.
     """
     shortest, longest = (round(seconds * SAMPLE_RATE_HZ) for seconds in (shortest_seconds, longest_seconds))
     level = _smoothed_power(samples)

@@ -1,4 +1,4 @@
-"""Fixed mixtures for validation and test: chosen once from a seed, then written down in the manifest."""
+"""Fixed mixtures for validation and test. They are chosen once from a seed and recorded in the manifest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LEAST_SECONDS", "make_mixtures", "mixtures_of"]
 
 MINIMUM_SECONDS, MAXIMUM_SECONDS = 2.0, 10.0
 LEAST_SECONDS = 0.5
-"""Of a mixture, where there is nothing of :data:`MINIMUM_SECONDS`: the metrics need as much."""
+"""Shortest mixture if no clip has :data:`MINIMUM_SECONDS`. The metrics need at least this length."""
 
 _MOST_DRAWS = 20
 _MOST_TRIES = 3
@@ -38,27 +38,32 @@ def make_mixtures(
     audible: Audible = lambda clip, start, frames: True,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Mixture]:
-    """Mixtures that spread evenly over kinds of noise and SNRs, each of another utterance as long as there are some.
+    """Make mixtures with an even distribution of noise kinds and SNRs.
 
-    Utterances of 2 to 10 s are used, in an order that the seed decides; each gets the next kind of noise and SNR, and
-    of that kind a clip and a place in it, drawn anew. Where no utterance is as short as a kind's longest clip, the
-    beginning of one is used. Where there is nothing of 2 s, what has half a second is used. Kinds without a clip of
-    that length are left out.
+    Utterances of 2 to 10 s are used, in a random order. An utterance repeats only when no unused one is short enough.
+    Each utterance gets the next kind of noise and the next SNR. Its noise is a random clip of that kind, from a random
+    place on. If all utterances are longer than the longest clip of a kind, the beginning of an utterance is used. If no
+    utterance, or no noise, has 2 s, those of at least half a second are used. Kinds without a clip of that length are
+    left out.
 
     Args:
         split: valid or test.
-        speech: clips to use.
-        noise: clips to use.
-        snrs_db: ratios of the powers of speech and noise.
-        count: of the mixtures.
-        seed: of the choice; the order of the clips matters too.
-        spread: take kinds in an order of the seed's and SNRs in turn, so that few mixtures have some of every SNR;
-            otherwise the kinds come in the order of their names, all at the first SNR, then all at the next.
-        audible: whether so many samples of a clip, from one on, hold any sound; others are not used.
-        report: is called with a line about each kind left out.
+        speech: speech clips to use.
+        noise: noise clips to use.
+        snrs_db: signal-to-noise ratios in dB.
+        count: number of mixtures.
+        seed: seed of all draws. The order of the clips also matters.
+        spread: use kinds in a random order and SNRs in rotation, so that few mixtures already have every SNR.
+            Otherwise the kinds are in the order of their names, all at the first SNR, then all at the next SNR.
+        audible: function of a clip, a first sample and a number of samples. It returns whether these samples hold any
+            sound. Others are not used.
+        report: function that is called with one line about each fault.
+
+    Yields:
+        At most ``count`` mixtures. Silent speech or noise can make them fewer.
 
     Raises:
-        ManifestError: no utterance or no noise is long enough.
+        ManifestError: no utterance or no noise is long enough, or all that was drawn is silent.
     """
     kinds = _kinds(split, noise, report)
     random = np.random.default_rng(seed)
@@ -101,18 +106,19 @@ def mixtures_of(
     count: int,
     report: Callable[[str], None],
 ) -> tuple[Mixture, ...]:
-    """The mixtures of several splits. One without speech or noise for them is named.
+    """Make the mixtures of several splits. A split without speech or noise for mixtures is reported.
 
     Args:
         root: the folder that the clips' paths are relative to.
-        clips: of all splits.
+        clips: clips of all splits.
         splits: valid, test or both.
-        snrs_db: ratios of the powers of speech and noise.
-        count: of the mixtures of each split.
-        report: is called with a line about what is left out.
+        snrs_db: signal-to-noise ratios in dB.
+        count: number of mixtures in each split.
+        report: function that is called with one line about anything left out.
 
     Raises:
-        ManifestError: none of the splits has any.
+        OSError, AudioError: a clip is missing or damaged.
+        ManifestError: no split has any mixtures.
     """
     cache = AudioCache()
 
@@ -137,7 +143,7 @@ def mixtures_of(
 
 
 class _Turns:
-    """Utterances, each once before any comes again."""
+    """Utterances in a random order. An utterance repeats only when no unused one is short enough."""
 
     def __init__(self, utterances: list[Clip], random: np.random.Generator) -> None:
         self.utterances = utterances
@@ -145,7 +151,7 @@ class _Turns:
         self._waiting: list[Clip] = []
 
     def take(self, frames: int) -> Clip:
-        """The next one that is as short; any where none is."""
+        """Return the next utterance of at most ``frames`` samples, or the next of any length if all are longer."""
         cut = all(clip.frames > frames for clip in self.utterances)
         if not any(cut or clip.frames <= frames for clip in self._waiting):
             self._waiting = [self.utterances[index] for index in self._random.permutation(len(self.utterances))]
@@ -157,7 +163,7 @@ class _Turns:
 def _conditions(
     labels: list[str], snrs_db: Sequence[float], random: np.random.Generator | None
 ) -> Iterator[tuple[str, float]]:
-    """Kinds of noise and SNRs, without end."""
+    """Yield pairs of a noise kind and an SNR, in an endless cycle."""
     if random is None:
         return itertools.cycle((label, snr_db) for snr_db in snrs_db for label in labels)
     order = [labels[index] for index in random.permutation(len(labels))]
@@ -170,7 +176,7 @@ def _conditions(
 
 
 def _kinds(split: str, noise: Sequence[Clip], report: Callable[[str], None]) -> dict[str, list[Clip]]:
-    """Clips by kind, in the order of the names; kinds without a clip that is long enough are left out."""
+    """Group clips by kind, in the order of the kinds' names. Kinds without a clip of sufficient length are left out."""
     seconds = (
         MINIMUM_SECONDS if any(clip.frames >= MINIMUM_SECONDS * SAMPLE_RATE_HZ for clip in noise) else LEAST_SECONDS
     )
@@ -185,7 +191,7 @@ def _kinds(split: str, noise: Sequence[Clip], report: Callable[[str], None]) -> 
 
 
 def _utterances(speech: Sequence[Clip]) -> list[Clip]:
-    """Those of 2 to 10 s; if there are none, longer ones, whose beginning is used; if there are none, shorter ones."""
+    """Return the utterances of 2 to 10 s. If there are none, return longer ones, or else those of at least 0.5 s."""
     shortest, longest, least = (
         round(seconds * SAMPLE_RATE_HZ) for seconds in (MINIMUM_SECONDS, MAXIMUM_SECONDS, LEAST_SECONDS)
     )
@@ -197,7 +203,7 @@ def _utterances(speech: Sequence[Clip]) -> list[Clip]:
 def _place(
     clips: Sequence[Clip], frames: int, random: np.random.Generator, audible: Audible
 ) -> tuple[Clip, int] | None:
-    """A clip of one kind of noise and a place in it, where there is something to hear."""
+    """Draw a clip and a place in it with audible noise. Return None if several draws in a row are silent."""
     fitting = [clip for clip in clips if clip.frames >= frames]
     for _ in range(_MOST_DRAWS):
         clip = fitting[random.integers(len(fitting))]
