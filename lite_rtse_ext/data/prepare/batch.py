@@ -1,4 +1,4 @@
-"""Many files into prepared FLAC, several at a time; what is damaged is named, then left out or refused."""
+"""Converts many files to prepared FLAC, several at a time. Damaged files are reported, or raise an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPORT_EVERY = 1000
 
 @dataclass(frozen=True)
 class Conversion:
-    """A file to convert, and where the result goes."""
+    """A file to convert, and the path of the result."""
 
     source: Path
     target: Path
@@ -27,20 +27,22 @@ class Conversion:
 def convert_all(
     jobs: Sequence[Conversion], *, refuse: bool, report: Callable[[str], None], workers: int | None = None
 ) -> list[int | None]:
-    """Convert files that aren't converted yet, in processes: a file that ends its process is lost alone.
+    """Convert the files that are not converted yet, in several processes.
+
+    If a file crashes its process, only this file is lost.
 
     Args:
         jobs: the files.
-        refuse: raise what a damaged or silent file raises; otherwise it is reported and left out.
-        report: is called with a line about each file left out, and now and then about progress.
-        workers: files at a time; by default the number of CPUs.
+        refuse: raise an error at a damaged or silent file. Otherwise the file is reported and left out.
+        report: function that is called with one line about each file left out, and after every 1000 files.
+        workers: number of files at a time. The default is the number of CPUs.
 
     Returns:
-        Length of each result in samples, or nothing for a file left out.
+        The length of each result in samples at 16 kHz, or None for a file that was left out.
 
     Raises:
-        OSError: a result can't be written; or, if damaged files are refused, one can't be read.
-        AudioError: a damaged or silent file, if those are refused.
+        OSError: a result can't be written, or a file can't be read and ``refuse`` is set.
+        AudioError: a file is damaged or silent, and ``refuse`` is set.
     """
     lengths: list[int | None] = []
     for job, result in zip(jobs, run_in_order(_attempt, jobs, workers), strict=True):
@@ -59,7 +61,13 @@ def convert_all(
 
 
 def is_current(source: Path, target: Path, frames: int | None) -> bool:
-    """Whether a file of a known length was converted already, and has not changed since."""
+    """Whether a target file exists with the expected length, and is not older than its source.
+
+    Args:
+        source: the file that was converted.
+        target: the prepared file.
+        frames: the expected length in samples at 16 kHz. If it is None, the result is False.
+    """
     return frames is not None and is_complete(target, frames) and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
@@ -70,7 +78,7 @@ def _attempt(job: Conversion) -> int | AudioError | OSError:
         return error
     except OSError as error:
         if error.filename is not None and Path(error.filename) != job.source:
-            raise  # the disk is full, say: that is no fault of the file
+            raise  # for example a full disk, which is not a fault of the file
         return error
 
 

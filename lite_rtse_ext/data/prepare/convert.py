@@ -1,4 +1,4 @@
-"""Audio of any kind into the form that training reads: 16 kHz, mono, FLAC of 16 bits."""
+"""Converts audio of any kind to the form that training reads: 16 kHz, mono, 16-bit FLAC."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ __all__ = ["FULL_SCALE_PEAK", "decode", "decode_bytes", "decoded_frames", "is_co
 
 _FULL_SCALE = np.float32(32768)
 FULL_SCALE_PEAK = 0.999
-"""A waveform whose peak is above full scale is scaled down to this, rather than clipped."""
+"""A waveform with a higher peak is scaled down to this peak, so that it is not clipped."""
 
 
 def decode(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Samples of an audio file ``(samples,)``: mono, 16 kHz, full scale 1.
+    """Decode an audio file. Channels are averaged, and other sample rates are resampled.
 
-    Reads what libsndfile reads, and G.722 (``.g722``), which has no header.
+    All formats of libsndfile are read, and also G.722 (``.g722``), which has no header.
+
+    Returns:
+        The samples, float32, ``(samples,)``, mono at 16 kHz, with full scale at 1.
 
     Raises:
-        OSError: there is no such file, or it may not be read.
+        OSError: the file does not exist or may not be read.
         AudioError: the file is empty, not audio, or damaged.
-        ImportError: G.722 without the package av.
+        ImportError: the file is G.722, and the package av is not installed.
     """
     path = Path(path)
     if path.suffix.lower() == ".g722":
@@ -42,29 +45,39 @@ def decode(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def read_back(path: Path) -> NDArray[np.float32]:
-    """All samples of a file that :func:`write_flac` wrote."""
+    """Read all samples of a file that :func:`write_flac` wrote, float32, ``(samples,)``."""
     samples: NDArray[np.float32] = sf.read(os.fsencode(path), dtype="float32")[0]
     return samples
 
 
 def decoded_frames(path: Path) -> int | None:
-    """How many samples :func:`decode` will give, by the header: some kinds of file only estimate it, or don't say.
+    """Return the number of samples that :func:`decode` will return, according to the header.
+
+    In some formats the header has only an estimate. The result is None if the header states no length.
 
     Raises:
-        OSError: there is no such file, or it may not be read.
+        OSError: the file does not exist or may not be read.
         AudioError: the file is empty, or not audio.
     """
     if path.suffix.lower() == ".g722":
-        return 2 * path.stat().st_size  # 64 kbit/s
+        return 2 * path.stat().st_size  # 64 kbit/s: two samples a byte
     source = read_format(path)
     frames: int | None = source.frames
     return None if frames is None else length_at(frames, source.sample_rate, SAMPLE_RATE_HZ)
 
 
 def decode_bytes(content: bytes, name: str) -> NDArray[np.float32]:
-    """As :func:`decode`, of the content of a file that libsndfile reads; ``name`` is what errors call it.
+    """Decode the content of a file in a format of libsndfile, as :func:`decode` does.
 
-    A file that holds no samples gives none.
+    Args:
+        content: the content of the file.
+        name: the name of the file in error messages.
+
+    Returns:
+        The samples, float32, ``(samples,)``. They are empty if the file holds no samples.
+
+    Raises:
+        AudioError: the content is not audio, or is damaged.
     """
     try:
         samples, sample_rate = sf.read(io.BytesIO(content), dtype="float32", always_2d=True)
@@ -92,7 +105,13 @@ def _decode_g722(path: Path) -> NDArray[np.float32]:
 
 
 def write_flac(path: str | os.PathLike[str], samples: NDArray[np.float32]) -> None:
-    """Write a waveform ``(samples,)`` at 16 kHz; the file appears complete or not at all."""
+    """Write a waveform, float32 ``(samples,)`` at 16 kHz, as 16-bit FLAC.
+
+    The file appears under its name only when it is complete. A peak above :data:`FULL_SCALE_PEAK` is scaled down to it.
+
+    Raises:
+        OSError: the file can't be written.
+    """
     peak = float(np.abs(samples).max(initial=0.0))
     if peak > FULL_SCALE_PEAK:
         samples = samples * np.float32(FULL_SCALE_PEAK / peak)
@@ -100,13 +119,13 @@ def write_flac(path: str | os.PathLike[str], samples: NDArray[np.float32]) -> No
 
 
 def is_complete(path: Path, frames: int) -> bool:
-    """Whether a file is there, is 16 kHz mono, and as long as it should be: by its header, and its last sample."""
+    """Whether a file exists, is 16 kHz mono, and has ``frames`` samples. Its header and last sample are read."""
     try:
         with sf.SoundFile(os.fsencode(path)) as file:
             found = (file.samplerate, file.channels, file.frames)
             if found != (SAMPLE_RATE_HZ, 1, frames):
                 return False
-            file.seek(frames - 1)  # a header survives when a file is cut short
+            file.seek(frames - 1)  # the header of a truncated file still states the full length
             return len(file.read(1)) == 1
     except (sf.LibsndfileError, OSError):
         return False

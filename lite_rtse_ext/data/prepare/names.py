@@ -1,4 +1,4 @@
-"""Names of prepared files, out of names of any kind."""
+"""Makes names of prepared files from arbitrary names."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from lite_rtse_ext.data.rules import name as name_rule
 __all__ = ["MOST_BYTES", "file_name", "plain", "target_path"]
 
 MOST_BYTES = 200
-"""Of a name: file systems hold 255, of which a temporary file needs some more than the file itself."""
+"""Longest file name in bytes. File systems allow 255, and a temporary file has a longer name than the file itself."""
 
 _HASH_DIGITS = 8
 
 
 def plain(text: str, keep: str = "") -> str:
-    """Text that a manifest can hold: what is no character of UTF-8, a slash or a control character becomes ``_``.
+    """Return text that a manifest can hold. Invalid UTF-8, slashes and control characters become ``_``.
 
     Args:
-        text: a name, as the operating system gives it.
-        keep: slashes that may stay.
+        text: a name, as Python's ``os`` module returns it.
+        keep: characters to leave unchanged, for example slashes.
     """
     decoded = os.fsencode(text).decode("utf-8", "replace")
     return "".join("_" if c not in keep and (ord(c) < 32 or c in "\x7f\ufffd/\\") else c for c in decoded)
 
 
 def file_name(text: str, suffix: str = "") -> str:
-    """A name with a suffix, of :data:`MOST_BYTES` bytes at most: the text itself where it is plain and short.
+    """Return a name with a suffix, of at most :data:`MOST_BYTES` bytes.
 
-    Another text becomes a plain one, cut short, with the hash of the whole, so that two texts stay two names.
+    The name is the text itself if the text is plain and short. Otherwise it is the plain text, shortened, and a hash of
+    the original text. The hash keeps the names of two texts different.
     """
     name = f"{text}{suffix}"
     if plain(text) == text and len(os.fsencode(name)) <= MOST_BYTES and name_rule.holds(name):
@@ -41,6 +42,9 @@ def file_name(text: str, suffix: str = "") -> str:
 
 
 def target_path(relative: PurePath, suffix: str = "") -> PurePath:
-    """The path of a prepared file below its folder: each part a plain and short name, the suffix behind the last."""
+    """Return the path of a prepared file below its folder. Each part is a plain, short name.
+
+    The last part ends with the suffix.
+    """
     *folders, last = relative.parts
     return PurePath(*map(file_name, folders), file_name(last, suffix))

@@ -1,6 +1,7 @@
-"""Which recordings train, which validate and which test: no voice on two sides, and no recording where that can be.
+"""Divides recordings among training, validation and test.
 
-A name alone decides as far as possible, so that recordings that are added move few others.
+No speaker and no recording is in two splits, if there are enough of them. As far as possible the name of a recording
+alone decides on its split. Recordings that are added later therefore move few others.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ Splits = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the recordings, or of a recording, that are kept for validation and test; the rest is for training.
+    """Shares of the recordings, or of one recording, held out for validation and test. The rest is for training.
 
     Args:
-        valid: 0 to 1.
-        test: 0 to 1.
+        valid: share of validation, from 0 to 1.
+        test: share of the test, from 0 to 1.
+
+    Raises:
+        ValueError: a share is negative, or nothing is left to train on.
     """
 
     valid: float = 0.1
@@ -40,20 +44,27 @@ class Shares:
 
     @property
     def held_out(self) -> dict[str, float]:
-        """The splits that are wanted besides training, and their shares."""
+        """The splits other than training whose share is above 0, and their shares."""
         return {split: share for split, share in (("valid", self.valid), ("test", self.test)) if share > 0}
 
     @property
     def splits(self) -> Splits:
-        """All splits that are wanted."""
+        """Training and the splits whose share is above 0."""
         return ("train", *self.held_out)
 
 
 def assign(sizes: Mapping[str, int], shares: Shares) -> dict[str, str]:
-    """A split for each of some units, of which there must be as many as splits.
+    """Assign units (speakers or recordings) to splits. There must be at least as many units as splits.
 
-    A large unit is trained on. The hash of a name decides about the others; but every split gets at least half of its
-    share of them, and one, and at most twice its share.
+    One large unit goes to training. The hash of its name decides on every other unit, within limits. Each held-out
+    split gets at least one unit, at least half of its share, and at most twice its share.
+
+    Args:
+        sizes: the size of each unit, by its name.
+        shares: shares of validation and test.
+
+    Returns:
+        The split of each unit.
     """
     trained = _large(sizes)
     order = sorted((unit for unit in sizes if unit != trained), key=_place)
@@ -72,28 +83,35 @@ def assign(sizes: Mapping[str, int], shares: Shares) -> dict[str, str]:
 
 
 def _large(sizes: Mapping[str, int]) -> str:
-    """One of the units that are half as large as the largest, at least: the same one though some grow a little."""
+    """Choose one of the units that have at least half the size of the largest.
+
+    The hash of the name chooses, so the choice stays the same if units grow a little.
+    """
     largest = max(sizes.values())
     return max((unit for unit in sizes if 2 * sizes[unit] >= largest), key=_place)
 
 
 def _place(unit: str) -> float:
-    """The hash of a name as a number between 0 and 1."""
+    """Return the hash of a name as a number between 0 and 1."""
     return int.from_bytes(hashlib.sha256(os.fsencode(unit)).digest()[:8], "big") / 2**64
 
 
 def divide_speech(
     voices: Mapping[PurePath, str], sizes: Mapping[PurePath, int], shares: Shares
 ) -> tuple[dict[PurePath, Splits], str]:
-    """The splits that each recording of speech is for, and the rule that decided, in words.
+    """Divide recordings of speech among the splits.
 
-    By speaker if there are as many as splits. Of two speakers one is trained on, the other one validates and tests. One
-    speaker is divided by recording; and a recording is cut only if there are fewer of them than splits.
+    If there are at least as many speakers as splits, the recordings are divided by speaker. Of two speakers, one is for
+    training, and the other is for validation and test. The recordings of a single speaker are divided by recording.
+    They are cut only if there are fewer recordings than splits.
 
     Args:
         voices: the speaker of each recording.
         sizes: the length of each recording.
-        shares: of validation and test.
+        shares: shares of validation and test.
+
+    Returns:
+        The splits that each recording serves, and the rule that decided, in words.
     """
     totals: dict[str, int] = {}
     for name, voice in voices.items():
@@ -126,17 +144,20 @@ def _assigned(sizes: Mapping[PurePath, int], shares: Shares) -> dict[PurePath, S
 def divide_noise(
     kinds: Mapping[PurePath, str], sizes: Mapping[PurePath, int], shares: Shares, cut_from: int
 ) -> dict[PurePath, Splits]:
-    """The splits that each recording of noise is for.
+    """Divide recordings of noise among the splits.
 
-    Kinds with so many recordings that a share is one of them are divided by recording. Other recordings are cut if they
-    are long; the short ones are divided by recording, all kinds together, and cut only if a split had no noise
-    otherwise.
+    A kind is divided by recording if each share is at least one of its recordings. Of the other kinds, long recordings
+    are cut. The short ones of all these kinds together are divided by recording. If they are fewer than the splits,
+    they are for training. They are cut only if there is no other noise.
 
     Args:
         kinds: the kind of each recording.
         sizes: the length of each recording.
-        shares: of validation and test.
-        cut_from: the length of a long recording.
+        shares: shares of validation and test.
+        cut_from: length from which on a recording is long, in the same unit as ``sizes``.
+
+    Returns:
+        The splits that each recording serves.
     """
     many = max(len(shares.splits), *(math.ceil(1 / share) for share in shares.held_out.values()), 1)
     found: dict[PurePath, Splits] = {}
@@ -154,10 +175,20 @@ def divide_noise(
 
 
 def stretches(frames: int, splits: Splits, shares: Shares, least: int) -> dict[str, tuple[int, int]]:
-    """Where a recording is cut for its splits: first and last sample for each, training first; none is empty.
+    """Return where a recording is cut for its splits.
 
-    What is held out is ``least`` samples long at least, unless that were more than a quarter of the recording. Without
-    training, the recording is divided in proportion to the shares.
+    Each held-out part has at least ``least`` samples, or a quarter of the recording if that is shorter. If training is
+    not among the splits, the recording is divided in proportion to the shares.
+
+    Args:
+        frames: length of the recording in samples.
+        splits: the splits that the recording serves.
+        shares: shares of validation and test.
+        least: shortest held-out part in samples.
+
+    Returns:
+        For each split its first sample, and its end, which is the first sample after it. Training is first. Empty parts
+        are omitted.
     """
     first, *others = splits
     if first == "train":
@@ -174,10 +205,16 @@ def stretches(frames: int, splits: Splits, shares: Shares, least: int) -> dict[s
 
 
 def speakers_of(names: Sequence[PurePath]) -> tuple[dict[PurePath, str], str]:
-    """Who speaks in each file, by the folders that it lies in, and the rule, in words.
+    """Identify the speaker of each file by the folders that contain it.
 
-    A folder that all files lie in tells nobody apart. If each file has the name of one of its folders in front of its
-    own, as in LibriSpeech and VCTK, that folder is the speaker; else it is the first one.
+    Folders that contain all files are ignored. If every file name begins with the name of one of its folders, as in
+    LibriSpeech and VCTK, that folder is the speaker. Otherwise the first folder is the speaker.
+
+    Args:
+        names: paths of the files below their common folder.
+
+    Returns:
+        The speaker of each file, and the rule that was used, in words.
     """
     common = len(PurePath(os.path.commonpath([PurePath("top", name.parent) for name in names])).parts) - 1
     parts = {name: name.parts[common:] for name in names}
@@ -193,6 +230,6 @@ def speakers_of(names: Sequence[PurePath]) -> tuple[dict[PurePath, str], str]:
 
 
 def _named_after(parts: tuple[str, ...]) -> str | None:
-    """The first folder whose name the file's name begins with."""
+    """Return the first folder whose name is a prefix of the file's name, or None."""
     stem = PurePath(parts[-1]).stem
     return next((folder for folder in parts[:-1] if re.match(rf"{re.escape(folder)}(?![0-9A-Za-z])", stem)), None)
