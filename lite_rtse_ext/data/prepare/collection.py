@@ -1,4 +1,4 @@
-"""``lite-rtse prepare collection``: a folder of recordings that a table describes."""
+"""``lite-rtse prepare collection``: a folder of recordings with a table that describes them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ __all__ = ["TABLE", "CollectionOptions", "prepare_collection"]
 TABLE = "manifest.csv"
 _KIND = {"speech": "speech", "noise": "noise", "rir": "room"}
 _FREESOUND = re.compile(r"fs\d+")
-"""How the files that come from one recording of freesound.org begin."""
+"""Prefix that the names of all files from one recording of freesound.org share."""
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class CollectionOptions:
-    """What is taken, and how it is divided.
+    """Which recordings are used, and how they are divided.
 
     Args:
-        shares: of the speakers and of the recordings of noise, for validation and test.
-        leave_out: patterns as in file names; what has a label, speaker or language that one fits is not taken.
-        mixtures: number of fixed mixtures of validation and of test.
-        snrs_db: of the fixed mixtures.
-        refuse: stop at a damaged or silent file; otherwise it is named and left out.
+        shares: shares of validation and test, of the speakers and of the recordings of noise.
+        leave_out: patterns in the syntax of file name patterns. Rows whose label, speaker or language matches a pattern
+            are left out.
+        mixtures: number of fixed mixtures for validation, and for the test.
+        snrs_db: signal-to-noise ratios of the fixed mixtures in dB.
+        refuse: stop at a damaged or silent file. Otherwise the file is reported and left out.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -49,7 +50,10 @@ class CollectionOptions:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row of the table, and what it is grouped by: the speaker or the recording, and the kind of speaker."""
+    """A row of the table: its recording, its group (a speaker or a recording of noise), and its stratum.
+
+    The stratum of a speaker is the source and the gender. All noise has one stratum.
+    """
 
     recording: Recording
     group: str
@@ -59,23 +63,27 @@ class _Entry:
 def prepare_collection(
     target: Path, folder: Path, *, options: CollectionOptions | None = None, report: Report = print
 ) -> Manifest:
-    """Convert what ``manifest.csv`` in a folder lists, and write ``manifest.json``.
+    """Convert the files that ``manifest.csv`` in a folder lists, and write ``manifest.json``.
 
-    Its columns: path and kind (speech, noise or rir), which every row must have; source, speaker, language, gender,
-    label and licence. Others are not looked at. Speakers and recordings of noise are in one split each, so that
-    validation and test have none that training has. Sources and genders have their share of the speakers in each split,
-    and no speaker has much more fixed mixtures than another.
+    Every row must have the columns path and kind (speech, noise or rir). The columns source, speaker, language, gender,
+    label and licence are optional. Other columns are ignored. Each speaker and each recording of noise is in one split
+    only, so validation and test share none with training. If they are fewer than the splits, they are divided or cut;
+    see :func:`~lite_rtse_ext.data.prepare.splits.divide_speech`. Each split has about the same proportions of sources
+    and genders among its speakers. No speaker has many more fixed mixtures than another.
 
     Args:
-        target: the folder to fill; made if it doesn't exist.
-        folder: the collection.
-        options: what is taken, and how it is divided.
-        report: is called with a line about each step and each fault.
+        target: the folder to fill. It is created if it doesn't exist.
+        folder: the folder of the collection.
+        options: which recordings are used, and how they are divided.
+        report: function that is called with one line about each step and each fault.
+
+    Returns:
+        The manifest that was written.
 
     Raises:
         OSError: the table can't be read, or a folder can't be written to.
-        ManifestError: the table is no such table, or lists too little.
-        AudioError: a damaged file, if those are refused.
+        ManifestError: the table does not have this form, or lists too few recordings.
+        AudioError: a file is damaged or silent, and ``options.refuse`` is set.
     """
     options = options or CollectionOptions()
     entries = list(_entries(folder, options, report))
@@ -105,7 +113,10 @@ def prepare_collection(
 
 
 def _entries(folder: Path, options: CollectionOptions, report: Report) -> Iterator[_Entry]:
-    """The rows that are taken; those left out are counted, and those without a file are named."""
+    """Yield the rows that are used.
+
+    The rows that a pattern leaves out are counted. Rows without a file, and repeated rows, are reported one by one.
+    """
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
     for number, row in _rows(folder / TABLE):
@@ -135,7 +146,7 @@ def _pattern(row: Mapping[str, str], patterns: Sequence[str]) -> str | None:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows with their line; a column that is not there is empty."""
+    """Yield each row with the number of its line. A column that is missing is an empty text."""
     columns = ("path", "kind", "source", "speaker", "language", "gender", "label", "licence")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -172,7 +183,7 @@ def _divide(
         group = entries[name].group
         sizes[group] += each.frames
         strata[group] = entries[name].stratum
-    if len(sizes) < len(shares.splits):  # not even one for each
+    if len(sizes) < len(shares.splits):  # not even one for each split
         what = "speakers" if kind == "speech" else "recordings"
         report(f"{kind}: {len(sizes)} {what} are too few for {len(shares.splits)} splits: what each split has is cut")
         groups = {name: entries[name].group for name in names}
@@ -185,7 +196,7 @@ def _divide(
 
 
 def _by_stratum(sizes: Mapping[str, int], strata: Mapping[str, str], shares: Shares) -> dict[str, str]:
-    """Splits of groups, their shares the same in each stratum that is large enough; the others are put together."""
+    """Assign groups to splits, with the same shares in each stratum that is large enough. Small strata are merged."""
     many = max(math.ceil(1 / share) for share in shares.held_out.values()) if shares.held_out else 1
     large = {stratum for stratum, count in Counter(strata.values()).items() if count >= many}
     together: dict[str, dict[str, int]] = defaultdict(dict)
@@ -198,7 +209,7 @@ def _by_stratum(sizes: Mapping[str, int], strata: Mapping[str, str], shares: Sha
 
 
 def _even_voices(clips: Sequence[Clip], mixtures: int) -> list[Clip]:
-    """Clips without the speech that would give one speaker more mixtures than others have, where there are enough."""
+    """Limit the speech clips of each speaker, so that the speakers of a split get about equally many mixtures."""
     taken: Counter[tuple[str, str]] = Counter()
     voices = {(clip.split, clip.label) for clip in clips if clip.kind == "speech"}
     speakers = Counter(split for split, _ in voices)

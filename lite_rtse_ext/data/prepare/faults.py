@@ -1,4 +1,4 @@
-"""What makes a recording useless to train on or to judge by, though it can be read."""
+"""Faults that make a readable recording useless for training and evaluation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ __all__ = ["SILENCE_DBFS", "pair_fault", "silence"]
 _Samples = NDArray[np.float32]
 
 SILENCE_DBFS = -80.0
-"""Three times the rounding of 16 bits; what is softer is lost in them."""
+"""Power below which a recording counts as silent: three times the rounding step of 16 bits.
+
+Softer signals are lost in the rounding."""
 
 _ROUNDING_DBFS = -95.0
-"""What differs by less is the same but for its rounding to 16 bits."""
+"""Signals whose difference has less power are equal except for their rounding to 16 bits."""
 
 _EDGE = SAMPLE_RATE_HZ // 100
 _SAME_DB = 50.0
@@ -27,8 +29,13 @@ _TINY = 1e-20
 
 
 def silence(samples: _Samples) -> str | None:
-    """Why a recording holds no sound, or nothing if it holds some. A constant is no sound, but for its beginning and
-    its end, where resampling makes some of it."""
+    """Return why a recording holds no sound, or None if it holds sound.
+
+    A constant is not sound. To detect a constant, the first and last 10 ms are skipped, since resampling changes them.
+
+    Args:
+        samples: float32, ``(samples,)``, at 16 kHz.
+    """
     if _power_db(samples) < SILENCE_DBFS:
         return "is silent"
     inner = samples[_EDGE:-_EDGE] if len(samples) > 4 * _EDGE else samples
@@ -39,10 +46,14 @@ def silence(samples: _Samples) -> str | None:
 
 
 def pair_fault(noisy: _Samples, clean: _Samples) -> str | None:
-    """Why two recordings of one length are no noisy and clean recording of the same speech; nothing if they may be.
+    """Return why two recordings can't be a noisy and a clean recording of the same speech, or None if they can be.
 
-    They must not be the same up to a factor, nor have nothing to do with one another. They count as swapped where the
-    clean one is the louder of the two in its pauses, the level of the speech being equal.
+    Neither may be silent. They must be correlated, and must differ by more than a constant factor. They count as
+    swapped if the clean recording is louder than the noisy one in its pauses, at equal level of the speech.
+
+    Args:
+        noisy: float32, ``(samples,)``, at 16 kHz.
+        clean: the same, of the same length.
     """
     for side, samples in (("noisy", noisy), ("clean", clean)):
         fault = silence(samples)
@@ -65,7 +76,7 @@ def _power_db(samples: NDArray[np.floating]) -> float:
 
 
 def _likeness_db(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """The largest squared correlation over delays up to 0.1 s, in dB: 0 for the same signal."""
+    """Return the largest squared correlation over delays of up to 0.1 s, in dB. It is 0 dB for equal signals."""
     size = 1 << (len(one) + _MOST_DELAY).bit_length()
     product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
     largest = np.abs(np.concatenate([product[: _MOST_DELAY + 1], product[-_MOST_DELAY:]])).max()
@@ -74,7 +85,7 @@ def _likeness_db(one: NDArray[np.floating], other: NDArray[np.floating]) -> floa
 
 
 def _pauses_db(samples: NDArray[np.floating]) -> float:
-    """The level that a tenth of the signal's 20 ms frames stay below."""
+    """Return the level in dB that a tenth of the signal's 20 ms frames stay below."""
     frames = samples[: max(1, len(samples) // _FRAME) * _FRAME]
     power = np.square(frames, dtype=np.float64).reshape(-1, min(_FRAME, len(frames))).mean(1)
     return float(10 * np.log10(np.percentile(power, 10) + _TINY))

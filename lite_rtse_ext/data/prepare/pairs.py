@@ -1,4 +1,4 @@
-"""``lite-rtse prepare pairs``: anyone's own noisy recordings, each with its clean one of the same name."""
+"""``lite-rtse prepare pairs``: the user's own noisy recordings, each with a clean recording of the same name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Job:
-    """Two files of one name, and the folder to fill."""
+    """Two files of the same name, and the folder to fill."""
 
     name: PurePath
     noisy: Path
@@ -42,7 +42,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Part:
-    """A stretch of both recordings: its path below each side's folder, its length, whether one side is silent there."""
+    """A stretch of both recordings.
+
+    It has a path below the folder of each side, a length in samples, and a flag that one side is silent there.
+    """
 
     path: PurePath
     frames: int
@@ -58,25 +61,28 @@ def prepare_pairs(
     refuse: bool = False,
     report: Report = print,
 ) -> Manifest:
-    """Convert two folders whose files have the same names but for their suffixes, and write ``manifest.json``.
+    """Convert two folders whose files have the same names except for their suffixes, and write ``manifest.json``.
 
-    Pairs of different length or sample rate, that are swapped, the same, unrelated or silent are left out. Speakers are
-    told by the folders, and each is in one split, as by
+    A pair is left out if its recordings differ in length or sample rate. It is also left out if they are swapped,
+    equal, unrelated or silent. The folders identify the speakers, and each speaker is in one split, as in
     :func:`~lite_rtse_ext.data.prepare.folders.prepare_folders`. Pairs of 20 s and more are cut at the pauses of the
     clean recording.
 
     Args:
-        target: the folder to fill; made if it doesn't exist.
-        noisy: noisy recordings.
-        clean: the same speech without noise.
-        shares: of the speakers or pairs, for validation and test.
-        refuse: stop at a pair that has a fault; otherwise it is named and left out.
-        report: is called with a line about each step and each fault.
+        target: the folder to fill. It is created if it doesn't exist.
+        noisy: folder of noisy recordings.
+        clean: folder of the same speech without noise.
+        shares: shares of validation and test, of the speakers or pairs.
+        refuse: stop at a pair that has a fault. Otherwise the pair is reported and left out.
+        report: function that is called with one line about each step and each fault.
+
+    Returns:
+        The manifest that was written.
 
     Raises:
         OSError: a folder can't be read or written.
-        ManifestError: the folders have no names in common, or no pair is without a fault.
-        AudioError: a pair has a fault, if those are refused.
+        ManifestError: the folders have no names in common, or every pair has a fault.
+        AudioError: a pair has a fault, and ``refuse`` is set.
     """
     shares = shares or Shares()
     jobs = _jobs(noisy, clean, target, refuse, report)
@@ -105,7 +111,7 @@ def prepare_pairs(
 
 
 def _jobs(noisy: Path, clean: Path, target: Path, refuse: bool, report: Report) -> list[_Job]:
-    """A job for each name that both folders have."""
+    """Make a job for each name that both folders have."""
     if noisy.resolve() == clean.resolve():
         raise ManifestError(f"{noisy}: is given as the folder of noisy and of clean recordings")
     sides = [_by_name(folder, target, report) for folder in (noisy, clean)]
@@ -121,7 +127,7 @@ def _jobs(noisy: Path, clean: Path, target: Path, refuse: bool, report: Report) 
 
 
 def _by_name(folder: Path, target: Path, report: Report) -> dict[PurePath, PurePath]:
-    """The files of a folder by their path without a suffix; of several the first is taken, the others are named."""
+    """Find the files of a folder, by their path without a suffix. Further files of the same path are reported."""
     found: dict[PurePath, list[PurePath]] = defaultdict(list)
     for path in find_audio(folder, target, report):
         relative = path.relative_to(folder)
@@ -139,7 +145,7 @@ def _fault(message: str, refuse: bool, report: Report) -> None:
 
 
 def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePath, list[_Part]]:
-    """The parts of each pair that has no fault."""
+    """Convert the pairs, and return the parts of each pair that has no fault."""
     found = {}
     for job, result in zip(jobs, run_in_order(_attempt, jobs), strict=True):
         if isinstance(result, Lost):
@@ -176,7 +182,7 @@ def _convert_one(job: _Job) -> list[_Part] | str:
     if fault is not None:
         return fault
     peak = max(float(np.abs(samples).max()) for samples in (noisy, clean))
-    if peak > FULL_SCALE_PEAK:  # both by the same factor
+    if peak > FULL_SCALE_PEAK:  # both are scaled by the same factor
         noisy, clean = (samples * np.float32(FULL_SCALE_PEAK / peak) for samples in (noisy, clean))
     bounds = utterances(clean) if len(clean) >= CUT_FRAMES else [(0, len(clean))]
     return [
@@ -207,7 +213,7 @@ def _divide(
     rule: str,
     report: Report,
 ) -> dict[PurePath, str]:
-    """One split for each pair: too few to fill every split are all trained on."""
+    """Choose one split for each pair. Pairs that are too few to fill every split are for training."""
     sizes = {name: sum(part.frames for part in own) for name, own in parts.items()}
     splits: Mapping[PurePath, Splits]
     splits, how = divide_speech(speakers, sizes, shares)
@@ -219,7 +225,7 @@ def _divide(
 
 
 def _names(paths: Sequence[PurePath]) -> dict[PurePath, str]:
-    """A name for each path that is a file name, and no other's."""
+    """Return a file name for each path. No two paths get the same name."""
     joined = {path: "-".join(path.with_suffix("").parts) for path in paths}
     count = Counter(joined.values())
     unique = {path: name if count[name] == 1 else path.with_suffix("").as_posix() for path, name in joined.items()}

@@ -1,4 +1,4 @@
-"""The recordings in a folder that is to be prepared: every file is either taken or named."""
+"""Finds the recordings in a folder to prepare. Every file is either used or reported."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SUFFIXES = READ_SUFFIXES | {".g722"}
 
 
 def find_audio(folder: Path, target: Path, report: Callable[[str], None]) -> list[Path]:
-    """The audio files in a folder, as :func:`~lite_rtse_ext.audio.recordings.find_recordings` finds them.
+    """Find the audio files in a folder with :func:`~lite_rtse_ext.audio.recordings.find_recordings`.
 
     Args:
-        folder: where to look.
-        target: the folder to be filled; what lies in it is not looked at.
-        report: is called with a line about each kind of file that is left out.
+        folder: the folder to search.
+        target: the folder to fill. Files in it are ignored.
+        report: function that is called with one line about each kind of file that is left out.
 
     Raises:
         OSError: a folder can't be read.
-        ManifestError: there is no such folder, or no audio in it.
+        ManifestError: the folder does not exist, or holds no audio.
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder}: no such folder")
