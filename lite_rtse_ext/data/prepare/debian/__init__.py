@@ -1,1 +1,1 @@
-"""Speech and noise out of Debian's packages."""
+"""Extracts speech and noise from Debian packages."""

@@ -1,7 +1,7 @@
-"""Debian packages without installing them: fetched and verified by apt, unpacked by dpkg-deb, as an ordinary user.
+"""Fetches Debian packages without installing them. apt fetches and verifies them, and dpkg-deb unpacks them.
 
-apt's lists and caches are kept in the target folder, so that neither administrator's rights nor an up-to-date system
-list are needed. What apt fetches it checks against the signed index of its release.
+The lists and caches of apt are kept in the target folder. No administrator's rights and no up-to-date package list of
+the system are needed. apt verifies each package that it fetches against the signed index of its release.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import IO
 __all__ = ["NEWER_SUITE", "FetchError", "fetch", "sha256", "unpack"]
 
 NEWER_SUITE = "trixie"
-"""The first Debian release that has every package wanted; Ubuntu's own releases have them all."""
+"""The first Debian release that has all packages that are used here. Ubuntu's releases have all of them."""
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _MOST_LINES = 3
 _MOST_MEMBERS = 1_000_000
 
 MOST_BYTES = 8 * 2**30
-"""That a package is unpacked to; the largest one that is fetched here holds a tenth."""
+"""Largest size in bytes of an unpacked package. The largest package that is fetched here has a tenth of it."""
 
 
 class FetchError(RuntimeError):
-    """A package that can't be fetched or unpacked; the message says what apt said."""
+    """A package can't be fetched or unpacked. The message contains the message of apt."""
 
 
 def fetch(
@@ -41,20 +41,21 @@ def fetch(
     offline: bool = False,
     report: Callable[[str], None] = print,
 ) -> dict[str, Path]:
-    """Have the .deb files of some packages in a folder; those that are there already are kept.
+    """Fetch the .deb files of packages into a folder. Files that exist there already are kept.
 
     Args:
-        names: of the packages.
-        folder: made if it doesn't exist.
+        names: the names of the packages.
+        folder: the folder. It is created if it doesn't exist.
         suite: the Debian release for packages that the system's sources don't have.
-        offline: take what is there, fetch nothing.
-        report: is called with a line about each step.
+        offline: use only the files that exist, and fetch nothing.
+        report: function that is called with one line about each step.
 
     Returns:
-        The file of each package.
+        The file of each package, by the package's name.
 
     Raises:
-        FetchError: a package can't be had.
+        OSError: the folder can't be written to.
+        FetchError: a package can't be fetched, or does not exist in the folder if ``offline`` is set.
     """
     names = list(names)
     if offline:
@@ -93,7 +94,10 @@ def _fetch_missing(names: list[str], folder: Path, suite: str, report: Callable[
 
 
 def _download(options: list[str], names: list[str], folder: Path) -> None:
-    """apt-get writes into its working folder, under the final name only once a file is complete and verified."""
+    """Download packages with apt-get, which writes into its working folder.
+
+    A file appears under its final name only when it is complete and verified.
+    """
     partial = folder / "partial"
     partial.mkdir(exist_ok=True)
     for name in names:
@@ -106,17 +110,17 @@ def _download(options: list[str], names: list[str], folder: Path) -> None:
 
 
 def _private_apt(folder: Path) -> list[str]:
-    """Options that give apt lists and a cache of its own, with the system's sources and keys."""
+    """Return options for an apt that has separate lists and a separate cache, but the system's sources and keys."""
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     options = [f"Dir::State::lists={folder / 'lists'}", f"Dir::Cache={folder / 'cache'}"]
-    if os.geteuid() == 0:  # as root apt would drop to a user who may not write here
+    if os.geteuid() == 0:  # otherwise apt, run as root, changes to a user who may not write here
         options.append("APT::Sandbox::User=root")
     return [part for option in options for part in ("-o", option.replace(str(folder), str(folder.resolve())))]
 
 
 def _newer_suite(own: list[str], folder: Path, suite: str) -> list[str]:
-    """Options for one release of Debian, from the site that the system's own packages come from."""
+    """Return options for one Debian release, from the site of the system's own packages."""
     targets = _run(
         ["apt-get", *own, "indextargets", "--format", "$(SITE) $(ORIGIN)", "Created-By: Packages"]
     ).splitlines()
@@ -135,22 +139,24 @@ def _knows(options: list[str], name: str) -> bool:
 
 
 def _archive(folder: Path, name: str) -> Path | None:
-    """The newest .deb of a package in a folder."""
+    """Return the newest .deb file of a package in a folder, or None."""
     found = sorted(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
 
 def unpack(archive: Path, name: str, folder: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Unpack the files of a .deb; links that lead out of it, and what is no file, folder or link, are left out.
+    """Unpack the files of a .deb file.
+
+    Links that lead out of the folder are left out, and so are devices and other special files.
 
     Args:
-        archive: the .deb.
-        name: of the package that it must be.
-        folder: where the files go.
-        most_bytes: what they may hold together.
+        archive: the .deb file.
+        name: the expected name of the package.
+        folder: the folder to unpack into.
+        most_bytes: largest total size of the unpacked files in bytes.
 
     Raises:
-        FetchError: it is damaged, another package, or holds more.
+        FetchError: the file is damaged, is another package, or holds too many bytes or files.
     """
     try:
         found = _run(["dpkg-deb", "--field", str(archive), "Package"]).strip()
@@ -183,14 +189,14 @@ def _extract(stream: IO[bytes], folder: Path, most_bytes: int) -> None:
             left -= member.size
             if left < 0 or count > _MOST_MEMBERS:
                 raise FetchError(f"it holds more than {most_bytes} bytes or {_MOST_MEMBERS} files")
-            with suppress(tarfile.FilterError):  # what leads out of the folder, or is a device
+            with suppress(tarfile.FilterError):  # skips members that lead out of the folder, and devices
                 archive.extract(member, folder)
-    while stream.read(1 << 20):  # behind the end there is padding, which the tool must be rid of
+    while stream.read(1 << 20):  # dpkg-deb ends only when the padding after the archive is read
         pass
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

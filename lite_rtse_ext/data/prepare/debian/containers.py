@@ -1,4 +1,4 @@
-"""Sounds out of two kinds of archive that games and desktop programs keep them in."""
+"""Reads sounds from two archive formats of games and desktop programs."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ _NO_PARENT = 0xFFFFFFFF
 _MOST_FOLDERS = 64
 
 MOST_BYTES = 2**30
-"""That an archive is unpacked to; the largest one that is read here holds a tenth."""
+"""Largest size in bytes of an unpacked archive. The largest archive that is read here has a tenth of it."""
 
 
 class ContainerError(ValueError):
-    """Bytes that are not the archive they should be."""
+    """The bytes are not an archive of the expected format, or are damaged."""
 
 
 def read_gresource(content: bytes, most_bytes: int = MOST_BYTES) -> Iterator[tuple[str, bytes]]:
-    """Files of a GResource bundle: a GVDB hash table, little endian, of names and contents.
+    """Read the files of a GResource bundle, which is a little-endian GVDB hash table of names and contents.
 
-    The root table is a bloom filter, buckets, then items of 24 bytes. An item's name is a suffix to that of its parent,
-    an index into the same table. A file (type ``v``) is a GVariant of size, flags and bytes, zlib if the flags say so.
+    The root table has a bloom filter, buckets, and items of 24 bytes. The name of an item is appended to the name of
+    its parent. The parent is an index into the same table. A file (type ``v``) is a GVariant with a size, flags and
+    bytes. The flags state whether the bytes are compressed with zlib.
 
     Args:
         content: the bundle.
-        most_bytes: what all its files may hold together; no more is ever unpacked.
+        most_bytes: largest total size of its files in bytes. Never more than this is unpacked.
 
     Yields:
-        name with its folders, content.
+        The name of a file with its folders, and its content.
 
     Raises:
-        ContainerError: not such a bundle, a damaged one, or one whose files hold more.
+        ContainerError: the bytes are not such a bundle, are damaged, or hold more than ``most_bytes``.
     """
     if content[:8] != _SIGNATURE:
         raise ContainerError("not a GResource bundle of little-endian byte order")
@@ -67,7 +68,7 @@ _ITEM = struct.Struct("<IIIHcxII")
 
 
 class _Item(NamedTuple):
-    """A row of the table; its key and its value are stretches of the bundle."""
+    """A row of the table. Its key and its value are ranges of bytes in the bundle."""
 
     hash: int
     parent: int
@@ -90,15 +91,16 @@ def _name(content: bytes, items: list[_Item], item: _Item) -> str:
 
 
 def read_cat(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """Sounds of a Transport Tycoon sample catalogue: a table of offset and length, then a name and a RIFF file each.
+    """Read the sounds of a Transport Tycoon sample catalogue.
 
-    The table has as many rows of two uint32 as fit before the first sound; the top bit of an offset is a flag.
+    The catalogue begins with a table of offsets and lengths, two uint32 for each sound. The table ends where the first
+    sound begins. The top bit of an offset is a flag. Each sound is a name and a RIFF file.
 
     Yields:
-        name, the RIFF file.
+        The name of a sound, and its RIFF file.
 
     Raises:
-        ContainerError: not such a catalogue.
+        ContainerError: the bytes are not such a catalogue, or are damaged.
     """
     if len(content) < 8:
         raise ContainerError("too short for a sample catalogue")

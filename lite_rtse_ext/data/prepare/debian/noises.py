@@ -1,8 +1,9 @@
-"""More noise out of Debian's packages, for training alone: what is heard in towns, in woods and on water, workshops,
-engines, animals, instruments, crowds and things of all kinds, most of it the sounds of games.
+"""Extracts more noise from Debian packages, for training only.
 
-Rain, railways and taverns are left out: rain, a train and a coffee shop are the noises of the test. So are calls of
-single people: a network that is given them as noise learns to take voices away.
+The noises are sounds of towns, woods, water, workshops, engines, animals, instruments, crowds and many objects. Most of
+them are the sounds of games. Rain, railways and taverns are left out. The noises of the test are rain, a train and a
+coffee shop. Calls of single people are also left out. A network that is trained with such calls as noise learns to
+remove voices.
 """
 
 from __future__ import annotations
@@ -24,17 +25,29 @@ _TEST_NOISES = ("*[Rr]ain*", "*[Rr]ail*", "*taverns*/*", "*inn_*")
 _LOCOMOTIVES = ("steam*", "diesel*", "crossing*")
 _VOICES = ("*_ack*", "*die*", "*_ment*", "*_select*", "*male_*", "*scream*", "*warcry*", "lobby_*")
 _MINIMUM_SECONDS = 0.2
-"""What is shorter are the clicks of a user interface."""
+"""Shorter sounds are left out. They are clicks of a user interface."""
 
 _AMBIENCE_SECONDS = 8.0
-"""What is as long is a kind of noise of its own, and so heard as often as all short effects of a package together."""
+"""A sound of at least this length is a separate kind of noise.
+
+It is therefore drawn as often as all short effects of a package together."""
 
 
 def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[Piece]:
-    """The sounds in a folder of the package, each a clip of its own, and those that are there several times once.
+    """Decode the sounds in a folder of a package. Each sound is a separate clip. Equal files are used once.
+
+    Args:
+        folder: path of the folder below ``usr/share`` or ``usr/share/games``.
+        label: the kind of noise, and the folder of the clips.
+        licence: the licence to record.
+        root: the folder that the package was unpacked into.
+        leave_out: patterns of paths that are left out, besides the noises of the test.
+
+    Yields:
+        A clip for each sound of at least 0.2 s.
 
     Raises:
-        AudioError: there is no such folder, or no sound in it that counts.
+        AudioError: the folder does not exist, or holds no sound of this length.
     """
     top = _found(folder, root)
     seen: set[bytes] = set()
@@ -59,7 +72,7 @@ def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tupl
 
 
 def _found(folder: str, root: Path) -> Path:
-    """The folder under ``usr/share``, or ``usr/share/games``: releases of Debian differ."""
+    """Find a folder below ``usr/share`` or ``usr/share/games``. The releases of Debian differ in this."""
     share = root / "usr" / "share"
     for top in (share / folder, share / "games" / folder):
         if top.is_dir():
@@ -99,4 +112,5 @@ NOISE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "simutrans-pak64": partial(noises, "simutrans/pak/sound", "transport", "Artistic-1.0", leave_out=_LOCOMOTIVES),
     "widelands-data": partial(noises, "widelands/data/sound", "crafts", "GPL-2.0-or-later", leave_out=_VOICES),
 }
-"""What to make of each package once it is unpacked into a folder, as in :data:`debian_packages.PACKAGES`."""
+"""For each package, a function of the unpacked folder that yields its clips, as in
+:data:`~lite_rtse_ext.data.prepare.debian.packages.PACKAGES`."""

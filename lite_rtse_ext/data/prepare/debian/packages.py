@@ -1,4 +1,4 @@
-"""What each Debian package holds, which of it is used, and for what."""
+"""Selects the sounds of each Debian package that are used, and their splits."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _AMBIENCE_LICENCES = {
 }
 
 _MINIMUM_SPEECH_SECONDS = 1.0
-_NO_SPEECH_FOLDERS = ("silence", "digits")  # digits: single words, hundreds of them
+_NO_SPEECH_FOLDERS = ("silence", "digits")  # digits holds hundreds of single words
 _NO_SPEECH = ("beep", "beeperr", "tt-monkeys", "*-2tone", "confbridge-join", "confbridge-leave*")
 _SILENCE_DBFS = -60.0
 _ONE_IN = 12
-"""One speech file of so many is held out for validation."""
+"""One of this many speech files is held out for validation."""
 
 _HELD_OUT_NOISE = 0.2
 _MINIMUM_HELD_OUT_SECONDS = 6.0
@@ -42,7 +42,11 @@ _MINIMUM_EFFECT_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Piece:
-    """A clip to be: its fields as in :class:`~lite_rtse_ext.data.manifest.Clip`, and its samples."""
+    """A clip that is not written yet.
+
+    Its samples are float32 ``(samples,)`` at 16 kHz. Its other fields are those of
+    :class:`~lite_rtse_ext.data.manifest.Clip`.
+    """
 
     kind: str
     split: str
@@ -53,7 +57,7 @@ class Piece:
 
 
 def _prompts(language: str, speaker: str, licence: str, test: bool, root: Path) -> Iterator[Piece]:
-    """Telephone prompts, one voice a package, G.722."""
+    """Telephone prompts in G.722. Each package has one voice."""
     kept = 0
     for path in sorted(root.rglob("*.g722")):
         if path.stat().st_size == 0 or not _is_speech(path):
@@ -78,7 +82,7 @@ def _level_dbfs(samples: _Samples) -> float:
 
 
 def _ambience(root: Path) -> Iterator[Piece]:
-    """Recordings of places and weather, Ogg Vorbis in a GResource bundle."""
+    """Recordings of places and weather, as Ogg Vorbis in a GResource bundle."""
     bundle = next(iter(root.rglob("blanket.gresource")), None)
     if bundle is None:
         raise AudioError("blanket: the package holds no blanket.gresource")
@@ -96,7 +100,7 @@ def _is_ogg(name: str) -> bool:
 
 
 def _noise(folder: str, stem: str, label: str, licence: str, samples: _Samples) -> Iterator[Piece]:
-    """A noise for testing as it is; others with their end held out for validation where they are long enough."""
+    """Yield a noise of the test unchanged. Of any other noise that is long enough, hold out the end for validation."""
     if label in TEST_NOISES:
         yield Piece("noise", "test", f"noise/test/{folder}/{stem}.flac", label, licence, samples)
         return
@@ -109,13 +113,13 @@ def _noise(folder: str, stem: str, label: str, licence: str, samples: _Samples) 
 
 
 def _music(root: Path) -> Iterator[Piece]:
-    """Music for callers on hold, G.722."""
+    """Music for callers on hold, in G.722."""
     for path in sorted(root.rglob("*.g722")):
         yield from _noise("music", path.stem, "music", "CC-BY-SA-3.0", decode(path))
 
 
 def _effects(root: Path) -> Iterator[Piece]:
-    """Effects of a game: engines, tools, applause. One of them is empty."""
+    """Sound effects of a game: engines, tools and applause. One of them is empty."""
     catalogue = next(iter(root.rglob("opensfx.cat")), None)
     if catalogue is None:
         raise AudioError("openttd-opensfx: the package holds no opensfx.cat")
@@ -127,7 +131,7 @@ def _effects(root: Path) -> Iterator[Piece]:
 
 
 def _keys(root: Path) -> Iterator[Piece]:
-    """Keys of a loud keyboard, going down and up."""
+    """Presses and releases of the keys of a loud keyboard."""
     for path in sorted(root.rglob("*.wav")):
         samples = decode(path)
         yield Piece("noise", "train", f"noise/train/typing/{path.stem}.flac", "typing", "GPL-2.0-or-later", samples)
@@ -144,4 +148,4 @@ PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "openttd-opensfx": _effects,
     "bucklespring-data": _keys,
 }
-"""What to make of each package once it is unpacked into a folder."""
+"""For each package, a function of the unpacked folder that yields its clips."""

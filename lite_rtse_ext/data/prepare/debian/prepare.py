@@ -1,10 +1,10 @@
 """``lite-rtse prepare debian``: speech and noise that Debian and Ubuntu ship as ordinary packages.
 
-The packages are fetched and verified by apt, unpacked by dpkg-deb, and decoded into 16 kHz FLAC. Nothing is installed
-and no administrator's rights are needed. Every step leaves complete files behind, so that a run that was cut off is
-continued by the same command.
+apt fetches and verifies the packages, dpkg-deb unpacks them, and the sounds are converted to 16 kHz FLAC. Nothing is
+installed, and no administrator's rights are needed. Every step leaves only complete files. The same command continues
+an interrupted run.
 
-The test split shares nothing with the others: one language and voice (Russian), and three kinds of noise.
+The test split shares nothing with the others. It has one language and voice (Russian), and three kinds of noise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VALID_MIXTURES = 50
 TEST_MIXTURES = 60
 _VALID_SEED, _TEST_SEED = 1, 2
 _RULES = 2
-"""Counts the changes of what is taken from packages: one that was taken apart by other rules is taken apart again."""
+"""Version of the rules that select the sounds. A package that was converted by other rules is converted again."""
 
 
 def prepare_debian(
@@ -48,19 +48,22 @@ def prepare_debian(
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
 
     Args:
-        target: the folder; made if it doesn't exist. It grows to about 0.5 GB, with more to 2 GB; most of it
-            are the packages in ``deb``.
-        more: add some fifty voices, four hours of words and short sentences, and an hour and a quarter of noise to the
-            training split, which are another 1.3 GB to fetch; the mixtures for validation and test stay as they are.
-        debs: a folder of .deb files to use; nothing is fetched then. What apt fetches it verifies; these are taken as
-            they are, but for their names and a bound on what they unpack to.
-        suite: the Debian release to take a package from that the system's own release doesn't have.
-        report: is called with a line about each step.
+        target: the folder. It is created if it doesn't exist. It grows to about 0.5 GB, or with ``more`` to 2 GB. Most
+            of this size is the packages in its folder ``deb``.
+        more: also add about fifty voices, with four hours of words and short sentences, and 75 minutes of noise. They
+            are for training only, and 1.3 GB more to fetch. The mixtures for validation and test do not change.
+        debs: a folder of .deb files to use. Nothing is fetched then. apt verifies the packages that it fetches. Of the
+            files in this folder only the package names and the unpacked sizes are checked.
+        suite: the Debian release for packages that the system's own release doesn't have.
+        report: function that is called with one line about each step.
+
+    Returns:
+        The manifest that was written.
 
     Raises:
         OSError: a folder can't be written to.
-        FetchError: apt can't fetch a package, or a package is damaged.
-        AudioError, ContainerError: a package holds something else than expected.
+        FetchError: apt can't fetch a package, a package is missing in ``debs``, or a package is damaged.
+        AudioError, ContainerError: the content of a package is not as expected.
     """
     target.mkdir(parents=True, exist_ok=True)
     packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
@@ -88,7 +91,7 @@ def _convert(
     target: Path,
     report: Callable[[str], None],
 ) -> None:
-    """Decode one package and record its clips; the record is written last, and tells that the package is done."""
+    """Decode one package and record its clips. The record is written last and marks the package as complete."""
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=target) as folder:
         report(f"{name}: unpacking {archive.name}")
         apt.unpack(archive, name, Path(folder))
@@ -135,7 +138,10 @@ def _record_path(target: Path, name: str) -> Path:
 
 
 def _recorded(target: Path, name: str, report: Callable[[str], None] = lambda line: None) -> list[Clip] | None:
-    """The clips of a package that is done; nothing if it is not, was done by other rules, or has lost a file."""
+    """Return the clips of a package that is complete, or else None.
+
+    A package is not complete if it was converted by other rules, or if one of its files is missing.
+    """
     path = _record_path(target, name)
     if not path.exists():
         return None

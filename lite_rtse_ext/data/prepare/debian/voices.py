@@ -1,9 +1,9 @@
-"""More voices out of Debian's packages, in two dozen languages, for training alone: letters, words, names of things and
-the dialogues of a game.
+"""Extracts more voices from Debian packages, in two dozen languages, for training only.
 
-Volunteers recorded them at home. Recordings with a loud background are left out, since a network that is given noise as
-clean speech learns to keep it; the others are trimmed, and joined voice by voice into clips of some seconds. Russian is
-left out: it is the test's language.
+They speak letters, words, names of objects and the dialogues of a game. Volunteers recorded them at home. Recordings
+with a loud background are left out. A network that is trained with noise in clean speech learns to keep the noise. The
+other recordings are trimmed. Those of each voice are joined to clips of several seconds. Russian is left out, since it
+is the language of the test.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SUFFIXES = (".ogg", ".opus", ".wav")
 _FRAME = SAMPLE_RATE_HZ // 50
 _MINIMUM_RANGE_DB = 36.0
 _EDGE_DB = 40.0
-"""A word begins and ends where its level comes within this of its loud parts."""
+"""A word begins and ends where its level is less than this below the level of its loud parts."""
 
 _MARGIN_FRAMES = 3
 _GAP = np.zeros(SAMPLE_RATE_HZ // 5, np.float32)
@@ -42,7 +42,7 @@ _WORD_DBFS = -24.0
 
 
 def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
-    """A folder for each language, its words spoken by one voice, as good as always."""
+    """Words of a package with a folder for each language. In almost all folders one voice speaks."""
     for language in sorted(path for path in (root / "usr" / "share" / folder).iterdir() if path.is_dir()):
         if language.name != _TEST_LANGUAGE:
             files = sorted(path for path in language.rglob("*") if path.suffix in _SUFFIXES)
@@ -50,8 +50,11 @@ def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
 
 
 def _stamps(root: Path) -> Iterator[Piece]:
-    """Names of a drawing program's stamps, each language by one voice or a few: ``<stamp>_desc_<language>.ogg``; and
-    what the animals and things sound like: ``<stamp>.ogg``."""
+    """Names of the stamps of a drawing program, and the sounds of the animals and objects on them.
+
+    The names are ``<stamp>_desc_<language>.ogg``, spoken by one voice or a few in each language. The sounds are
+    ``<stamp>.ogg``.
+    """
     voices: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.rglob("*_desc_*.ogg")):
         voices[path.stem.rpartition("_desc_")[2]].append(path)
@@ -62,19 +65,22 @@ def _stamps(root: Path) -> Iterator[Piece]:
 
 
 def _dialogues(language: str, root: Path) -> Iterator[Piece]:
-    """What the small and the big fish of a game say, played by two actors: ``<scene>-m-<line>.ogg`` and ``-v-``."""
+    """Dialogues of the small and the big fish of a game: ``<scene>-m-<line>.ogg`` and ``<scene>-v-<line>.ogg``.
+
+    Two actors speak them.
+    """
     for fish in ("m", "v"):
         yield from _joined("fillets", f"{language}-{fish}", "GPL-2.0-only", sorted(root.rglob(f"*-{fish}-*.ogg")))
 
 
 def _mandarin(root: Path) -> Iterator[Piece]:
-    """Syllables of Mandarin, spoken by one voice; of their many hundreds every third is enough."""
+    """Syllables of Mandarin, spoken by one voice. Every third of the many hundreds is enough."""
     files = sorted((root / "usr" / "share" / "gcin-voice" / "ogg").glob("*/5.ogg"))
     yield from _joined("gcin", "zh", "CC-BY-3.0", files[::3])
 
 
 def _players(root: Path) -> Iterator[Piece]:
-    """What is called out in a game, by four voices in English and four in German."""
+    """Calls of the players in a game, by four voices in English and four in German."""
     voices = root / "usr" / "share" / "kajongg" / "voices"
     for folder in sorted({path.parent for path in voices.rglob("*.ogg")}):
         voice = "-".join(folder.relative_to(voices).parts)
@@ -82,7 +88,7 @@ def _players(root: Path) -> Iterator[Piece]:
 
 
 def _primers(root: Path) -> Iterator[Piece]:
-    """Letters and words of a primer, each language by a voice; and what animals and things sound like."""
+    """Letters and words of a primer, by one voice in each language, and the sounds of animals and objects."""
     primers = root / "usr" / "share" / "qabcs" / "abcs"
     for sounds in sorted(primers.glob("*/sounds")):
         language = sounds.parent.name
@@ -92,8 +98,10 @@ def _primers(root: Path) -> Iterator[Piece]:
 
 
 def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> Iterator[Piece]:
-    """Clips of at least ``_CLIP_SECONDS``, a short silence after each word; what is left at the end is dropped. From a
-    voice that has much to say some minutes are enough."""
+    """Join the words of one voice to clips of at least ``_CLIP_SECONDS``, with a short silence after each word.
+
+    The remainder at the end is dropped. At most ``_MOST_CLIPS`` clips are made, since some minutes of a voice suffice.
+    """
     parts: list[_Samples] = []
     number = 0
     for word in map(_word, files):
@@ -109,7 +117,10 @@ def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> 
 
 
 def _word(path: Path) -> _Samples | None:
-    """A recording, trimmed and brought to one level; nothing if it is narrow-band, noisy, empty or no sound at all."""
+    """Decode a recording, trim it and scale it to a fixed level.
+
+    Return None if the recording has a sample rate below 16 kHz, or is noisy, empty, very short or silent.
+    """
     try:
         file = sf.info(path)
     except sf.LibsndfileError as error:
@@ -142,4 +153,5 @@ VOICE_PACKAGES: dict[str, Callable[[Path], Iterator[Piece]]] = {
     "kajongg": _players,
     "qabcs-data": _primers,
 }
-"""What to make of each package once it is unpacked into a folder, as in :data:`debian_packages.PACKAGES`."""
+"""For each package, a function of the unpacked folder that yields its clips, as in
+:data:`~lite_rtse_ext.data.prepare.debian.packages.PACKAGES`."""
