@@ -148,7 +148,7 @@ class Manifest:
         notes: further names and texts, for example the licence.
 
     Raises:
-        ManifestError: a path or a name is listed twice, a mixture does not fit its clips, or a text is not allowed.
+        ManifestError: a path or name is listed twice, a mixture does not fit its clips, or a text is invalid.
     """
 
     root: Path

@@ -46,10 +46,11 @@ def silence(samples: _Samples) -> str | None:
 
 
 def pair_fault(noisy: _Samples, clean: _Samples) -> str | None:
-    """Return why two recordings can't be a noisy and a clean recording of the same speech, or None if they can be.
+    """Return why two recordings can't be a noisy and a clean recording of the same speech.
 
-    Neither may be silent. They must be correlated, and must differ by more than a constant factor. They count as
-    swapped if the clean recording is louder than the noisy one in its pauses, at equal level of the speech.
+    Return None if they can be. Neither may be silent. They must be correlated, and must differ by more than a constant
+    factor. At equal level of the speech the pauses of both are compared. The recordings count as swapped if the pauses
+    of the clean one are louder.
 
     Args:
         noisy: float32, ``(samples,)``, at 16 kHz.

@@ -54,7 +54,7 @@ def make_mixtures(
         count: number of mixtures.
         seed: seed of all draws. The order of the clips also matters.
         spread: use kinds in a random order and SNRs in rotation, so that few mixtures already have every SNR.
-            Otherwise the kinds are in the order of their names, all at the first SNR, then all at the next SNR.
+            Otherwise the kinds are used in the order of their names. All are used at the first SNR, then at the next.
         audible: function of a clip, a first sample and a number of samples. It returns whether these samples hold any
             sound. Others are not used.
         report: function that is called with one line about each fault.

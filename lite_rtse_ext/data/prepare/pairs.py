@@ -44,7 +44,7 @@ class _Job:
 class _Part:
     """A stretch of both recordings.
 
-    It has a path below the folder of each side, a length in samples, and a flag that one side is silent there.
+    Its fields are the path below the folder of each side, the length in samples, and whether one side is silent.
     """
 
     path: PurePath

@@ -207,8 +207,8 @@ def stretches(frames: int, splits: Splits, shares: Shares, least: int) -> dict[s
 def speakers_of(names: Sequence[PurePath]) -> tuple[dict[PurePath, str], str]:
     """Identify the speaker of each file by the folders that contain it.
 
-    Folders that contain all files are ignored. If every file name begins with the name of one of its folders, as in
-    LibriSpeech and VCTK, that folder is the speaker. Otherwise the first folder is the speaker.
+    Folders that contain all files are ignored. If every file name begins with the name of one of its folders, that
+    folder is the speaker. LibriSpeech and VCTK have such names. Otherwise the first folder is the speaker.
 
     Args:
         names: paths of the files below their common folder.
