@@ -5,7 +5,7 @@ All audio is 16 kHz mono, in FLAC or WAV files with PCM samples. The manifest ho
 
 - ``clips``: speech, noise and room impulse responses. Training mixes them on the fly. Fixed mixtures consist of them;
 - ``mixtures``: fixed mixtures of two clips, for validation and test;
-- ``pairs``: noisy recordings, each with the clean recording that it was published with.
+- ``pairs``: noisy recordings, each with a clean recording of the same speech.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def read_entries(kind: type[_Entry], rows: object) -> tuple[_Entry, ...]:
         rows: a list with one dictionary for each entry.
 
     Raises:
-        ManifestError: a field is missing or unknown, or its type or value is not allowed. The message names it.
+        ManifestError: a field is missing, unknown, or of a wrong type or value. The message says what is wrong.
     """
     what = kind.__name__.lower()
     if not isinstance(rows, list):

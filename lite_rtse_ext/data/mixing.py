@@ -1,4 +1,4 @@
-"""Options and signal processing to mix clean speech and noise on the fly. All draws come from one generator."""
+"""Options and signal processing to mix clean speech and noise on the fly. One seed determines a whole example."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MixingOptions:
         balance_speakers: probability that a speaker is drawn first, all equally likely, and then one utterance of this
             speaker. Otherwise all utterances are used in turn, so speakers with many utterances occur more often.
         speech_dbfs: power of the speech over the whole example, in dB relative to full scale.
-        noises: weights of the number of noises that are summed. The first weight is for one noise, the second for two.
+        noises: relative probabilities that 1, 2, 3 … noises are summed.
         babble: probability that a noise is babble, a sum of several other training utterances.
         babble_voices: number of utterances in babble.
         babble_reverb_prob: probability that babble is reverberant; see :func:`diffuse_response`.
