@@ -1,4 +1,4 @@
-"""Swapping the fused operators into a model that someone else wrote. (``fuse`` is the name of the function.)"""
+"""Runs the blocks of an existing model on the fused operators. (``fuse`` is the name of the function.)"""
 
 from lite_rtse_ext.fusion.swap import Finding, FuseReport, fuse, unfuse
 

@@ -1,4 +1,4 @@
-"""Swap the fused operators into a model that someone else wrote, and take them out again.
+"""Run the blocks of an existing model on the fused operators, and undo that.
 
 ::
 
@@ -7,9 +7,10 @@
     ...
     unfuse(model)
 
-A block is fused by giving the very same object another class: a subclass of its own, whose forward calls the operator.
-Everything it holds stays where it is, so parameters and their names, optimizers, hooks on the block, ``isinstance`` and
-checkpoints are what they were. (``torch.nn.utils.parametrize`` changes modules in the same way.)
+Fusing a block replaces the class of the module object. The new class is a subclass of the old one, and its forward
+calls the operator. The object and its contents stay the same. Parameters and their names, optimizers, hooks on the
+block, ``isinstance`` and checkpoints are therefore unaffected. (``torch.nn.utils.parametrize`` changes modules in the
+same way.)
 """
 
 from __future__ import annotations
@@ -40,15 +41,19 @@ _OURS = (
     fused_nn.MaskResidual,
     fused_nn.MultiOrderConv,
 )
-# Told by their class: forwards of their own, for those of which the operator takes more than one tensor.
+# Blocks that are recognized by their class. Their operators take more than one tensor, so each has its own forward.
 _FORWARDS = {reference.MaskResidual: fused_nn.MaskResidual.forward, nn.LSTM: fused_nn.LSTM.forward}
 _ROOT = "(the model itself)"
-_TOLERANCE = 1e-9  # relative, in float64; a different computation is off by about 1
+_TOLERANCE = 1e-9  # relative, in float64. A different computation differs by about 1.
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One block: where it is, its class, the operator it is like, and why it was left (empty if it was fused)."""
+    """One block that :func:`fuse` examined.
+
+    ``path`` is its path in the model, ``block`` the name of its class, and ``operator`` the operator that it resembles.
+    ``reason`` states why it was not fused. It is empty if the block was fused.
+    """
 
     path: str
     block: str
@@ -62,10 +67,10 @@ class Finding:
 
 @dataclass
 class FuseReport:
-    """What :func:`fuse` did; printed, it is a line for each block.
+    """What :func:`fuse` did. Printing it gives one line for each block.
 
-    ``fused`` are the blocks that run the operators now, ``left`` those that look like one and run as before, each with
-    the reason, and ``already`` the paths of those that were fused before.
+    ``fused`` lists the blocks that now run the operators. ``left`` lists the blocks that resemble an operator but were
+    not changed, each with the reason. ``already`` lists the paths of blocks that were fused before.
     """
 
     fused: list[Finding] = field(default_factory=list)
@@ -84,27 +89,34 @@ class FuseReport:
 def fuse(model: nn.Module) -> FuseReport:
     """Run the blocks of a model on the fused operators, in place.
 
-    Looks at every module, the model itself included, for the convolutions of a Multi-Order block, a Conv-Block or a
-    lone causal depthwise convolution; names don't matter. Padding, groups, stride, dilation, kernel, hooks and
-    parametrizations are checked. Then a copy of the block and the operator run on small random inputs with random
-    parameters in float64; only if output and all gradients are the same is the block fused. All else is left as it is.
+    ``fuse`` examines every module, including the model itself. It searches for the convolutions of a Multi-Order block,
+    of a Conv-Block, or of a single causal depthwise convolution. The names of modules do not matter. ``fuse`` checks
+    padding, groups, stride, dilation, kernel, hooks and parametrizations. It then runs a copy of the block and the
+    operator in float64 on small random inputs with random parameters. The block is fused only if the output and all
+    gradients agree. All other modules stay unchanged.
 
     Parameters on the meta device have no values yet. The block is then tried on the CPU.
 
-    A missing bias counts as zeros. An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` where it has one layer and one
-    direction, is ``batch_first`` and has no projection; others are nothing that the operators know. A reconstruction is
-    found where it is :class:`lite_rtse_ext.reference.MaskResidual`; inside someone's forward it is no module and can't
-    be found: call :func:`lite_rtse_ext.mask_residual` there. Hooks added later to a convolution inside a fused block
-    don't run, except those of pruning and of the older weight and spectral norm.
+    A missing bias counts as zeros.
 
-    Under ``torch.jit.trace`` and ``torch.onnx.export`` a fused block runs its author's forward, so that the graph needs
-    nothing of this package. ``torch.jit.script`` needs :func:`unfuse` first.
+    An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` if it has one layer and one direction, is ``batch_first`` and
+    has no projection. The operators do not support other LSTMs.
+
+    A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
+    so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
+    there.
+
+    Hooks that are added later to a convolution inside a fused block do not run. The hooks of pruning and of the older
+    weight and spectral norm are the exception.
+
+    Under ``torch.jit.trace`` and ``torch.onnx.export`` a fused block runs its original forward. The graph then does not
+    need this package. Call :func:`unfuse` before ``torch.jit.script``.
 
     Args:
         model: any module, in any mode, on CPU, CUDA or the meta device. Features in it must be (B, C, T, F).
 
     Returns:
-        What was fused, and why the rest was left.
+        The fused blocks, and the blocks that were not fused with the reasons.
 
     Raises:
         RuntimeError: the compiled operators are missing.
@@ -117,14 +129,17 @@ def fuse(model: nn.Module) -> FuseReport:
 
 
 def unfuse(model: nn.Module) -> list[str]:
-    """Give every fused block of a model its own class back, in place: the model that :func:`fuse` was given.
+    """Restore the original class of every fused block of a model, in place. This undoes :func:`fuse`.
+
+    Args:
+        model: any module.
 
     Returns:
-        Paths of the blocks.
+        Paths of the restored blocks.
 
     Raises:
-        RuntimeError: something else changed the class of a block since, such as a parametrization or ``fully_shard``.
-            No block has changed then.
+        RuntimeError: the class of a block was changed after ``fuse``, for example by a parametrization or
+            ``fully_shard``. No block is changed in this case.
     """
     blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, _Fused)]
     bases = [_base_of(module, path) for path, module in blocks]
@@ -135,7 +150,7 @@ def unfuse(model: nn.Module) -> list[str]:
 
 
 class _Fused(NotScriptable, nn.Module):
-    """The first base of every fused block's class; the second is the class that the block's author wrote."""
+    """The first base of every fused block's class. The second base is the block's original class."""
 
     _fused_operator: str
     _fused_convs: tuple[str, ...]
@@ -148,7 +163,7 @@ class _Fused(NotScriptable, nn.Module):
         return _run(self._fused_operator, convs, x)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # The class is made at run time, so that pickle can't find it by name; the author's class it can.
+        # The class is created at run time, so pickle cannot find it by name. Pickle can find the original class.
         make, arguments, *rest = cast("tuple[Any, ...]", super().__reduce_ex__(protocol))
         base = _base_of(self)
         if make is not copyreg.__newobj__:  # type: ignore[attr-defined]
@@ -207,24 +222,25 @@ def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module
     if isinstance(module, _FUSED):
         report.already.append(path)
         return
-    # A module around one block could be swapped as well as the block; the block is what its author would point at.
+    # A module that holds only one block could be fused too. The inner block is preferred, since its author would name
+    # that one.
     for where, block in reversed(_chain(module, path)):
         finding = _examine(block, where)
         if finding is not None and not finding.reason:
             report.fused.append(finding)
             seen.add(block)
             return
-    if finding is not None:  # the last in the chain is the module itself
+    if finding is not None:  # the loop ended with the module itself
         report.left.append(finding)
         if finding.operator == "causal_dwconv2d":
-            return  # nothing else is in it
+            return  # it contains nothing else
     if not isinstance(module, nn.Conv2d):
         for name, child in module.named_children():
             _visit(child, f"{path}.{name}" if path else name, report, seen)
 
 
 def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
-    """The module, its child if that is its only one, the child's only child, and so on, each with its path."""
+    """The module, its only child if it has exactly one, that child's only child, and so on, each with its path."""
     chain = [(path, module)]
     while len(children := list(module.named_children())) == 1:
         ((name, module),) = children
@@ -234,7 +250,7 @@ def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
 
 
 def _examine(module: nn.Module, path: str) -> Finding | None:
-    """Fuse a module if it is a block; none if it isn't even like one, or holds fused blocks already."""
+    """Fuse a module if it is a block. Returns None if it resembles no block or already holds fused blocks."""
     if any(isinstance(inner, _FUSED) for inner in module.modules()):
         return None
     candidate = recognise(module)
@@ -245,10 +261,10 @@ def _examine(module: nn.Module, path: str) -> Finding | None:
 
 
 def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
-    """Fuse one block, or say why not."""
+    """Fuse one block. Returns the reason if it cannot be fused, otherwise an empty string."""
     if candidate.problems:
         return "; ".join(candidate.problems)
-    # PyTorch's own class is what the operator was written after, and in float64 the operator doesn't run.
+    # The lstm operator implements PyTorch's own class, so no comparison is needed. It does not run in float64 either.
     roles, reason = ((), "") if candidate.operator == "lstm" else _matching_roles(block, candidate)
     if roles is None:
         return reason
@@ -265,15 +281,15 @@ def _worth_telling(report: FuseReport) -> Iterator[Finding]:
     def inside(path: str, outer: str) -> bool:
         return path != outer and (not outer or path.startswith(f"{outer}."))
 
-    # A whole network may hold the convolutions of a block and be left for its other layers. That is no news if
-    # something inside it is the block.
+    # A whole network may hold the convolutions of a block and be left because of its other layers. That is not
+    # reported if a module inside it is the block.
     found = [*report.fused, *report.left]
     left = [
         finding
         for finding in report.left
         if not any(inside(other.path, finding.path) and other.operator == finding.operator for other in found)
     ]
-    # Nor is it that a convolution wasn't fused alone in a block that was left.
+    # A convolution that was not fused on its own is not reported either if it is inside a block that was left.
     blocks = [finding.path for finding in left if finding.operator != "causal_dwconv2d"]
     for finding in left:
         if not any(inside(finding.path, block) for block in blocks):
@@ -281,13 +297,13 @@ def _worth_telling(report: FuseReport) -> Iterator[Finding]:
 
 
 def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, ...] | None, str]:
-    """The order of convolutions in which the operator computes what the block does, or none and the reason."""
-    # On meta nothing can be computed; the probe's parameters are random anyway.
+    """The order of convolutions in which the operator agrees with the block, or None and the reason."""
+    # Nothing can be computed on meta. The CPU serves as well, since the probe's parameters are random.
     device = next((p.device for p in block.parameters() if not p.is_meta), torch.device("cpu"))
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         try:
             probe = _Probe(block, candidate, device)
-        except Exception as error:  # someone else's code may raise anything; whatever it was is in the report
+        except Exception as error:  # other code may raise anything; the report states the error
             return None, f"its forward failed on a small random input: {type(error).__name__}: {error}"
         differences = []
         for roles in candidate.roles:
@@ -301,14 +317,16 @@ def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, 
 
 
 class _Probe:
-    """A float64 copy of a block with random parameters, and what it gives for some random inputs.
+    """A float64 copy of a block with random parameters, and its results for some random inputs.
 
-    Random parameters, because those of a model may hide a difference: with biases of zero it can't be seen on which
-    side of a 1×1 the zeros are put, and with an output layer of zeros nothing can be seen. In both modes, for a dropout
-    that is only active in training. At two scales, for an activation that is linear in between.
+    The parameters are random because a model's own parameters may hide a difference. Zero biases hide on which side of
+    a 1×1 convolution the zeros are padded. An output layer of zeros hides everything.
+
+    The block runs in both modes, because a dropout is only active in training. It runs at two scales, because an
+    activation may be linear in between.
     """
 
-    # training, scale of the first input, utterances, frames and bins beyond the kernel's
+    # Each case: training, scale of the first input, utterances, frames and bins in addition to the kernel's.
     CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
 
     def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
@@ -333,7 +351,7 @@ class _Probe:
             self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
 
     def difference(self, operator: str, roles: tuple[str, ...]) -> float:
-        """The largest relative L2 difference from the operator, over outputs and gradients; infinite for NaN."""
+        """The largest relative L2 difference from the operator, over outputs and gradients. It is infinite for NaN."""
         worst = 0.0
         for inputs, weight, expected in self.cases:
             y = _run(operator, _convs(self.block, roles), *inputs)

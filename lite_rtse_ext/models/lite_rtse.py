@@ -1,4 +1,4 @@
-"""Lite-RTSE on the fused operators: from spectrogram to spectrogram, from waveform to waveform, and its checkpoints."""
+"""Lite-RTSE on the fused operators. It enhances spectrograms and waveforms, and reads and writes its checkpoints."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_recorded
 __all__ = ["LiteRTSE"]
 
 PIECE_FRAMES = 640
-"""Frames of all utterances together that inference on the CPU takes at once, 10 s. The largest tensor, 32 channels of
-them, takes 20 MiB; from 32 MiB on the C library maps fresh memory for each."""
+"""The number of frames, summed over utterances, that inference on the CPU processes at once. It is about 10 s of audio.
+
+The largest tensor has 32 channels of these frames and takes 20 MiB. The C library maps fresh memory for each tensor of
+32 MiB or more.
+"""
 
 
 class LiteRTSE(NotScriptable, reference.LiteRTSE):
-    """The network of :class:`lite_rtse_ext.reference.LiteRTSE`, its blocks fused: same arguments, same parameters.
+    """The network of :class:`lite_rtse_ext.reference.LiteRTSE` with fused blocks.
+
+    Its constructor's arguments and its parameters are the same.
 
     ::
 
@@ -43,12 +48,23 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     conv_block = nn.ConvBlock
     multi_order_conv = nn.MultiOrderConv
     reconstruction = nn.MaskResidual
-    config_limits: ClassVar[Mapping[str, int]] = {"bins": 4097, "channels": 1024, "order": 10}  # the engine's, too
+    config_limits: ClassVar[Mapping[str, int]] = {"bins": 4097, "channels": 1024, "order": 10}  # as in the engine
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """As the reference's. On the CPU and without gradients what is long or many goes through in pieces, which is
-        exact up to rounding: the memory of all frames at once would be fresh in every call, and that of a piece is
-        reused. Hooks on what is inside then run once a piece.
+        """Enhance a noisy spectrogram, as :meth:`lite_rtse_ext.reference.LiteRTSE.forward` does.
+
+        On the CPU and without gradients, a long or large input is processed in pieces. The result is the same up to
+        rounding. The memory of a piece is reused. The memory of all frames at once would be mapped again in every call.
+        Hooks on inner modules then run once for each piece.
+
+        Args:
+            spectrogram: (B, F, T, 2) or complex (B, F, T).
+
+        Returns:
+            The enhanced spectrogram, in the same layout.
+
+        Raises:
+            ValueError: the spectrogram has another shape or does not have ``bins`` frequency bins.
         """
         self._check(spectrogram)
         if not self._takes_pieces(spectrogram):
@@ -71,7 +87,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         return run_lstm(lstm, x, state)
 
     def _takes_pieces(self, spectrogram: Tensor) -> bool:
-        # A graph is to hold for any length: the question how long this one is would become a condition in it.
+        # A recorded graph must be valid for any length. A test of this input's length would become a condition in it.
         if spectrogram.device.type != "cpu" or is_recorded() or type(spectrogram.shape[2]) is not int:
             return False
         if torch.is_grad_enabled() and any(t.requires_grad for t in (spectrogram, *self.parameters())):
@@ -81,23 +97,23 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     def enhance(self, waveform: Tensor, sample_rate: Real = SAMPLE_RATE_HZ, *, high_pass: bool = True) -> Tensor:
         """Enhance speech.
 
-        The network runs in its own dtype on its own device, without gradients. Nothing in it depends on ``train()`` or
-        ``eval()``, so the mode is left alone.
+        The network runs in its own dtype on its own device, without gradients. Its result does not depend on
+        ``train()`` or ``eval()``. The mode is therefore not changed.
 
         Args:
-            waveform: (..., samples), full scale 1, any floating dtype; each leading index is an utterance of its own.
-            sample_rate: of the waveform, in Hz. Only 16000; resample others first.
-            high_pass: whether a high-pass at 2 Hz takes a constant offset out of the waveform first; see
+            waveform: (..., samples), full scale 1, any floating dtype. Each leading index is a separate utterance.
+            sample_rate: sample rate of the waveform in Hz. It must be 16000. Resample other waveforms first.
+            high_pass: whether a high-pass at 2 Hz first removes a constant offset from the waveform. See
                 :func:`lite_rtse_ext.audio.remove_offset`.
 
         Returns:
-            The enhanced waveform: shape, dtype and device of ``waveform``.
+            The enhanced waveform. It has the shape, dtype and device of ``waveform``.
 
         Raises:
-            FloatingPointError: the network's result has a NaN or an infinity.
-            TypeError: the waveform is not of a floating dtype, or another argument of another type.
-            ValueError: another sample rate, a waveform without dimensions, (samples, channels), or with a sample that
-                is not finite, or a network not of 257 bins.
+            FloatingPointError: the network's result contains a NaN or an infinity.
+            TypeError: the waveform does not have a floating dtype, or another argument has a wrong type.
+            ValueError: the sample rate is not 16000. The waveform has no dimensions, is laid out as
+                (samples, channels), or contains a sample that is not finite. The network does not have 257 bins.
         """
         if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
@@ -105,11 +121,15 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
     @classmethod
     def from_pretrained(cls) -> Self:
-        """The network with the trained parameters that come with the package; ``weights/MODEL_CARD.md`` there says what
-        they were trained on and what they are worth. Nothing is fetched. On the CPU, in the default dtype.
+        """Build the network with the trained parameters that the package contains, on the CPU, in the default dtype.
+
+        The package's ``weights/MODEL_CARD.md`` describes their training data and evaluation. Nothing is downloaded.
+
+        Returns:
+            The network.
 
         Raises:
-            FileNotFoundError: this version comes without any.
+            FileNotFoundError: this version of the package contains no trained parameters.
         """
         return cls.from_checkpoint(pretrained_path())
 
@@ -117,11 +137,17 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
         """Build a network from a checkpoint, on the CPU, in the default dtype.
 
-        The file says its configuration. The shapes tell that of a file from elsewhere.
+        The configuration is read from the file. If the file states none, it is inferred from the parameters' shapes.
+
+        Args:
+            path: a safetensors or PyTorch file.
+
+        Returns:
+            The network.
 
         Raises:
-            OSError: no such file, or it can't be read.
-            CheckpointError: not a checkpoint of this network; the message says why.
+            OSError: the file does not exist or cannot be read.
+            CheckpointError: the file is not a checkpoint of this network. The message gives the reason.
         """
         model = checkpoint.load_model(path, cls)
         if not isinstance(model, cls):
@@ -129,22 +155,27 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         return model
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Load parameters of this configuration, strictly: every name and shape must fit, or nothing is changed.
+        """Load parameters of this configuration. Every name and shape must fit, otherwise nothing is changed.
 
-        Reads safetensors and PyTorch files, see :func:`lite_rtse_ext.models.checkpoint.read_state_dict`. Values are
-        converted to the network's dtype and device.
+        Values are converted to the network's dtype and device.
+
+        Args:
+            path: a safetensors or PyTorch file. See :func:`lite_rtse_ext.models.checkpoint.read_state_dict`.
 
         Raises:
-            OSError: no such file, or it can't be read.
-            CheckpointError: not a checkpoint, or one of another network; the message says why.
+            OSError: the file does not exist or cannot be read.
+            CheckpointError: the file is not a checkpoint, or is one of another network. The message gives the reason.
         """
         checkpoint.load_parameters(self, path)
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Save parameters and configuration as safetensors; ``path`` is replaced only once the new file is complete.
+        """Save parameters and configuration as safetensors.
+
+        Args:
+            path: the file to write. An existing file is replaced only once the new file is complete.
 
         Raises:
-            OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
+            OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
         """
         checkpoint.save_model(self, path)
 
@@ -155,10 +186,16 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
 
 def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Tell the network's configuration from the shapes of its parameters.
+    """Infer the network's configuration from the shapes of its parameters.
+
+    Args:
+        state: parameters by the network's own names.
+
+    Returns:
+        Arguments of the constructor: ``bins``, ``channels``, ``order`` and ``depthwise``.
 
     Raises:
-        CheckpointError: the parameters are not Lite-RTSE's.
+        CheckpointError: the parameters are not those of Lite-RTSE.
     """
     shapes = {}
     for key, dims in (("fc1.weight", 2), ("msmo_conv.0.conv.2.weight", 4), ("msmo_conv.2.pwconvN.weight", 4)):
