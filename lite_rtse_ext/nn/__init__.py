@@ -1,12 +1,16 @@
 """Drop-in modules on the fused operators.
 
-Constructors, initialisation and state-dict keys are those of :mod:`lite_rtse_ext.reference`, and for ``LSTM`` those of
-``torch.nn.LSTM``. The convolutions are ordinary children that hold the parameters. The operator reads those; the
-children's own forwards, and hooks on them, don't run, except the hooks by which pruning and the older weight and
-spectral norm compute a weight. Errors are the operators': a wrong shape, dtype or device is named.
+Constructors, initialization and state-dict keys are those of :mod:`lite_rtse_ext.reference`. For ``LSTM`` they are
+those of ``torch.nn.LSTM``.
 
-Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain PyTorch, so that the graph runs where
-this package is not installed. ``torch.jit.script`` is refused.
+The convolutions are ordinary child modules that hold the parameters. The operator reads the parameters. The forwards of
+the children do not run, nor do hooks on them. The exceptions are the hooks with which pruning and the older weight and
+spectral norm compute a weight.
+
+The operators raise the errors. The message names an argument with a wrong shape, dtype or device.
+
+Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain PyTorch. The graph then runs without
+this package. ``torch.jit.script`` is refused.
 """
 
 from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d

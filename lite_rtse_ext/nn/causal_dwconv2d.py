@@ -9,9 +9,9 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class CausalDepthwiseConv2d(NotScriptable, reference.CausalDepthwiseConv2d):
-    """Causal depthwise convolution, fused; see :class:`lite_rtse_ext.reference.CausalDepthwiseConv2d`.
+    """Fused causal depthwise convolution. See :class:`lite_rtse_ext.reference.CausalDepthwiseConv2d`.
 
-    Keys: ``weight`` (C, 1, kt, kf), ``bias`` (C,).
+    State-dict keys: ``weight`` (C, 1, kt, kf), ``bias`` (C,).
     """
 
     def forward(self, x: Tensor) -> Tensor:

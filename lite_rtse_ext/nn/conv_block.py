@@ -9,12 +9,12 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class ConvBlock(NotScriptable, reference.ConvBlock):
-    """Conv-Block, fused; see :class:`lite_rtse_ext.reference.ConvBlock`.
+    """Fused Conv-Block. See :class:`lite_rtse_ext.reference.ConvBlock`.
 
-    With ``depthwise=False`` it runs PyTorch's own convolutions: a full 3×3 has no fused operator, nor need of one, for
-    unlike a depthwise one it is a matrix product that oneDNN and cuDNN do well.
+    With ``depthwise=False`` it runs PyTorch's own convolutions. There is no fused operator for a full 3×3 convolution.
+    Unlike a depthwise convolution it is a matrix product, which oneDNN and cuDNN already compute efficiently.
 
-    Keys: ``conv.0.*``, ``conv.2.*``, ``conv.3.*``, ``skip.*``.
+    State-dict keys: ``conv.0.*``, ``conv.2.*``, ``conv.3.*``, ``skip.*``.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
-    It does for what that is for: float32 on the CPU, one layer in one direction, ``batch_first``, without projection,
-    on a dense (batch, frames, inputs) tensor, where autocast is off. In all other cases, CUDA and export to ONNX among
-    them, and for all errors, it is ``torch.nn.LSTM``. Dropout stands between layers, so that one layer has none.
+    The operator runs in the cases that it supports: float32 on the CPU, one layer, one direction, ``batch_first``, no
+    projection, a dense (batch, frames, inputs) tensor, and no autocast. In all other cases the module computes as
+    ``torch.nn.LSTM``, for example on CUDA and in an export to ONNX. ``torch.nn.LSTM`` also raises all errors. Dropout
+    acts between layers, so a single layer has none.
 
-    Keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``; with more layers or directions those of
-    ``torch.nn.LSTM``.
+    State-dict keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``. With more layers or directions
+    they are those of ``torch.nn.LSTM``.
     """
 
     def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
@@ -29,10 +30,10 @@ class LSTM(NotScriptable, nn.LSTM):
 
 
 def run_lstm(module: nn.LSTM, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
-    """``module(input, hx)``, on the operator where :class:`LSTM` would run it.
+    """``module(input, hx)``, computed by the operator in the cases in which :class:`LSTM` uses it.
 
-    For networks that hold PyTorch's own LSTM: tools such as ``quantize_dynamic`` know that class alone. A module of
-    another class, or with hooks, is called as it is.
+    This function serves networks that hold PyTorch's own LSTM. Tools such as ``quantize_dynamic`` recognize only that
+    class. A module of another class, or with hooks, is called directly.
     """
     plain = type(module) is nn.LSTM and not any(getattr(module, name) for name in _HOOKS)
     return _fused(module, input, hx) if plain and _runs(module, input, hx) else module(input, hx)
@@ -45,7 +46,7 @@ def _fused(module: nn.LSTM, input: Tensor, hx: tuple[Tensor, Tensor] | None) -> 
 
 
 def fusible(module: nn.LSTM) -> bool:
-    """Whether the operator can be this module at all, whatever its input."""
+    """Whether the operator can replace this module for any input."""
     one = module.num_layers == 1 and not module.bidirectional and module.proj_size == 0
     return one and module.batch_first
 
@@ -56,7 +57,7 @@ def _parameters(module: nn.LSTM) -> tuple[Tensor, Tensor, Tensor | None, Tensor 
 
 
 def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
-    """Whether these tensors are what the operator takes; wrong ones are not, so that PyTorch words the error."""
+    """Whether the operator supports these tensors. It does not support wrong tensors, so PyTorch raises the error."""
     if not (fusible(module) and isinstance(x, Tensor)):
         return False
     if is_for_elsewhere() or not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:

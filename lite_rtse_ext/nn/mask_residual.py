@@ -9,9 +9,9 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class MaskResidual(NotScriptable, reference.MaskResidual):
-    """Reconstruction, fused and finite on digital silence; see :class:`lite_rtse_ext.reference.MaskResidual`.
+    """Fused reconstruction. See :class:`lite_rtse_ext.reference.MaskResidual`.
 
-    Keys: none.
+    Unlike those of the reference, its gradients are finite on digital silence. It has no parameters.
     """
 
     def forward(

@@ -9,9 +9,9 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class MultiOrderConv(NotScriptable, reference.MultiOrderConv):
-    """Multi-Order block, fused; see :class:`lite_rtse_ext.reference.MultiOrderConv`.
+    """Fused Multi-Order block. See :class:`lite_rtse_ext.reference.MultiOrderConv`.
 
-    Keys: ``pwconv1.*``, ``pwconvN.*``, ``pwconvs.k.*``, ``dwconvs.k.1.*``.
+    State-dict keys: ``pwconv1.*``, ``pwconvN.*``, ``pwconvs.k.*``, ``dwconvs.k.1.*``.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""The fused operators as functions. One file an operator: its Python face, shapes for tracing, and gradients."""
+"""The fused operators as functions.
+
+Each operator has one file with its Python function, its shapes for tracing and its gradients.
+"""
 
 from lite_rtse_ext.ops._causal_dwconv2d import causal_dwconv2d
 from lite_rtse_ext.ops._conv_block import conv_block

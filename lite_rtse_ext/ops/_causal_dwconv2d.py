@@ -12,20 +12,22 @@ from lite_rtse_ext.ops import _check, _native, _register
 
 
 def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Depthwise convolution that never looks ahead.
+    """Causal depthwise convolution: frame t of the output depends on frames up to t only.
 
-    kt − 1 frames of zeros stand before the first, (kf − 1)/2 bins of zeros on either side.
+    The input is padded with kt − 1 frames of zeros before the first frame and (kf − 1)/2 bins of zeros on either side.
+    :func:`lite_rtse_ext.reference.causal_dwconv2d` gives the formula.
 
     Args:
         x: (batch, channels, frames, bins), float64, float32, float16 or bfloat16.
-        weight: (channels, 1, kt, kf), both odd. 3×3 and 7×7 are specialised.
+        weight: (channels, 1, kt, kf), kt and kf odd. There are specialized kernels for 3×3 and 7×7.
         bias: (channels,), or None.
 
     Returns:
-        (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
+        (batch, channels, frames, bins), of x's dtype. float16 and bfloat16 are accumulated in float32.
 
     Raises:
-        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+        TypeError: ``x`` is not a tensor.
+        RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()
@@ -69,7 +71,7 @@ def _setup_second(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Any) 
 
 
 def _any_bias(x: Tensor) -> Tensor:
-    """A bias for the reference; gradients do not depend on it."""
+    """A bias for the reference. The gradients do not depend on its values."""
     return x.new_zeros(x.shape[1])
 
 

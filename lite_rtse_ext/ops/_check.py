@@ -1,6 +1,7 @@
-"""The operators' argument checks for tracing: what csrc/ops checks when they run, for tensors that hold no data.
+"""The operators' argument checks for tracing.
 
-`torch.compile`, `torch.export` and meta tensors then fail where the operator itself would.
+They check tensors without data as csrc/ops checks tensors when an operator runs. `torch.compile`, `torch.export` and
+meta tensors then fail where the operator itself would fail.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def dtype(name: str, t: Tensor) -> None:
-    """t must be of a type that the kernels know."""
+    """Check that the kernels support the dtype of t."""
     if t.dtype not in _DTYPES:
         raise RuntimeError(f"{name} has dtype {t.dtype}, must be float64, float32, float16 or bfloat16")
 
 
 def like(name: str, t: Tensor, first_name: str, first: Tensor) -> None:
-    """t must live where `first` lives and have its dtype."""
+    """Check that t has the device and the dtype of `first`."""
     if t.device != first.device:
         raise RuntimeError(f"{name} is on {t.device}, must be on the device of {first_name}, {first.device}")
     if t.dtype != first.dtype:
@@ -31,7 +32,7 @@ def like(name: str, t: Tensor, first_name: str, first: Tensor) -> None:
 
 
 def shape(name: str, t: Tensor, expected: Sequence[int | torch.SymInt | None], meaning: str) -> None:
-    """t must have the expected sizes; None stands for any."""
+    """Check that t has the expected sizes. None stands for any size."""
     same = t.dim() == len(expected)
     if not same or any(n is not None and size != n for size, n in zip(t.shape, expected, strict=True)):
         sizes = ", ".join("*" if n is None else str(n) for n in expected)
@@ -44,7 +45,7 @@ def count(name: str, tensors: Sequence[Tensor], expected: int) -> None:
 
 
 def parameters(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-    """Device and dtype of all, and each bias as long as its weight has output channels."""
+    """Check device and dtype of all tensors, and that each bias has the length of its weight's output channels."""
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         like(f"weights[{i}]", weight, "x", x)
         like(f"biases[{i}]", bias, "x", x)
@@ -52,9 +53,10 @@ def parameters(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
 
 
 def tensor(name: str, value: object) -> None:
-    """The first argument must be a tensor, on a device that this build has kernels for.
+    """Check that an operator's first argument is a tensor on a device for which this build has kernels.
 
-    A trace holds the operators, so that the ONNX exporter which starts from a trace cannot take them apart.
+    A trace contains the operators themselves. The ONNX exporter that starts from a trace cannot decompose them, so it
+    is refused here.
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is {type(value).__name__}, must be a torch.Tensor")

@@ -12,19 +12,22 @@ from lite_rtse_ext.ops import _check, _native, _register
 
 
 def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """(out ∘ dw ∘ in)(x) · skip(x), with 1×1 `in`, `out`, `skip` and a causal depthwise 3×3 `dw`; no activation.
+    """The Conv-Block: (out ∘ dw ∘ in)(x) · skip(x).
+
+    `in`, `out` and `skip` are 1×1 convolutions. `dw` is a causal depthwise 3×3 convolution. There is no activation.
 
     Args:
         x: (batch, in_channels, frames, bins), float64, float32, float16 or bfloat16.
-        weights: in (channels, in_channels, 1, 1), dw (channels, 1, 3, 3), out (channels, channels, 1, 1) and
-            skip (channels, in_channels, 1, 1).
-        biases: (channels,) each, in the same order.
+        weights: four tensors in this order: in (channels, in_channels, 1, 1), dw (channels, 1, 3, 3),
+            out (channels, channels, 1, 1) and skip (channels, in_channels, 1, 1).
+        biases: four tensors (channels,), in the same order.
 
     Returns:
-        (batch, channels, frames, bins), of x's dtype. Half types are accumulated in float32.
+        (batch, channels, frames, bins), of x's dtype. float16 and bfloat16 are accumulated in float32.
 
     Raises:
-        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+        TypeError: ``x`` is not a tensor.
+        RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()

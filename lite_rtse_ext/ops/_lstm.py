@@ -21,23 +21,24 @@ def lstm(
     bias_hh: Tensor | None = None,
     state: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """An LSTM over whole sequences, as ``torch.nn.LSTM(batch_first=True)`` of one layer computes it.
+    """An LSTM over whole sequences. It computes the same as a one-layer ``torch.nn.LSTM(batch_first=True)``.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
 
     Args:
-        x: (batch, frames, inputs), float32, on the CPU; at least one frame.
-        weight_ih: (4 units, inputs), gates in the order i, f, g, o.
-        weight_hh: (4 units, units).
+        x: (batch, frames, inputs), float32, on the CPU, with at least one frame.
+        weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
+        weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
-        state: h and c before the first frame, (batch, units) each; None: zeros.
+        state: h and c before the first frame, (batch, units) each. None stands for zeros.
 
     Returns:
-        h at every frame, (batch, frames, units), and the state (h, c) after the last, (batch, units) each.
+        h at every frame, (batch, frames, units), and the state (h, c) after the last frame, (batch, units) each.
 
     Raises:
-        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+        TypeError: ``x`` is not a tensor.
+        RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()
@@ -46,7 +47,7 @@ def lstm(
     h0, c0 = (None, None) if state is None else state
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
-    keep = differentiable and not is_traced()  # a trace is for both modes
+    keep = differentiable and not is_traced()  # a trace must serve both modes
     y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
     return y, (h, c)
 
@@ -65,7 +66,7 @@ def _check_arguments(
     h0: Tensor | None,
     c0: Tensor | None,
 ) -> tuple[int, int, int, int]:
-    """What forward and backward are both given. Returns batch, frames, inputs and units."""
+    """Check the arguments that forward and backward share. Returns batch, frames, inputs and units."""
     if x.dtype != torch.float32:
         raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
     _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
@@ -158,25 +159,25 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 
 
 def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    """What nobody asked for is not computed: x's gradient, the parameters' (all or none), the state's."""
+    """Compute only the gradients that are needed: that of x, those of all parameters together, that of the state."""
     x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells = ctx.saved_tensors
     needs = ctx.needs_input_grad
-    if gates.shape[1] == 0:  # nothing was kept: computed again
+    if gates.shape[1] == 0:  # the activations were not stored: compute them again
         *_, gates, cells = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, True)
     values = (dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
     grads = torch.ops.lite_rtse.lstm_backward(*values, needs[0], any(needs[1:5]), needs[5] or needs[6])
     dx, dweight_ih, dweight_hh, dbias, dh0, dc0 = grads
-    other = dbias.clone() if needs[3] and needs[4] else dbias  # a tensor of its own: it may be changed in place
+    other = dbias.clone() if needs[3] and needs[4] else dbias  # a separate tensor: it may be changed in place
     found = (dx, dweight_ih, dweight_hh, dbias, other, dh0, dc0)
     return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None
 
 
 @dataclass
 class _PlainArguments:
-    """The arguments of ``lstm_backward`` as those of :func:`reference.lstm`, with zeros for what is None."""
+    """The arguments of ``lstm_backward`` as arguments of :func:`reference.lstm`. Zeros replace each None."""
 
     inputs: list[Tensor]  # x, weight_ih, weight_hh, b_ih + b_hh, h0, c0
-    douts: Tensor  # of y, h and c, as reference.lstm returns them
+    douts: Tensor  # gradients of y, h and c, as reference.lstm returns them
 
     @staticmethod
     def of(
@@ -204,7 +205,7 @@ class _PlainArguments:
 
 
 def _plain(*values: Any) -> tuple[Tensor, ...]:
-    """Nothing is kept for a backward pass: PyTorch's own goes through the formula."""
+    """The formula stores no activations, since PyTorch differentiates it itself."""
     *arguments, _ = values
     x, units = arguments[0], arguments[2].shape[1]
     outputs = reference.lstm(*_PlainArguments.of(None, None, None, *arguments).inputs)
@@ -213,7 +214,7 @@ def _plain(*values: Any) -> tuple[Tensor, ...]:
 
 
 def _plain_backward(*values: Any) -> tuple[Tensor, ...]:
-    """y, gates and cells, which follow from the other arguments, are not read."""
+    """The gradients from the formula. y, gates and cells follow from the other arguments and are not read."""
     *arguments, _, _, _, input, parameters, state = values
     plain = _PlainArguments.of(*arguments)
     asked = (input, parameters, parameters, parameters, state, state)
@@ -229,7 +230,10 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
 
 
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Through the formula in plain PyTorch: y, gates and cells, which follow from the other arguments, get none."""
+    """Second derivatives through the formula in plain PyTorch.
+
+    y, gates and cells follow from the other arguments and get no gradient.
+    """
     plain = _PlainArguments.of(*ctx.saved_tensors)
     frames = plain.inputs[0].shape[1]
     wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
@@ -239,11 +243,11 @@ def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
     found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)
     needed = (grad if needs else None for grad, needs in zip(found, ctx.needs_input_grad, strict=False))
-    return *needed, *[None] * 6  # y, gates, cells, and what is asked for
+    return *needed, *[None] * 6  # y, gates, cells, and the three flags
 
 
 def _products(x: Any, weight: Any) -> int:
-    """Operations, two for each multiply-add, of one product with this weight at every frame."""
+    """Operations of one product with this weight at every frame. A multiply-add counts as two."""
     return 2 * int(x[0] * x[1] * weight[0] * weight[1])
 
 

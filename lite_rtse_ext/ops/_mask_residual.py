@@ -14,25 +14,27 @@ from lite_rtse_ext.ops import _check, _native, _register
 def mask_residual(
     spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
 ) -> Tensor:
-    """Masked magnitude plus residual magnitude, with the residual's phase added to the input's.
+    """Masked magnitude plus residual magnitude, with the residual's phase added to the input's phase.
 
     With m = |X|, M = sigmoid(mask_logit) and R = res_real + i·res_imag:
 
         magnitude = res_mag · (m − m M) + m M,   phase = arg X + arg R
 
-    computed as one complex gain, S = (res_mag (1 − M) + M) · R/|R| · X: no angle, no |X|, and finite gradients on
-    digital silence. Where R = 0, its phase is 0 with derivative 0.
+    The operator computes this as one complex gain, S = (res_mag (1 − M) + M) · R/|R| · X. The gain needs neither angles
+    nor |X|, so the gradients are finite on digital silence. Where R = 0, its phase is 0 with derivative 0.
 
     Args:
-        spectrogram: X, (batch, bins, frames, 2) real and imaginary part, or complex (batch, bins, frames); any strides.
-        mask_logit: (batch, frames, bins), before the sigmoid.
-        res_mag, res_real, res_imag: (batch, frames, bins), of the spectrogram's precision.
+        spectrogram: X, (batch, bins, frames, 2) with real and imaginary part, or complex (batch, bins, frames), with
+            any strides. Its parts are float64, float32, float16 or bfloat16.
+        mask_logit: the mask before its sigmoid, (batch, frames, bins), of the dtype of the spectrogram's parts.
+        res_mag, res_real, res_imag: (batch, frames, bins), of the same dtype.
 
     Returns:
-        The enhanced spectrogram, in the layout, dtype and memory order of the one given.
+        The enhanced spectrogram, in the layout, dtype and memory order of ``spectrogram``.
 
     Raises:
-        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+        TypeError: ``spectrogram`` is not a tensor.
+        RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()
@@ -77,7 +79,7 @@ def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _flops(*shapes: Any, **_: Any) -> int:
-    """None: PyTorch counts matrix products and convolutions alone."""
+    """Zero operations: PyTorch counts matrix products and convolutions only."""
     return 0
 
 

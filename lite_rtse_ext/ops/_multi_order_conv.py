@@ -21,16 +21,18 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
 
     Args:
         x: (batch, in_channels, frames, bins), float64, float32, float16 or bfloat16.
-        weights: in (2C, in_channels, 1, 1); n − 1 depthwise dw_k (D_k, 1, k, k) with D_0 = 2C − g_0, D_{k+1} =
-            D_k − g_k and k odd (7×7 and 3×3 are specialised); n − 1 pointwise pw_k (2 g_k, g_k, 1, 1); out
-            (out_channels, C, 1, 1). C must be a multiple of 2^(n−1), and n at least 2.
-        biases: one for each weight, as long as it has output channels.
+        weights: 2n tensors in this order: in (2C, in_channels, 1, 1), n − 1 depthwise dw_k (D_k, 1, s, s), n − 1
+            pointwise pw_k (2 g_k, g_k, 1, 1) and out (out_channels, C, 1, 1). Here D_0 = 2C − g_0 and
+            D_{k+1} = D_k − g_k. The kernel size s is odd. There are specialized kernels for 7×7 and 3×3. C must be a
+            multiple of 2^(n−1). n must be at least 2 and at most 32.
+        biases: 2n tensors, one for each weight, whose length is the number of the weight's output channels.
 
     Returns:
-        (batch, out_channels, frames, bins), of x's dtype. Half types are accumulated in float32.
+        (batch, out_channels, frames, bins), of x's dtype. float16 and bfloat16 are accumulated in float32.
 
     Raises:
-        RuntimeError: an argument's shape, dtype or device does not fit (the message names it), or the compiled
+        TypeError: ``x`` is not a tensor.
+        RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()

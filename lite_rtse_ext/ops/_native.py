@@ -1,6 +1,7 @@
 """Loads the compiled operators.
 
-Importing the package works without them; the first use of an operator then says what is missing and how to get it.
+Importing the package works without them. The first use of an operator then raises an error that states what is missing
+and how to install it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def _find() -> Path | None:
 
 
 def _call(library: ctypes.CDLL, function: str, result: Any, *arguments: Any) -> Any:
-    """What a function of the library returns. Raises RuntimeError where an exception ended it."""
+    """Call a function of the library and return its result. Raises RuntimeError if it ended with an exception."""
     entry, failure = getattr(library, function), library.lite_rtse_failure
     entry.restype, failure.restype = result, ctypes.c_char_p
     answer, reason = entry(*arguments), failure()
@@ -41,7 +42,7 @@ def _text(library: ctypes.CDLL, function: str) -> str:
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    """The library and "", or None and why there is none."""
+    """The library and "", or None and the reason why it is missing."""
     path = _find()
     if path is None:
         return None, f"its compiled library _C is missing: {_HOW_TO_BUILD}"
@@ -62,14 +63,14 @@ if _library is not None:
         _text(_library, "lite_rtse_isa")
     except RuntimeError as error:
         raise ImportError(str(error)) from None
-# A constant, since torch.compile cannot trace the question.
+# This is a constant, since torch.compile cannot trace the query.
 _has_cuda = _library is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
     "lite_rtse::causal_dwconv2d", "CUDA"
 )
 
 
 def available() -> bool:
-    """Whether the compiled operators are there."""
+    """Whether the compiled operators are loaded."""
     return _library is not None
 
 
@@ -79,7 +80,7 @@ def path() -> Path | None:
 
 
 def require() -> None:
-    """Raises RuntimeError, with what to do, where the compiled operators are missing."""
+    """Raise RuntimeError if the compiled operators are missing. The message says what to do."""
     if _library is None:
         raise RuntimeError(f"lite_rtse_ext cannot run its fused operators: {_reason}")
 
@@ -87,8 +88,11 @@ def require() -> None:
 def isa() -> str:
     """The instruction set whose kernels are in use: "avx512", "avx2", "baseline" (SSE2) or "neon".
 
-    Chosen when the library is loaded, by what the processor can do; the environment variable LITE_RTSE_ISA overrides
-    it.
+    The library selects it at load time by the processor's features. The environment variable LITE_RTSE_ISA overrides
+    the selection.
+
+    Raises:
+        RuntimeError: the compiled operators are missing.
     """
     require()
     assert _library is not None
@@ -96,7 +100,11 @@ def isa() -> str:
 
 
 def isas() -> list[str]:
-    """The instruction sets this machine can run, best first."""
+    """The instruction sets that this machine can run, fastest first.
+
+    Raises:
+        RuntimeError: the compiled operators are missing.
+    """
     require()
     assert _library is not None
     return _text(_library, "lite_rtse_runnable_isas").split(",")
@@ -109,25 +117,30 @@ def _ask(function: str, result: Any, *arguments: Any) -> Any:
 
 
 def fma_peak_gflops(seconds: float = 0.2) -> float:
-    """float32 GFLOP/s (a multiply-add is two) that one thread reaches in registers: the best of `seconds` of trying."""
+    """float32 GFLOP/s that one thread reaches in registers. A multiply-add counts as two operations.
+
+    The result is the best rate within `seconds` of measuring.
+    """
     return float(_ask("lite_rtse_fma_peak", ctypes.c_double, ctypes.c_double(seconds))) * 1e-9
 
 
 def cascade_gflops(frames: int = 250) -> float:
-    """float32 GFLOP/s that one thread reaches in the depthwise stages alone of the Multi-Order block's forward pass, on
-    one utterance of so many frames, at the network's sizes."""
+    """float32 GFLOP/s that one thread reaches in the depthwise stages of the Multi-Order block's forward pass.
+
+    The block has the network's sizes. The input is one utterance of `frames` frames.
+    """
     if frames < 1:
         raise ValueError(f"frames must be at least 1, but is {frames}")
     return float(_ask("lite_rtse_cascade_rate", ctypes.c_double, ctypes.c_int64(frames))) * 1e-9
 
 
 def copy_gbps(seconds: float = 0.5) -> float:
-    """GB/s, read and written together, at which one thread copies blocks larger than any cache."""
+    """GB/s at which one thread copies blocks larger than any cache. Bytes read and bytes written both count."""
     return float(_ask("lite_rtse_copy_bandwidth", ctypes.c_double, ctypes.c_double(seconds))) * 1e-9
 
 
 def flush_denormals() -> list[int]:
-    """Denormals count as zero from now on, in each of PyTorch's threads. Returns how it was in each before."""
+    """Flush denormals to zero in each of PyTorch's threads. Returns the previous setting of each thread."""
     threads = torch.get_num_threads()
     before = (ctypes.c_uint64 * threads)()
     _ask("lite_rtse_flush_denormals", None, before, ctypes.c_int64(threads))
@@ -135,7 +148,10 @@ def flush_denormals() -> list[int]:
 
 
 def restore_denormals(before: Sequence[int]) -> None:
-    """As :func:`flush_denormals` found it, in each of PyTorch's threads, also where their number has changed since."""
+    """Restore the settings that :func:`flush_denormals` returned, in each of PyTorch's threads.
+
+    The number of threads may have changed in the meantime.
+    """
     known, now = len(before), torch.get_num_threads()
     threads = max(known, now)
     if threads != now:
@@ -147,12 +163,12 @@ def restore_denormals(before: Sequence[int]) -> None:
 
 
 def has_cuda() -> bool:
-    """Whether this build holds CUDA kernels."""
+    """Whether this build contains CUDA kernels."""
     return _has_cuda
 
 
 def cuda_architectures() -> list[str]:
-    """The compute capabilities that the CUDA kernels were compiled for, as "8.0"; none in a build without them."""
+    """The compute capabilities for which the CUDA kernels were compiled, such as "8.0". Empty in a CPU build."""
     if not _has_cuda:
         return []
     assert _library is not None
@@ -160,6 +176,6 @@ def cuda_architectures() -> list[str]:
 
 
 def require_cuda(name: str, device: torch.device) -> None:
-    """Raises RuntimeError, with what to do, where the argument `name` is on a GPU and there are no kernels for it."""
+    """Raise RuntimeError if the build has no CUDA kernels. The message names the argument and says what to do."""
     if not _has_cuda:
         raise RuntimeError(f"{name} is on {device}, but lite_rtse_ext was built without CUDA: {_HOW_TO_BUILD_CUDA}")

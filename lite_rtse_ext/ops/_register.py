@@ -1,4 +1,4 @@
-"""What the operators' registrations share: derivatives, operation counts, autocast and vmap rules."""
+"""Shared parts of the operators' registrations: derivatives, operation counts, autocast and vmap rules."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ Rule = Callable[..., Any]
 
 
 def operator(name: str, fake: Rule, plain: Rule, setup: Rule, backward: Rule, flops: Rule) -> None:
-    """Everything that an operator has for tracing, derivatives and operation counts.
+    """Register what an operator needs for tracing, derivatives and operation counts.
 
-    PyTorch's registration for operators knows reverse mode alone. It drops the tangents of forward mode, and
+    PyTorch's registration for operators supports reverse mode only. It drops the tangents of forward mode, and
     `torch.func.grad` refuses it. Arguments under those transformations go through `plain` instead, which is exact.
 
     Args:
-        fake: checks the arguments and returns results without data.
+        name: the operator's name in ``torch.ops.lite_rtse``.
+        fake: a function that checks the arguments and returns results without data.
         plain: the operator's formula in differentiable PyTorch.
-        setup, backward: reverse mode, as for ``torch.library.register_autograd``.
-        flops: operations for the arguments' shapes, as for ``torch.utils.flop_counter``.
+        setup, backward: reverse mode, as in ``torch.library.register_autograd``.
+        flops: a function that returns the operations for the arguments' shapes, as in ``torch.utils.flop_counter``.
     """
     packet = getattr(torch.ops.lite_rtse, name)
     compiled = make_autograd_impl(packet.default, Info(backward, setup))
@@ -51,7 +52,7 @@ def operator(name: str, fake: Rule, plain: Rule, setup: Rule, backward: Rule, fl
 
 
 def of_pytorchs_type(error: RuntimeError) -> RuntimeError:
-    """The error. A GPU's exhausted memory, of which the library passes on the words alone, gets PyTorch's type."""
+    """The error, with PyTorch's type if a GPU's memory is exhausted. The library passes on the message only."""
     words = str(error)
     lost = type(error) is RuntimeError and words.startswith("CUDA out of memory")
     return torch.OutOfMemoryError(words) if lost else error
@@ -66,25 +67,26 @@ def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
 
 
 def _needs_plain(args: Sequence[Any]) -> bool:
-    """Whether an argument has a forward-mode tangent or torch.func differentiates it, or ONNX asks for the formula."""
+    """Whether an argument has a forward-mode tangent, torch.func differentiates it, or the ONNX exporter is running."""
     functional = torch._C._are_functorch_transforms_active()
     if is_onnx_export():
         return True
     if functional and torch.is_grad_enabled() and any(t.requires_grad for t in _tensors(args)):
         return True
-    # Within a compiled graph Python is not told of the level, so that what traces one has to look. Looking costs time.
+    # Python does not see the forward-mode level inside a compiled graph. A tracer must therefore inspect the tensors.
+    # The inspection takes time, so it is skipped elsewhere.
     may_have = functional or forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack() > 0
     return may_have and any(_tangent(t) is not None for t in _tensors(args))
 
 
 def _tangent(value: Tensor) -> Tensor | None:
-    """At level 0, the only one that there is."""
+    """The tangent at level 0, which is the only level."""
     tangent: Tensor | None = forward_ad.unpack_dual(value, level=0).tangent  # type: ignore[no-untyped-call]
     return tangent
 
 
 def first_order(reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
-    """What a backward operator computes, g_i = Σ dy · ∂y/∂input_i, in plain PyTorch."""
+    """Compute the result of a backward operator, g_i = Σ dy · ∂y/∂input_i, in plain PyTorch."""
     if torch._C._are_functorch_transforms_active():
         raise RuntimeError(
             "torch.func cannot differentiate a gradient that torch.autograd.grad takes of a fused operator: "
@@ -102,7 +104,7 @@ def _gradients(
 
 
 def _leaf(value: Tensor, keep_graph: bool) -> Tensor:
-    """A tensor of the same values and tangent to differentiate by."""
+    """A tensor with the same values and tangent, with respect to which gradients are taken."""
     if keep_graph and value.requires_grad:
         return value.view_as(value)
     leaf, tangent = value.detach().requires_grad_(), _tangent(value)
@@ -117,9 +119,10 @@ def second_order(
 ) -> list[Tensor]:
     """Gradients of a backward operator with respect to dy and the inputs, through the reference.
 
-    The backward operator is linear in dy and computes g_i = Σ dy · ∂y/∂input_i. For incoming gradients `grads` of the
-    g_i this differentiates Σ_i grads_i · g_i once more, in plain PyTorch: exact, and as slow as the reference. Where a
-    graph is asked for, the result has one, so that all higher derivatives follow.
+    The backward operator is linear in dy and computes g_i = Σ dy · ∂y/∂input_i. This function is given the gradients
+    `grads` of the g_i. It differentiates Σ_i grads_i · g_i once more in plain PyTorch. The result is exact, and the
+    computation is as slow as the reference. If a graph is requested, the result has one, so all higher derivatives
+    exist.
     """
     higher = torch.is_grad_enabled()
     dy, *leaves = (_leaf(t, higher) for t in (dy, *inputs))
@@ -134,16 +137,20 @@ def second_order(
 
 
 def convolution_flops(x: Sequence[int], weights: Sequence[Sequence[int]]) -> int:
-    """Two for each multiply-add of convolutions that keep x's frames and bins; `x` and `weights` are shapes.
+    """Operations of convolutions that keep the frames and bins of x. A multiply-add counts as two.
 
-    The backward pass has twice as many: one product for the input, one for the weight.
+    `x` and `weights` are shapes. The backward pass has twice as many operations: one product for the input and one for
+    the weight.
     """
     batch, _, frames, bins = x
     return 2 * batch * frames * bins * sum(prod(weight) for weight in weights)
 
 
 def autocast(name: str, target: Callable[[str], torch.dtype]) -> None:
-    """Under autocast, float16, bfloat16 and float32 arguments become target(device type); float64 stays."""
+    """Register the rule for autocast.
+
+    Arguments of float16, bfloat16 and float32 are cast to target(device type). float64 is not cast.
+    """
     operator = getattr(torch.ops.lite_rtse, name).default
 
     def cast(value: Any, device: str) -> Any:
@@ -164,7 +171,7 @@ def _is_leaf_dim(value: Any) -> bool:
 
 
 def _loop(operator: Rule, size: int, dims: Any, args: Any) -> Any:
-    """One call a sample, stacked: the rule for batched parameters, which one call of the kernel cannot take."""
+    """One call for each sample, with stacked results. One call of the kernel cannot take batched parameters."""
     flat, spec = pytree.tree_flatten(args)
     flat_dims = pytree.tree_leaves(dims, is_leaf=_is_leaf_dim)
     samples = [v if d is None else v.unbind(d) for v, d in zip(flat, flat_dims, strict=True)]
@@ -177,10 +184,10 @@ def _loop(operator: Rule, size: int, dims: Any, args: Any) -> Any:
 
 
 def vmap(name: str, batched: int | None = None) -> None:
-    """Rule for torch.vmap.
+    """Register the rule for torch.vmap.
 
-    The first `batched` arguments (None: all) have a batch dimension of their own, into which vmap's is folded where no
-    other argument is mapped; otherwise the samples are run one after another.
+    The first `batched` arguments have a batch dimension; None stands for all arguments. If no other argument is mapped,
+    vmap's dimension is folded into that batch dimension. Otherwise the samples run one after another.
     """
     operator = getattr(torch.ops.lite_rtse, name).default
 
@@ -202,7 +209,7 @@ def vmap(name: str, batched: int | None = None) -> None:
 
 
 def lower_precision(device: str) -> torch.dtype:
-    """Autocast's own type, as for PyTorch's convolutions."""
+    """The dtype of autocast, as for PyTorch's convolutions."""
     return torch.get_autocast_dtype(device)
 
 
@@ -212,7 +219,7 @@ def full_precision(device: str) -> torch.dtype:
 
 
 def block(name: str, fake: Rule, reference: Rule) -> None:
-    """Everything for an operator `name(x, weights, biases)` whose backward returns [dx, *dweights, *dbiases]."""
+    """Register an operator `name(x, weights, biases)` whose backward returns [dx, *dweights, *dbiases]."""
     backward_operator = getattr(torch.ops.lite_rtse, f"{name}_backward").default
 
     def fake_backward(dy: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
