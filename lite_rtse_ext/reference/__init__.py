@@ -1,15 +1,16 @@
-"""Operators, modules and the whole network in plain PyTorch: what the fused operators compute, written to be read.
+"""Operators, modules and the whole network in plain PyTorch. They define what the fused operators compute.
 
 Lite-RTSE (Lite-RTSE: Exploring a Cost-Effective Lite DNN Model for Real-Time Speech Enhancement in RTC Scenarios)
-enhances 16 kHz speech in the short-time spectrum in two stages: a mask on the magnitude, then a residual of
+enhances 16 kHz speech in the short-time spectrum. It has two stages: a mask on the magnitude, then a residual of
 magnitude and phase. Parameter names are those of the public unofficial implementation, so its checkpoints load.
 
-Everything here is differentiable any number of times, in any floating dtype, on any device. It is the oracle of every
-test and the definition of second derivatives. :mod:`lite_rtse_ext.nn` and :mod:`lite_rtse_ext.models.lite_rtse` derive
-from these classes and replace the blocks' arithmetic alone.
+Everything here is differentiable to any order, in any floating dtype, on any device. All tests compare with it, and it
+defines the second derivatives. :mod:`lite_rtse_ext.nn` and :mod:`lite_rtse_ext.models.lite_rtse` derive from these
+classes and replace only the arithmetic of the blocks.
 
-Layouts: spectrogram ``X`` (B, F, T, 2), real and imaginary part last, or complex (B, F, T); features (B, C, T, F), with
-B utterances, C channels, T frames and F frequency bins. Causal: frame t of any output depends on frames <= t only.
+Layouts: a spectrogram ``X`` is (B, F, T, 2) with real and imaginary part last, or complex (B, F, T). Features are
+(B, C, T, F). B is the number of utterances, C of channels, T of frames and F of frequency bins. Everything is causal:
+frame t of any output depends on frames <= t only.
 """
 
 from lite_rtse_ext.reference.functional import (

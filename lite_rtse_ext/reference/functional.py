@@ -1,4 +1,4 @@
-"""Every operator as a function in plain PyTorch: what the fused ones compute, written to be read."""
+"""Every operator as a function in plain PyTorch. These functions define what the fused operators compute."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ __all__ = [
 def causal_padding(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
     """(left, right, top, bottom) zeros that make a (time, frequency) kernel causal and keep the plane's size.
 
-    All kt - 1 rows of zeros go before t = 0, none after the last frame: a window of kt rows that ends at row t sees no
-    later frame. Frequency is no direction of time: (kf - 1) / 2 columns lie on either side, so kf must be odd.
+    All kt - 1 rows of zeros precede t = 0, and none follow the last frame. A window of kt rows that ends at row t then
+    contains no later frame. Causality does not concern frequency. (kf - 1) / 2 columns of zeros are put on either side,
+    so kf must be odd.
     """
     kt, kf = kernel_size
     return (kf // 2, kf // 2, kt - 1, 0)
@@ -37,20 +38,22 @@ def gate_channels(channels: int, order: int) -> list[int]:
 
 
 def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    # The weight tells its groups: (C, 1, kt, kf) is depthwise, (C, C, kt, kf) is full.
+    # The weight determines the groups: (C, 1, kt, kf) is depthwise, (C, C, kt, kf) is full.
     groups = x.shape[1] // weight.shape[1]
     return functional.conv2d(functional.pad(x, causal_padding(weight.shape[2:])), weight, bias, groups=groups)
 
 
 def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Causal depthwise convolution over time and frequency; each channel has its own kernel.
+    """Causal depthwise convolution over time and frequency. Each channel has its own kernel.
 
-    ``y[b,c,t,f] = bias[c] + sum_ij weight[c,0,i,j] · x[b, c, t - (kt-1) + i, f - (kf-1)/2 + j]``, x = 0 outside.
+    ``y[b,c,t,f] = bias[c] + sum_ij weight[c,0,i,j] · x[b, c, t - (kt-1) + i, f - (kf-1)/2 + j]``
+
+    x is 0 outside the plane.
 
     Args:
         x: features (B, C, T, F).
-        weight: (C, 1, kt, kf), both sizes odd.
-        bias: (C,) or none.
+        weight: (C, 1, kt, kf), kt and kf odd.
+        bias: (C,) or None.
 
     Returns:
         Features (B, C, T, F).
@@ -59,15 +62,15 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 
 
 def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """Conv-Block: ``(1×1 → causal 3×3 → 1×1)(x) · (1×1 skip)(x)``, no activation, no normalisation.
+    """Conv-Block: ``(1×1 → causal 3×3 → 1×1)(x) · (1×1 skip)(x)``, without activation and normalization.
 
-    The zeros of the 3×3 are put around what the first 1×1 gives, so outside the plane that is 0, never its bias.
+    The output of the first 1×1 is padded with zeros for the 3×3. Outside the plane it is therefore 0, not the bias.
 
     Args:
         x: features (B, Cin, T, F).
         weights: [in (C, Cin, 1, 1), 3×3 (C, 1, 3, 3) depthwise or (C, C, 3, 3) full, out (C, C, 1, 1),
             skip (C, Cin, 1, 1)].
-        biases: four of (C,), in the same order.
+        biases: four tensors (C,), in the same order.
 
     Returns:
         Features (B, C, T, F).
@@ -80,7 +83,7 @@ def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
 
 
 def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """Multi-Order block: a cascade of causal depthwise convolutions, whose channels gate one another n times.
+    """Multi-Order block: a cascade of causal depthwise convolutions whose channels gate one another n times.
 
     ::
 
@@ -91,13 +94,14 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
         p_{k+1} = A_k (p_k · gate_k) + a_k                 1×1, g_k → 2 g_k
         y = W_out (d_{n-1} · p_{n-1}) + b_out              1×1, C → Cout
 
-    The gates double, g_{k+1} = 2 g_k (:func:`gate_channels`), so 2C - g_0 - (g_0 + ... + g_{k-1}) = 2C - g_k channels
-    enter stage k, and after the last stage d and p both hold C. Each stage gates once and the end once more, n products
-    in all: without biases y is of degree n + 1 in x.
+    The gates double from stage to stage: g_{k+1} = 2 g_k (:func:`gate_channels`). Therefore
+    2C - g_0 - (g_0 + ... + g_{k-1}) = 2C - g_k channels enter stage k. After the last stage d and p both have C
+    channels. Each of the n - 1 stages gates once, and the last line gates once more. These are n products, so without
+    biases y has degree n + 1 in x.
 
     Args:
         x: features (B, Cin, T, F).
-        weights: 2n tensors, [in (2C, Cin, 1, 1), depthwise_0 ... depthwise_{n-2} (D_k, 1, k, k),
+        weights: 2n tensors: [in (2C, Cin, 1, 1), depthwise_0 ... depthwise_{n-2} (D_k, 1, k, k),
             pointwise_0 ... pointwise_{n-2} (2 g_k, g_k, 1, 1), out (Cout, C, 1, 1)].
         biases: 2n tensors, in the same order.
 
@@ -119,7 +123,7 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
 
 
 def _parts(spectrogram: Tensor) -> Tensor:
-    """(B, F, T, 2) of either layout."""
+    """The spectrogram as (B, F, T, 2), from either layout."""
     return torch.view_as_real(spectrogram.resolve_conj()) if spectrogram.is_complex() else spectrogram
 
 
@@ -131,20 +135,21 @@ def _real_imag(spectrogram: Tensor) -> tuple[Tensor, Tensor]:
 def mask_residual(
     spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
 ) -> Tensor:
-    """Reconstruction "masking + residual", the graph as published: magnitude and phase, each corrected by itself.
+    """Reconstruction "masking + residual" as published. Magnitude and phase are corrected separately.
 
-    With m = \\|X\\|, M = sigmoid(logit) and Y1 = m · M, the magnitude is ``R_mag · (m - Y1) + Y1`` (the mask, and a
-    share R_mag of what it took away) and the phase ``arg X + arg(R_re + i R_im)``.
+    With m = \\|X\\|, M = sigmoid(logit) and Y1 = m · M, the magnitude is ``R_mag · (m - Y1) + Y1``. This is the masked
+    magnitude plus the fraction R_mag of what the mask removed. The phase is ``arg X + arg(R_re + i R_im)``.
 
-    The square root makes the gradient with respect to X infinite where X = 0 (it arrives as NaN). The fused operator is
-    free of that: \\|X\\| cancels, the whole is a complex gain ``(R_mag (1 - M) + M) · R/|R|`` on X.
+    The square root makes the gradient with respect to X infinite where X = 0. It appears as NaN. The fused operator
+    does not have this problem: \\|X\\| cancels, and the result is X times the complex gain
+    ``(R_mag (1 - M) + M) · R/|R|``.
 
     Args:
         spectrogram: X, (B, F, T, 2) or complex (B, F, T).
         mask_logit: the mask before its sigmoid, (B, T, F).
         res_mag: residual magnitude R_mag, (B, T, F).
-        res_real: real part of the residual phase's direction R_re, (B, T, F).
-        res_imag: imaginary part R_im, (B, T, F).
+        res_real: R_re, the real part of R, whose direction is the residual phase, (B, T, F).
+        res_imag: R_im, the imaginary part of R, (B, T, F).
 
     Returns:
         The enhanced spectrogram in the layout of ``spectrogram``.
@@ -159,9 +164,16 @@ def mask_residual(
 
 
 def magnitude(spectrogram: Tensor) -> Tensor:
-    """Magnitude \\|X\\| of a spectrogram (B, F, T, 2) or complex (B, F, T) as the network reads it: (B, T, F).
+    """Magnitude \\|X\\| of a spectrogram as the network reads it.
 
-    A norm, not a square root of squares: its derivative where X = 0 is 0, not NaN, so that one can train on silence.
+    It is computed as a norm and not as a square root of squares. The derivative of the norm where X = 0 is 0 and not
+    NaN, so training on silence is possible.
+
+    Args:
+        spectrogram: (B, F, T, 2) or complex (B, F, T).
+
+    Returns:
+        The magnitude, (B, T, F).
     """
     norm: Tensor = torch.linalg.vector_norm(_parts(spectrogram), dim=-1)
     return norm.transpose(1, 2).contiguous()
@@ -170,10 +182,18 @@ def magnitude(spectrogram: Tensor) -> Tensor:
 def complex_gain(
     spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
 ) -> Tensor:
-    """The operator's formula in plain PyTorch on a (batch, bins, frames, 2) spectrogram.
+    """The formula of the fused operator ``mask_residual`` in plain PyTorch: the complex gain times the spectrogram.
 
-    Unlike the magnitude-and-phase form of the reference it can be differentiated on digital silence. R is divided by
-    its larger part first, so that no square overflows or vanishes; R/|R| and its derivatives stay what they are.
+    Unlike the magnitude-and-phase form of :func:`mask_residual` it can be differentiated on digital silence. R is first
+    divided by its larger part, so that no square overflows or underflows. This does not change R/|R| or its
+    derivatives.
+
+    Args:
+        spectrogram: (B, F, T, 2).
+        mask_logit, res_mag, res_real, res_imag: (B, T, F), as in :func:`mask_residual`.
+
+    Returns:
+        The enhanced spectrogram, (B, F, T, 2).
     """
     mask = torch.sigmoid(mask_logit)
     zero = (res_real == 0) & (res_imag == 0)
@@ -186,14 +206,17 @@ def complex_gain(
 
 
 def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor) -> Tensor:
-    """The operator's formula in plain PyTorch, for second derivatives: y, and as two more frames the last h and c.
+    """The formula of the fused operator ``lstm`` in plain PyTorch. It serves for second derivatives.
 
     Args:
+        x: (batch, frames, inputs).
+        weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
+        weight_hh: (4 units, units).
         bias: b_ih + b_hh, (4 units,).
-        h, c: before the first frame. The others as :func:`lite_rtse_ext.lstm`'s.
+        h, c: the state before the first frame, (batch, units) each.
 
     Returns:
-        (batch, frames + 2, units).
+        y, (batch, frames + 2, units): h at every frame, then the last h and the last c as two more frames.
     """
     found = []
     for fixed in (x @ weight_ih.t() + bias).unbind(1):

@@ -32,12 +32,15 @@ def _causal_conv(channels: int, kernel_size: Sequence[int], groups: int) -> tupl
 
 
 class CausalDepthwiseConv2d(nn.Conv2d):
-    """Module of :func:`causal_dwconv2d`: an ``nn.Conv2d`` with a kernel for each channel and zeros before t = 0.
+    """Module of :func:`causal_dwconv2d`: an ``nn.Conv2d`` with one kernel for each channel and zeros before t = 0.
 
     Args:
         channels: C.
-        kernel_size: odd size, or a pair (time, frequency).
+        kernel_size: an odd size, or a pair of odd sizes (time, frequency).
         bias: whether to add a bias.
+
+    Raises:
+        ValueError: ``kernel_size`` is not odd and positive.
 
     Shapes: (B, C, T, F) to (B, C, T, F).
     """
@@ -59,7 +62,7 @@ class ConvBlock(nn.Module):
     Args:
         in_channels: Cin.
         out_channels: C.
-        depthwise: with False the full 3×3 convolution of a first variant of the network (1.58 M parameters).
+        depthwise: False gives the full 3×3 convolution of a first variant of the network (1.58 M parameters).
 
     Shapes: (B, Cin, T, F) to (B, C, T, F).
     """
@@ -87,10 +90,14 @@ class MultiOrderConv(nn.Module):
 
     Args:
         channels: C, a multiple of 2^(order - 1).
-        order: n, at least 2; there are n - 1 depthwise stages.
-        in_channels: Cin; half of ``channels`` unless given.
-        out_channels: Cout; 1 in the network.
+        order: n, at least 2. There are n - 1 depthwise stages.
+        in_channels: Cin. The default is half of ``channels``.
+        out_channels: Cout. It is 1 in the network.
         kernel_size: odd size of the depthwise kernels.
+
+    Raises:
+        ValueError: ``order`` is below 2, ``channels`` is not a multiple of 2^(order - 1), or ``kernel_size`` is not odd
+            and positive.
 
     Shapes: (B, Cin, T, F) to (B, Cout, T, F).
     """
@@ -129,7 +136,7 @@ class MultiOrderConv(nn.Module):
 
 
 class MaskResidual(nn.Module):
-    """Module of :func:`mask_residual`; it has no parameters."""
+    """Module of :func:`mask_residual`. It has no parameters."""
 
     def forward(
         self, spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor

@@ -16,7 +16,7 @@ __all__ = ["LiteRTSE", "States"]
 
 _LSTMState = tuple[Tensor, Tensor] | None
 States = tuple[_LSTMState, _LSTMState]
-"""States of the network's two LSTMs between two stretches of frames; none before the first."""
+"""States of the network's two LSTMs between two pieces of a signal. Each is None before the first piece."""
 
 
 class LiteRTSE(SpectrogramModel):
@@ -32,15 +32,15 @@ class LiteRTSE(SpectrogramModel):
         S  = mask_residual(X, mask, R)                     reconstruction
 
     Args:
-        bins: F, frequency bins; 257 for a 512-point transform.
-        channels: C of the Multi-Order block; the Conv-Blocks have C / 2.
+        bins: F, the number of frequency bins. It is 257 for a 512-point transform.
+        channels: C of the Multi-Order block. The Conv-Blocks have C / 2 channels.
         order: order of the Multi-Order block.
-        depthwise: False for the variant whose Conv-Blocks hold a full 3×3 convolution.
+        depthwise: False gives the variant whose Conv-Blocks have a full 3×3 convolution.
     """
 
     architecture: ClassVar[str] = "lite-rtse"
 
-    # The classes the network is built of: all that the fused network has of its own.
+    # The classes of the network's blocks. The fused network replaces them.
     conv_block: ClassVar[type[ConvBlock]] = ConvBlock
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
     reconstruction: ClassVar[type[MaskResidual]] = MaskResidual
@@ -62,12 +62,18 @@ class LiteRTSE(SpectrogramModel):
         self.mask_residual = self.reconstruction()
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Enhance a noisy spectrogram (B, F, T, 2) or complex (B, F, T); the result has the same layout.
+        """Enhance a noisy spectrogram.
 
-        Of no frames (T = 0) it is empty, and no gradient leads from it to the parameters.
+        If there are no frames (T = 0), the result is empty and does not depend on the parameters.
+
+        Args:
+            spectrogram: (B, F, T, 2) or complex (B, F, T).
+
+        Returns:
+            The enhanced spectrogram, in the same layout.
 
         Raises:
-            ValueError: a spectrogram of another shape, or not of ``bins`` frequency bins.
+            ValueError: the spectrogram has another shape or does not have ``bins`` frequency bins.
         """
         self._check(spectrogram)
         if spectrogram.shape[2] == 0:  # an LSTM takes no empty sequence
@@ -76,17 +82,17 @@ class LiteRTSE(SpectrogramModel):
 
     @property
     def context_frames(self) -> int:
-        """How many earlier frames the convolutions see: kt - 1 for each on the way, 28 in the usual network."""
+        """Left context of the convolutions in frames: the sum of their kt - 1, which is 28 in the default network."""
         return sum(conv.kernel_size[0] - 1 for conv in self.msmo_conv.modules() if isinstance(conv, nn.Conv2d))
 
     def advance(self, spectrogram: Tensor, before: int = 0, states: States | None = None) -> tuple[Tensor, States]:
-        """The forward for the frames from ``before`` on, and what the LSTMs know after them.
+        """Enhance the frames from ``before`` on, and return the states of the LSTMs after them.
 
         Args:
-            spectrogram: as in ``forward``, with at least one frame from ``before`` on.
-            before: how many of its first frames are there for the convolutions to look back at, and nothing else.
-            states: of the two LSTMs at frame ``before``, as the call for the frames up to there returned them; none at
-                the beginning.
+            spectrogram: as in ``forward``, with at least one frame after the first ``before`` frames.
+            before: the number of frames at the beginning that serve only as left context of the convolutions.
+            states: the states of the two LSTMs at frame ``before``. The call for the preceding frames returned them.
+                None at the beginning of a signal.
 
         Returns:
             The enhanced spectrogram without the first ``before`` frames, and the states after its last frame.
@@ -104,7 +110,7 @@ class LiteRTSE(SpectrogramModel):
         return enhanced, (mask_state, fusion_state)
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor, state: _LSTMState) -> tuple[Tensor, _LSTMState]:
-        """One of the two LSTMs on (B, T, F)."""
+        """Run one of the two LSTMs on (B, T, F)."""
         return lstm(x, state)  # type: ignore[no-any-return]
 
     def _check(self, spectrogram: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What a block reads from convolutions that it holds but does not call."""
+"""Weights and biases of convolutions that a block holds but does not call."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _WEIGHT_HOOKS = (BasePruningMethod, SpectralNorm, WeightNorm)
 
 
 def operands(convs: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and biases as they are now: to be read anew in each forward.
+    """The current weights and biases. Each forward must read them again.
 
-    A parametrized convolution computes its weight when it is read, pruning and the older norms before.
+    A parametrized convolution computes its weight when the weight is read. Pruning and the older weight and spectral
+    norm compute it before, in a hook that this function runs.
     """
     run_weight_hooks(convs)
     return [conv.weight for conv in convs], [conv.bias for conv in convs]  # type: ignore[misc]
 
 
 def run_weight_hooks(modules: Iterable[nn.Module]) -> None:
-    """Let pruning and the older weight and spectral norm compute their weights, which a call would do first."""
+    """Run the hooks with which pruning and the older weight and spectral norm compute a weight before each call."""
     for module in modules:
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, _WEIGHT_HOOKS):
