@@ -1,9 +1,9 @@
-"""Which modules of someone else's model may be one of this project's blocks, told from the convolutions they hold.
+"""Finds modules of an existing model that may be one of this project's blocks, by the convolutions that they hold.
 
-Names, nesting and the order of registration are the author's business and tell nothing. What tells is how many causal
-and pointwise convolutions a module holds and how many channels they have. What its forward does with them can't be seen
-from outside: :mod:`lite_rtse_ext.fusion.swap` runs it to find out. The reconstruction and the LSTM hold none and are
-told by their class.
+Names, nesting and the order of registration are ignored, since every author chooses them freely. The criteria are the
+number of causal and pointwise convolutions in a module and the number of their channels. These do not show what the
+module's forward computes. :mod:`lite_rtse_ext.fusion.swap` runs the forward to determine that. The reconstruction and
+the LSTM hold no convolutions and are recognized by their class.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 class Candidate:
     """A module that holds the convolutions of an operator.
 
-    ``roles`` are the orders in which its convolutions, as paths, may be the operator's operands: several where shapes
-    alone don't tell them apart. ``problems`` say why it can't be fused whatever its forward computes.
+    ``roles`` lists the orders in which its convolutions, given as paths, may be the operator's operands. There are
+    several orders if the shapes do not distinguish the convolutions. ``problems`` lists the reasons why the module
+    cannot be fused, whatever its forward computes.
     """
 
     operator: str
@@ -55,18 +56,19 @@ class _Parts:
 
 
 def recognise(module: nn.Module) -> Candidate | None:
-    """The block that a module may be, or None if it isn't like any."""
+    """The block that a module may be, or None if it resembles no block."""
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
-    if type(module) is MaskResidual:  # without parameters, only its class tells it
+    if type(module) is MaskResidual:  # it has no parameters, so only its class identifies it
         return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, keeps_parameters=False)))
-    if type(module) is nn.LSTM:  # its class says what it computes; one that the operator isn't made for is like none
+    if type(module) is nn.LSTM:  # its class defines what it computes; None if not supported
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate("lstm", [()], list(problems)) if fusible(module) else None
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
-        # A convolution on its own is one among many leaves of any model: only a module of nothing else is a candidate.
+        # Any model may hold a single depthwise convolution among many other leaves. A module is a candidate for this
+        # operator only if it holds nothing else.
         if roles and not (operator == "causal_dwconv2d" and parts.others):
             return Candidate(operator, roles, list(_problems(module, operator, parts)))
     return None
@@ -118,7 +120,7 @@ def _conv_block_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
 
 
 def _multi_order_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
-    # Every channel count of this block occurs once, so the shapes leave no choice.
+    # Every channel count of this block occurs once, so the shapes determine the order.
     order = len(parts.depthwise) + 1
     if order < 2 or len(parts.pointwise) != order + 1 or parts.full:
         return
@@ -138,7 +140,10 @@ def _multi_order_roles(parts: _Parts) -> Iterator[tuple[str, ...]]:
 def _by_channels(
     parts: _Parts, paths: Sequence[str], wanted: Sequence[tuple[int | None, int]]
 ) -> tuple[str, ...] | None:
-    """The convolution for each pair (in, out) of channels, in None for any; none unless there is just one for each."""
+    """The convolution for each pair (in, out) of channels. An input of None fits any number.
+
+    The result is None unless exactly one convolution fits each pair.
+    """
     found = []
     for inputs, outputs in wanted:
         fits = [
@@ -181,8 +186,10 @@ def _called(path: str, module: nn.Module) -> str:
 
 
 def _interference(path: str, module: nn.Module, is_root: bool, keeps_parameters: bool) -> Iterator[str]:
-    """What would be lost if this module's forward no longer ran, or ran in another class; the operator is given the
-    parameters of one that ``keeps_parameters``."""
+    """Reasons why this module cannot be fused, since its forward would no longer run or would run in another class.
+
+    ``keeps_parameters`` states that the operator receives the module's parameters.
+    """
     name = path or "it"
     if "forward" in vars(module):
         yield f"{name} has a forward of its own, set on the instance"
@@ -230,7 +237,7 @@ def _padding_problems(parts: _Parts, kernel: tuple[int, int]) -> Iterator[str]:
             yield f"{path} pads {found}, causal along the last dimension; features must be (B, C, T, F), time first"
         elif found != causal:
             yield f"{path} pads {found}, which is not causal; {causal} is"
-    # Zeros may also be put by the convolution at both ends of time, if the forward cuts the future off again.
+    # The convolution may also pad both ends of time itself. The forward must then remove the excess frames at the end.
     allowed = {(0, 0), (kernel[0] - 1, kernel[1] // 2)}
     for path in parts.causal:
         padding = parts.convs[path].padding
