@@ -1,4 +1,4 @@
-"""The networks: their interface, registry, parameters in files, cost, and graphs for other runtimes."""
+"""The networks: their registry, checkpoints, cost, and graphs for other runtimes."""
 
 from __future__ import annotations
 

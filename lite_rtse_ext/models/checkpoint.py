@@ -1,9 +1,9 @@
 """Networks in files: safetensors, or PyTorch's own format without its pickled code.
 
-A safetensors file that is written here names its network and the configuration in its metadata. Files from elsewhere
-don't: their shapes tell.
+A safetensors file that this module writes states its network and the configuration in its metadata. Other files do not.
+Their configuration is inferred from the parameters' shapes.
 
-Reading never runs what a file contains: safetensors holds tensors only, and PyTorch files are opened with
+Reading a file never runs code from it. A safetensors file holds tensors only, and PyTorch files are opened with
 ``weights_only=True``.
 """
 
@@ -43,23 +43,30 @@ Network = TypeVar("Network", bound=SpectrogramModel)
 
 _PYTORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")  # a zip archive since torch 1.6, a pickle before
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model")
-# The largest number in a configuration, unless the network has a limit of its own. A small file must not ask for much.
+# The largest number in a configuration, unless the network sets its own limit. A small file must not request much
+# memory.
 _MOST = 1 << 16
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint, or not one of this network. The message names the file and what is wrong."""
+    """A file is not a checkpoint, or is not one of this network. The message names the file and the problem."""
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read parameters by name from a safetensors or PyTorch file, onto the CPU.
 
-    The content decides which format it is, not the name. A PyTorch file may hold the state dict itself or a dict with
-    it under ``state_dict``, ``model_state_dict`` or ``model``. The names are those in the file.
+    The file's content determines its format, not its name. A PyTorch file may hold the state dict itself. It may also
+    hold a dict that contains the state dict under ``state_dict``, ``model_state_dict`` or ``model``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The parameters by their names in the file.
 
     Raises:
-        OSError: no such file, or it can't be read.
-        CheckpointError: not a checkpoint.
+        OSError: the file does not exist or cannot be read.
+        CheckpointError: the file is not a checkpoint.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -80,7 +87,7 @@ def _read_pytorch(path: Path, head: bytes) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: not a checkpoint; it is neither a safetensors nor a PyTorch file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything; whatever it was is in the message
+    except Exception as error:  # a damaged pickle can raise anything; the message states the error
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise CheckpointError(f"{path}: can't be read as a PyTorch file of tensors alone ({reason})") from error
     while isinstance(content, Mapping):
@@ -95,15 +102,18 @@ def _read_pytorch(path: Path, head: bytes) -> dict[str, Tensor]:
 def write_state_dict(
     path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write parameters as safetensors. The file appears complete or not at all: it is written beside and then renamed.
+    """Write parameters as safetensors.
+
+    A temporary file in the same folder is written first and then renamed. ``path`` therefore never holds an incomplete
+    file.
 
     Args:
         path: the file to write.
         state: parameters by name.
-        metadata: what :func:`description` gives of their network.
+        metadata: the :func:`description` of their network.
 
     Raises:
-        OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
+        OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
     """
     data = safetensors.torch.save(
         {key: value.detach().cpu().contiguous() for key, value in state.items()},
@@ -114,10 +124,16 @@ def write_state_dict(
 
 
 def description(model: nn.Module) -> dict[str, str]:
-    """What a file says of a network: architecture, configuration and the factor that it stands behind.
+    """The metadata that a file states about a network: its architecture, its configuration and its input gain.
+
+    Args:
+        model: the network.
+
+    Returns:
+        The metadata. It is empty for a network that has no architecture.
 
     Raises:
-        TypeError: an argument of the network is nothing that JSON can hold.
+        TypeError: JSON cannot represent an argument of the network.
     """
     if isinstance(model, InputGain):
         told = description(model.net)
@@ -134,25 +150,35 @@ def description(model: nn.Module) -> dict[str, str]:
 
 
 def save_model(model: SpectrogramModel, path: str | os.PathLike[str]) -> None:
-    """Save a network for :func:`load_model`; ``path`` is replaced only once the new file is complete.
+    """Save a network as safetensors for :func:`load_model`.
+
+    Args:
+        model: the network.
+        path: the file to write. An existing file is replaced only once the new file is complete.
 
     Raises:
-        OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
+        OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
+        TypeError: JSON cannot represent an argument of the network.
     """
     inner = model.net if isinstance(model, InputGain) else model
     write_state_dict(path, inner.state_dict(), description(model))
 
 
 def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | None = None) -> SpectrogramModel:
-    """Build a network from a file. On the CPU, in the default dtype.
+    """Build a network from a file, on the CPU, in the default dtype.
 
     Args:
-        path: safetensors or PyTorch, see :func:`read_state_dict`.
-        network: the class that is expected; by default the one that the file names, else one that knows the shapes.
+        path: a safetensors or PyTorch file. See :func:`read_state_dict`.
+        network: the expected class. The default is the class that the file names. If the file names none, it is the
+            class that recognizes the parameters' shapes.
+
+    Returns:
+        The network. If the file states a gain other than 1, it is a
+        :class:`lite_rtse_ext.models.input_gain.InputGain` that holds the network.
 
     Raises:
-        OSError: no such file, or it can't be read.
-        CheckpointError: not a checkpoint of a network that is known here; the message says why.
+        OSError: the file does not exist or cannot be read.
+        CheckpointError: the file is not a checkpoint of a known network. The message gives the reason.
     """
     state, metadata = read_state_dict(path), read_metadata(path)
     try:
@@ -171,9 +197,13 @@ def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | N
 def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a file's parameters into a network, all or none. Values are converted to its dtype and device.
 
+    Args:
+        model: the network.
+        path: a safetensors or PyTorch file. See :func:`read_state_dict`.
+
     Raises:
-        OSError: no such file, or it can't be read.
-        CheckpointError: not a checkpoint, or one of another network; the message says why.
+        OSError: the file does not exist or cannot be read.
+        CheckpointError: the file is not a checkpoint, or is one of another network. The message gives the reason.
     """
     state = read_state_dict(path)
     try:
@@ -221,7 +251,7 @@ def _told_gain(metadata: dict[str, str]) -> float:
 
 
 def _recognizing(state: Mapping[str, Tensor]) -> type[SpectrogramModel]:
-    """The network that knows these shapes."""
+    """The network that recognizes the parameters' shapes."""
     reasons = []
     for network in map(find_model, model_names()):
         try:
@@ -235,15 +265,18 @@ def _recognizing(state: Mapping[str, Tensor]) -> type[SpectrogramModel]:
 
 
 def build(network: type[Network], state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Network:
-    """A network with these parameters. Memory is taken only once all of them fit.
+    """Build a network with given parameters. Memory is allocated only after all of them were found to fit.
 
     Args:
         network: its class.
-        state: as :func:`read_state_dict` gives it.
-        config: arguments of the constructor; by default the shapes tell them.
+        state: parameters by name, as :func:`read_state_dict` returns them.
+        config: arguments of the constructor. By default they are inferred from the shapes.
+
+    Returns:
+        The network.
 
     Raises:
-        CheckpointError: the parameters or the configuration are not those of this network; the message says why.
+        CheckpointError: the parameters or the configuration do not fit this network. The message gives the reason.
     """
     try:
         parameters: Mapping[str, Tensor] = state
@@ -252,7 +285,7 @@ def build(network: type[Network], state: Mapping[str, Tensor], config: Mapping[s
         _check_config(network, config)
         with torch.device("meta"):
             _fitting(network(**config), parameters)
-    except (RuntimeError, TypeError, ValueError) as error:  # a CheckpointError, or what the constructor refuses
+    except (RuntimeError, TypeError, ValueError) as error:  # a CheckpointError, or an error of the constructor
         raise CheckpointError(str(error)) from error
     model = network(**config)
     load_into(model, parameters)
@@ -275,18 +308,19 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy parameters into a module, all or none: every name must be there, no other, each in its shape.
+    """Copy parameters into a module, all or none. Every name must be present with its shape, and no others.
 
-    Names are compared without what wrappers put before them, see :func:`lite_rtse_ext.models.names.unwrapped`.
+    Names are compared without the prefixes of wrappers. See :func:`lite_rtse_ext.models.names.unwrapped`.
 
     Raises:
-        CheckpointError: says which names are missing or unknown and which shapes differ.
+        CheckpointError: the parameters do not fit. The message states the missing and unknown names and the wrong
+            shapes.
     """
     module.load_state_dict(_fitting(module, state))
 
 
 def _fitting(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters by the module's own names."""
+    """The parameters by the module's own names. Raises CheckpointError if they do not fit."""
     own = module.state_dict()
     if own.keys() == state.keys():
         names = {key: key for key in own}
@@ -315,7 +349,7 @@ def _fitting(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether all the numbers are there; a tensor in a PyTorch file may repeat a few, or hold none."""
+    """Whether the tensor stores all its numbers. A tensor in a PyTorch file may repeat a few, or store none."""
     if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
         return False
     return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()

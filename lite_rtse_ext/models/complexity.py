@@ -1,15 +1,16 @@
-"""Parameters and multiply-accumulates of networks. :func:`cost` is of any of them, :func:`count` of Lite-RTSE's stages.
+"""Parameters and multiply-accumulates of networks.
 
-``python -m lite_rtse_ext.models.complexity`` prints those of Lite-RTSE, ``lite-rtse models`` those of all networks.
+:func:`cost` counts any network, :func:`count` the stages of Lite-RTSE. ``python -m lite_rtse_ext.models.complexity``
+prints the counts of Lite-RTSE, and ``lite-rtse models`` prints those of all networks.
 
-Counted by torch's own ``FlopCounterMode`` on the meta device. Not on the CPU: there an LSTM is a single oneDNN
-operator, for which FlopCounterMode has no formula and counts 0.
+Torch's ``FlopCounterMode`` counts on the meta device. It cannot count on the CPU, where an LSTM is a single oneDNN
+operator. FlopCounterMode has no formula for that operator and counts 0.
 
-FlopCounterMode counts two operations for each multiply-accumulate (MAC) of a matrix product or a convolution, padding
-included, and nothing else: no bias, sigmoid, gating product, LSTM gate, magnitude, phase or Fourier transform.
+FlopCounterMode counts two operations for each multiply-accumulate (MAC) of a matrix product or a convolution, including
+padding. It counts nothing else: no bias, sigmoid, gating product, LSTM gate, magnitude, phase or Fourier transform.
 
-The published 0.66 G and 0.95 G are counted otherwise: over 63 frames (a second of audio is 62.5 hops of 256 samples)
-and with each addition of a bias as one more MAC. :func:`count` counts that way too, with ``biases=True``.
+The published 0.66 G and 0.95 G are counted differently. They are for 63 frames, although a second of audio is 62.5 hops
+of 256 samples. They also count each addition of a bias as one more MAC. :func:`count` does so with ``biases=True``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from lite_rtse_ext.signal import FRAMES_PER_SECOND, Signal
 __all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "Cost", "cost", "count", "main"]
 
 PUBLISHED_FRAMES = 63
-_COUNTED_FRAMES = 64  # long enough for networks that shorten the sequence of frames inside
+_COUNTED_FRAMES = 64  # long enough for networks that shorten the sequence of frames internally
 #: Published MAC of one second of audio, by ``depthwise``.
 PUBLISHED = {True: 0.66e9, False: 0.95e9}
 #: The stages of the network and the modules that make them up.
@@ -44,7 +45,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters and MAC a frame of every stage of one variant, by the names of :data:`STAGES`."""
+    """Parameters and MACs per frame of every stage of one variant. The keys are those of :data:`STAGES`."""
 
     parameters: dict[str, int]
     mac_per_frame: dict[str, int]
@@ -76,7 +77,7 @@ def _formulas_with_biases() -> dict[Any, Any]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes, and the signal that it is for."""
+    """Parameters and MACs per second of audio of a network, and the signal that it processes."""
 
     parameters: int
     mac_per_second: float
@@ -84,11 +85,14 @@ class Cost:
 
 
 def cost(name: str, **config: Any) -> Cost:
-    """Count a network of the registry.
+    """Count the parameters and MACs of a network of the registry.
 
     Args:
-        name: of the network.
+        name: name of the network.
         config: arguments of its constructor.
+
+    Returns:
+        The counts.
 
     Raises:
         ValueError: there is no network of this name, or it refuses the arguments.
@@ -101,7 +105,7 @@ def cost(name: str, **config: Any) -> Cost:
 
 
 def _operations(model: SpectrogramModel, frames: int, formulas: dict[Any, Any] | None = None) -> dict[str, int]:
-    """Operations of every module by its path; of all under "Global"."""
+    """Operations of every module by its path. The key "Global" has their sum."""
     spectrogram = torch.empty(1, model.signal.bins, frames, 2, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         model(spectrogram)
@@ -112,9 +116,12 @@ def count(depthwise: bool = True, frames: int = 1, biases: bool = False) -> Comp
     """Count one variant of Lite-RTSE, in plain PyTorch.
 
     Args:
-        depthwise: the depthwise variant, or the one with full 3×3 convolutions.
-        frames: frames to run; the result is per frame and doesn't depend on it.
-        biases: count each addition of a bias as one MAC.
+        depthwise: True counts the depthwise variant, False the one with full 3×3 convolutions.
+        frames: number of frames to run. The result is per frame and does not depend on it.
+        biases: whether each addition of a bias counts as one MAC.
+
+    Returns:
+        Parameters and MACs per frame of each stage.
     """
     with torch.device("meta"):
         model = reference.LiteRTSE(depthwise=depthwise)

@@ -1,4 +1,4 @@
-"""Any network behind a factor, as one that the rest of the package takes."""
+"""A network whose input is scaled by a factor, as a :class:`SpectrogramModel`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InputGain(SpectrogramModel):
 
     Args:
         net: any network from spectrogram to spectrogram.
-        input_gain: the factor.
+        input_gain: the factor, above 0.
     """
 
     def __init__(self, net: nn.Module, input_gain: float) -> None:
@@ -40,5 +40,5 @@ class InputGain(SpectrogramModel):
         return enhanced / self.input_gain, states
 
     def plain_state(self) -> dict[str, Tensor]:
-        """Parameters of the network alone; whoever uses it has to apply the gain."""
+        """Parameters of the inner network only. The caller must apply the gain."""
         return self.net.state_dict()

@@ -1,4 +1,4 @@
-"""What a safetensors file says of its network: architecture and configuration. Needs no torch."""
+"""Reads a network's architecture and configuration from the metadata of a safetensors file. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ _MOST_HEADER_BYTES = 100_000_000  # the most that safetensors reads
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The metadata of a safetensors file; none of any other file, or of a damaged one.
+    """Read the metadata of a safetensors file.
+
+    Returns:
+        The metadata. It is empty for a damaged file and for a file of another format.
 
     Raises:
-        OSError: no such file, or it can't be read.
+        OSError: the file does not exist or cannot be read.
     """
     with Path(path).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -28,6 +31,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def other_architecture(metadata: dict[str, str], expected: str) -> str | None:
-    """What is wrong with a file of another network. None: it is of this one, or doesn't say."""
+    """The problem with a file of another network. None if the file is of this network or does not name one."""
     found = metadata.get("architecture", expected)
     return None if found == expected else f"expected a checkpoint of {expected}, got one of {found}"

@@ -1,4 +1,4 @@
-"""Names of parameters as a network has them, whatever was around it when they were read or saved. Needs no torch."""
+"""Names of a network's parameters, without the parts that wrappers around the network added. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ __all__ = ["bare", "listed", "network_parameters", "unwrapped"]
 
 Value = TypeVar("Value")
 
-# DistributedDataParallel and its kin, torch.compile, FSDP, activation checkpointing. Each puts itself before the name
-# of what it wraps, which may be the network or a module in it.
+# DistributedDataParallel and similar wrappers, torch.compile, FSDP, activation checkpointing. Each adds its name before
+# the name of the module that it wraps. That module may be the network or a module inside it.
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_COUNTER = "n_averaged"  # AveragedModel's, beside the parameters
+_COUNTER = "n_averaged"  # AveragedModel stores it beside the parameters
 _TELLING = "fc1.weight"
 _MOST_NAMED = 4
 
 
 def bare(name: str) -> str:
-    """A name without the parts that wrappers put into it."""
+    """A name without the parts that wrappers added."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def unwrapped(state: Mapping[str, Value], wanted: Collection[str]) -> dict[str, Value]:
-    """Values by the names that a network has.
+    """Values by a network's own names.
 
-    Taken off are the names of PyTorch's wrappers wherever they stand, the prefix of a module that holds the network
-    (``model.`` in a Lightning checkpoint), and AveragedModel's counter. What is not under the prefix keeps its name.
+    Removed are the names of PyTorch's wrappers at any position, the prefix of a module that holds the network
+    (``model.`` in a Lightning checkpoint), and AveragedModel's counter. A name without the prefix is kept.
 
     Args:
         state: values by name.
         wanted: names that the network has, at least one.
 
+    Returns:
+        The values by their new names.
+
     Raises:
-        ValueError: several prefixes fit, or two names become one.
+        ValueError: several prefixes fit, or two names become the same.
     """
     names = {name: bare(name) for name in state}
     names = {name: short for name, short in names.items() if short in wanted or short.split(".")[-1] != _COUNTER}
@@ -51,7 +54,7 @@ def unwrapped(state: Mapping[str, Value], wanted: Collection[str]) -> dict[str, 
 
 
 def _prefixes(names: Collection[str], wanted: Collection[str]) -> list[str]:
-    """What stands before all the wanted names; only nothing, if they are there without."""
+    """The prefixes under which all wanted names exist. If they have none, only the empty one."""
     first = min(wanted)
     if first in names:
         return [""]
@@ -63,7 +66,7 @@ def network_parameters(state: Mapping[str, Value]) -> dict[str, Value]:
     """Parameters of Lite-RTSE by their own names, as :func:`unwrapped` finds them.
 
     Raises:
-        ValueError: there are none, or those of several networks.
+        ValueError: there are no parameters of Lite-RTSE, or there are those of several networks.
     """
     found = unwrapped(state, (_TELLING,))
     if _TELLING not in found:
@@ -72,7 +75,7 @@ def network_parameters(state: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names as text, and the number of the others."""
     names = list(names)
     rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"{', '.join(names[:_MOST_NAMED])}{rest}"

@@ -1,12 +1,15 @@
-"""The network as an ONNX graph of one frame, its memory as explicit inputs and outputs.
+"""The network as an ONNX graph of one frame, with its memory as explicit inputs and outputs.
 
-For runtimes other than this package's own engine, :mod:`lite_rtse_ext.stream`. The graph goes from a frame's spectrum
-to its enhanced spectrum; windows and transforms are the caller's: 512 samples every 256 at 16 kHz, a square-root Hann
-window before the transform and after the inverse, as in :mod:`lite_rtse_ext.audio.spectrogram`. So is the high-pass
-that takes a constant offset out of the samples first: :mod:`lite_rtse_ext.audio.high_pass` has its recursion.
+The graph is for runtimes other than this package's own engine, :mod:`lite_rtse_ext.stream`. It maps the spectrum of a
+frame to its enhanced spectrum.
 
-Every input but the first is a piece of memory: zeros at the beginning, afterwards the output of the frame before whose
-name is the input's with ``next_`` before it.
+The caller computes windows and transforms, as in :mod:`lite_rtse_ext.audio.spectrogram`. A frame has 512 samples, and
+the hop is 256 samples at 16 kHz. A square-root Hann window is applied before the transform and after the inverse. The
+caller also applies the high-pass that first removes a constant offset from the samples.
+:mod:`lite_rtse_ext.audio.high_pass` has its recursion.
+
+Every input except the first is a piece of memory. It is zero before the first frame. Afterwards it is an output of the
+preceding frame: the one whose name is ``next_`` followed by the input's name.
 """
 
 from __future__ import annotations
@@ -40,13 +43,14 @@ OPSET = 18
 class OneFrame(nn.Module):
     """A network for one frame at a time, in plain PyTorch.
 
-    ``forward(spectrum, *memory)`` takes a spectrum (B, 257, 2), real and imaginary part, and the memory; it returns the
-    enhanced spectrum and the memory for the next frame. :attr:`memory` names the pieces and gives their shapes without
-    the batch: h and c of both LSTMs, (257,); of each causal convolution the last k - 1 frames of its input,
-    (channels, k - 1, 257).
+    ``forward(spectrum, *memory)`` takes a spectrum (B, 257, 2) with real and imaginary part, and the memory. It returns
+    the enhanced spectrum and the memory for the next frame.
+
+    :attr:`memory` gives the names of the pieces and their shapes without the batch. There are h and c of both LSTMs,
+    (257,). For each causal convolution there are the last k - 1 frames of its input, (channels, k - 1, 257).
 
     Args:
-        model: whose parameters are used; they are shared, not copied.
+        model: the network. Its parameters are shared, not copied.
     """
 
     def __init__(self, model: LiteRTSE) -> None:
@@ -61,7 +65,7 @@ class OneFrame(nn.Module):
                 self.memory[f"msmo_conv_{name.replace('.', '_')}"] = (module.in_channels, frames, model.bins)
 
     def start(self, batch: int = 1) -> list[Tensor]:
-        """The memory before the first frame: zeros."""
+        """The memory before the first frame, which is zero."""
         device, dtype = placement(self.model)
         return [torch.zeros(batch, *shape, device=device, dtype=dtype) for shape in self.memory.values()]
 
@@ -87,7 +91,7 @@ class OneFrame(nn.Module):
 
 
 class _Frames:
-    """The causal convolutions of one frame: each takes its history in turn and leaves the next one."""
+    """The causal convolutions of one frame. Each takes the next history in order and stores the updated one."""
 
     def __init__(self, histories: Sequence[Tensor]) -> None:
         self._left = iter(histories)
@@ -125,17 +129,18 @@ def _lstm_step(lstm: nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, 
 
 
 def export_onnx(model: LiteRTSE, path: str | os.PathLike[str], batch: int = 1) -> None:
-    """Write a network as an ONNX graph of one frame; ``path`` is replaced only once the new file is complete.
+    """Write a network as an ONNX graph of one frame.
 
     Args:
-        model: the network, fused or the reference, float32.
-        path: the file to write.
-        batch: how many streams the graph takes at a time.
+        model: the fused or the reference network, float32.
+        path: the file to write. An existing file is replaced only once the new file is complete.
+        batch: number of streams that the graph processes at a time.
 
     Raises:
         ImportError: onnx or onnxscript is not installed.
-        OSError: the folder doesn't exist or can't be written to, or ``path`` is a folder.
-        ValueError: ``batch`` is not positive, or the network is not float32 or was taken apart, as by quantization.
+        OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
+        ValueError: ``batch`` is not positive. The network is not float32, or its parameters were replaced, for example
+            by quantization.
     """
     if batch < 1:
         raise ValueError(f"batch must be positive, but is {batch}")
@@ -149,7 +154,7 @@ def export_onnx(model: LiteRTSE, path: str | os.PathLike[str], batch: int = 1) -
     frame = OneFrame(plain.eval().requires_grad_(False)).eval()
     inputs = (torch.zeros(batch, model.bins, 2), *frame.start(batch))
     names = list(frame.memory)
-    # Warned about are parameters that LSTMs keep twice, and deprecations in the exporter.
+    # The warnings concern parameters that LSTMs store twice, and deprecations in the exporter.
     with replacing(path) as temporary, _only_errors("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -176,20 +181,25 @@ def _only_errors(logger: str) -> Iterator[None]:
 
 
 def check_onnx(path: str | os.PathLike[str], model: LiteRTSE, frames: int = 50) -> float:
-    """Run a graph of one stream in ONNX Runtime, and the engine beside it, on noise.
+    """Compare a graph of one stream in ONNX Runtime with the engine, on noise.
+
+    Args:
+        path: the graph, for a batch of 1.
+        model: the network that was exported.
+        frames: number of frames to compare.
 
     Returns:
-        The largest relative L2 difference of a frame's output, of those that are not silent.
+        The largest relative L2 difference of a frame's output, over the frames for which the engine returns samples.
 
     Raises:
         ImportError: onnxruntime is not installed.
-        ValueError: the graph's inputs are not those that :func:`export_onnx` gives it.
+        ValueError: the graph's inputs differ from those that :func:`export_onnx` writes.
     """
     from lite_rtse_ext.signal import HOP_LENGTH
     from lite_rtse_ext.stream import Streamer
 
     ort = _package("onnxruntime")
-    graph = Path(path).read_bytes()  # ONNX Runtime opens no name that is not UTF-8
+    graph = Path(path).read_bytes()  # ONNX Runtime cannot open a path that is not UTF-8
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     memory = {name: np.zeros((1, *shape), np.float32) for name, shape in OneFrame(model).memory.items()}
     inputs = [entry.name for entry in session.get_inputs()]
@@ -198,7 +208,7 @@ def check_onnx(path: str | os.PathLike[str], model: LiteRTSE, frames: int = 50) 
             f"{path}: its inputs should be {', '.join(['spectrum', *memory])}, but are {', '.join(inputs)}"
         )
     window = np.sin(np.pi * np.arange(2 * HOP_LENGTH) / (2 * HOP_LENGTH))
-    streamer = Streamer.from_model(model, high_pass=False)  # the graph has none
+    streamer = Streamer.from_model(model, high_pass=False)  # the graph has no high-pass
     noise = np.random.default_rng(0).normal(0, 0.1, (frames, HOP_LENGTH)).astype(np.float32)
     before, overlap, largest = np.zeros(HOP_LENGTH, np.float32), np.zeros(HOP_LENGTH), 0.0
     for block in noise:

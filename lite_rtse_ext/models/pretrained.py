@@ -1,4 +1,4 @@
-"""Where the trained parameters are that come with the package. Needs no torch, as the streaming engine needs none."""
+"""Locates the trained parameters that the package contains. Needs no torch, as the streaming engine needs none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _WEIGHTS = Path(__file__).parent / "weights" / "lite-rtse.safetensors"
 
 
 def pretrained_path() -> Path:
-    """The safetensors file that is used where no other is named.
+    """The safetensors file that is used if no other file is given.
 
     Raises:
-        FileNotFoundError: this version comes without one.
+        FileNotFoundError: this version of the package contains no trained parameters.
     """
     if not _WEIGHTS.is_file():
         raise FileNotFoundError(errno.ENOENT, "no trained parameters come with this version: give a checkpoint")

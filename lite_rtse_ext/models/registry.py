@@ -1,7 +1,7 @@
-"""The networks by name. Names need no torch; a network is imported when it is asked for.
+"""The networks by name. The names need no torch. A network is imported when it is requested.
 
-A network of another package is found by an entry point of the group ``lite_rtse_ext.models``: its name is the
-architecture, its value the class. A network of a program of one's own is found once :func:`register` has seen it.
+A network of another package is found by an entry point of the group ``lite_rtse_ext.models``. The entry point's name is
+the architecture, and its value is the class. A network of your own program is found after a call of :func:`register`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ _registered: dict[str, type[SpectrogramModel]] = {}
 
 
 def register(network: Class) -> Class:
-    """Give a network its place under the name ``architecture``. It is meant as a decorator of the class.
+    """Register a network under the name in its attribute ``architecture``. Use it as a decorator of the class.
+
+    Args:
+        network: the class.
+
+    Returns:
+        The same class.
 
     Raises:
-        ValueError: the class has no name, or the name is another network's.
+        ValueError: the class has no name, or another network has the same name.
     """
     name, path = network.architecture, _path(network)
     if not name:
@@ -43,12 +49,12 @@ def _path(network: type) -> str:
 
 
 def registered() -> tuple[type[SpectrogramModel], ...]:
-    """The classes that :func:`register` has seen in this process, for another process to register."""
+    """The classes that were registered in this process. Another process can register them too."""
     return tuple(_registered.values())
 
 
 def model_names() -> list[str]:
-    """Names of all networks that can be created."""
+    """Names of all networks that :func:`create_model` can create."""
     return sorted({*_BUILT_IN, *_registered, *_installed()})
 
 
@@ -56,7 +62,7 @@ def find_model(name: str) -> type[SpectrogramModel]:
     """The class of a network.
 
     Raises:
-        ImportError: the package that has it can't be imported.
+        ImportError: the package that contains it cannot be imported.
         ValueError: there is no network of this name.
     """
     if name in _registered:
@@ -72,11 +78,14 @@ def find_model(name: str) -> type[SpectrogramModel]:
 
 
 def create_model(name: str, **config: Any) -> SpectrogramModel:
-    """A network with its initial values.
+    """Create a network with its initial parameters.
 
     Args:
         name: one of :func:`model_names`.
         config: arguments of its constructor.
+
+    Returns:
+        The network.
 
     Raises:
         ValueError: there is no network of this name, or it refuses the arguments.
