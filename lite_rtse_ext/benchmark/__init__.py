@@ -1,1 +1,1 @@
-"""How fast it is here: the harness of ``lite-rtse bench``, which the repository's ``benchmarks`` use as well."""
+"""Measures speed on this machine: the harness of ``lite-rtse bench`` and of the repository's ``benchmarks``."""

@@ -1,4 +1,4 @@
-"""Where it was measured: what timings depend on besides the code."""
+"""The environment of a measurement: what timings depend on besides the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Environment", "environment", "gpu_name"]
 
 @dataclass(frozen=True)
 class Environment:
-    """What timings depend on besides the code; peak and bandwidth are those of one thread, measured now."""
+    """What timings depend on besides the code. Peak and bandwidth were measured on one thread at creation."""
 
     machine: str
     cores: int
@@ -33,7 +33,7 @@ class Environment:
 
 
 def environment(device: torch.device | str = "cpu") -> Environment:
-    """The environment that timings taken now would have; measures for under a second."""
+    """The current environment. Measuring peak and bandwidth takes less than a second."""
     import torch
 
     from lite_rtse_ext import __version__, ops
@@ -55,7 +55,7 @@ def environment(device: torch.device | str = "cpu") -> Environment:
 
 
 def gpu_name(device: torch.device | str) -> str:
-    """What a GPU is called, what it has, and what the kernels were built for; nothing for the CPU."""
+    """A GPU's name and properties, and the architectures of the kernels. Empty for the CPU."""
     import torch
 
     from lite_rtse_ext.ops import _native
@@ -75,6 +75,6 @@ def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         names = []
     return names[0] if names else platform.processor() or "unknown processor"

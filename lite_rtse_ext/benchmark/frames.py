@@ -1,4 +1,4 @@
-"""How long a frame takes, as a call sees it: not the mean but its quantiles, for the worst frame is what clicks."""
+"""Processing time of a frame. The quantiles matter more than the mean, since a late frame is audible as a click."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
 
 FRAME_MS = 1e3 * HOP_LENGTH / SAMPLE_RATE_HZ
-"""16: a frame that takes longer comes too late."""
+"""Length of a hop in milliseconds, 16. A frame that takes longer is late."""
 
 SKIPPED = 20
-"""Frames at the beginning that are not counted: the caches fill in them."""
+"""Number of frames at the beginning that are not counted, since the caches fill during them."""
 
 _BARS = 24
 
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Milliseconds a frame, of ``streams`` calls at a time."""
+    """Milliseconds per frame, with ``streams`` streams processed together."""
 
     streams: int
     frames: int
@@ -36,25 +36,27 @@ class FrameTimes:
 
     @classmethod
     def of(cls, seconds: Sequence[float], streams: int = 1) -> FrameTimes:
-        """From what each frame took."""
+        """Compute the statistics from the seconds of each frame."""
         ms = 1e3 * np.asarray(seconds)
         quantiles = (float(q) for q in np.quantile(ms, (0.5, 0.99, 0.999, 1.0)))
         return cls(streams, len(ms), float(ms.mean()), *quantiles)
 
     @property
     def real_time_factor(self) -> float:
-        """Time taken over length of the audio, all calls together."""
+        """Processing time over duration of the audio, summed over all streams."""
         return self.mean / FRAME_MS / self.streams
 
     @property
     def calls_a_core(self) -> int:
-        """How many calls one core carries with a tenth of its time to spare."""
+        """Number of streams that one core can process with 10 % of its time to spare."""
         return int(0.9 / self.real_time_factor)
 
 
 def histogram(seconds: Sequence[float]) -> list[str]:
-    """What share of the frames took how long, as lines of text; each begins a few per cent above the one before,
-    and the last is all that is longer."""
+    """A histogram of the times, as lines of text with the percentage of frames.
+
+    The bins grow geometrically up to the 99.9th percentile. The last bin contains all longer frames.
+    """
     ms = 1e3 * np.asarray(seconds)
     low, high = float(ms.min()), float(np.quantile(ms, 0.999))
     edges = np.append(np.geomspace(low, max(high, low * 1.01), _BARS), np.inf)
@@ -67,16 +69,24 @@ def histogram(seconds: Sequence[float]) -> list[str]:
 
 
 def speech_like(frames: int, seed: int = 0) -> NDArray[np.float32]:
-    """Noise that swells and falls a few times a second, ``(frames * 256,)``: for timing, no two frames alike."""
+    """Noise for timing, ``(frames * 256,)``, float32. Its level varies at 3 Hz, so that no two frames are equal."""
     samples = frames * HOP_LENGTH
     swell = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * np.arange(samples) / SAMPLE_RATE_HZ)
     return (0.1 * swell * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
 def time_frames(step: Callable[[int], object], frames: int, pace_s: float = 0.0) -> list[float]:
-    """Seconds of each of ``step(0) … step(frames - 1)``, begun ``pace_s`` after one another if they are done by then.
+    """Time each of ``step(0) … step(frames - 1)``.
 
-    Paced, the processor has other things to do between two frames, or sleeps, as in a call; its caches are then cold.
+    Between two frames of a paced run, the processor does other work or sleeps, as in a call. Its caches are then cold.
+
+    Args:
+        step: function of the frame's index.
+        frames: number of frames.
+        pace_s: seconds from the start of one step to the start of the next. A step that takes longer delays the next.
+
+    Returns:
+        Seconds of each step.
     """
     seconds = []
     due = time.perf_counter()
@@ -91,7 +101,7 @@ def time_frames(step: Callable[[int], object], frames: int, pace_s: float = 0.0)
 
 
 def steps(network: Network, streams: int, frames: int) -> Callable[[int], object]:
-    """What :func:`time_frames` takes: frame after frame of so many calls, each with a signal of its own."""
+    """The step for :func:`time_frames`. It processes one frame of each stream. Each stream has a different signal."""
     calls = [Streamer(network) for _ in range(streams)]
     signals = np.stack([speech_like(frames, seed) for seed in range(streams)])
     blocks = signals.reshape(streams, frames, HOP_LENGTH)

@@ -1,9 +1,11 @@
-"""How fast is it here: every fused operator and the whole network against plain PyTorch, in one table.
+"""Speed of every fused operator and of the whole network compared with plain PyTorch on this machine.
 
-``lite-rtse bench`` prints it; the repository's ``benchmarks`` ask more questions with the same harness. What is timed
-is checked first: every candidate must compute what the reference computes. Candidates are timed in rounds, each of
-which times them all, one right after the other, so that a machine that slows down slows all of them; a ratio is taken
-pair by pair, round by round, and its quantiles over the rounds are what is reported.
+``lite-rtse bench`` prints the results as a table. The repository's ``benchmarks`` use the same harness for further
+measurements.
+
+Every candidate is checked before it is timed: it must compute what the reference computes. Candidates are timed in
+rounds. Each round times all candidates, one right after the other. If the machine slows down, all of them slow down. A
+ratio is taken between two candidates of the same round. Its quantiles over the rounds are reported.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from lite_rtse_ext.models.lite_rtse import LiteRTSE
 from lite_rtse_ext.signal import BINS, HOP_LENGTH, SAMPLE_RATE_HZ
 
 LIMITS = {"forward": 1e-5, "backward": 1e-4, "forward + backward": 1e-4, "training step": 1e-4}
-"""By pass, relative L2 differences, float32 against float32, above which nothing is timed. Both sides round; tests
-are tighter."""
+"""Largest accepted relative L2 difference for each pass. A candidate with a larger difference is not timed.
+
+Both sides are float32 and round, so the tests have tighter limits.
+"""
 
 
 # --- what is computed -------------------------------------------------------------------------------------------------
@@ -35,9 +39,10 @@ are tighter."""
 
 @dataclass(frozen=True)
 class Case:
-    """One computation: the reference and the fused module with equal parameters, inputs, what backward starts from.
+    """One computation: the reference and the fused module with equal parameters, and their inputs.
 
-    ``input_gradients``: whether backward includes the gradient of the inputs, as for a block inside a network.
+    ``output_gradient`` is the gradient from which backward starts. ``input_gradients`` states whether backward includes
+    the gradient of the inputs, as for a block inside a network.
     """
 
     name: str
@@ -49,12 +54,12 @@ class Case:
 
     @property
     def device(self) -> torch.device:
-        """Where all of it is."""
+        """The device of all tensors."""
         return self.output_gradient.device
 
     @property
     def seconds_of_audio(self) -> float:
-        """At 62.5 frames a second, all utterances together."""
+        """Duration of all utterances together, at 62.5 frames per second."""
         batch = self.output_gradient.shape[0]
         return batch * self.output_gradient.shape[2] * HOP_LENGTH / SAMPLE_RATE_HZ
 
@@ -65,8 +70,9 @@ def _conv_blocks(module: Any) -> nn.Module:
 
 def _network() -> nn.Module:
     network = reference.LiteRTSE()
-    # Like a trained network, nearer to leaving the phase alone than to turning it anyhow: the derivative of a phase is
-    # 1/|R|, and where R is nearly 0, as in a network just initialised, rounding alone would tell the two apart.
+    # As in a trained network, R is then nearer to 1, which leaves the phase unchanged, than to random phases. The
+    # derivative of a phase is 1/|R|. In a newly initialized network R is nearly 0, and rounding alone would make the
+    # gradients of the two differ.
     nn.init.ones_(network.to_real.bias)
     return network
 
@@ -84,7 +90,7 @@ _MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
 }
 _CHANNELS = {"causal_dwconv2d": 64, "conv_block": 32, "conv_blocks": 1, "multi_order_conv": 32}
 CASES = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual", "LiteRTSE")
-"""The operators at the sizes the network has, and the network; what ``lite-rtse bench`` times."""
+"""The cases that ``lite-rtse bench`` times: the operators at the network's sizes, and the network."""
 
 
 def case(
@@ -95,9 +101,14 @@ def case(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Case:
-    """A case by name: one of :data:`CASES`, or "conv_blocks", the network's two Conv-Blocks one after the other.
+    """Make a case. Its values are the same on every device.
 
-    The same values on every device.
+    Args:
+        name: one of :data:`CASES`, or "conv_blocks", which is the network's two Conv-Blocks one after the other.
+        batch: number of utterances.
+        frames: frames of each utterance.
+        dtype, device: those of parameters and inputs.
+        seed: seed of the random values.
     """
     torch.manual_seed(seed)
     plain, fused = (make() for make in _MODULES[name])
@@ -108,7 +119,7 @@ def case(
         inputs = [torch.randn(batch, BINS, frames, 2)]
     if name == "mask_residual":
         inputs += [torch.randn(batch, frames, BINS) for _ in range(4)]
-    # The shape alone is wanted: a pass that computes nothing tells it.
+    # Only the shape is needed. A pass on the meta device determines it without computing.
     shape = copy.deepcopy(plain).to("meta")(*(tensor.to("meta") for tensor in inputs)).shape
     return Case(
         name,
@@ -129,7 +140,7 @@ def _nothing() -> None:
 
 @contextmanager
 def thread_count(count: int | None) -> Iterator[None]:
-    """So many threads, and afterwards as many as before; whatever there are for None."""
+    """Set the number of CPU threads and restore it afterwards. None leaves the number unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -140,9 +151,10 @@ def thread_count(count: int | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One implementation of one pass: ``step(prepare())`` gives the tensors to compare; ``step`` alone is timed.
+    """One implementation of one pass.
 
-    ``threads``: CPU threads for a step; those that there are if None.
+    ``step(prepare())`` returns the tensors to compare. Only ``step`` is timed. ``threads`` is the number of CPU threads
+    for a step. None leaves the number unchanged.
     """
 
     name: str
@@ -151,13 +163,23 @@ class Candidate:
     threads: int | None = None
 
     def run(self) -> list[Tensor]:
-        """The step once, untimed."""
+        """Run the step once without timing it."""
         with thread_count(self.threads):
             return self.step(self.prepare())
 
 
 def candidate(name: str, module: Callable[..., Tensor], case: Case, what: str) -> Candidate:
-    """A module doing one pass of a case: "forward" (no gradients recorded), "backward" or "forward + backward"."""
+    """The candidate that runs one pass of a case in a module.
+
+    Args:
+        name: name of the candidate.
+        module: the module, or a function of the inputs.
+        case: the inputs and the output gradient.
+        what: "forward" (without recording gradients), "backward" or "forward + backward".
+
+    Raises:
+        ValueError: ``what`` is none of these passes.
+    """
     parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
 
     def leaves() -> list[Tensor]:
@@ -194,11 +216,14 @@ def candidate(name: str, module: Callable[..., Tensor], case: Case, what: str) -
 
 
 class WrongResult(RuntimeError):
-    """A candidate does not compute what the reference computes; it is not timed."""
+    """A candidate does not compute what the reference computes. It is not timed."""
 
 
 def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
-    """The largest relative L2 difference among the tensors; infinite where they don't pair up or hold a NaN."""
+    """The largest relative L2 difference among the tensors.
+
+    It is infinite if their number or a shape differs, or if a NaN occurs.
+    """
     if len(expected) != len(actual):
         return float("inf")
     largest = 0.0
@@ -212,10 +237,10 @@ def difference(expected: Sequence[Tensor], actual: Sequence[Tensor]) -> float:
 
 
 def check(candidate: Candidate, expected: Sequence[Tensor], limit: float, where: str) -> float:
-    """The candidate's difference from what is expected of it.
+    """Run a candidate once and return the relative L2 difference of its result from the expected one.
 
     Raises:
-        WrongResult: it is above the limit; ``where`` names case and pass.
+        WrongResult: the difference is above ``limit``. The message contains ``where``, which names case and pass.
     """
     found = difference(expected, candidate.run())
     if not found <= limit:
@@ -228,7 +253,7 @@ def check(candidate: Candidate, expected: Sequence[Tensor], limit: float, where:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """20th, 50th and 80th percentile."""
+    """The 20th, 50th and 80th percentile."""
 
     p20: float
     p50: float
@@ -236,13 +261,13 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Quantiles:
-        """Linearly interpolated between the sorted values."""
+        """Compute the percentiles with linear interpolation between the sorted values."""
         return cls(*(float(q) for q in np.quantile(values, (0.2, 0.5, 0.8))))
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Seconds by candidate, one value a round, and what the gauge said in each round."""
+    """Seconds by candidate and the result of the gauge, with one value per round."""
 
     seconds: dict[str, list[float]]
     gauge: list[float]
@@ -251,7 +276,7 @@ class Rounds:
         return Quantiles.of([1e3 * value for value in self.seconds[name]])
 
     def ratio(self, numerator: str, denominator: str) -> Quantiles:
-        """How many times as long the one took as the other, pair by pair."""
+        """Time of one candidate over the time of another, taken round by round."""
         pairs = zip(self.seconds[numerator], self.seconds[denominator], strict=True)
         return Quantiles.of([a / b for a, b in pairs])
 
@@ -265,17 +290,25 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     device: torch.device | str = "cpu",
 ) -> Rounds:
-    """Time candidates in interleaved rounds; every second round in reverse order, so that none always follows another.
+    """Time candidates in interleaved rounds.
+
+    Every second round runs in reverse order, so that no candidate always follows the same other one.
 
     Args:
-        candidates: all timed in each round; names must differ.
-        rounds: how many.
+        candidates: the candidates. Each round times all of them. Their names must differ.
+        rounds: the number of rounds.
         warm_up: untimed runs of each candidate before the first round.
-        budget_s: no new round begins after so many seconds; the first always runs.
-        gauge: called once a round, between the candidates of two rounds: what the machine can do at that time.
-        clock: seconds, for tests.
-        device: where the candidates run. A GPU is timed by events on its current stream, so that what a step leaves
-            running counts, and what was running before does not.
+        budget_s: no new round begins after this many seconds. The first round always runs.
+        gauge: called once at the beginning of each round. It measures the machine's current speed.
+        clock: a function that returns seconds. Tests replace it.
+        device: device of the candidates. A GPU is timed by events on its current stream. Work that a step leaves
+            running then counts, and work from before the step does not.
+
+    Returns:
+        The times of all rounds.
+
+    Raises:
+        ValueError: two names are the same, or ``rounds`` is below 1.
     """
     names = [candidate.name for candidate in candidates]
     if len(set(names)) != len(names) or rounds < 1:
@@ -303,7 +336,7 @@ def _seconds(candidate: Candidate, clock: Callable[[], float], device: torch.dev
     start = clock()
     tensors = candidate.step(state)
     seconds = clock() - start
-    del tensors  # only now: giving memory back to the system is no part of the step
+    del tensors  # only here, since freeing memory is not part of the step
     return seconds
 
 
@@ -324,7 +357,7 @@ def _gpu_seconds(candidate: Candidate, state: Any, device: torch.device) -> floa
 
 @dataclass(frozen=True)
 class Timing:
-    """Result of one case, forward alone or forward and backward: milliseconds, and eager over fused."""
+    """Result of one case and pass: milliseconds, the ratio of eager to fused, and their relative difference."""
 
     name: str
     what: str
@@ -335,7 +368,15 @@ class Timing:
 
 
 def run(batch: int = 2, frames: int = 250, rounds: int = 5) -> Iterator[Timing]:
-    """Time every case, forward alone and forward with backward; yields each result as soon as it is there.
+    """Time every case, forward alone and forward with backward.
+
+    Args:
+        batch: number of utterances.
+        frames: frames of each utterance.
+        rounds: number of rounds.
+
+    Yields:
+        Each result as soon as it is measured.
 
     Raises:
         WrongResult: fused and eager differ by more than rounding.
@@ -348,12 +389,12 @@ def run(batch: int = 2, frames: int = 250, rounds: int = 5) -> Iterator[Timing]:
                 for side, module in (("eager", this.reference), ("fused", this.fused))
             )
             found = check(fused, eager.run(), LIMITS[what], f"{name}, {what}")
-            times = measure([eager, fused], rounds, warm_up=0)  # the check warmed both
+            times = measure([eager, fused], rounds, warm_up=0)  # the check already ran both
             milliseconds = times.milliseconds("eager"), times.milliseconds("fused")
             yield Timing(name, what, *milliseconds, times.ratio("eager", "fused"), found)
 
 
 def as_json(where: Environment, batch: int, frames: int, rounds: int, timings: Sequence[Timing]) -> dict[str, object]:
-    """Environment, sizes and results as plain data."""
+    """Environment, sizes and results as data for JSON."""
     sizes = {"batch": batch, "frames": frames, "rounds": rounds}
     return {"environment": asdict(where), **sizes, "timings": [asdict(timing) for timing in timings]}
