@@ -70,9 +70,8 @@ def _conv_blocks(module: Any) -> nn.Module:
 
 def _network() -> nn.Module:
     network = reference.LiteRTSE()
-    # As in a trained network, R is then nearer to 1, which leaves the phase unchanged, than to random phases. The
-    # derivative of a phase is 1/|R|. In a newly initialized network R is nearly 0, and rounding alone would make the
-    # gradients of the two differ.
+    # R is then near 1, which leaves the phase almost unchanged, as in a trained network. The derivative of a phase is
+    # 1/|R|. A newly initialized network has R near 0, so rounding alone would make the two gradients differ.
     nn.init.ones_(network.to_real.bias)
     return network
 

@@ -240,7 +240,10 @@ def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module
 
 
 def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
-    """The module, its only child if it has exactly one, that child's only child, and so on, each with its path."""
+    """The module, its only child, that child's only child, and so on, each with its path.
+
+    The chain ends at the first module that does not have exactly one child.
+    """
     chain = [(path, module)]
     while len(children := list(module.named_children())) == 1:
         ((name, module),) = children
@@ -289,7 +292,7 @@ def _worth_telling(report: FuseReport) -> Iterator[Finding]:
         for finding in report.left
         if not any(inside(other.path, finding.path) and other.operator == finding.operator for other in found)
     ]
-    # A convolution that was not fused on its own is not reported either if it is inside a block that was left.
+    # A single convolution that was not fused is not reported either if it is inside a block that was left.
     blocks = [finding.path for finding in left if finding.operator != "causal_dwconv2d"]
     for finding in left:
         if not any(inside(finding.path, block) for block in blocks):
@@ -323,7 +326,7 @@ class _Probe:
     a 1×1 convolution the zeros are padded. An output layer of zeros hides everything.
 
     The block runs in both modes, because a dropout is only active in training. It runs at two scales, because an
-    activation may be linear in between.
+    activation may be linear over part of its range.
     """
 
     # Each case: training, scale of the first input, utterances, frames and bins in addition to the kernel's.

@@ -25,8 +25,9 @@ def bare(name: str) -> str:
 def unwrapped(state: Mapping[str, Value], wanted: Collection[str]) -> dict[str, Value]:
     """Values by a network's own names.
 
-    Removed are the names of PyTorch's wrappers at any position, the prefix of a module that holds the network
-    (``model.`` in a Lightning checkpoint), and AveragedModel's counter. A name without the prefix is kept.
+    This function removes the names of PyTorch's wrappers at any position, and AveragedModel's counter. It also removes
+    the prefix of a module that holds the network, such as ``model.`` in a Lightning checkpoint. A name without the
+    prefix is kept.
 
     Args:
         state: values by name.
@@ -54,7 +55,7 @@ def unwrapped(state: Mapping[str, Value], wanted: Collection[str]) -> dict[str, 
 
 
 def _prefixes(names: Collection[str], wanted: Collection[str]) -> list[str]:
-    """The prefixes under which all wanted names exist. If they have none, only the empty one."""
+    """The prefixes under which all wanted names exist. If the names have no prefix, only the empty prefix."""
     first = min(wanted)
     if first in names:
         return [""]

@@ -14,7 +14,7 @@ from lite_rtse_ext.ops import _check, _native, _register
 def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Causal depthwise convolution: frame t of the output depends on frames up to t only.
 
-    The input is padded with kt − 1 frames of zeros before the first frame and (kf − 1)/2 bins of zeros on either side.
+    kt − 1 frames of zeros are padded before the first frame, and (kf − 1)/2 bins of zeros on either side.
     :func:`lite_rtse_ext.reference.causal_dwconv2d` gives the formula.
 
     Args:
