@@ -6,8 +6,8 @@
 
 namespace lite_rtse {
 
-// Hands out consecutive pieces of one allocation, each at a multiple of `Alignment` and with `Gap` bytes behind it.
-// With a null base it only adds up sizes, so that one layout function serves both to measure and to place.
+// Hands out consecutive pieces of one allocation. Each piece begins at a multiple of `Alignment` and has `Gap` bytes
+// behind it. With a null base it only adds up the sizes. One layout function thus serves to measure and to place.
 template <std::size_t Alignment, std::size_t Gap = 0>
 class ArenaOf {
  public:

@@ -1,5 +1,5 @@
-// The operators' arguments, which the CPU's kernels, the CUDA kernels and the checks before them share. Plain C++, no
-// torch, no Python.
+// The operators' arguments. The CPU kernels, the CUDA kernels and the argument checks in front of them share these
+// structs. This is plain C++ without torch or Python.
 //
 // All tensors are dense and row-major unless strides are given. Half types are computed in float32.
 #pragma once
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-// For functions that the CPU and a GPU's kernels share.
+// Marks functions that the CPU code and the CUDA kernels share.
 #ifdef __CUDACC__
 #define LITE_RTSE_SHARED_CODE __host__ __device__
 #else
@@ -19,7 +19,8 @@ namespace lite_rtse {
 enum class DType { f64, f32, f16, bf16 };
 
 // y = bias + causal depthwise convolution of x; `bias` may be null.
-// x, y: (batch, channels, frames, bins); weight: (channels, 1, taps_t, taps_f), both odd; bias: (channels).
+// x, y: (batch, channels, frames, bins). weight: (channels, 1, taps_t, taps_f); taps_t and taps_f are odd. bias:
+// (channels).
 struct CausalDwconv2dArgs {
   DType dtype;
   int64_t batch, channels, frames, bins, taps_t, taps_f;
@@ -27,15 +28,15 @@ struct CausalDwconv2dArgs {
   void* y;
 };
 
-// Gradients of the above for a given dy; dbias may be null.
+// Gradients of CausalDwconv2dArgs for a given dy; dbias may be null.
 struct CausalDwconv2dBackwardArgs {
-  CausalDwconv2dArgs forward;  // y unused
+  CausalDwconv2dArgs forward;  // y is unused
   const void* dy;
   void *dx, *dweight, *dbias;
 };
 
-// y = out(dw(in(x))) * skip(x), with 1x1 `in`, `out`, `skip` and a causal depthwise 3x3 `dw`.
-// weight and bias in the order in, dw, out, skip.
+// y = out(dw(in(x))) * skip(x). `in`, `out` and `skip` are 1x1 convolutions; `dw` is a causal depthwise 3x3
+// convolution. weight and bias are in the order in, dw, out, skip.
 struct ConvBlockArgs {
   static constexpr int kIn = 0, kDw = 1, kOut = 2, kSkip = 3, kParams = 4;
   DType dtype;
@@ -46,25 +47,25 @@ struct ConvBlockArgs {
 };
 
 struct ConvBlockBackwardArgs {
-  ConvBlockArgs forward;  // y unused
+  ConvBlockArgs forward;  // y is unused
   const void* dy;
   void* dx;
   void *dweight[ConvBlockArgs::kParams], *dbias[ConvBlockArgs::kParams];
 };
 
-// Channels of gate k in a Multi-Order block of n - 1 stages and C channels: C / 2^(n - 1 - k).
+// The number of channels of gate k in a Multi-Order block of n - 1 stages and C channels: C / 2^(n - 1 - k).
 LITE_RTSE_SHARED_CODE constexpr int64_t gate_channels(int64_t channels, int stages, int k) {
   return channels >> (stages - k);
 }
 
-// The Multi-Order block. weight and bias in the order in, dw_0 … dw_{n-2}, pw_0 … pw_{n-2}, out.
+// The Multi-Order block. weight and bias are in the order in, dw_0 … dw_{n-2}, pw_0 … pw_{n-2}, out.
 struct MultiOrderConvArgs {
   DType dtype;
   int64_t batch, in_channels, channels, out_channels, order, frames, bins, taps;
   const void* x;
   std::vector<const void*> weight, bias;
   void* y;
-  int64_t threads;  // a hint: how finely long utterances are cut; the result does not depend on it
+  int64_t threads;  // a hint for how finely long utterances are cut; the result does not depend on it
 
   int64_t stages() const { return order - 1; }
   int64_t gate(int64_t k) const { return gate_channels(channels, int(stages()), int(k)); }
@@ -75,13 +76,13 @@ struct MultiOrderConvArgs {
 };
 
 struct MultiOrderConvBackwardArgs {
-  MultiOrderConvArgs forward;  // y unused
+  MultiOrderConvArgs forward;  // y is unused
   const void* dy;
   void* dx;
   std::vector<void*> dweight, dbias;
 };
 
-// A (batch, bins, frames, 2) spectrogram in any memory order; strides in elements.
+// A (batch, bins, frames, 2) spectrogram in any memory order. The strides are in elements.
 struct Spectrogram {
   const void* data;
   int64_t batch_stride, bin_stride, frame_stride, part_stride;
@@ -97,30 +98,32 @@ struct MaskResidualArgs {
 };
 
 struct MaskResidualBackwardArgs {
-  MaskResidualArgs forward;  // y unused
+  MaskResidualArgs forward;  // y is unused
   Spectrogram dy, dx;        // dx.data is written
   void *dlogit, *dres_mag, *dres_real, *dres_imag;
 };
 
-// One layer of an LSTM in one direction, float32, from x and the state before its first frame to y and the state after
-// its last. Gates in PyTorch's order i, f, g, o; h0, c0 and the biases may be null: zeros.
+// One layer of an LSTM in one direction, in float32. It maps x and the state before the first frame to y and the state
+// after the last frame. The gates are in PyTorch's order i, f, g, o. h0, c0 and the biases may be null, which means
+// zeros.
 // x: (batch, frames, inputs); weight_ih: (4 units, inputs); weight_hh: (4 units, units); biases: (4 units);
-// y: (batch, frames, units); h0, c0, h, c: (batch, units). At least one frame. For a backward pass gates and cells,
-// else null, get every frame's gates i, f, g, o after their activation, (batch, frames, 4 units), and its c, (batch,
-// frames, units).
+// y: (batch, frames, units); h0, c0, h, c: (batch, units). There is at least one frame.
+// A backward pass needs gates and cells; otherwise both are null. gates gets every frame's activated gates i, f, g, o,
+// as (batch, frames, 4 units). cells gets every frame's c, as (batch, frames, units).
 struct LstmArgs {
   int64_t batch, frames, inputs, units;
   const float *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
   float *y, *h, *c, *gates, *cells;
-  int64_t threads;  // a hint: among how many tasks the sequences are divided; the result does not depend on it
+  int64_t threads;  // a hint for the number of tasks that share the sequences; the result does not depend on it
 };
 
-// Gradients of the above for given dy, dh and dc, null for zeros. What is not asked for may be null: dx, both weights',
-// dbias, which is the gradient of either bias and comes with the weights' only, dh0, dc0.
+// Gradients of LstmArgs for given dy, dh and dc; null means zeros. Gradients that are not wanted may be null: dx, both
+// weights' gradients, dbias, dh0, dc0. dbias is the gradient of either bias; it is only computed with the weights'
+// gradients.
 struct LstmBackwardArgs {
-  LstmArgs forward;  // y, gates and cells are read; biases, h and c unused
+  LstmArgs forward;  // y, gates and cells are read; the biases, h and c are unused
   const float *dy, *dh, *dc;
-  float* dz;  // scratch that all threads share: (batch, frames, 4 units)
+  float* dz;  // scratch memory that all threads share: (batch, frames, 4 units)
   float *dx, *dweight_ih, *dweight_hh, *dbias, *dh0, *dc0;
 };
 

@@ -1,9 +1,9 @@
-// The one public face of the CPU's kernels: plain C++, no torch, no Python.
+// The only public interface of the CPU kernels: plain C++ without torch or Python.
 //
-// Every operator is a Job: a fixed list of independent tasks and a final step that combines what the tasks
-// left behind. The caller decides which thread runs which task; a job's results do not depend on it, since
-// tasks share nothing and `finish` adds their partial sums in task order. A job whose work has two parts, of which
-// the second needs all of the first, names the second as `next`.
+// Every operator is a Job: a fixed list of independent tasks and a final step that combines the tasks' results. The
+// caller decides which thread runs which task. A job's results do not depend on that choice: tasks share nothing, and
+// `finish` adds their partial sums in task order. A job's work may have two parts, of which the second needs all of the
+// first. Such a job returns the second part as `next`.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class Job {
   virtual int64_t tasks() const = 0;
   virtual void run(int64_t task) = 0;
   virtual void finish() {}
-  // What is left to run once this has finished, null where nothing is.
+  // The job to run after this one has finished; null if there is none.
   virtual std::unique_ptr<Job> next() { return nullptr; }
 };
 
@@ -38,18 +38,18 @@ struct Kernels {
   std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackwardArgs&);
   std::unique_ptr<Job> (*lstm)(const LstmArgs&);
   std::unique_ptr<Job> (*lstm_backward)(const LstmBackwardArgs&);
-  // float32 multiply-adds, in FLOP/s, that one thread reaches in registers alone: what the kernels are measured
-  // against.
+  // The float32 multiply-add rate, in FLOP/s, of one thread that works in registers only. The kernels are measured
+  // against it.
   double (*fma_peak)(double seconds);
-  // The same that it reaches in the depthwise stages of the Multi-Order block alone, over so many frames.
+  // The rate, in FLOP/s, of one thread in the depthwise stages of the Multi-Order block, over `frames` frames.
   double (*cascade_rate)(int64_t frames);
 };
 
-// The best build this machine can run, or the one named by the environment variable LITE_RTSE_ISA.
-// Throws std::runtime_error where that names an unknown build or one this machine cannot run.
+// The best build that this machine can run, or the build that the environment variable LITE_RTSE_ISA names. Throws
+// std::runtime_error if the variable names an unknown build or a build that this machine cannot run.
 const Kernels& kernels();
 
-// Names of the builds this machine can run, best first.
+// Names of the builds that this machine can run, best first.
 std::vector<std::string> runnable_isas();
 
 }  // namespace lite_rtse

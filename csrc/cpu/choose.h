@@ -1,4 +1,4 @@
-// Which build of some code, compiled once for each instruction set, this processor gets.
+// Chooses the build that this processor uses, for code that is compiled once for each instruction set.
 #pragma once
 
 #include <cstdlib>
@@ -8,15 +8,15 @@
 
 namespace lite_rtse {
 
-// A build's table of entry points, whose member `isa` names it.
+// A build's table of entry points. The table's member `isa` names the build.
 template <class Table>
 struct Candidate {
   const Table* table;
   bool runnable;
 };
 
-// Defines `candidates`, the builds of a library, best first. To be used in the namespace that holds those of the
-// builds.
+// Defines `candidates`, the builds of a library, best first. Use the macro in the namespace that holds the namespaces
+// of the builds.
 #if defined(__x86_64__)
 inline bool has_avx2() {
   __builtin_cpu_init();
@@ -53,8 +53,8 @@ inline bool has_avx512() {
   static std::vector<Candidate<Table>> candidates() { return {{&LITE_RTSE_ONLY_BUILD::table, true}}; }
 #endif
 
-// The first that this machine can run, or the one named by the environment variable LITE_RTSE_ISA.
-// Throws std::runtime_error where that names an unknown build or one this machine cannot run.
+// The first build that this machine can run, or the build that the environment variable LITE_RTSE_ISA names. Throws
+// std::runtime_error if the variable names an unknown build or a build that this machine cannot run.
 template <class Table>
 const Table& choose(const std::vector<Candidate<Table>>& candidates) {
   const char* wanted = std::getenv("LITE_RTSE_ISA");

@@ -1,4 +1,4 @@
-// Chooses one build of the kernels at first use, by what the processor says it can do.
+// Chooses one build of the kernels at first use, from the features that the processor reports.
 #include "api.h"
 #include "choose.h"
 

@@ -1,4 +1,4 @@
-// The kernels for what every processor of the architecture can do: SSE2 on x86-64, Advanced SIMD on aarch64.
+// The kernels for the features of every processor of the architecture: SSE2 on x86-64, Advanced SIMD on aarch64.
 #include "prelude.h"
 
 #define LITE_RTSE_BODY "build.inl"

@@ -20,11 +20,11 @@ thread_local Scratch scratch;
 
 void* thread_scratch(std::size_t n) {
   if (scratch.size < n) {
-    scratch.release();  // first: the old and the new need not exist together
+    scratch.release();  // released first, so that the old and the new memory do not exist together
     scratch.bytes = huge_bytes(n);
     scratch.size = n;
   }
-#ifdef LITE_RTSE_POISON  // tests: what is read before it is written is NaN
+#ifdef LITE_RTSE_POISON  // tests: memory that is read before it is written holds NaN
   std::memset(scratch.bytes.get(), 0xFF, n);
 #endif
   return scratch.bytes.get();

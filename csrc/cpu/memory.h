@@ -1,5 +1,5 @@
-// Aligned memory for packed weights, partial sums and scratch. Included before a file sets the
-// compiler's target, so that its functions are always the baseline's.
+// Aligned memory for packed weights, partial sums and scratch. Include this header before a file sets the compiler's
+// target. Its functions are then always compiled for the baseline.
 #pragma once
 
 #include <cstddef>
@@ -20,12 +20,12 @@ namespace lite_rtse {
 
 inline constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 #ifdef LITE_RTSE_POISON
-inline constexpr std::size_t kGap = 64;  // tests: what is read beyond the end of a piece is NaN, not its neighbour
+inline constexpr std::size_t kGap = 64;  // tests: a read beyond the end of a piece gives NaN instead of its neighbor
 #else
 inline constexpr std::size_t kGap = 0;
 #endif
 
-// Memory that the system refused.
+// The system refused to give memory.
 class OutOfMemory : public std::bad_alloc {
  public:
   explicit OutOfMemory(std::size_t bytes) noexcept {
@@ -37,7 +37,7 @@ class OutOfMemory : public std::bad_alloc {
   char text_[96];
 };
 
-// At least n bytes. Throws OutOfMemory, with their number.
+// At least n bytes. Throws OutOfMemory, which states the number of bytes.
 inline void* allocate(std::size_t n, std::align_val_t alignment) {
   void* const p = ::operator new(n, alignment, std::nothrow);
   if (!p) throw OutOfMemory(n);
@@ -60,21 +60,21 @@ struct HugeFree {
 };
 using HugeBytes = std::unique_ptr<unsigned char, HugeFree>;
 
-// At least n bytes in whole huge pages, where the system gives them to those who ask; contents unspecified. With pages
-// of 4 KB the processor keeps too few of their addresses: the march over time walks rows that lie 16 KB apart, and a
-// frame of a stream reads 10 MB.
+// At least n bytes in whole huge pages, if the system gives huge pages on request. The contents are unspecified. With
+// pages of 4 KB the processor's address cache (TLB) is too small: the march over time walks rows that lie 16 KB apart,
+// and a frame of a stream reads 10 MB.
 inline HugeBytes huge_bytes(std::size_t n) {
   n = (n + kHugePage - 1) / kHugePage * kHugePage;
   HugeBytes bytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kHugePage))));
 #if defined(__linux__)
-  static_cast<void>(madvise(bytes.get(), n, MADV_HUGEPAGE));  // advice: refused, the pages are ordinary ones
+  static_cast<void>(madvise(bytes.get(), n, MADV_HUGEPAGE));  // advice: if it is refused, pages are ordinary
 #endif
   return bytes;
 }
 
-// This thread's scratch memory, at least n bytes in huge pages where the system has them, contents unspecified. It is
-// kept from call to call, because fresh pages cost a fault each, and grows only. Valid until the same thread asks
-// again.
+// This thread's scratch memory: at least n bytes, in huge pages where the system has them. The contents are
+// unspecified. The memory is kept from call to call, because each fresh page costs a page fault. It only grows. The
+// pointer is valid until the same thread calls this function again.
 void* thread_scratch(std::size_t n);
 
 // Frees this thread's scratch memory if it has grown beyond what ordinary shapes need (64 MiB).

@@ -1,5 +1,5 @@
-// What the kernels use of the standard library. Included before a file sets the compiler's target, so that the
-// library's inline functions are always the baseline's.
+// The standard library headers that the kernels use. Include this header before a file sets the compiler's target. The
+// library's inline functions are then always compiled for the baseline.
 #pragma once
 
 #include <algorithm>

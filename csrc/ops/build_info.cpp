@@ -1,4 +1,4 @@
-// What was built, what is in use, and what this machine can do.
+// Reports what was built, what is in use and what this machine can do.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -16,12 +16,12 @@ using lite_rtse::aligned_bytes;
 using lite_rtse::AlignedBytes;
 using lite_rtse::ops::guarded;
 
-// Why the last call of another function here failed, or null.
+// The reason why the last call of another function in this file failed, or null.
 LITE_RTSE_EXPORT const char* lite_rtse_failure() {
   return lite_rtse::ops::failure.empty() ? nullptr : lite_rtse::ops::failure.c_str();
 }
 
-// The instruction set in use. Fails where LITE_RTSE_ISA names none that can run here.
+// The instruction set in use. Fails if LITE_RTSE_ISA names no build that can run on this machine.
 LITE_RTSE_EXPORT const char* lite_rtse_isa() {
   return guarded(static_cast<const char*>(nullptr), [] { return lite_rtse::kernels().isa; });
 }
@@ -38,7 +38,7 @@ LITE_RTSE_EXPORT const char* lite_rtse_runnable_isas() {
   });
 }
 
-// The compute capabilities that the CUDA kernels were compiled for, separated by commas; empty in a build without them.
+// The compute capabilities that the CUDA kernels were compiled for, separated by commas. Empty in a build without CUDA.
 LITE_RTSE_EXPORT const char* lite_rtse_cuda_architectures() {
 #ifdef LITE_RTSE_CUDA
   return guarded(static_cast<const char*>(nullptr), [] {
@@ -50,19 +50,20 @@ LITE_RTSE_EXPORT const char* lite_rtse_cuda_architectures() {
 #endif
 }
 
-// float32 FLOP/s of one thread in registers, with the instruction set in use.
+// The float32 FLOP/s of one thread in registers, with the instruction set in use.
 LITE_RTSE_EXPORT double lite_rtse_fma_peak(double seconds) {
   return guarded(std::nan(""), [=] { return lite_rtse::kernels().fma_peak(seconds); });
 }
 
-// float32 FLOP/s of one thread in the depthwise stages of the Multi-Order block's forward pass, over so many frames.
+// The float32 FLOP/s of one thread in the depthwise stages of the Multi-Order block's forward pass, over `frames`
+// frames.
 LITE_RTSE_EXPORT double lite_rtse_cascade_rate(int64_t frames) {
   return guarded(std::nan(""), [=] { return lite_rtse::kernels().cascade_rate(frames); });
 }
 
 namespace {
 
-// Bytes a second, read and written, of one thread copying blocks larger than any cache.
+// The bytes per second, read plus written, of one thread that copies blocks larger than any cache.
 double copy_bandwidth(double seconds) {
   using Clock = std::chrono::steady_clock;
   constexpr size_t kBytes = size_t(1) << 27;
@@ -73,7 +74,7 @@ double copy_bandwidth(double seconds) {
     const Clock::time_point start = Clock::now();
     std::memcpy(to.get(), from.get(), kBytes);
     const double took = std::chrono::duration<double>(Clock::now() - start).count();
-    from.get()[to.get()[total > 0]] = 1;  // the copy is used
+    from.get()[to.get()[total > 0]] = 1;  // uses the copy, so that the compiler keeps it
     best = std::max(best, 2.0 * kBytes / took);
     total += took;
   }

@@ -1,7 +1,7 @@
-// What every operator needs between the dispatcher and the kernels: argument checks, dtypes, dense tensors.
+// Code that every operator needs between the dispatcher and the kernels: argument checks, dtypes, dense tensors.
 //
-// The checks raise Python's RuntimeError (STD_TORCH_CHECK), always naming the argument, what it was and what it must
-// be.
+// The checks raise Python's RuntimeError (STD_TORCH_CHECK). Each message names the argument, what it was and what it
+// must be.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -18,7 +18,7 @@
 
 #include "../operators.h"
 
-// What PyTorch says of an allocation that failed, where it can be asked (from 2.13 on).
+// PyTorch's message about a failed allocation. The function exists from PyTorch 2.13 on.
 extern "C" __attribute__((weak)) const char* torch_exception_get_what_without_backtrace();
 
 namespace lite_rtse::ops {
@@ -83,8 +83,8 @@ inline void check_count(const char* name, const std::vector<Tensor>& list, size_
   STD_TORCH_CHECK(list.size() == expected, name, " has ", list.size(), " tensors, must have ", expected);
 }
 
-// A new tensor from PyTorch. Its C interface does not pass on why there is none: then in PyTorch's words, by which
-// callers know that memory is exhausted.
+// A new tensor from PyTorch. PyTorch's C interface does not pass on the reason of a failure. The error is therefore
+// raised in PyTorch's words, by which callers recognize that memory is exhausted.
 template <class Make>
 Tensor allocated(const Tensor& like, int64_t elements, Make make) {
   try {
@@ -99,7 +99,7 @@ Tensor allocated(const Tensor& like, int64_t elements, Make make) {
   }
 }
 
-// A tensor in dense row-major order; a copy only where it is not so already.
+// A tensor in dense row-major order. It is copied only if it is not in that order already.
 inline Tensor dense(const Tensor& t) {
   return t.is_contiguous() ? t : allocated(t, t.numel(), [&] { return torch::stable::contiguous(t); });
 }
@@ -117,7 +117,7 @@ inline Tensor new_dense(const Tensor& like, const std::vector<int64_t>& shape) {
 inline Tensor new_dense_like(const Tensor& t) {
   return new_dense(t, std::vector<int64_t>(t.sizes().begin(), t.sizes().end()));
 }
-// In the memory order of `t`, as torch.empty_like keeps it.
+// A new tensor in the memory order of `t`, as torch.empty_like keeps it.
 inline Tensor new_like(const Tensor& t) {
   return allocated(t, t.numel(), [&] { return torch::stable::empty_like(t); });
 }

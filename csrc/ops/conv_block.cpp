@@ -45,7 +45,7 @@ Tensor conv_block(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> bia
   return y;
 }
 
-// dx, then the gradients of weights, then of biases.
+// Returns dx, then the gradients of the weights, then those of the biases.
 std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases) {
   ConvBlockBackwardArgs a{};
   a.forward = arguments(x, weights, biases);

@@ -33,7 +33,7 @@ cuda::Device query(int index) {
   return d;
 }
 
-// Asked for once a device: the answer does not change, and a launch should cost little.
+// Queries each device once: the answer does not change, and a launch should cost little.
 cuda::Device limits(int index) {
   static std::mutex mutex;
   static std::map<int, cuda::Device> known;
@@ -81,7 +81,7 @@ torch::stable::Tensor CudaLaunch::scratch(size_t bytes) const {
 
 void CudaLaunch::check(cudaError_t error) const {
   if (error == cudaSuccess) return;
-  cudaGetLastError();  // or PyTorch's next check would raise it once more, for another kernel
+  cudaGetLastError();  // otherwise PyTorch's next check would raise this error again, for another kernel
   STD_TORCH_CHECK(false, "lite_rtse::", name_, " on ", device_text(x_), ", compute capability ",
                   capability_text(device_.sm), ", with a first argument of shape ", shape_text(x_), ": ",
                   cudaGetErrorString(error), " (", cudaGetErrorName(error), "): ", explanation(error, device_));

@@ -1,6 +1,6 @@
-// A launch as PyTorch wants it: on the tensors' device, on its current stream, with memory of its allocator.
+// A launch that follows PyTorch's rules: on the tensors' device, on its current stream, with memory of its allocator.
 //
-// Nothing here synchronises, so that a launch can be captured in a CUDA graph.
+// Nothing in this file synchronizes, so a launch can be captured in a CUDA graph.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
@@ -16,7 +16,7 @@ namespace lite_rtse::ops {
 // The compute capabilities that this build's kernels were compiled for: "8.0, 9.0".
 std::string cuda_architectures_text();
 
-// While it lives, the device of `x` is the current one.
+// Makes the device of `x` the current device during the lifetime of this object.
 class CudaLaunch {
  public:
   CudaLaunch(const char* name, const torch::stable::Tensor& x);
@@ -24,11 +24,11 @@ class CudaLaunch {
   const cuda::Device& device() const { return device_; }
   cudaStream_t stream() const { return stream_; }
 
-  // Scratch memory, aligned to 512 bytes. It may be freed as soon as the kernels are enqueued: PyTorch gives memory to
-  // the stream it was allocated on and to no other.
+  // Scratch memory, aligned to 512 bytes. It may be freed as soon as the kernels are enqueued: PyTorch reuses memory
+  // only on the stream that it was allocated on.
   torch::stable::Tensor scratch(size_t bytes) const;
 
-  // Raises what a failed launch returned, with the operator's name, the device and what can be done about it.
+  // Raises the error of a failed launch, with the operator's name, the device and a remedy.
   void check(cudaError_t error) const;
 
  private:

@@ -1,4 +1,4 @@
-// How each of PyTorch's threads treats denormals: a setting of the processor, of every thread by itself.
+// Sets how PyTorch's threads treat denormals. The processor has this setting separately for each thread.
 #include <torch/csrc/stable/ops.h>
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 namespace {
 
 #if defined(__x86_64__)
-constexpr uint64_t kFlush = 0x8000 | 0x0040;  // of results, and of operands
+constexpr uint64_t kFlush = 0x8000 | 0x0040;  // flush results, and flush operands
 uint64_t control() { return _mm_getcsr(); }
 void set_control(uint64_t value) { _mm_setcsr(uint32_t(value)); }
 #elif defined(__aarch64__)
@@ -28,8 +28,8 @@ uint64_t control() { return 0; }
 void set_control(uint64_t) {}
 #endif
 
-// Calls f(i) in the i-th of so many threads of PyTorch's pool, of which the calling one is number 0. A range of one
-// element for each thread is spread over all of them. Within a parallel region there is the calling thread alone.
+// Calls f(i) in the i-th of `threads` threads of PyTorch's pool; the calling thread is number 0. A range of one element
+// per thread is spread over all of them. Within a parallel region only the calling thread runs.
 template <class F>
 void in_each_thread(int64_t threads, const F& f) {
   torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t) { f(begin); });
@@ -37,7 +37,7 @@ void in_each_thread(int64_t threads, const F& f) {
 
 }  // namespace
 
-// Denormals count as zero from now on, in so many threads. How it was in each before goes to `before`.
+// From now on denormals count as zero in `threads` threads. `before` gets the earlier setting of each thread.
 LITE_RTSE_EXPORT void lite_rtse_flush_denormals(uint64_t* before, int64_t threads) {
   lite_rtse::ops::guarded(0, [=] {
     for (int64_t i = 0; i < threads; ++i) before[i] = control() & kFlush;
@@ -49,7 +49,8 @@ LITE_RTSE_EXPORT void lite_rtse_flush_denormals(uint64_t* before, int64_t thread
   });
 }
 
-// As `before` says, in the first `known` of so many threads. The rest were started since: they are as the first.
+// Restores the settings in `before` for the first `known` of `threads` threads. The other threads started later and get
+// the setting of the first.
 LITE_RTSE_EXPORT void lite_rtse_restore_denormals(const uint64_t* before, int64_t known, int64_t threads) {
   lite_rtse::ops::guarded(0, [=] {
     in_each_thread(threads, [=](int64_t i) { set_control((control() & ~kFlush) | before[i < known ? i : 0]); });

@@ -1,4 +1,4 @@
-// Functions for Python's ctypes, which need neither tensors nor a schema. An exception must not leave one of them.
+// Functions for Python's ctypes, which need neither tensors nor a schema. No exception may leave these functions.
 #pragma once
 
 #include <exception>
@@ -8,10 +8,10 @@
 
 namespace lite_rtse::ops {
 
-// Why this thread's last call failed; empty where it did not.
+// The reason why this thread's last call failed; empty if it succeeded.
 inline thread_local std::string failure;
 
-// What `call` returns, or where it throws `otherwise`; Python then asks for the failure.
+// Returns the result of `call`, or `otherwise` if it throws. Python then asks for the reason.
 template <class Call, class Result>
 Result guarded(Result otherwise, Call call) {
   failure.clear();

@@ -4,7 +4,7 @@
 namespace lite_rtse::ops {
 namespace {
 
-// The data of a tensor like x of the given shape; `t` becomes dense.
+// The data of a tensor of the given shape with x's device and dtype; `t` becomes dense.
 const float* data(const char* name, Tensor& t, const Tensor& x, std::initializer_list<int64_t> shape,
                   const char* meaning) {
   check_like(name, t, "x", x);
@@ -19,7 +19,7 @@ const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, s
 
 float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
-// What forward and backward share; the tensors become dense.
+// The arguments that forward and backward share; the tensors become dense.
 LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Tensor>& bias_ih,
                    std::optional<Tensor>& bias_hh, std::optional<Tensor>& h0, std::optional<Tensor>& c0) {
   STD_TORCH_CHECK(dtype_of("x", x) == DType::f32, "x has dtype ", torch::headeronly::toString(x.scalar_type()),
@@ -56,7 +56,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_
   return {y, h, c, gates, cells};
 }
 
-// Room for a gradient like `t`, and where it is; an empty tensor and null where it is not asked for.
+// A tensor for a gradient, and its data pointer. If the gradient is not wanted, the tensor is empty and the pointer is
+// null.
 std::pair<Tensor, float*> gradient(const Tensor& x, bool wanted, std::initializer_list<int64_t> shape) {
   Tensor t = new_dense(x, wanted ? std::vector<int64_t>(shape) : std::vector<int64_t>{0});
   return {t, wanted ? mutable_data(t) : nullptr};
@@ -69,7 +70,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
   LstmBackwardArgs a{};
   LstmArgs& f = a.forward;
   f = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
-  // Read only, as all that is given; the struct is the forward's, which writes them.
+  // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
+  // pass, which writes them.
   f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
   f.gates = const_cast<float*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
   f.cells = const_cast<float*>(data("cells", cells, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));

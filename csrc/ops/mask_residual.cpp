@@ -32,7 +32,7 @@ MaskResidualArgs arguments(Inputs& in) {
   return a;
 }
 
-// The output has the memory order of the spectrogram: no reordering before the inverse STFT.
+// The output has the memory order of the spectrogram, so nothing is reordered before the inverse STFT.
 Tensor mask_residual(Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tensor res_real, Tensor res_imag) {
   Inputs in{spectrogram, mask_logit, res_mag, res_real, res_imag};
   MaskResidualArgs a = arguments(in);

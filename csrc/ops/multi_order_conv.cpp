@@ -6,7 +6,7 @@ namespace {
 
 std::string entry(const char* list, int64_t i) { return std::string(list) + "[" + std::to_string(i) + "]"; }
 
-constexpr int64_t kMaxOrder = 32;  // channels are a multiple of 2^(order - 1)
+constexpr int64_t kMaxOrder = 32;  // the number of channels is a multiple of 2^(order - 1)
 
 MultiOrderConvArgs arguments(const Tensor& x, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
   MultiOrderConvArgs a{};
@@ -71,7 +71,7 @@ Tensor multi_order_conv(Tensor x, std::vector<Tensor> weights, std::vector<Tenso
   return y;
 }
 
-// dx, then the gradients of weights, then of biases.
+// Returns dx, then the gradients of the weights, then those of the biases.
 std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<Tensor> weights,
                                               std::vector<Tensor> biases) {
   MultiOrderConvBackwardArgs a{};

@@ -1,4 +1,4 @@
-// From an operator's arguments to its kernels: PyTorch's threads on the CPU, PyTorch's current stream on a GPU.
+// Runs kernels on an operator's arguments: on PyTorch's threads on the CPU, on PyTorch's current stream on a GPU.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -18,8 +18,8 @@
 
 namespace lite_rtse::ops {
 
-// Runs a job's tasks on PyTorch's threads, and then what is next. An exception in a task must not cross the thread
-// pool's C boundary: the first is kept and thrown again here.
+// Runs a job's tasks on PyTorch's threads, and then the next job. An exception in a task must not cross the thread
+// pool's C boundary. The first exception is therefore kept and thrown again here.
 inline void run_tasks(Job& job) {
   std::mutex mutex;
   std::exception_ptr failure;
@@ -40,8 +40,8 @@ inline void run_tasks(Job& job) {
 template <class Arguments>
 using MakeJob = std::unique_ptr<Job> (*)(const Arguments&);
 
-// Runs an operator on the CPU; `make` is its entry for these arguments. Where the kernels find no memory for their own
-// use, it says so in the words of PyTorch's allocator.
+// Runs an operator on the CPU; `make` is its entry for these arguments. If the kernels find no memory for their own
+// use, the error has the words of PyTorch's allocator.
 template <class Arguments>
 void run_on_cpu(MakeJob<Arguments> Kernels::* make, const Arguments& arguments) {
   try {
@@ -53,8 +53,8 @@ void run_on_cpu(MakeJob<Arguments> Kernels::* make, const Arguments& arguments) 
   }
 }
 
-// Runs an operator where `x` is, and with it all its tensors. A GPU's entry is found by the arguments' type. On a GPU
-// this only enqueues.
+// Runs an operator on the device of `x`, which holds all its tensors. A GPU's entry is found by the arguments' type. On
+// a GPU this function only enqueues.
 template <class Arguments>
 void run([[maybe_unused]] const char* name, MakeJob<Arguments> Kernels::* make, const Arguments& arguments,
          [[maybe_unused]] const torch::stable::Tensor& x) {
