@@ -1,16 +1,16 @@
-// All kernels, compiled for one instruction set. Included once by each isa_*.cpp through an isa_*.inl, which names the
-// build, sets the compiler's target and says how wide a vector is. Everything but the table has internal linkage, so
-// that no function compiled for one instruction set can stand in for another's.
+// All kernels, compiled for one instruction set. Each isa_*.cpp includes this file once, through an isa_*.inl. The
+// isa_*.inl names the build, sets the compiler's target and states the width of a vector. Everything but the table has
+// internal linkage. The linker thus cannot replace a function for one instruction set by that for another.
 
 namespace lite_rtse {
 namespace LITE_RTSE_BUILD {
 namespace {
 
-// The order below is the order to read in: each file uses those before it. To read one operator, read the first two
-// groups and then the operator's own.
+// Read the files in the order below: each file uses those before it. To understand one operator, read the first two
+// groups and then the operator's own group.
 //
 // clang-format off
-// A vector, how data lies, how time is cut into tasks.
+// Vectors, the layout of data, and the division of time into tasks.
 #include "settings.inl"
 #include "simd.inl"
 #include "rows.inl"
@@ -19,24 +19,24 @@ namespace {
 #include "depthwise.inl"
 #include "pointwise.inl"
 #include "packing.inl"
-// causal_dwconv2d: the shortest operator.
+// causal_dwconv2d, the shortest operator.
 #include "causal_dwconv2d.inl"
 // conv_block
 #include "conv_block.inl"
 #include "conv_block_backward.inl"
-// multi_order_conv: its plan first.
+// multi_order_conv, beginning with its plan.
 #include "multi_order_plan.inl"
 #include "gate_chain.inl"
 #include "multi_order_conv.inl"
 #include "multi_order_conv_backward.inl"
-// mask_residual: needs the first group only.
+// mask_residual, which needs only the first group.
 #include "mask_residual.inl"
-// lstm: needs no micro-kernel, but exp_negative of mask_residual.inl.
+// lstm, which needs no micro-kernel, but exp_negative of mask_residual.inl.
 #include "dense.inl"
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"
-// What benchmarks ask for.
+// The measurements for benchmarks.
 #include "rates.inl"
 // clang-format on
 

@@ -1,6 +1,6 @@
-// Causal depthwise convolution: one task a lane block and a run of frames.
+// Causal depthwise convolution. Each task computes one lane block over a run of frames.
 
-constexpr int64_t kDwconvSegment = 256;  // frames a task; each reads the kernel's look-back again
+constexpr int64_t kDwconvSegment = 256;  // frames per task; each task reads the kernel's left context again
 
 template <class T>
 class CausalDwconv2dJob final : public Job {
@@ -66,8 +66,9 @@ class CausalDwconv2dJob final : public Job {
   Buffer<T> weight_, bias_;
 };
 
-// dx[t] = Σ_i w[kh-1-i] dy[t + i] needs the frames up to t + kh - 1, so the input gradient follows the march over time
-// by kh - 1 frames; dy beyond the end is zero. dw needs x[t - kh + 1 … t] and dy[t], both at the front.
+// dx[t] = Σ_i w[kh-1-i] dy[t + i] needs the frames up to t + kh - 1. The input gradient therefore follows the march
+// over time by kh - 1 frames; dy beyond the end is zero. dw needs x[t - kh + 1 … t] and dy[t], both at the front of the
+// march.
 template <class T>
 class CausalDwconv2dBackwardJob final : public Job {
  public:

@@ -1,8 +1,8 @@
 // The Conv-Block: y = out(dw(in(x))) * skip(x), forward and backward.
 
-constexpr int64_t kConvBlockSegment = 128;  // frames a task; each recomputes 2 frames of look-back
+constexpr int64_t kConvBlockSegment = 128;  // frames per task; each task recomputes 2 frames of left context
 
-// Packed weights, shared by forward and backward. `targets` are the block's own channels, by lane blocks.
+// Packed weights, shared by forward and backward. `targets` are the block's own channels, in lane blocks.
 template <class T>
 struct ConvBlockWeights {
   static constexpr int64_t kTaps = 9;
@@ -35,7 +35,7 @@ struct ConvBlockWeights {
   }
 };
 
-// What one task needs to run in → dw over the frames of a chunk: the source rows of x, and rings of in(x).
+// The data of one task that runs in → dw over the frames of a chunk: the source rows of x, and rings of in(x).
 template <class T>
 class ConvBlockFront {
  public:
@@ -58,13 +58,13 @@ class ConvBlockFront {
     x_.read(b, t, 0, a_.in_channels, row_.data(), narrow_);
     return {row_.data(), 1};
   }
-  // Rings of in(x) get frame t.
+  // Writes frame t to the rings of in(x).
   void enter(Source<T> x, int64_t t) {
     std::vector<T*> y(blocks_);
     for (int64_t i = 0; i < blocks_; ++i) y[i] = rings_[i].row(t);
     w_.in.forward(w_.w_in.data(), x, a_.bins, 0, blocks_, y.data());
   }
-  // hidden = dw(in(x)) for the frames of `range`, at most kChunk of them.
+  // Computes hidden = dw(in(x)) for the frames of `range`, at most kChunk of them.
   void depthwise(Range range) {
     const T* rows[kChunk + 2];
     T* y[kChunk];
@@ -75,7 +75,7 @@ class ConvBlockFront {
                         w_.b_dw.data() + i * kLanes<T>);
     }
   }
-  // The channels of hidden row r, as the source of a 1x1.
+  // The channels of hidden row r, as the source of a 1x1 convolution.
   Source<T> hidden_channels(int64_t r) {
     const T** at = lane_.data();
     for (int64_t i = 0; i < blocks_; ++i) at = lane_channels<T>(at, hidden(i, r), w_.targets[i].count);

@@ -6,9 +6,9 @@
 //   dh[t] = Σ_i w_dw[2 - i] du[t + i]                  2 frames behind the front
 //   dx = W_inᵀ dh + W_skipᵀ ds, dW_in += dh ⊗ x, dW_skip += ds ⊗ x     with dh
 //
-// h, u, v and s are computed again from x; nothing but x and the weights is kept from the forward pass.
+// The backward pass recomputes h, u, v and s from x. It keeps nothing of the forward pass but x and the weights.
 
-// Where each gradient stands in a task's partial sums; the packed layouts are those of the weights.
+// The place of each gradient in a task's partial sums. The packed layouts are those of the weights.
 template <class T>
 struct ConvBlockGradients {
   int64_t in, out, skip, dw, size;
@@ -19,7 +19,7 @@ struct ConvBlockGradients {
     dw = skip + w.skip.size();
     size = dw + int64_t(w.targets.size()) * block();
   }
-  static int64_t block() { return (ConvBlockWeights<T>::kTaps + 1) * kLanes<T>; }  // taps, then bias
+  static int64_t block() { return (ConvBlockWeights<T>::kTaps + 1) * kLanes<T>; }  // taps, then the bias
 };
 
 template <class T>
@@ -66,12 +66,12 @@ class ConvBlockBackwardJob final : public Job {
   }
 
  private:
-  // One segment's march over time.
+  // The march over time through one segment.
   struct Task {
     const ConvBlockBackwardJob& job;
     const ConvBlockArgs& f;
     const Segment s;
-    const int64_t end;  // frames from s.first on that gradients of this segment need
+    const int64_t end;  // the number of frames from s.first on that this segment's gradients need
     T* sum;
     const Feature<T> dy, dx;
     ConvBlockFront<T> front;
@@ -115,7 +115,7 @@ class ConvBlockBackwardJob final : public Job {
       for (int64_t t = behind.first; t < behind.last; ++t) input_gradient(t, t - behind.first);
     }
 
-    // dv, ds, du and dW_out of frame t, whose u is hidden row r.
+    // Computes dv, ds, du and dW_out of frame t; the frame's u is hidden row r.
     void split_product(int64_t t, int64_t r) {
       const Source<T> u = front.hidden_channels(r);
       job.w_.out.forward(job.w_.w_out.data(), u, f.bins, 0, job.blocks_, v.data());
@@ -156,7 +156,7 @@ class ConvBlockBackwardJob final : public Job {
       }
     }
 
-    // dx of frame t, and what x gives to dW_in and dW_skip; dh of t is row r.
+    // Computes dx of frame t and x's contribution to dW_in and dW_skip; dh of t is row r.
     void input_gradient(int64_t t, int64_t r) {
       const int64_t sources = int64_t(job.sources_.size());
       const Source<T> x = front.x(s.utterance, t);

@@ -1,27 +1,29 @@
-// A matrix times vectors, y = base + W x: rows of x share the reading of W. For the LSTMs of the operator, where a row
-// is a sequence's frame, and for the LSTMs and linears of the streaming engine, where it is a stream's.
+// A matrix times vectors, y = base + W x. The rows of x share the reading of W. Used by the LSTMs of the operator,
+// where a row is a frame of a sequence. Also used by the LSTMs and linear layers of the streaming engine, where a row
+// belongs to a stream.
 //
-// The weights are what is read most of, each once a frame: one LSTM of the network has 2 MB of them. So they are packed
-// in the order in which they are read: lanes are outputs, kGroup vectors of outputs at a time, input by input. Several
-// rows go through a group one tile of rows after another, while it is in the cache.
+// Most of the memory traffic is the weights, each read once per frame: one LSTM of the network has 2 MB of them. The
+// weights are therefore packed in the order in which they are read. Lanes are outputs; kGroup vectors of outputs are
+// computed together, input by input. If there are several rows, one tile of rows after another uses a group while the
+// group is in the cache.
 //
-// Each sum runs over the inputs in order, whatever the tile: a row's result does not depend on the rows beside it.
+// Each sum runs over the inputs in order, for any tile size. A row's result thus does not depend on the other rows.
 
-constexpr int kGroup = 6;                         // vectors of outputs that are summed at a time
-constexpr int64_t kAheadBytes = 2048;             // how far ahead weights are fetched
-constexpr int kRowTile = kManyRegisters ? 4 : 2;  // rows: 4 · 6 or 2 · 6 sums, and room for weights and inputs
+constexpr int kGroup = 6;                         // vectors of outputs that are summed together
+constexpr int64_t kAheadBytes = 2048;             // how far ahead weights are prefetched
+constexpr int kRowTile = kManyRegisters ? 4 : 2;  // rows: 4 · 6 or 2 · 6 sums, and registers for weights and inputs
 
-// The packed order of a (outputs, inputs) matrix.
+// The packed order of an (outputs, inputs) matrix.
 struct DenseShape {
   int64_t outputs, inputs;
 
   int64_t vectors() const { return ceil_div(outputs, kLanes<float>); }
   int64_t groups() const { return ceil_div(vectors(), kGroup); }
-  // The vectors of group g: as even a division as there is.
+  // The vectors of group g. The vectors are divided among the groups as evenly as possible.
   Range group(int64_t g) const { return {vectors() * g / groups(), vectors() * (g + 1) / groups()}; }
-  // Where group g begins in the packed matrix.
+  // The start of group g in the packed matrix.
   int64_t at(int64_t g) const { return group(g).first * kLanes<float> * inputs; }
-  // What y needs room for: the outputs, to a whole vector.
+  // The number of elements that y needs: the outputs, rounded up to a whole vector.
   int64_t padded() const { return vectors() * kLanes<float>; }
   int64_t size() const { return padded() * inputs; }
 };
@@ -31,11 +33,12 @@ LITE_RTSE_INLINE Vec<float> load_weights(const int16_t* w) {
   typedef int16_t Half __attribute__((vector_size(kVectorBytes / 2), may_alias, aligned(2)));
   return __builtin_convertvector(*reinterpret_cast<const Half*>(w), Vec<float>);
 }
-// Integers are multiples of their output's scale; floats have none.
+// Integer weights are multiples of their output's scale; float weights have no scale.
 LITE_RTSE_INLINE Vec<float> scaled(const float*, const float*, Vec<float> sum) { return sum; }
 LITE_RTSE_INLINE Vec<float> scaled(const int16_t*, const float* scale, Vec<float> sum) { return load(scale) * sum; }
 
-// G vectors of outputs for N rows. w: (inputs, G, lanes); scale, base[n], y[n]: (G, lanes). y[n] may be base[n].
+// Computes G vectors of outputs for N rows. w: (inputs, G, lanes); scale, base[n], y[n]: (G, lanes). y[n] may be
+// base[n].
 template <class W, int N, int G>
 void dense_tile(const W* w, int64_t inputs, const float* scale, const float* const* base, const float* const* x,
                 float* const* y) {
@@ -73,7 +76,7 @@ void dense_group(int64_t vectors, const W* w, int64_t inputs, const float* scale
   }
 }
 
-// The same for 1 ≤ rows ≤ kRowTile.
+// The same for a number of rows from 1 to kRowTile.
 template <class W>
 void dense_rows(int64_t rows, int64_t vectors, const W* w, int64_t inputs, const float* scale, const float* const* base,
                 const float* const* x, float* const* y) {
@@ -85,7 +88,7 @@ void dense_rows(int64_t rows, int64_t vectors, const W* w, int64_t inputs, const
   dense_group<W, 2>(vectors, w, inputs, scale, base, x, y);
 }
 
-// Group g of a (outputs, inputs) matrix in the packed order; the lanes beyond the last output are zero.
+// Packs group g of an (outputs, inputs) matrix. The lanes beyond the last output are zero.
 inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
   constexpr int64_t L = kLanes<float>;
   const Range vectors = shape.group(g);
@@ -97,8 +100,8 @@ inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, f
   }
 }
 
-// to[i] = from[i] for i < n, in whole vectors, the last of which begins early: for pieces of a few vectors, which a
-// call of memcpy would cost as much as the copy.
+// to[i] = from[i] for i < n, in whole vectors; the last vector overlaps the one before. This serves pieces of a few
+// vectors, for which a call of memcpy would cost as much as the copy.
 LITE_RTSE_INLINE void copy_row(const float* from, int64_t n, float* to) {
   constexpr int64_t L = kLanes<float>;
   if (n < L) {
@@ -109,8 +112,8 @@ LITE_RTSE_INLINE void copy_row(const float* from, int64_t n, float* to) {
   store_unaligned(to + n - L, load_unaligned(from + n - L));
 }
 
-// Outputs [first, first + count) of a matrix in the packed order, where it lies transposed: row(i) points to their
-// weights for input i. Those of the last output take the lanes beyond it along, as zeros.
+// Packs outputs [first, first + count) of a matrix that is stored transposed. row(i) points to the weights of these
+// outputs for input i. The lanes beyond the last output are filled with zeros, together with that output.
 template <class Row>
 void pack_dense_outputs(int64_t first, int64_t count, DenseShape shape, Row row, float* packed) {
   constexpr int64_t L = kLanes<float>;
@@ -127,7 +130,7 @@ void pack_dense_outputs(int64_t first, int64_t count, DenseShape shape, Row row,
   }
 }
 
-// Group g of z = base(z) + W x(row) for all rows. w: the group, packed; z: (rows, padded outputs).
+// Computes group g of z = base(z) + W x(row) for all rows. w: the packed group; z: (rows, padded outputs).
 template <class Input, class Base>
 void dense_product(DenseShape shape, int64_t g, const float* w, int64_t rows, float* z, Input x, Base base) {
   const Range vectors = shape.group(g);

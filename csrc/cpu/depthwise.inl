@@ -1,19 +1,20 @@
-// Depthwise convolution of lane rows: the three micro-kernels that all depthwise stages are made of.
+// Depthwise convolution of lane rows: the three micro-kernels of all depthwise stages.
 //
 //   y[r][f]  = bias + Σ_ij w[i][j] x[r + i][f + j]           forward; with flipped weights, the input gradient
 //   dw[i][j] += Σ_rf g[r][f] x[r + i][f + j],  db += Σ g     weight gradient
 //
-// Every product is elementwise over lanes (one lane, one channel). x[r] points at the first padding column of a row.
+// Every product is elementwise over lanes; one lane holds one channel. x[r] points at the first padding column of a
+// row.
 //
-// Register tiles. Two multiply-adds a cycle of four cycles' latency need at least eight sums that do not wait for one
-// another, and more where the sums of a tile begin and end at different times.
-//   forward: kTile sums and the kw weights of a tap row stay in registers, each x is loaded once for up to kw
+// Register tiles. A processor starts two multiply-adds per cycle, each with a latency of four cycles. This needs at
+// least eight independent sums, and more if the sums of a tile begin and end at different times.
+//   forward: kTile sums and the kw weights of a tap row stay in registers. Each x is loaded once for up to kw
 //     multiply-adds: (kTile + kw - 1) + kw loads for kTile·kw of them, 29 for 112 at kTile = 16, kw = 7.
 //   weight gradient: the sums of two tap rows, or of one tap row in two frames, 14 at kw = 7.
-// A tile walks down the frames before it moves along the bins, so that kh - 1 of its kh input rows are still in the
+// A tile walks down the frames before it moves along the bins. Then kh - 1 of its kh input rows are still in the
 // first-level cache.
 
-// Taps of a kernel whose size is known when compiled (Taps) or only when run (AnyTaps).
+// Taps of a kernel whose size is known at compile time (Taps) or only at run time (AnyTaps).
 template <int K>
 struct Taps {
   static constexpr int rows = K, columns = K, kColumns = K;
@@ -23,7 +24,7 @@ struct AnyTaps {
   int64_t rows, columns;
 };
 
-// Adds to the sums of N bins from `at` on what all taps give.
+// Adds the contribution of all taps to the sums of N bins from `at` on.
 template <class T, int N, class Shape>
 LITE_RTSE_INLINE void accumulate_tile(Shape taps, Vec<T>* sum, const T* const* x, int64_t at, const T* w) {
   constexpr int64_t L = kLanes<T>;
@@ -67,7 +68,7 @@ LITE_RTSE_INLINE void convolve_tile(Shape taps, T* y, const T* const* x, int64_t
   store_tile<T, N>(y + at, sum);
 }
 
-// One column of R frames: R independent sums where a tile of one bin would wait for its own.
+// One column of R frames. It has R independent sums; a tile of one bin would wait for its own single sum.
 template <class T, int R, class Shape>
 LITE_RTSE_INLINE void convolve_column(Shape taps, T* const* y, const T* const* x, int64_t at, const T* w, Vec<T> bias) {
   constexpr int64_t L = kLanes<T>;
@@ -101,8 +102,8 @@ void convolve_rows(Shape taps, T* const* y, const T* const* x, int64_t rows, int
   }
 }
 
-// Adds to the sums of two rows of taps what N bins give: to sum[0] by gradients g0 and inputs x0, to sum[1] by g1, x1;
-// with Bias also the gradients themselves, to sum[.][K].
+// Adds the contribution of N bins to the sums of two rows of taps. sum[0] uses the gradients g0 and inputs x0, sum[1]
+// uses g1 and x1. With Bias it also adds the gradients themselves to sum[.][K].
 template <class T, int N, int K, bool Bias>
 LITE_RTSE_INLINE void weight_gradient_tile(const T* g0, const T* g1, const T* x0, const T* x1, Vec<T> (*sum)[K + 1]) {
   constexpr int64_t L = kLanes<T>;
@@ -134,9 +135,9 @@ LITE_RTSE_INLINE void weight_gradient_row(int64_t columns, const T* g, const T* 
   add_to(db, sum);
 }
 
-// All tap rows for N bins from `at` on: tap rows in pairs, the last one, and with it the bias, by pairs of frames. The
-// sums of a tile start at zero and are added to dw once, so that the terms added up one after another stay few and the
-// rounding error does not grow with the length of the utterance.
+// All tap rows for N bins from `at` on. Tap rows are computed in pairs. The last tap row, and with it the bias, is
+// computed by pairs of frames. The sums of a tile start at zero and are added to dw once. Each running sum then has few
+// terms, and the rounding error does not grow with the length of the utterance.
 template <class T, int N, int K>
 LITE_RTSE_INLINE void weight_gradient_bins(Taps<K>, const T* const* g, const T* const* x, int64_t rows, int64_t at,
                                            T* dw, T* db) {
@@ -174,7 +175,7 @@ LITE_RTSE_INLINE void weight_gradient_bins(AnyTaps taps, const T* const* g, cons
     for (int n = 0; n < N; ++n) add_to(db, load(g[r] + at + n * L));
 }
 
-// g: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; dw: (taps, lanes), db: (lanes), both added to.
+// g: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; dw: (taps, lanes), db: (lanes). Adds to dw and db.
 template <class T, class Shape>
 void weight_gradient_rows(Shape taps, const T* const* g, const T* const* x, int64_t rows, int64_t bins, T* dw, T* db) {
   constexpr int64_t L = kLanes<T>;
@@ -184,14 +185,14 @@ void weight_gradient_rows(Shape taps, const T* const* g, const T* const* x, int6
   for (; f < bins; ++f) weight_gradient_bins<T, 1>(taps, g, x, rows, f * L, dw, db);
 }
 
-// w[i][j] -> w[kh - 1 - i][kw - 1 - j] for (taps, lanes) weights: the input gradient of a convolution is a convolution
-// with these, over the rows from t to t + kh - 1 instead of t - kh + 1 to t.
+// w[i][j] -> w[kh - 1 - i][kw - 1 - j] for (taps, lanes) weights. The input gradient of a convolution is a convolution
+// with these weights, over the rows from t to t + kh - 1 instead of t - kh + 1 to t.
 template <class T>
 void flip_taps(const T* w, int64_t taps, T* flipped) {
   for (int64_t i = 0; i < taps; ++i) store(flipped + i * kLanes<T>, load(w + (taps - 1 - i) * kLanes<T>));
 }
 
-// The specialised sizes are the network's; any other runs the general loops.
+// The specialized sizes are those of the network; any other size runs the general loops.
 template <class T>
 struct Depthwise {
   int64_t rows, columns;

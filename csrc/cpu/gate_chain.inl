@@ -2,11 +2,11 @@
 //
 //   s_k = p_k * gate_k,   p_{k+1} = A_k s_k + a_k,   q = final * p_{n-1},   y = W_out q + b_out
 //
-// Rows are (points, lanes); u[b] is the last stage of block b: final, gates and p_0, as the plan places them.
+// Rows are (points, lanes). u[b] is the last stage of block b: final, gates and p_0, in the plan's order.
 
 constexpr int64_t kTilePoints = 48;  // a multiple of both register tiles, 12 and 6 points
 
-// Bins cut into tiles of kTilePoints, the last one up to twice as long: no tile is a mere remainder.
+// Cuts the bins into tiles of kTilePoints. The last tile may be up to twice as long, so no tile is a small remainder.
 struct PointTiles {
   int64_t bins;
   int64_t count() const { return bins == 0 ? 0 : std::max<int64_t>(1, bins / kTilePoints); }
@@ -31,7 +31,7 @@ class GateChain {
     q_ = take_rows(arena, plan_.final_blocks);
   }
 
-  // p_1 … p_{n-1} and q.
+  // Computes p_1 … p_{n-1} and q.
   void run(const T* const* u, int64_t points) {
     p_[0].clear();
     for (int64_t i = 0; i < plan_.gate_blocks[0]; ++i) p_[0].push_back(const_cast<T*>(u[plan_.p0_block + i]));
@@ -49,7 +49,7 @@ class GateChain {
   const std::vector<T*>& q() const { return q_; }
   Source<T> s(int64_t k) { return source(s_[k], plan_.gate[k]); }
 
-  // The channels of lane rows as the source of a 1x1; valid until the next call.
+  // The channels of lane rows as the source of a 1x1 convolution; valid until the next call.
   Source<T> source(const std::vector<T*>& rows, int64_t channels) {
     const T** at = channel_.data();
     for (int64_t i = 0; i < int64_t(rows.size()); ++i)

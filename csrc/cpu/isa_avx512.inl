@@ -1,5 +1,5 @@
 // Compiles LITE_RTSE_BODY for AVX-512.
-// It comes after all that the body uses of other headers.
+// Include this file after all other headers that the body uses.
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"))), \

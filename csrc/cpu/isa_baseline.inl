@@ -1,6 +1,6 @@
-// Compiles LITE_RTSE_BODY for what every processor of the architecture can do:
-// SSE2 on x86-64, Advanced SIMD on aarch64.
-// It comes after all that the body uses of other headers.
+// Compiles LITE_RTSE_BODY for the features of every processor of the architecture: SSE2 on x86-64, Advanced SIMD on
+// aarch64.
+// Include this file after all other headers that the body uses.
 #if defined(__aarch64__)
 #define LITE_RTSE_BUILD neon
 #define LITE_RTSE_BUILD_NAME "neon"

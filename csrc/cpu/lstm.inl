@@ -1,15 +1,15 @@
 // An LSTM over whole sequences.
 //
-// The product with W_ih depends on no earlier frame, so it is made for many frames at once; what is left for each frame
-// is W_hh h and the gates. For one sequence that is a matrix times a vector, bound by reading W_hh from the
-// second-level cache; several sequences go frame by frame together and share the reading.
+// The product with W_ih depends on no earlier frame, so it is computed for many frames together. For each frame there
+// remain W_hh h and the gates. For one sequence W_hh h is a matrix times a vector, bound by reading W_hh from the
+// second-level cache. Several sequences advance frame by frame together and share the reading.
 //
-// Both matrices are packed in every call. W_hh once, by each task for itself: it has to come into that processor's
-// cache anyway. W_ih a group of outputs at a time, which is gone through by all frames at hand and then overwritten:
-// written out whole, it would push W_hh out.
+// Both matrices are packed in every call. Each task packs the whole of W_hh once, because it must load W_hh into its
+// processor's cache anyway. W_ih is packed one group of outputs at a time. All frames of the batch use the group, and
+// then the next group overwrites it. A fully packed W_ih would push W_hh out of the cache.
 
-// Frames, of all sequences together, whose input product is made at once: so many that packing W_ih for them does not
-// count, so few that their gates stay in the cache beside W_hh.
+// The number of frames, over all sequences, whose input product is computed together. It is large enough to make the
+// cost of packing W_ih negligible. It is small enough to keep the frames' gates in the cache beside W_hh.
 constexpr int64_t kLstmRows = 256;
 
 class LstmJob final : public Job {
@@ -49,9 +49,9 @@ class LstmJob final : public Job {
  private:
   struct Scratch {
     float* weight_hh;  // packed
-    float* group;      // of W_ih, packed
+    float* group;      // packed, of W_ih
     float* gates;      // (frames, sequences, padded outputs)
-    float* zeros;      // the state before the first frame where none is given
+    float* zeros;      // the state before the first frame if none is given
   };
 
   void begin(Range sequences, const Scratch& s) const {
@@ -76,7 +76,7 @@ class LstmJob final : public Job {
     }
   }
 
-  // Frame t of all sequences. gates: (sequences, padded outputs), to which W_hh h is added.
+  // Computes frame t of all sequences. gates: (sequences, padded outputs), to which W_hh h is added.
   void step(Range sequences, int64_t t, float* gates, const Scratch& s) const {
     const auto before = [&](int64_t row) -> const float* {
       const int64_t b = sequences.first + row;

@@ -1,24 +1,27 @@
 // Gradients of an LSTM over whole sequences.
 //
-// z = W_ih x + W_hh h' + b are a frame's gates before their activation, h' and c' the state before it:
+// z = W_ih x + W_hh h' + b are a frame's gates before their activation. h' and c' are the state before the frame:
 //
 //     i = σ(z_i), f = σ(z_f), g = tanh(z_g), o = σ(z_o),   c = f c' + i g,   h = o tanh(c).
 //
-// With σ' = σ (1 - σ) and tanh' = 1 - tanh², the gradients by h and c of a frame give those by its z and by the state
-// before it, where y' has a gradient of its own:
+// σ' = σ (1 - σ) and tanh' = 1 - tanh². The gradients with respect to a frame's h and c thus give those with respect to
+// its z and to the state before it. y' is the output of the frame before and has its own gradient:
 //
 //     dc += dh o (1 - tanh² c)
 //     dz_i = dc g i (1 - i),   dz_f = dc c' f (1 - f),   dz_g = dc i (1 - g²),   dz_o = dh tanh(c) o (1 - o)
 //     dh' = dy' + W_hhᵀ dz,   dc' = dc f
 //
-// Only this goes frame by frame, last frame first. What is left are sums over all frames of all sequences,
+// Only this recursion advances frame by frame, beginning with the last frame. The rest are sums over all frames of all
+// sequences,
 //
 //     dx = W_ihᵀ dz for each frame,   dW_ih = Σ dz xᵀ,   dW_hh = Σ dz h'ᵀ,   db = Σ dz,
 //
-// the last three of which are one product, Σ dz [x, h', 1]ᵀ. Hence two jobs, one after the other: over sequences, as in
-// LstmJob, and over rows of the products. Every sum runs in an order of its own, whatever the threads.
+// The last three of these are one product, Σ dz [x, h', 1]ᵀ. There are therefore two jobs, one after the other. The
+// first is divided by sequences, as in LstmJob, the second by rows of the products. Every sum has a fixed order that
+// does not depend on the threads.
 
-// dz of one frame, and dc of the frame before it from this frame's; dy and dh are added. gates, dz: (4 units).
+// Computes dz of one frame, and turns this frame's dc into that of the frame before. It adds dy and dh. gates, dz: (4
+// units).
 inline void lstm_cell_backward(const float* gates, const float* cell, const float* cell_before, const float* dy,
                                const float* dh, int64_t units, float* dc, float* dz) {
   const float *gi = gates, *gf = gates + units, *gg = gates + 2 * units, *go = gates + 3 * units;
@@ -36,7 +39,7 @@ inline void lstm_cell_backward(const float* gates, const float* cell, const floa
   }
 }
 
-// dx and the parameters' gradients from dz, which is complete.
+// Computes dx and the parameters' gradients from the complete dz.
 class LstmProductsJob final : public Job {
  public:
   explicit LstmProductsJob(const LstmBackwardArgs& a)
@@ -52,22 +55,23 @@ class LstmProductsJob final : public Job {
   }
 
  private:
-  // Terms of a sum at a time: so few that the packed columns stay in the second-level cache, so many that reading and
-  // writing the results does not count. Whole vectors.
+  // The number of terms of a sum that are computed together; a multiple of a whole vector. It is small enough to keep
+  // the packed columns in the second-level cache. It is large enough to make reading and writing the results
+  // negligible.
   static constexpr int64_t kTerms = 256;
-  // Rows of a task: so many that packing the columns, which each task does for itself, does not count.
+  // The number of rows of a task. It is large enough to make packing the columns, which each task repeats, negligible.
   static constexpr int64_t kFrames = 256, kGates = 192;
 
-  // A block of rows of one result, (rows, columns); several stand side by side in one product.
+  // A block of rows of one result, (rows, columns). One product contains several results side by side.
   struct Result {
     float* data;
     int64_t columns;
   };
   struct Scratch {
-    float* columns;  // of a chunk of terms, packed
-    float* dz;       // (rows, kTerms): dz transposed, where rows are gates
+    float* columns;  // packed, of a chunk of terms
+    float* dz;       // (rows, kTerms): dz transposed, used if the rows are gates
     float* tile;     // (kRowTile, a group's columns)
-    float* zeros;    // a group's columns, or the units
+    float* zeros;    // zeros for a group's columns, or for the units
   };
 
   // Part i of `count` of [0, total), in whole tiles.
@@ -128,8 +132,8 @@ class LstmProductsJob final : public Job {
     product(gates.size(), frames_, results, s, inputs_of, dz);
   }
 
-  // results(row) = Σ left(row, term) right(term), a chunk of terms after another. pack(chunk, shape) packs `right` into
-  // s.columns; left(chunk) gives the function from a row to its factors for the chunk.
+  // results(row) = Σ left(row, term) right(term), one chunk of terms after another. pack(chunk, shape) packs `right`
+  // into s.columns. left(chunk) returns the function from a row to its factors for the chunk.
   template <class Pack, class Left>
   static void product(int64_t rows, int64_t terms, const std::vector<Result>& results, const Scratch& s, Pack pack,
                       Left left) {
@@ -144,9 +148,9 @@ class LstmProductsJob final : public Job {
     }
   }
 
-  // Columns of a result that a group of columns holds: `count`, from its column `at` on.
+  // The columns of a result that lie in a group of columns: `count` of them, from the group's column `at` on.
   struct Piece {
-    float* data;  // in the first row
+    float* data;  // points into the first row
     int64_t stride, at, count;
   };
   static std::vector<Piece> pieces(const std::vector<Result>& results, Range group) {
@@ -161,7 +165,7 @@ class LstmProductsJob final : public Job {
     return found;
   }
 
-  // Group g of the columns of all rows; `more` adds to what stands in the results.
+  // Computes group g of the columns of all rows. With `more` it adds to the values in the results.
   template <class Factors>
   static void add_group(DenseShape shape, int64_t g, bool more, int64_t rows, const std::vector<Result>& results,
                         const Scratch& s, Factors factors) {
@@ -193,7 +197,7 @@ class LstmProductsJob final : public Job {
     }
   }
 
-  // h before a frame; frames are counted through all sequences.
+  // h before a frame; the frames are numbered through all sequences.
   const float* state_before(int64_t frame, const float* zeros) const {
     if (frame % f_.frames > 0) return f_.y + (frame - 1) * f_.units;
     return f_.h0 ? f_.h0 + frame / f_.frames * f_.units : zeros;
@@ -201,11 +205,12 @@ class LstmProductsJob final : public Job {
 
   const LstmBackwardArgs a_;
   const LstmArgs& f_;
-  const int64_t gates_, frames_;  // of all units, of all sequences
+  const int64_t gates_, frames_;  // of all units; of all sequences
   const int64_t of_dx_, of_weights_;
 };
 
-// dz, dh0 and dc0, frame by frame; the products follow. W_hhᵀ is packed by each task for itself, as W_hh in LstmJob.
+// Computes dz, dh0 and dc0 frame by frame; the products follow. Each task packs W_hhᵀ for itself, as LstmJob packs
+// W_hh.
 class LstmBackwardJob final : public Job {
  public:
   explicit LstmBackwardJob(const LstmBackwardArgs& a)
@@ -238,7 +243,7 @@ class LstmBackwardJob final : public Job {
   struct Scratch {
     float* weight_hh;  // transposed and packed
     float* zeros;
-    float* dh;  // (sequences, padded units): of the frame at hand, without dy
+    float* dh;  // (sequences, padded units): of the current frame, without dy
     float* dc;  // (sequences, units)
   };
 
@@ -252,7 +257,7 @@ class LstmBackwardJob final : public Job {
     }
   }
 
-  // dz of frame t, and dc of the frame before.
+  // Computes dz of frame t, and dc of the frame before.
   void cells(Range sequences, int64_t t, const Scratch& s) const {
     for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
       const int64_t frame = b * f_.frames + t;
@@ -263,7 +268,7 @@ class LstmBackwardJob final : public Job {
     }
   }
 
-  // dh of the frame before t.
+  // Computes dh of the frame before t.
   void pass_on(Range sequences, int64_t t, const Scratch& s) const {
     for (int64_t g = 0; g < hidden_.groups(); ++g)
       dense_product(

@@ -1,4 +1,5 @@
-// One step of an LSTM after its matrix products, and the functions it needs: the operator's and the streaming engine's.
+// One step of an LSTM after its matrix products, and the functions that it needs. The operator and the streaming engine
+// use it.
 
 LITE_RTSE_INLINE float sigmoid(float x) {
   const float e = exp_negative(x > 0 ? -x : x);
@@ -6,8 +7,9 @@ LITE_RTSE_INLINE float sigmoid(float x) {
   return x > 0 ? larger : e * larger;
 }
 
-// tanh to a few units in the last place, small x included: (1 - e) / (1 + e) with e = exp(-2|x|) cancels near 0, so
-// below 0.5 its continued fraction x / (1 + x²/(3 + x²/(5 + …))), cut after 9, takes over; there it is off by 2e-10.
+// tanh to a few units in the last place, also for small x. The formula (1 - e) / (1 + e) with e = exp(-2|x|) cancels
+// near 0. Below 0.5 it is therefore replaced by the continued fraction x / (1 + x²/(3 + x²/(5 + …))), cut after 9. The
+// error of the fraction there is 2e-10.
 LITE_RTSE_INLINE float hyperbolic_tangent(float x) {
   const float a = x < 0 ? -x : x, s = x * x;
   const float e = exp_negative(-2 * a);
@@ -17,7 +19,7 @@ LITE_RTSE_INLINE float hyperbolic_tangent(float x) {
   return x < 0 ? -r : r;
 }
 
-// c = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c); z: gates i, f, g, o in PyTorch's order, `units` of each. Hands the
+// c = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c). z: gates i, f, g, o in PyTorch's order, `units` of each. Passes the
 // activated gates of each unit and its c to `keep`.
 template <class Keep>
 LITE_RTSE_INLINE void lstm_units(const float* z, int64_t units, float* c, float* h, Keep keep) {
@@ -34,7 +36,7 @@ LITE_RTSE_INLINE void lstm_units(const float* z, int64_t units, float* c, float*
 inline void lstm_cell(const float* z, int64_t units, float* c, float* h) {
   lstm_units(z, units, c, h, [](int64_t, float, float, float, float, float) {});
 }
-// The same, for a backward pass: gates: (4 units), activated; cell: (units), the new c.
+// The same for a backward pass. gates: (4 units), activated; cell: (units), the new c.
 inline void lstm_cell_kept(const float* z, int64_t units, float* c, float* h, float* gates, float* cell) {
   float *gi = gates, *gf = gates + units, *gg = gates + 2 * units, *go = gates + 3 * units;
   lstm_units(z, units, c, h, [=](int64_t u, float i, float f, float g, float o, float next) {

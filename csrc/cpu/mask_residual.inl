@@ -2,23 +2,23 @@
 //
 //   S = a · r · X,   a = R_mag (1 - M) + M,   M = sigmoid(logit),   r = R / |R|,   R = R_re + i R_im
 //
-// It is the published S_mag = R_mag (m - Y1) + Y1 with m = |X|, Y1 = m M and phase arg X + arg R: S_mag = a m, and
-// m · exp(i arg X) = X. So neither |X| nor an angle is computed, and nothing is singular where X = 0. Where R = 0, arg
-// R is 0 with derivative 0: r = 1.
+// The published formula is S_mag = R_mag (m - Y1) + Y1 with m = |X|, Y1 = m M and phase arg X + arg R. Here S_mag = a
+// m, and m · exp(i arg X) = X. The kernel thus computes neither |X| nor an angle, and nothing is singular where X = 0.
+// Where R = 0, arg R is defined as 0 with derivative 0, so r = 1.
 //
-// Written for one bin at a time: the loops over bins below are branch-free and the compiler vectorises them.
+// The code treats one bin at a time. The loops over bins below have no branches, so the compiler vectorizes them.
 
-constexpr int64_t kMaskSegment = 64;  // frames a task
+constexpr int64_t kMaskSegment = 64;  // frames per task
 
-// exp(x) for x <= 0. With n = round(x / ln 2) and |t| <= ln 2 / 2, exp(x) = 2^n exp(t); a degree-6 Taylor sum leaves
-// t^7 / 7! < 1.3e-7. Adding 1.5 · 2^23 rounds to an integer and leaves it in the low mantissa bits. Below -87, near
-// the end of the normal float32, the result stays at exp(-87).
+// exp(x) for x <= 0. With n = round(x / ln 2) and |t| <= ln 2 / 2, exp(x) = 2^n exp(t). A Taylor sum of degree 6 has an
+// error below t^7 / 7! < 1.3e-7. Adding 1.5 · 2^23 rounds to an integer and leaves it in the low mantissa bits. Below
+// -87, near the end of the normal float32 range, the result stays at exp(-87).
 LITE_RTSE_INLINE float exp_negative(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float magic = 12582912.0f;
   const float shifted = x * 1.44269504f + magic;
   const float n = shifted - magic;
-  float t = x - n * 0.693145752f;  // ln 2 in two parts: the first has 9 zero bits at its end, so n times it is exact
+  float t = x - n * 0.693145752f;  // ln 2 in two parts: the first ends in 9 zero bits, so n times it is exact
   t = t - n * 1.42860677e-6f;
   float p = 1.0f / 720;
   p = p * t + 1.0f / 120;
@@ -45,9 +45,9 @@ struct Gain {
   T inverse, scale;  // 1 / |R| = inverse * scale; inverse is 0 where R = 0
 };
 
-// R is scaled by a power of two before it is squared, so that neither overflows nor underflows: exact, and it cancels
-// in r. 1 / |R| itself may overflow, so its two factors stay apart: zero times it stays zero. Infinite parts count as
-// the largest finite ones, which have their angle.
+// R is scaled by a power of two before it is squared, so that the square neither overflows nor underflows. The scaling
+// is exact and cancels in r. 1 / |R| itself may overflow, so its two factors stay separate. Zero times the product thus
+// stays zero. Infinite parts count as the largest finite ones, which have the same angle.
 template <class T>
 LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
   constexpr T kTiny = sizeof(T) == 8 ? T(0x1p-400) : T(0x1p-50f), kHuge = 1 / kTiny;
@@ -76,9 +76,9 @@ LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
 
 // A few frames of a spectrogram as rows of T: row(r, part) is the real (0) or imaginary (1) part of frame t + r.
 //
-// Where the frames of a bin stand side by side in memory, all of them are moved bin by bin: a cache line then holds
-// kFrames of them and is touched once. Frame by frame it would be fetched kFrames times, and where the number of frames
-// is a power of two all bins would fall into the same few sets of the cache.
+// If the frames of a bin are contiguous in memory, all of them are moved bin by bin. A cache line then holds kFrames of
+// them and is read once. Moving frame by frame would read it kFrames times. If the number of frames is a power of two,
+// all bins would also map to the same few sets of the cache.
 template <class T>
 class PartRows {
  public:
@@ -109,7 +109,7 @@ class PartRows {
   }
 
  private:
-  // `count` numbers of each bin, which stand side by side; N is count where it is known when compiled. Those move in
+  // Moves `count` contiguous numbers of each bin. N is count if it is known at compile time. A known count moves in
   // square tiles, each transposed in registers.
   template <int N>
   void read_lines(int64_t b, int64_t t, int64_t count) {
@@ -169,7 +169,7 @@ class PartRows {
   T* rows_ = nullptr;
 };
 
-// The features of one frame as rows of T, read in place or converted into scratch.
+// The features of one frame as rows of T, read in place or converted into scratch memory.
 template <class T>
 class MaskFrame {
  public:
@@ -235,7 +235,7 @@ class MaskResidualJob final : public Job {
   const Segments segments_;
 };
 
-// With G = dS as a pair of real numbers and u = r X:
+// With G = dS as a pair of real numbers and u = r X, the gradients are:
 //
 //   dX = a conj(r) G                          da = Re(conj(u) G)
 //   dR_mag = da (1 - M)                       dlogit = da (1 - R_mag) M (1 - M)

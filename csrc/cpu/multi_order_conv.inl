@@ -1,21 +1,22 @@
-// The Multi-Order block, forward: one task a run of frames.
+// The forward pass of the Multi-Order block. Each task computes a run of frames.
 //
-// A task marches over time in steps. In each, one lane block after another takes its h = in(x) through its whole
-// cascade of depthwise stages, a chunk at a time: blocks do not mix before the gate chain. Rings keep the k - 1 frames
-// of look-back that each stage needs of the one before.
+// A task marches over time in steps. In each step, one lane block after another takes its h = in(x) through its whole
+// cascade of depthwise stages, one chunk at a time. This order is possible because blocks do not mix before the gate
+// chain. Rings keep the left context of each stage: k - 1 frames of the stage before.
 //
-// In steps of more than one chunk, the blocks share all rows but those k - 1 (Ring's loan): one block's rows then fit
-// the second-level cache, and only the look-back of each comes from beyond it, once a step.
+// If a step has more than one chunk, the blocks share all rows except those k - 1 (see `loan` in Ring). The rows of one
+// block then fit the second-level cache. Only the left context of each block is read from beyond it, once per step.
 
 template <class T>
 class Cascade {
  public:
-  // step: the most frames of a call of run(): kChunk, or a multiple at which every step but the first begins.
+  // step: the largest number of frames of a call of run(). It is kChunk, or a multiple at which every step but the
+  // first begins.
   Cascade(const MultiOrderPlan<T>& plan, int64_t frames, int64_t bins, int64_t step)
       : plan_(plan), frames_(frames), bins_(bins), step_(step), stage_(plan.blocks.size()) {}
 
-  // extra(block, stage): frames that the ring keeps beyond what the forward march needs; rings that share rows have
-  // none.
+  // extra(block, stage): the number of frames that the ring keeps beyond the needs of the forward march. Rings that
+  // share rows have no extra frames.
   template <class Extra>
   void layout(Arena& arena, Extra extra) {
     const int64_t look_back = plan_.look_back, pad = look_back / 2, lent = shares_rows() ? step_ - look_back : 0;
@@ -28,7 +29,7 @@ class Cascade {
         const int64_t capacity = shares_rows() ? step_ : kChunk + look_back + extra(int64_t(b), s);
         stage_[b].push_back(Ring<T>(arena, capacity, frames_, bins_, pad, lent, loan[s]));
       }
-      // No convolution reads the last stage, but the gate chain does, after the step.
+      // No convolution reads the last stage, but the gate chain reads it after the step.
       stage_[b].push_back(Ring<T>(arena, step_ + extra(int64_t(b), depth), frames_, bins_, 0));
     }
     zeros_ = arena.take<T>(zeros_size());
@@ -40,12 +41,12 @@ class Cascade {
       for (Ring<T>& ring : rings) ring.clear_padding();
   }
 
-  // All stages of all blocks for the frames of `step`, of which stage s of a block of depth d is computed from frame
-  // first - (d - s)(k - 1) on: what the frames from `first` on depend on.
-  // around(stages) calls stages(), which takes one block through a chunk; a benchmark's holds a clock.
+  // Computes all stages of all blocks for the frames of `step`. Stage s of a block of depth d is computed from frame
+  // first - (d - s)(k - 1) on, because the frames from `first` on depend on these frames.
+  // around(stages) calls stages(), which takes one block through a chunk. A benchmark's `around` measures the time.
   template <class Around>
   void run(const LaneSources<T>& x, Range step, int64_t first, Around around) {
-    const int64_t together = shares_rows() ? 1 : 2;  // two blocks make the better register tile of `in`
+    const int64_t together = shares_rows() ? 1 : 2;  // two blocks give the better register tile of `in`
     std::vector<T*> h(together);
     for (int64_t b = 0; b < int64_t(stage_.size()); b += together) {
       const int64_t count = std::min(together, int64_t(stage_.size()) - b);
@@ -81,8 +82,8 @@ class Cascade {
       plan_.kernel.convolve(out, in.data(), rows.size(), bins_, w, w + plan_.taps * kLanes<T>);
     }
   }
-  // A step's last chunk holds all the rows that the next step looks back on, and writes them after the last look at the
-  // step before.
+  // Two facts allow rings to share rows. A step's last chunk contains all rows that the next step looks back on. The
+  // chunk writes these rows after the last read of the previous step's rows.
   bool shares_rows() const { return step_ > kChunk && step_ >= kChunk + plan_.look_back; }
   int64_t zeros_size() const { return (bins_ + plan_.look_back + 1) * kLanes<T>; }
 
@@ -92,7 +93,7 @@ class Cascade {
   T* zeros_ = nullptr;
 };
 
-// y = W_out q + b_out on a tile. One output channel is a dot product over all lanes; more are a matrix product.
+// y = W_out q + b_out on a tile. One output channel is a dot product over all lanes; several are a matrix product.
 template <class T>
 class OutputProjection {
  public:
@@ -149,14 +150,14 @@ class MultiOrderConvJob final : public Job {
   }
 
  private:
-  // Enough segments for every thread to have one, but none shorter than what recomputing look-back is worth. Each
-  // frame's value is the same however it is cut.
+  // Gives every thread a segment, unless segments become too short to be worth the recomputed left context. The value
+  // of each frame does not depend on the cuts.
   static int64_t segment_frames(const MultiOrderConvArgs& a) {
     const int64_t cuts = ceil_div(std::max<int64_t>(1, a.threads), std::max<int64_t>(1, a.batch));
     return std::max<int64_t>(kMultiOrderSegment / 2, ceil_div(a.frames, cuts));
   }
 
-  // One segment's march over time.
+  // The march over time through one segment.
   struct Task {
     const MultiOrderConvJob& job;
     const Segment s;

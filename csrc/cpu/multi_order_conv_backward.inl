@@ -1,22 +1,23 @@
-// Gradients of the Multi-Order block. Nothing is kept from the forward pass but x and the weights.
+// Gradients of the Multi-Order block. It keeps nothing of the forward pass but x and the weights.
 //
-// A task marches over time once, computing the forward cascade and the gate chain's gradients at the front. With G_s
-// the gradient of a block's stage s (G_0 = dh, G_depth what the gate chain gives) and d_s the stage itself,
+// A task marches over time once. At the front of the march it computes the forward cascade and the gate chain's
+// gradients. Let d_s be stage s of a block and G_s the gradient with respect to it; G_0 = dh, and the gate chain gives
+// G_depth. Then
 //
 //   G_s[t]  = Σ_i w_s[k-1-i] G_{s+1}[t + i]          needs k - 1 frames more of G_{s+1} than it gives
 //   dw_s   += G_{s+1}[t] ⋆ d_s[t - k + 1 … t]
 //
-// so each stage follows the one above by k - 1 frames, and instead of recomputing look-back or looking ahead, the rings
-// of d_s keep what the gradients that lag behind will need. dh of all blocks is used (n - 1)(k - 1) frames behind the
-// front. Beyond the end of the utterance gradients are zero; beyond the end of a segment they are computed but not
-// added up.
+// Each stage therefore follows the one above by k - 1 frames. Nothing recomputes left context or looks ahead: the rings
+// of d_s keep the rows that the later gradients need. dh of all blocks is used (n - 1)(k - 1) frames behind the front.
+// Beyond the end of the utterance, gradients are zero. Beyond the end of a segment, they are computed but not added to
+// the sums.
 
-// Where each parameter's gradient stands in a task's partial sums; layouts are those of the packed weights.
+// The place of each parameter's gradient in a task's partial sums. The layouts are those of the packed weights.
 template <class T>
 struct MultiOrderGradients {
   int64_t in = 0, dw, out, out_bias, size;
   std::vector<int64_t> pw;
-  Pointwise<T> out_shape;  // of W_outᵀ: sources are the output channels, targets the final blocks
+  Pointwise<T> out_shape;  // of W_outᵀ: the sources are the output channels, the targets the final blocks
 
   MultiOrderGradients(const MultiOrderPlan<T>& plan, int64_t out_channels)
       : out_shape{out_channels, plan.final_blocks} {
@@ -74,13 +75,13 @@ class MultiOrderConvBackwardJob final : public Job {
   }
 
  private:
-  // One segment's march over time.
+  // The march over time through one segment.
   struct Task {
     const MultiOrderConvBackwardJob& job;
     const MultiOrderPlan<T>& plan;
     const MultiOrderConvArgs& f;
     const Segment s;
-    const int64_t halo, end;  // frames [s.first, end) of gate-chain gradients are what dh of [s.first, s.last) needs
+    const int64_t halo, end;  // dh of [s.first, s.last) needs the gate-chain gradients of [s.first, end)
     T* sum;
     const Feature<T> dx;
     LaneSources<T> x;
@@ -116,7 +117,7 @@ class MultiOrderConvBackwardJob final : public Job {
         const int64_t depth = plan.blocks[b].depth;
         gradient[b].resize(depth + 1);
         for (int64_t stage = 0; stage <= depth; ++stage) {
-          // dh waits for the deepest block; every other stage for the k - 1 frames that the one below needs.
+          // dh waits for the deepest block. Every other stage waits for the k - 1 frames that the stage below needs.
           const int64_t kept = stage == 0 ? (plan.stages - depth) * plan.look_back : plan.look_back;
           gradient[b][stage] = Ring<T>(arena, kChunk + kept, f.frames, f.bins, stage == 0 ? 0 : plan.look_back / 2);
         }
@@ -158,7 +159,8 @@ class MultiOrderConvBackwardJob final : public Job {
       }
     }
 
-    // From dy to the gradients of final, gates and p_0; `own`: the frame's parameter gradients are this task's to add.
+    // Computes the gradients of final, gates and p_0 from dy. `own`: this task adds the frame's parameter gradients to
+    // its sums.
     void gate_tile(int64_t points, bool own) {
       const Source<T> from{dy_tile.data(), 1};
       job.place_.out_shape.forward(job.w_from_out_.data(), from, points, 0, plan.final_blocks, dq.data());
@@ -183,7 +185,8 @@ class MultiOrderConvBackwardJob final : public Job {
       }
     }
 
-    // Weight gradients and G_{depth-1} … G_0 of one block, each stage k - 1 frames behind the one above.
+    // Computes the weight gradients and G_{depth-1} … G_0 of one block. Each stage is k - 1 frames behind the one
+    // above.
     void cascade_gradients(int64_t block, Range chunk) {
       const int64_t depth = plan.blocks[block].depth, look_back = plan.look_back;
       std::vector<const T*> rows(kChunk + look_back), g(kChunk);
@@ -200,7 +203,7 @@ class MultiOrderConvBackwardJob final : public Job {
           T* dw = sum + job.place_.dw + at;
           plan.kernel.weight_gradient(g.data(), rows.data(), own.size(), f.bins, dw, dw + plan.taps * kLanes<T>);
         }
-        // G_stage is needed look_back frames further for each stage still below it.
+        // For each stage below G_stage, look_back more frames of G_stage are needed.
         const Range give = lagged.shift(-look_back).clip(s.first, std::min(f.frames, s.last + stage * look_back));
         padded_rows(above, give.first, give.size() + look_back, cascade.zeros(), rows.data());
         for (int64_t r = 0; r < give.size(); ++r) out[r] = gradient[block][stage].row(give.first + r);

@@ -1,21 +1,21 @@
 // The Multi-Order block's geometry and packed weights.
 //
-// The 2C channels of h = in(x) fall into groups by what becomes of them. Every stage splits off its last channels as a
-// gate, so in channel order there are `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages),
-// gate_{n-3} (one stage less), …, gate_0 (one stage) and p_0 (none). Each group starts a new lane block, so that every
-// block has one depth, and gates, p_k and their products are whole vectors that line up. Idle lanes (g_k < kLanes) cost
+// The 2C channels of h = in(x) form groups by their path through the block. Every stage splits off its last channels as
+// a gate. In channel order the groups are `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages),
+// gate_{n-3} (one stage less), …, gate_0 (one stage) and p_0 (none). Each group starts a new lane block, so every block
+// has a single depth. Gates, p_k and their products are then whole vectors that line up. Idle lanes (g_k < kLanes) cost
 // 3 % at C = 64, n = 5 and 16 lanes.
 
 constexpr int64_t kMultiOrderSegment =
-    256;  // frames a gradient task; each recomputes (n - 1)(k - 1) = 24 on either side
-constexpr int64_t kMultiOrderStep = 2 * kChunk;  // frames that one block marches through before the next one does
+    256;  // frames per gradient task; each task recomputes (n - 1)(k - 1) = 24 on either side
+constexpr int64_t kMultiOrderStep = 2 * kChunk;  // frames of one block before the next block follows
 
 template <class T>
 struct MultiOrderPlan {
   struct Block {
     LaneBlock lanes;
-    int64_t depth;    // depthwise stages this block goes through
-    int64_t weights;  // where its stages' weights begin, (taps + 1) vectors each: the taps, then the bias
+    int64_t depth;    // the number of depthwise stages of this block
+    int64_t weights;  // the start of its stages' weights, (taps + 1) vectors each: the taps, then the bias
   };
 
   int64_t stages, taps, look_back, channels;
@@ -23,7 +23,7 @@ struct MultiOrderPlan {
   std::vector<LaneBlock> lanes;      // of all blocks
   int64_t final_blocks, p0_block;    // blocks [0, final_blocks) are `final`
   std::vector<int64_t> gate_block;   // first block of gate_k
-  std::vector<int64_t> gate_blocks;  // how many
+  std::vector<int64_t> gate_blocks;  // the number of blocks of gate_k
   std::vector<int64_t> gate;         // channels of gate_k
   Pointwise<T> in;
   std::vector<Pointwise<T>> pw;
@@ -108,8 +108,9 @@ struct MultiOrderPlan {
   }
 };
 
-// Frames of a chunk as sources of 1x1s, brought into lane rows: in the tensor the channels of a bin lie a plane apart,
-// and a 1x1 that walks 32 such streams, once for every two target blocks, waits for memory a third of its time.
+// The frames of a chunk as sources of 1x1 convolutions, converted to lane rows. In the tensor the channels of a bin are
+// a plane apart. A 1x1 convolution that walks 32 such streams, once for every two target blocks, waits for memory a
+// third of its time.
 template <class T>
 class LaneSources {
  public:
@@ -142,7 +143,8 @@ class LaneSources {
   T *narrow_ = nullptr, *lanes_ = nullptr;
 };
 
-// Frames of a chunk as sources of 1x1s, where they are; converted where the tensor is stored in a half type.
+// The frames of a chunk as sources of 1x1 convolutions, read in place. They are converted if the tensor has a half
+// type.
 template <class T>
 class ChunkSources {
  public:

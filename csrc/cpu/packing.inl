@@ -1,11 +1,12 @@
-// Parameters between their own layout and the kernels' packed one, in which a vector holds kLanes target channels.
+// Converts parameters between their own layout and the kernels' packed layout, in which a vector holds kLanes target
+// channels.
 
-// The channels that one lane block carries: lane l is channel first + l for l < count; the other lanes idle.
+// The channels of one lane block: lane l is channel first + l for l < count; the other lanes are idle.
 struct LaneBlock {
   int64_t first, count;
 };
 
-// Blocks for `channels` consecutive channels from `first` on.
+// Lane blocks for `channels` consecutive channels from `first` on.
 template <class T>
 std::vector<LaneBlock> lane_blocks(int64_t channels, int64_t first = 0) {
   std::vector<LaneBlock> blocks;
@@ -14,7 +15,7 @@ std::vector<LaneBlock> lane_blocks(int64_t channels, int64_t first = 0) {
   return blocks;
 }
 
-// A parameter as T; zeros where it is absent.
+// A parameter as T; zeros if it is absent.
 template <class T>
 Buffer<T> read_parameter(const void* data, DType dtype, int64_t n) {
   Buffer<T> values(n);
@@ -47,7 +48,8 @@ void unpack_vector(const T* packed, LaneBlock block, T* values) {
   unpack_depthwise(packed, 1, block, values);
 }
 
-// A 1x1's (targets, sources) weight and its bias, for the target channels that `blocks` list; idle lanes are zero.
+// The (targets, sources) weight of a 1x1 convolution and its bias, for the target channels in `blocks`; idle lanes are
+// zero.
 template <class T>
 void pack_pointwise(const T* weight, const T* bias, int64_t sources, const std::vector<LaneBlock>& blocks, T* packed) {
   const Pointwise<T> shape{sources, int64_t(blocks.size())};
@@ -70,7 +72,8 @@ void unpack_pointwise(const T* packed, int64_t sources, const std::vector<LaneBl
   }
 }
 
-// The transposed product, for input gradients: from the 1x1's target channels to its sources, without a bias.
+// The transposed product, for input gradients: from the target channels of the 1x1 convolution to its sources, without
+// a bias.
 template <class T>
 void pack_pointwise_transposed(const T* weight, int64_t targets, int64_t sources, T* packed) {
   const std::vector<LaneBlock> blocks = lane_blocks<T>(sources);

@@ -4,7 +4,7 @@
 //   weight gradient  dw[c][o] += Σ_p x[c][p] g[p][o]
 //
 // p counts points (bins of one frame), c source channels, o target lanes. A source is a table of channel pointers and
-// the distance of neighbouring points: 1 for a tensor's own rows, kLanes for channels that stand in lane rows.
+// the distance of neighboring points. The distance is 1 for a tensor's own rows and kLanes for channels in lane rows.
 
 template <class T>
 struct Source {
@@ -50,7 +50,7 @@ LITE_RTSE_INLINE void pointwise_tile(Source<T> x, int64_t channels, int64_t p, c
 template <class T, int B, bool Add>
 void pointwise_blocks(Source<T> x, int64_t channels, int64_t points, const T* w, int64_t block, const T* bias,
                       T* const* y) {
-  constexpr int P = kPoints * 2 / B;  // one block takes twice the points, so that as many sums are in flight
+  constexpr int P = kPoints * 2 / B;  // one block takes twice the points, for the same number of sums in flight
   int64_t p = 0;
   for (; p + P <= points; p += P) pointwise_tile<T, P, B, Add>(x, channels, p, w, block, bias, y);
   for (; p + 4 <= points; p += 4) pointwise_tile<T, 4, B, Add>(x, channels, p, w, block, bias, y);
@@ -86,7 +86,7 @@ LITE_RTSE_INLINE void pointwise_gradient_tile(const T* const* channel, int64_t s
 
 template <class T, int B>
 void pointwise_gradient_blocks(Source<T> x, int64_t channels, const T* const* g, int64_t points, T* dw, int64_t block) {
-  constexpr int C = kGradientChannels * 2 / B;  // as many sums for one block as for two
+  constexpr int C = kGradientChannels * 2 / B;  // the same number of sums for one block as for two
   int64_t c = 0;
   for (; c + C <= channels; c += C)
     pointwise_gradient_tile<T, C, B>(x.channel + c, x.step, g, points, dw + c * kLanes<T>, block);
@@ -96,16 +96,17 @@ void pointwise_gradient_blocks(Source<T> x, int64_t channels, const T* const* g,
     pointwise_gradient_tile<T, 1, B>(x.channel + c, x.step, g, points, dw + c * kLanes<T>, block);
 }
 
-// The shape of a 1x1's packed weights: target blocks of (source channels, lanes), then the bias by blocks.
+// The shape of a 1x1 convolution's packed weights: target blocks of (source channels, lanes), then the biases of the
+// blocks.
 template <class T>
 struct Pointwise {
   int64_t channels = 0, blocks = 0;
 
   int64_t block() const { return channels * kLanes<T>; }
   int64_t size() const { return blocks * (block() + kLanes<T>); }
-  int64_t bias() const { return blocks * block(); }  // where the bias begins
+  int64_t bias() const { return blocks * block(); }  // the start of the bias
 
-  // y[b], `points` long, for the target blocks [first, first + count).
+  // Computes y[b], `points` long, for the target blocks [first, first + count).
   template <bool Add = false>
   void forward(const T* packed, Source<T> x, int64_t points, int64_t first, int64_t count, T* const* y) const {
     const T* w = packed + first * block();

@@ -1,8 +1,8 @@
-// What benchmarks compare: how fast one thread is in registers alone, and in the depthwise cascade alone.
+// Rates for benchmarks: the speed of one thread in registers only, and in the depthwise cascade only.
 
-// The ceiling: how many float32 multiply-adds a second one thread does when nothing but registers is involved.
+// The ceiling: the number of float32 multiply-adds per second of one thread that uses only registers.
 //
-// Twelve independent sums: more than latency times issue width (4 × 2) of current processors, few enough for 16
+// There are twelve independent sums. This exceeds latency times issue width (4 × 2) of current processors and fits 16
 // registers.
 LITE_RTSE_INLINE void fma_round(Vec<float>* sum, Vec<float> factor, Vec<float> term) {
 #pragma GCC unroll 12
@@ -25,12 +25,13 @@ double fma_peak(double seconds) {
   }
   float all = 0;
   for (int k = 0; k < 12; ++k) all += lane_sum<float>(sum[k]);
-  return all == 12.5f ? 0 : best;  // the sums are used, so that the compiler keeps them
+  return all == 12.5f ? 0 : best;  // uses the sums, so that the compiler keeps them
 }
 
-// FLOP/s in the depthwise stages of the network's Multi-Order block (C = 64, n = 5, 7x7, 257 bins), as the forward pass
-// marches through so many frames of an utterance: their time alone, between the 1x1s in front that feed them. Counted
-// are the products of the 124 + 120 + 112 + 96 channels of the stages, not those of idle lanes.
+// The FLOP/s in the depthwise stages of the network's Multi-Order block (C = 64, n = 5, 7x7, 257 bins). The forward
+// pass marches through `frames` frames of an utterance. The clock measures the stages alone, not the 1x1 convolutions
+// between them. The count includes the products of the 124 + 120 + 112 + 96 channels of the stages, and excludes those
+// of idle lanes.
 double cascade_rate(int64_t frames) {
   using Clock = std::chrono::steady_clock;
   constexpr int64_t kIn = 32, kChannels = 64, kOrder = 5, kTaps = 7, kBins = 257;

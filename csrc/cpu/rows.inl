@@ -1,8 +1,8 @@
-// How features move between the tensors' layout and the kernels'.
+// Moves features between the tensors' layout and the kernels' layout.
 //
-// Tensors are (batch, channels, frames, bins). Inside, kLanes channels stand side by side in one vector: a *lane row*
-// is one frame of one block of channels, (bins, lanes), so that a depthwise tap is one multiply-add of two aligned
-// vectors, any number of bins fits without waste, and a 1x1 convolution is a small matrix product.
+// Tensors are (batch, channels, frames, bins). The kernels use a channel-blocked layout: one vector holds kLanes
+// channels. A *lane row* is one frame of one block of channels, (bins, lanes). A depthwise tap is then one multiply-add
+// of two aligned vectors. Any number of bins fits without waste. A 1x1 convolution is a small matrix product.
 
 // A stored (batch, channels, frames, bins) tensor that is read or written frame by frame.
 template <class T>
@@ -15,10 +15,10 @@ struct Feature {
       : data(const_cast<void*>(data_)), dtype(dtype_), channels(channels_), frames(frames_), bins(bins_) {}
 
   int64_t offset(int64_t b, int64_t c, int64_t t) const { return ((b * channels + c) * frames + t) * bins; }
-  // Scratch elements that `read` and `write_lanes` need for `count` channels: none where no conversion is due.
+  // The scratch elements that `read` and `write_lanes` need for `count` channels: none if no conversion is needed.
   int64_t scratch(int64_t count) const { return stored_as<T>(dtype) ? 0 : count * bins; }
 
-  // row[i] = frame t of channel first + i, as T; in place where it is stored as T.
+  // row[i] = frame t of channel first + i, as T. It is read in place if it is stored as T.
   void read(int64_t b, int64_t t, int64_t first, int64_t count, const T** row, T* scratch) const {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t at = offset(b, first + i, t);
@@ -36,7 +36,7 @@ template <class T, int First, std::size_t... I>
 LITE_RTSE_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
   return __builtin_shufflevector(a, b, int(First + I / 2 + (I % 2) * sizeof...(I))...);
 }
-// a0 b0 a1 b1 … from the lower halves, and from the upper halves.
+// Each function returns a0 b0 a1 b1 …: the first from the lower halves, the second from the upper halves.
 template <class T>
 LITE_RTSE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
   return interleave<T, 0>(a, b, std::make_index_sequence<kLanes<T>>());
@@ -46,8 +46,9 @@ LITE_RTSE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
   return interleave<T, int(kLanes<T> / 2)>(a, b, std::make_index_sequence<kLanes<T>>());
 }
 
-// In-register transpose of a kLanes × kLanes tile by log2(kLanes) rounds, each of which interleaves vectors i and
-// i + kLanes/2: after round r the index bits of row and lane have rotated by r places, and after all of them swapped.
+// Transposes a kLanes × kLanes tile in registers by log2(kLanes) rounds. Each round interleaves the vectors i and i +
+// kLanes/2. After round r the index bits of row and lane have rotated by r places. After all rounds row and lane are
+// swapped.
 template <class T>
 LITE_RTSE_INLINE void transpose(Vec<T>* v) {
   constexpr int L = int(kLanes<T>);
@@ -103,7 +104,8 @@ void from_lanes(const T* lane_row, int64_t count, int64_t bins, T* const* row) {
     for (int64_t l = 0; l < count; ++l) row[l][f] = lane_row[f * L + l];
 }
 
-// Writes the first `count` lanes of a lane row to channels first … of frame t; scratch as Feature::scratch(count).
+// Writes the first `count` lanes of a lane row to the channels from `first` on, in frame t. Its scratch has
+// Feature::scratch(count) elements.
 template <class T>
 void write_lanes(const Feature<T>& y, int64_t b, int64_t t, int64_t first, int64_t count, const T* lane_row,
                  T* scratch) {
@@ -116,7 +118,7 @@ void write_lanes(const Feature<T>& y, int64_t b, int64_t t, int64_t first, int64
   for (int64_t l = 0; l < count; ++l) write_elements(y.data, y.dtype, y.offset(b, first + l, t), row[l], y.bins);
 }
 
-// out = a * b for lane rows; out may be one of them.
+// out = a * b for lane rows; out may be one of the two.
 template <class T>
 void multiply(const T* a, const T* b, int64_t points, T* out) {
   for (int64_t i = 0; i < points * kLanes<T>; i += kLanes<T>) store(out + i, load(a + i) * load(b + i));
@@ -135,22 +137,22 @@ void add_row_sum(const T* lane_row, int64_t points, T* sum) {
   add_to(sum, (s[0] + s[1]) + (s[2] + s[3]));
 }
 
-// Lane rows of consecutive frames in a circular store: frame t stands where frame t - capacity stood. `pad` zero
-// columns stand on either side of the bins, and frames outside [0, frames) read as one shared row of zeros.
+// Lane rows of consecutive frames in a circular store: frame t overwrites frame t - capacity. `pad` zero columns are on
+// either side of the bins. Frames outside [0, frames) read as one shared row of zeros.
 template <class T>
 class Ring {
  public:
   Ring() = default;
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad)
       : Ring(arena, capacity, frames, bins, pad, 0, nullptr) {}
-  // The first `lent` rows of the store stand at `loan`, which rings may share; the others are the ring's own.
+  // The first `lent` rows of the store are at `loan`, which several rings may share. The other rows belong to the ring.
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad, int64_t lent, T* loan)
       : capacity_(capacity), lent_(lent), frames_(frames), bins_(bins), pad_(pad), stride_(row_size(bins, pad)),
         loan_(loan), own_(arena.take<T>((capacity - lent) * stride_)) {}
 
   static constexpr int64_t row_size(int64_t bins, int64_t pad) { return (bins + 2 * pad) * kLanes<T>; }
 
-  // Clears the padding once; rows written later touch only the bins.
+  // Clears the padding once. Rows that are written later only touch the bins.
   void clear_padding() {
     for (int64_t i = 0; i < capacity_; ++i) {
       T* row = at(i);
@@ -159,9 +161,9 @@ class Ring {
     }
   }
 
-  // Column 0 of frame t, to write.
+  // Column 0 of frame t, for writing.
   T* row(int64_t t) const { return at(t % capacity_) + pad_ * kLanes<T>; }
-  // The first padding column of frame t, to read; `zeros` where t is outside the utterance.
+  // The first padding column of frame t, for reading; `zeros` if t is outside the utterance.
   const T* padded(int64_t t, const T* zeros) const { return t < 0 || t >= frames_ ? zeros : at(t % capacity_); }
 
  private:
@@ -171,7 +173,7 @@ class Ring {
   T *loan_ = nullptr, *own_ = nullptr;
 };
 
-// `count` lane rows of `size` elements, one after another from `base`.
+// `count` lane rows of `size` elements, one after another from `base` on.
 template <class T>
 std::vector<T*> row_table(T* base, int64_t count, int64_t size) {
   std::vector<T*> rows(count);

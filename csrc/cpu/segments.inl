@@ -1,5 +1,5 @@
-// How a job is cut along time. A segment is one task; it recomputes the few frames of look-back (and, for gradients,
-// of look-ahead) that it shares with its neighbours. Inside, it marches over time in chunks of kChunk frames.
+// Cuts a job along time. A segment is one task. It recomputes the few frames of left context (and, for gradients, of
+// right context) that it shares with its neighbors. Inside, it marches over time in chunks of kChunk frames.
 
 struct Segment {
   int64_t utterance, first, last;  // frames [first, last)
@@ -20,7 +20,7 @@ struct Segments {
   }
 };
 
-// The part of [first, last) that lies in [low, high); empty ranges have first == last.
+// The part of [first, last) in [low, high); empty ranges have first == last.
 struct Range {
   int64_t first, last;
   Range clip(int64_t low, int64_t high) const {
@@ -31,7 +31,7 @@ struct Range {
   int64_t size() const { return last - first; }
 };
 
-// `out` gets rows [first, first + count) of a ring, to read as padded rows.
+// Sets `out` to the rows [first, first + count) of a ring, to be read as padded rows.
 template <class T>
 void padded_rows(const Ring<T>& ring, int64_t first, int64_t count, const T* zeros, const T** out) {
   for (int64_t r = 0; r < count; ++r) out[r] = ring.padded(first + r, zeros);

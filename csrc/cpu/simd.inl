@@ -1,5 +1,5 @@
-// A vector of kLanes<T> numbers, from the compilers' vector extensions: arithmetic is written with ordinary operators
-// and becomes SSE2, AVX2, AVX-512 or NEON by the target of the file that includes this one. No intrinsics.
+// A vector of kLanes<T> numbers, from the compilers' vector extensions. Arithmetic uses ordinary operators. It becomes
+// SSE2, AVX2, AVX-512 or NEON by the target of the file that includes this one. There are no intrinsics.
 
 template <class T>
 struct VecOf {
@@ -32,16 +32,16 @@ LITE_RTSE_INLINE void add_to(T* p, Vec<T> v) {
   store(p, load(p) + v);
 }
 
-// The same pointer, of which the compiler forgets how it was computed: what follows is addressed by one register and a
-// constant each. Left to itself GCC keeps a register for every offset, runs out of them, and its indexed operands take
-// two slots of the pipeline.
+// Hides from the compiler how the pointer was computed. Accesses then use one base register plus constant offsets.
+// Otherwise GCC keeps a register per offset and runs out of registers. Its indexed operands then take two slots of the
+// pipeline.
 template <class P>
 LITE_RTSE_INLINE P* in_register(P* p) {
   asm("" : "+r"(p));
   return p;
 }
 
-// Sum over lanes by halves: the same order for every compiler, and half the depth of a running sum.
+// Sums the lanes by halves. The order is the same for every compiler, and the depth is half that of a running sum.
 template <class T>
 LITE_RTSE_INLINE T lane_sum(Vec<T> v) {
   alignas(kVectorBytes) T lane[kLanes<T>];
@@ -55,7 +55,7 @@ LITE_RTSE_INLINE T lane_sum(Vec<T> v) {
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // ---- Half types ----------------------------------------------------------------------------------------------------
-// Branch-free, so that the loops over rows below vectorise on every instruction set.
+// Without branches, so that the loops over rows below vectorize on every instruction set.
 
 LITE_RTSE_INLINE float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 LITE_RTSE_INLINE uint32_t float_to_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
@@ -69,9 +69,9 @@ struct Float16 {
 
 LITE_RTSE_INLINE float widen(BFloat16 h) { return bits_to_float(uint32_t(h.bits) << 16); }
 
-// The exponent and mantissa fields move up by 13 bits, and 127 - 15 = 112 is added to the exponent; an all-ones
-// exponent (Inf, NaN) needs the float's own all-ones. Half subnormals count units of 2^-24: as integers, so that no
-// float32 subnormal arises, which a processor set to flush them would lose.
+// The exponent and mantissa fields move up by 13 bits, and 127 - 15 = 112 is added to the exponent. An all-ones
+// exponent (Inf, NaN) must become the float's all-ones exponent. Half subnormals are integer multiples of 2^-24. They
+// are converted as integers, so that no float32 subnormal arises; a processor that flushes subnormals would lose it.
 LITE_RTSE_INLINE float widen(Float16 h) {
   const uint32_t magnitude = uint32_t(h.bits & 0x7fff) << 13;
   const uint32_t subnormal = float_to_bits(float(int32_t(h.bits & 0x3ff)) * 0x1p-24f);
@@ -81,7 +81,7 @@ LITE_RTSE_INLINE float widen(Float16 h) {
   return bits_to_float(bits | (uint32_t(h.bits & 0x8000) << 16));
 }
 
-// Round to nearest, ties to even: add half a unit in the last place kept, minus one where that place is even.
+// Rounds to nearest, ties to even. It adds half a unit in the last kept place, and subtracts one if that place is even.
 LITE_RTSE_INLINE BFloat16 narrow_bfloat16(float x) {
   const uint32_t u = float_to_bits(x);
   const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
@@ -89,8 +89,8 @@ LITE_RTSE_INLINE BFloat16 narrow_bfloat16(float x) {
   return {uint16_t((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded)};
 }
 
-// Normal halves round as above after the bias is changed; subnormal halves are rounded by adding 0.5, whose last
-// place is 2^-24, the smallest half; from 65520 on the result is infinite.
+// Normal halves are rounded as above after the exponent bias is changed. Subnormal halves are rounded by adding 0.5,
+// whose last place is 2^-24, the smallest half. From 65520 on the result is infinite.
 LITE_RTSE_INLINE Float16 narrow_float16(float x) {
   const uint32_t u = float_to_bits(x) & 0x7fffffffu;
   const uint32_t sign = (float_to_bits(x) >> 16) & 0x8000u;
@@ -108,7 +108,7 @@ LITE_RTSE_INLINE void narrow(double x, double& to) { to = x; }
 LITE_RTSE_INLINE void narrow(float x, BFloat16& to) { to = narrow_bfloat16(x); }
 LITE_RTSE_INLINE void narrow(float x, Float16& to) { to = narrow_float16(x); }
 
-// n elements, `stride` apart in memory, from or to a row of T.
+// Converts n elements, `stride` apart in memory, to or from a row of T.
 template <class T, class Stored>
 void read_row(const Stored* from, int64_t stride, int64_t n, T* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = widen(from[i * stride]);
@@ -118,7 +118,7 @@ void write_row(const T* from, int64_t stride, int64_t n, Stored* to) {
   for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i * stride]);
 }
 
-// Computation runs in T = double for float64 tensors and T = float for all others.
+// Computation uses T = double for float64 tensors and T = float for all others.
 template <class T>
 constexpr bool stored_as(DType dtype) {
   return sizeof(T) == 8 ? dtype == DType::f64 : dtype == DType::f32;
@@ -129,7 +129,7 @@ template <class T>
 void read_elements(const void* data, DType dtype, int64_t offset, T* to, int64_t n, int64_t stride = 1) {
   if (stored_as<T>(dtype)) {
     const T* from = static_cast<const T*>(data) + offset;
-    if (stride == 1) return read_row(from, 1, n, to);  // constant strides vectorise; 2 is a spectrogram's
+    if (stride == 1) return read_row(from, 1, n, to);  // constant strides vectorize; spectrograms have stride 2
     if (stride == 2) return read_row(from, 2, n, to);
     return read_row(from, stride, n, to);
   }
