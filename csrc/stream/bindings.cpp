@@ -1,5 +1,5 @@
 // The Python module lite_rtse_ext._stream: networks and streams on numpy arrays, without torch. The public classes are
-// in lite_rtse_ext/stream, which checks what users give; what is checked here keeps memory safe.
+// in lite_rtse_ext/stream, which checks the users' arguments. The checks in this file keep memory safe.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -35,8 +35,8 @@ py::ssize_t length(const Samples& a, const char* name) {
   return a.shape(0);
 }
 
-// A stream that two Python threads can't use at once: the second is refused, not kept waiting. What other threads may
-// call while it is in use needs no Use.
+// A stream that two Python threads cannot use at the same time: the second thread gets an error instead of waiting.
+// Functions that other threads may call while the stream is in use need no Use.
 class Exclusive {
  public:
   Exclusive(std::shared_ptr<const Network> network, Timing timing, bool high_pass)
@@ -69,7 +69,7 @@ class Exclusive {
   bool busy_ = false;  // read and written with the GIL held
 };
 
-// `count` samples of an array made for more.
+// The first `count` samples of an array that was allocated for more.
 Samples shortened(Samples a, int64_t count) {
   if (count != a.shape(0)) a.resize({py::ssize_t(count)});
   return a;
@@ -89,7 +89,7 @@ Samples feed_one(Exclusive& stream, const Samples& in) {
   return shortened(std::move(out), written);
 }
 
-// References, as pybind11 makes a null pointer of None and refuses it where a reference is wanted.
+// The parameters are references, because pybind11 turns None into a null pointer but rejects it for a reference.
 std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusive>>& streams,
                                const std::vector<Samples>& in) {
   const size_t n = streams.size();

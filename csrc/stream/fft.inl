@@ -1,7 +1,8 @@
-// The transform of 512 real samples and its inverse, through one complex transform of 256 points.
+// The Fourier transform of 512 real samples and its inverse, computed with one complex transform of 256 points.
 //
-// The complex transform is Stockham's: radix 4, four passes back and forth between two buffers, results in order
-// without bit reversal. Pass by pass 1, 4, 16, 64 transforms stand side by side, which is the loop that vectorises.
+// The complex transform is Stockham's. It has radix 4 and four passes, which alternate between two buffers. Its results
+// are in order without bit reversal. The passes have 1, 4, 16 and 64 transforms side by side; the loop over these
+// vectorizes.
 
 constexpr int kPoints256 = 256;
 
@@ -17,7 +18,8 @@ struct Complex256 {
   float* im;
 };
 
-// One pass: from `Side` transforms side by side of `N` points each to 4·Side of N/4. w: N/4 times three factors.
+// One pass: turns `Side` transforms side by side of `N` points each into 4·Side transforms of N/4 points. w: three
+// factors for each of N/4 points.
 template <int N, int Side>
 void fft_pass(Complex256 x, Complex256 y, const float* w) {
   constexpr int M = N / 4;
@@ -66,7 +68,7 @@ class RealTransform {
       a.im[k] = x[2 * k + 1];
     }
     complex(a, b);
-    // With E and O the transforms of even and odd samples, Z = E + iO and X[k] = E[k] + w^k O[k].
+    // Let E and O be the transforms of the even and odd samples. Then Z = E + iO and X[k] = E[k] + w^k O[k].
     for (int k = 0; k <= kPoints256; ++k) {
       const int i = k % kPoints256, j = (kPoints256 - k) % kPoints256;
       const float even_re = 0.5f * (a.re[i] + a.re[j]), even_im = 0.5f * (a.im[i] - a.im[j]);
@@ -76,7 +78,8 @@ class RealTransform {
     }
   }
 
-  // The real signal whose bins these are; the imaginary parts of bins 0 and 256, which no real signal has, count as 0.
+  // Computes the real signal of these bins. The imaginary parts of bins 0 and 256, which no real signal has, count as
+  // 0.
   void inverse(const float* re, const float* im, float* x) const {
     alignas(kAlignment) float buffer[4][kPoints256];
     const Complex256 a{buffer[0], buffer[1]}, b{buffer[2], buffer[3]};
@@ -88,7 +91,8 @@ class RealTransform {
       const float dif_re = re[k] - re[j], dif_im = im_k + im_j;
       const float odd_re = split_re_[k] * dif_re + split_im_[k] * dif_im;  // conj(w^k) times the difference
       const float odd_im = split_re_[k] * dif_im - split_im_[k] * dif_re;
-      // Z = E + iO. Real and imaginary part trade places: a forward transform of that is the inverse, traded back.
+      // Z = E + iO. Real and imaginary parts are swapped: the forward transform of the swapped Z, swapped back, is the
+      // inverse.
       a.im[k] = kScale * (even_re - odd_im);
       a.re[k] = kScale * (even_im + odd_re);
     }

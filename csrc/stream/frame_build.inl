@@ -1,4 +1,5 @@
-// The one-frame network, compiled for one instruction set; see cpu/build.inl, whose building blocks it uses.
+// The one-frame network, compiled for one instruction set. It uses the building blocks of the CPU kernels; see
+// cpu/build.inl.
 
 namespace lite_rtse::stream {
 namespace LITE_RTSE_BUILD {
@@ -18,7 +19,7 @@ namespace {
 #include "../cpu/dense.inl"
 #include "../cpu/mask_residual.inl"
 #include "../cpu/lstm_cell.inl"
-// What is computed for one frame at a time.
+// The code that computes one frame at a time.
 #include "fft.inl"
 #include "frame_dense.inl"
 #include "frame_lstm.inl"

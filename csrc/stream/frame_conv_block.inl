@@ -1,7 +1,7 @@
-// The Conv-Block, one frame: y = out(causal 3x3(in(x))) · skip(x).
+// The Conv-Block for one frame: y = out(causal 3x3(in(x))) · skip(x).
 //
-// The full 3x3 of the network's first variant is a 1x1 too: its sources are the channels of three frames, each at three
-// places one bin apart, so 9 C pointers into the history say all.
+// The full 3x3 convolution of the network's first variant is computed as a 1x1 convolution too. Its sources are the
+// channels of three frames, each at three places one bin apart: 9 C pointers into the history.
 
 class ConvBlockFrame {
  public:
@@ -18,8 +18,8 @@ class ConvBlockFrame {
   struct State {
     std::vector<History> history;
     Rows hidden, skip, y;
-    std::vector<float*> entered;     // where in(x) goes
-    std::vector<const float*> full;  // where the sources of the full 3x3 are
+    std::vector<float*> entered;     // the place of in(x)
+    std::vector<const float*> full;  // the sources of the full 3x3 convolution
 
     State(Arena& arena, const ConvBlockFrame& block)
         : hidden(arena, block.targets_), skip(arena, block.targets_), y(arena, block.targets_),
@@ -28,7 +28,7 @@ class ConvBlockFrame {
     }
   };
 
-  // s.y, from the 1x1 source x of frame t.
+  // Computes s.y from x, the source of the 1x1 convolutions in frame t.
   void run(State& s, Source<float> x, int64_t t) const {
     const int64_t blocks = int64_t(targets_.size());
     for (int64_t i = 0; i < blocks; ++i) s.entered[i] = s.history[i].row(t);
@@ -64,7 +64,7 @@ class ConvBlockFrame {
     }
   }
 
-  // (targets, sources, 3, 3) -> the 1x1 (targets, 3, 3, sources).
+  // (targets, sources, 3, 3) -> the weight (targets, 3, 3, sources) of the 1x1 convolution.
   void pack_full_taps(const Parameters::Linear& p) {
     constexpr int64_t kAll = kTaps * kTaps;
     std::vector<float> weight(channels_ * kAll * channels_);

@@ -1,12 +1,13 @@
-// A matrix with its bias, y = W x + b, for one stream or for several that share the reading of W; see cpu/dense.inl.
+// A matrix with its bias, y = W x + b, for one stream, or for several streams that share the reading of W. See
+// cpu/dense.inl.
 //
-// A frame reads 1.5 million weights, each once, which stream in from the third-level cache. As 16-bit integers each
-// output's weights share the scale max|w| / 32767: an error of at most 1.5e-5 of the largest weight, where a bfloat16
-// would be off by up to 4e-3 of each.
+// A frame reads 1.5 million weights once each, from the third-level cache. They may be stored as 16-bit integers. Each
+// output's weights then share the scale max|w| / 32767. The error is at most 1.5e-5 of the largest weight; that of a
+// bfloat16 would be up to 4e-3 of each weight.
 
 class Dense {
  public:
-  // weight(o, i) and bias(o) give W and b.
+  // weight(o, i) and bias(o) return W and b.
   template <class Weight, class Bias>
   Dense(int64_t outputs, int64_t inputs, Precision precision, Weight weight, Bias bias)
       : shape_{outputs, inputs}, precision_(precision), scale_(padded()), bias_(padded()) {
@@ -22,10 +23,10 @@ class Dense {
     }
   }
 
-  // What y needs room for: the outputs, to a whole vector.
+  // The number of elements that y needs: the outputs, rounded up to a whole vector.
   int64_t padded() const { return shape_.padded(); }
 
-  // x[n]: inputs, y[n]: padded() outputs of stream n. x and y must not overlap.
+  // x[n]: inputs of stream n; y[n]: padded() outputs of stream n. x and y must not overlap.
   void run(const float* const* x, float* const* y, int64_t n) const {
     if (precision_ == Precision::f32) return run(weights<float>(), x, y, n);
     run(weights<int16_t>(), x, y, n);

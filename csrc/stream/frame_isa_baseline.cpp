@@ -1,4 +1,4 @@
-// The one-frame network for what every processor of the architecture can do.
+// The one-frame network for the features of every processor of the architecture.
 #include "frame_prelude.h"
 
 #define LITE_RTSE_BODY "../stream/frame_build.inl"

@@ -1,6 +1,6 @@
-// The LSTMs' and linears' parameters as matrices.
+// The parameters of the LSTMs and linear layers as matrices.
 
-// z = W_ih x + W_hh h + b_ih + b_hh as one product with [x, h].
+// Computes z = W_ih x + W_hh h + b_ih + b_hh as one product with [x, h].
 inline Dense lstm_dense(const Parameters::Lstm& p, int64_t inputs, int64_t units, Precision precision) {
   return Dense(
       4 * units, inputs + units, precision,

@@ -1,4 +1,4 @@
-// The Multi-Order block, one frame. Plan, packed weights and gate chain are the batch kernel's.
+// The Multi-Order block for one frame. It uses the plan, packed weights and gate chain of the batch kernel.
 
 class MultiOrderFrame {
  public:
@@ -11,7 +11,7 @@ class MultiOrderFrame {
 
   struct State {
     std::vector<std::vector<DepthwiseStage<kTaps>>> stages;  // of each block
-    Rows last;                                               // of each block, what its last stage gives
+    Rows last;                                               // the last stage of each block
     GateChain<float> chain;
     std::vector<const float*> u;
 
@@ -23,13 +23,13 @@ class MultiOrderFrame {
           stages[b].emplace_back(arena, block.plan_.blocks[b].lanes);
       chain.layout(arena);
     }
-    // What stage s of block b computes in frame t.
+    // The result of stage s of block b in frame t.
     float* row(int64_t b, int64_t s, int64_t t) const {
       return s < int64_t(stages[b].size()) ? stages[b][s].history().row(t) : last[b];
     }
   };
 
-  // y: one channel of frame t, from the 1x1 source x.
+  // y: one channel of frame t, computed from x, the source of the 1x1 convolution.
   void run(State& s, Source<float> x, int64_t t, float* y) const {
     const int64_t blocks = int64_t(plan_.blocks.size());
     for (int64_t b = 0; b < blocks; b += 2) {
@@ -43,7 +43,7 @@ class MultiOrderFrame {
   }
 
  private:
-  // Half of all stages look ahead in even frames, the others in odd ones: every frame takes the same time.
+  // Half of all stages look ahead in even frames, the others in odd frames. Every frame thus takes the same time.
   void cascade(State& s, int64_t block, int64_t t) const {
     for (int64_t k = 0; k < plan_.blocks[block].depth; ++k)
       s.stages[block][k].run(t, s.row(block, k + 1, t), plan_.stage_weights(block, k), (block + k + t) % 2 == 0);

@@ -1,4 +1,4 @@
-// What the one-frame network uses of the standard library; see cpu/prelude.h.
+// The standard library headers that the one-frame network uses; see cpu/prelude.h.
 #pragma once
 
 #include <optional>

@@ -1,10 +1,10 @@
-// Lane rows of one frame after another, and how a stream's memory of them is saved.
+// Lane rows of consecutive frames, and how a stream's memory of them is saved.
 
-// The first frame's number: so that the frames before it, all zero, have numbers that are not negative.
+// The first frame's number. It is large enough that the frames before it, all zero, have no negative numbers.
 constexpr int64_t kFirstFrame = 6;
 constexpr int64_t kRowSize = kBins * kLanes<float>;
 
-// The input of a causal convolution `taps` frames long, for the channels of one lane block.
+// The input of a causal convolution that spans `taps` frames, for the channels of one lane block.
 class History {
  public:
   History(Arena& arena, LaneBlock lanes, int64_t taps)
@@ -16,7 +16,7 @@ class History {
     for (int64_t i = 0; i < taps_; ++i) in[i] = ring_.padded(t - taps_ + 1 + i, nullptr);
   }
 
-  // The frames before t that a later one looks back at, (channels, frames, bins), oldest first.
+  // The frames before t that a later frame looks back at, (channels, frames, bins), oldest first.
   int64_t size() const { return lanes_.count * (taps_ - 1) * kBins; }
   void save(int64_t t, float* to) const {
     float* row[kLanes<float>];
@@ -39,14 +39,14 @@ class History {
   int64_t taps_;
 };
 
-// Lane rows with no memory, and their channels as the source of a 1x1.
+// Lane rows without memory of earlier frames, and their channels as the source of a 1x1 convolution.
 class Rows {
  public:
   Rows() = default;
   Rows(Arena& arena, const std::vector<LaneBlock>& blocks) {
     for (const LaneBlock& b : blocks) {
       row_.push_back(arena.take<float>(kRowSize));
-      if (row_.back() == nullptr) continue;  // the arena only measures
+      if (row_.back() == nullptr) continue;  // in this case the arena only measures
       for (int64_t l = 0; l < b.count; ++l) channel_.push_back(row_.back() + l);
     }
   }
@@ -59,15 +59,15 @@ class Rows {
   std::vector<const float*> channel_;
 };
 
-// Some rows of a kernel's K rows of taps.
+// The first `rows` rows of a kernel's K rows of taps.
 template <int K>
 struct TapRows {
   static constexpr int columns = K, kColumns = K;
   int64_t rows;
 };
 
-// Calls tile(number of bins, where they begin) for all bins, a register tile each.
-// 257 = 2 · 16 + 15 · 15: no bin is left over, which alone would wait for its own sum K² times.
+// Calls tile(number of bins, start) for all bins, one register tile at a time.
+// 257 = 2 · 16 + 15 · 15, so no bin is left over. A single bin would wait for its own sum K² times.
 template <class Tile>
 LITE_RTSE_INLINE void each_tile(Tile tile) {
   static_assert(kBins == 2 * 16 + 15 * 15);
@@ -78,10 +78,11 @@ LITE_RTSE_INLINE void each_tile(Tile tile) {
 
 // A depthwise stage, one frame at a time.
 //
-// What costs is not the arithmetic but the memory of earlier frames, which comes from beyond the second-level cache. So
-// every second frame, while the K frames are at hand, the next one's sums over the K - 1 of them that it looks back at
-// are made too; it then reads those sums and its own frame, and nothing else: 3.5 frames read on average instead of 6.
-// The terms are added in the same order either way, so that the result is the same to the bit.
+// The cost is not the arithmetic but the memory of earlier frames, which is read from beyond the second-level cache.
+// The stage therefore does part of the next frame's work in every second frame, after it has read the K frames. It
+// computes the next frame's sums over the K - 1 frames that the next frame looks back at. The next frame then reads
+// only those sums and its own frame. A frame reads 3.5 frames on average instead of 6. The order of the terms is the
+// same in both cases, so the result is the same to the bit.
 template <int K>
 class DepthwiseStage {
  public:
@@ -90,7 +91,8 @@ class DepthwiseStage {
 
   const History& history() const { return history_; }
 
-  // y from the frames up to t; w: (taps, lanes), then the bias. With look_ahead also the sums of frame t + 1.
+  // Computes y from the frames up to t. w: (taps, lanes), then the bias. With look_ahead it also computes sums for
+  // frame t + 1.
   void run(int64_t t, float* y, const float* w, bool look_ahead) const {
     const float* x[K];
     history_.window(t, x);
@@ -117,10 +119,10 @@ class DepthwiseStage {
  private:
   History history_;
   float* ahead_;
-  int64_t* ahead_for_;  // the frame that ahead_ is for; in the arena, so that clearing that clears it
+  int64_t* ahead_for_;  // the frame that ahead_ belongs to; it is in the arena, so clearing the arena clears it
 };
 
-// A 1x1's weights and bias, packed for the target channels that `blocks` list.
+// The weights and bias of a 1x1 convolution, packed for the target channels in `blocks`.
 inline Buffer<float> packed_pointwise(const Parameters::Linear& p, int64_t sources,
                                       const std::vector<LaneBlock>& blocks) {
   Buffer<float> packed(Pointwise<float>{sources, int64_t(blocks.size())}.size());

@@ -1,10 +1,10 @@
-// The high-pass in front of the network: takes out of a signal what is constant in it, such as the offset of a cheap
+// The high-pass filter in front of the network. It removes the constant part of a signal, such as the offset of a cheap
 // sound card.
 //
-// Each sample loses the mean of all samples so far, where a sample counts kKept times as much as the one after it. That
-// is a filter of first order with its corner at kCutoffHz. It begins as a plain mean, which is right from the first
-// sample on: a constant gives zeros at once, and no step. lite_rtse_ext/audio/high_pass.py says why this order and
-// corner.
+// The filter subtracts from each sample the mean of all samples so far. A sample's weight in the mean is kKept times
+// the weight of the next sample. This is a first-order filter with its corner frequency at kCutoffHz. It begins as an
+// unweighted mean, which is right from the first sample on. A constant signal thus gives zeros at once, without a step.
+// lite_rtse_ext/audio/high_pass.py gives the reasons for the order and the corner frequency.
 #pragma once
 
 #include <algorithm>
@@ -21,27 +21,27 @@ class HighPass {
  public:
   static constexpr double kCutoffHz = 2;
 
-  // In place; `removed` gets what was taken out.
+  // Filters in place; `removed` gets the part that was subtracted.
   void run(float* samples, float* removed, int64_t count) {
     double mean = mean_, weight = weight_;
     for (int64_t i = 0; i < count; ++i) {
       weight = kKept * weight + 1;
       mean += (1 / weight) * (samples[i] - mean);
       removed[i] = float(mean);
-      samples[i] = float(std::clamp(samples[i] - mean, -kMost, kMost));  // it may be twice the largest sample
+      samples[i] = float(std::clamp(samples[i] - mean, -kMost, kMost));  // may reach twice the largest sample
     }
     mean_ = mean;
     weight_ = weight;
   }
 
-  // What it remembers, to the bit, as numbers of the type of samples.
+  // The filter's state without any rounding, as numbers of the type of samples.
   static constexpr int64_t kSize = 6;
   void save(float* to) const { std::copy_n(parts(weight_).data(), 3, std::copy_n(parts(mean_).data(), 3, to)); }
   void load(const float* from) {
     mean_ = sum(from);
     weight_ = sum(from + 3);
   }
-  // Whether `load` may have these numbers.
+  // Whether `load` accepts these numbers.
   static bool fits(const float* from) {
     const double weight = sum(from + 3);
     return std::isfinite(sum(from)) && weight >= 0 && weight <= kMostWeight;
@@ -52,7 +52,7 @@ class HighPass {
   static constexpr double kMostWeight = (1 + 1e-9) / (1 - kKept);
   static constexpr double kMost = std::numeric_limits<float>::max();
 
-  // A double as the sum of three floats. What only a subnormal float could hold counts as zero.
+  // A double as the sum of three floats. A part that only a subnormal float could hold counts as zero.
   static std::array<float, 3> parts(double value) {
     std::array<float, 3> split{};
     for (float& part : split) {
@@ -64,7 +64,7 @@ class HighPass {
   static double sum(const float* split) { return double(split[0]) + double(split[1]) + double(split[2]); }
 
   double mean_ = 0;
-  double weight_ = 0;  // of all samples so far together, where the last one's is 1
+  double weight_ = 0;  // the sum of the weights of all samples so far; the last sample's weight is 1
 };
 
 }  // namespace lite_rtse::stream

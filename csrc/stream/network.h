@@ -1,6 +1,7 @@
-// The network for one frame at a time: what is compiled once for each instruction set. No torch, no Python.
+// The network for one frame at a time: the code that is compiled once for each instruction set. It uses neither torch
+// nor Python.
 //
-// The way of the data. A frame is 256 new samples, 16 ms at 16 kHz:
+// The flow of data. A frame is 256 new samples, 16 ms at 16 kHz:
 //
 //   256 samples + the 256 before ─► window, FFT ─► X, 257 bins ─► m = |X|
 //   m ─► LSTM 1 ─► linear ─► logit of the mask;  Y1 = m · sigmoid(logit)
@@ -8,9 +9,9 @@
 //   [m, Y1, Y2] ─► linear ─► LSTM 2 ─► three linears ─► R
 //   X · gain(logit, R) ─► inverse FFT, window ─► added to the end of the frame before ─► 256 samples
 //
-// What a stream remembers from frame to frame: 256 samples in and 256 half-made samples out, the states of the LSTMs,
-// and for every depthwise stage the last 2 or 6 frames of its input. These stand in lane rows (cpu/rows.inl) and
-// stay there: only m and Y2 are ever seen by bins alone. Zeros are what stood before the first frame.
+// From frame to frame a stream keeps 256 input samples, 256 unfinished output samples and the states of the LSTMs. For
+// every depthwise stage it also keeps the last 2 or 6 frames of the stage's input. These frames stay in lane rows
+// (cpu/rows.inl) throughout: only m and Y2 have a layout by bins alone. Before the first frame everything is zero.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,8 @@ struct Config {
   bool depthwise = true;
 };
 
-// Where one network's parameters are: dense, row-major float32, in PyTorch's layouts. Read while a Network is built.
+// Pointers to one network's parameters: dense, row-major float32, in PyTorch's layouts. They are read while a Network
+// is built.
 struct Parameters {
   struct Linear {
     const float *weight, *bias;
@@ -52,25 +54,26 @@ struct Parameters {
   MultiOrderConvArgs multi_order;
 };
 
-// A parameter by its name in a checkpoint.
+// A parameter of a checkpoint; the map's key is its name.
 struct Array {
   const float* data;
   std::vector<int64_t> shape;
 };
 
-// Checks names, shapes and values of a checkpoint. Throws std::invalid_argument that says what is wrong.
+// Checks names, shapes and values of a checkpoint. Throws std::invalid_argument, whose message says what is wrong.
 Parameters parameters(const std::map<std::string, Array>& arrays);
 
-// How the weights of LSTMs and linears are stored: they are read once a frame, from beyond the second-level cache.
-// i16: 16-bit integers with one scale for each output, half the bytes; see frame_dense.inl.
+// How the weights of the LSTMs and linear layers are stored. Each frame reads them once, from beyond the second-level
+// cache.
+// i16: 16-bit integers with one scale for each output, half the bytes of f32; see frame_dense.inl.
 enum class Precision { f32, i16 };
 
-// What one stream remembers, and its scratch memory.
+// The memory of one stream, and its scratch memory.
 class State {
  public:
   virtual ~State() = default;
   virtual void clear() = 0;
-  // The memory of the stream as numbers in an order that is the same for all instruction sets.
+  // The memory of the stream as numbers. Their order is the same for all instruction sets.
   virtual int64_t size() const = 0;
   virtual void save(float* to) const = 0;
   virtual void load(const float* from) = 0;
@@ -80,8 +83,8 @@ class State {
 struct Frame {
   State* state;
   const float* in;  // 256 samples
-  float* out;       // 256 samples: those that came in a frame ago, enhanced
-  float wet;        // share of the enhanced signal; the rest is the signal as it came in
+  float* out;       // 256 samples: the enhanced samples of the frame before
+  float wet;        // share of the enhanced signal; the rest is the input signal
   bool finite;      // set by step: false if a number overflowed. The state is then unusable until it is cleared.
 };
 
@@ -90,8 +93,8 @@ class Network {
   virtual ~Network() = default;
   virtual const Config& config() const = 0;
   virtual std::unique_ptr<State> make_state() const = 0;
-  // One frame of each of n streams, at most kMostStreams. Allocates nothing, locks nothing, calls no system function.
-  // A stream's result does not depend, to the bit, on which others are computed with it.
+  // Computes one frame of each of n streams, at most kMostStreams. It allocates nothing, locks nothing and calls no
+  // system function. A stream's result does not depend, to the bit, on the other streams.
   virtual void step(Frame* frames, int64_t n) const = 0;
 };
 inline constexpr int64_t kMostStreams = 16;
@@ -105,7 +108,7 @@ struct Engine {
   void (*inverse)(const float* real, const float* imag, float* samples);
 };
 
-// The best build that this machine can run, or the one that LITE_RTSE_ISA names; see cpu/choose.h.
+// The best build that this machine can run, or the build that LITE_RTSE_ISA names; see cpu/choose.h.
 const Engine& engine();
 std::vector<std::string> runnable_isas();
 

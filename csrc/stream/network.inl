@@ -1,7 +1,7 @@
-// The whole network, one frame of up to kMostStreams streams at a time.
+// The whole network for one frame of up to kMostStreams streams.
 //
-// LSTMs and linears, whose weights outweigh everything else, are done for all streams together; the rest stream by
-// stream, for its own memory of earlier frames is what each reads most of.
+// The LSTMs and linear layers have most of the weights, so they are computed for all streams together. The rest is
+// computed stream by stream, because there most reads are of the stream's own memory of earlier frames.
 
 class StateBuild;
 
@@ -53,7 +53,7 @@ class StateBuild final : public State {
     bytes_ = huge_bytes(used_);
     Arena arena(bytes_.get());
     parts_.emplace(arena, network);
-    // A frame of silence: it touches every page, and what grows at its first use has grown.
+    // Runs a frame of silence. It touches every page of memory and makes everything grow that grows at its first use.
     float silence[kHop] = {};
     Frame frame{this, silence, silence, 1.0f, true};
     network.step(&frame, 1);
@@ -61,16 +61,16 @@ class StateBuild final : public State {
   }
 
   struct Parts {
-    // What is remembered.
-    float *before, *overlap;     // the last frame's samples in; the second half of its samples out
+    // Memory from frame to frame.
+    float *before, *overlap;     // the last frame's input samples; the second half of its output samples
     float *lstm1_in, *lstm2_in;  // input, then the last output h, as one vector
     float *cell1, *cell2;        // c
     ConvBlockFrame::State block1, block2;
     MultiOrderFrame::State multi_order;
-    // Scratch.
+    // Scratch memory.
     float *real, *imag, *samples;     // spectrum; a window of samples
-    float *gates, *logit, *residual;  // pre-activations of an LSTM; of the mask; R_mag, R_re, R_im
-    float *fusion, *fused;            // m, Y1, Y2 as one vector; the linear of it
+    float *gates, *logit, *residual;  // pre-activations of an LSTM; those of the mask; R_mag, R_re, R_im
+    float *fusion, *fused;            // m, Y1, Y2 as one vector; the linear layer's output for it
     std::vector<const float*> magnitude;
 
     Parts(Arena& arena, const NetworkBuild& n)
@@ -109,7 +109,7 @@ class StateBuild final : public State {
   void advance() { ++frame_; }
 
  private:
-  // Everything remembered, in the order in which it is saved: plain vectors, and histories in channel order.
+  // The whole memory in the order in which it is saved: plain vectors, and histories in channel order.
   template <class Vector, class Each>
   void each(Vector vector, Each history) const {
     const Parts& p = *parts_;
@@ -133,7 +133,7 @@ class StateBuild final : public State {
 
 std::unique_ptr<State> NetworkBuild::make_state() const { return std::make_unique<StateBuild>(*this); }
 
-// The window over the last frame and this one, its spectrum and magnitude.
+// Applies the window to the last frame and this one, then computes the spectrum and its magnitude.
 void NetworkBuild::analyse(StateBuild& s, const float* in) const {
   for (int64_t i = 0; i < kHop; ++i) {
     s->samples[i] = s->before[i] * window_[i];
@@ -147,7 +147,7 @@ void NetworkBuild::analyse(StateBuild& s, const float* in) const {
   }
 }
 
-// Y2 from m.
+// Computes Y2 from m.
 void NetworkBuild::convolve(StateBuild& s) const {
   const int64_t t = s.frame();
   block1_.run(s->block1, {s->magnitude.data(), 1}, t);
@@ -155,14 +155,15 @@ void NetworkBuild::convolve(StateBuild& s) const {
   multi_order_.run(s->multi_order, s->block2.y.channels(), t, s->fusion + 2 * kBins);
 }
 
-// Magnitudes of floats are in the order of their bits, with Inf and NaN at the end.
+// Magnitudes of floats have the order of their bits; Inf and NaN are at the end.
 bool all_finite(const float* v, int64_t n) {
   uint32_t largest = 0;
   for (int64_t i = 0; i < n; ++i) largest = std::max(largest, float_to_bits(v[i]) & 0x7fffffffu);
   return largest < 0x7f800000u;
 }
 
-// Samples from X and R. False if one of them, or of what the LSTMs remember, is not finite.
+// Computes the samples from X and R. Returns false if one of them, or of the numbers in the LSTMs' memory, is not
+// finite.
 bool NetworkBuild::synthesise(StateBuild& s, float* out, float wet) const {
   const float *r_mag = s->residual, *r_real = r_mag + kBins, *r_imag = r_real + kBins, *logit = s->logit;
   float *real = s->real, *imag = s->imag;

@@ -1,4 +1,5 @@
-// From a checkpoint's arrays to the network's parameters: every name, shape and value is checked, none is left over.
+// Converts a checkpoint's arrays to the network's parameters. Every name, shape and value is checked; no array may be
+// left over.
 #include <cmath>
 #include <set>
 #include <stdexcept>
@@ -43,7 +44,7 @@ class Reader {
     taken_.insert(name);
     return a.data;
   }
-  // `separator`: "." for a module's weight and bias, "_ih_l0" or "_hh_l0" has "_" before it in an LSTM's names.
+  // A linear layer of `module`: its weight has the given shape, its bias one number per output.
   Linear linear(const std::string& module, const Shape& weight) {
     return {take(module + ".weight", weight), take(module + ".bias", {weight[0]})};
   }

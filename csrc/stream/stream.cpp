@@ -9,8 +9,8 @@
 namespace lite_rtse::stream {
 namespace {
 
-// While one lives, subnormal numbers are read and written as zero: arithmetic on them takes a hundred times as long,
-// and a signal that fades to silence leaves every state of the network full of them.
+// While an object of this class exists, subnormal numbers are read and written as zero. Arithmetic on subnormal numbers
+// takes a hundred times as long. A signal that fades to silence fills every state of the network with them.
 class FlushSubnormals {
  public:
 #if defined(__x86_64__)
@@ -41,7 +41,8 @@ class FlushSubnormals {
   FlushSubnormals& operator=(const FlushSubnormals&) = delete;
 };
 
-// The numbers before those of the high-pass in a saved stream. The first is the version of all that follows.
+// The number of values before those of the high-pass filter in a saved stream. The first value is the version of the
+// format.
 constexpr int64_t kHeader = 8;
 constexpr float kVersion = 2;
 
@@ -49,14 +50,14 @@ constexpr float kMost = std::numeric_limits<float>::max();
 
 }  // namespace
 
-// A stream and how far a call of feed has come with it.
+// A stream and the progress of one call of feed.
 class Cursor {
  public:
   Cursor() = default;
   Cursor(Stream& s, const float* in, int64_t count, float* out)
       : s_(&s), in_(in), left_(count), out_(out), begin_(out) {}
 
-  // Takes samples until a frame is complete; false if they run out before.
+  // Takes samples until a frame is complete; returns false if the samples end before that.
   bool fill() {
     const int64_t n = std::min(kHop - s_->filled_, left_);
     float* to = s_->pending_ + s_->filled_;
@@ -76,7 +77,7 @@ class Cursor {
   }
 
   Frame frame() const {
-    // What the first frame gives lies before the beginning: an aligned stream leaves it out.
+    // The output of the first frame lies before the beginning of the signal. An aligned stream leaves it out.
     const bool direct = s_->timing_ == Timing::aligned && s_->begun_;
     return {s_->state_.get(), s_->pending_, direct ? out_ : s_->ready_, s_->wet_.load(std::memory_order_relaxed), true};
   }
@@ -141,11 +142,11 @@ int64_t Stream::feed(const float* in, int64_t count, float* out) {
 int64_t Stream::flush(float* out) {
   static constexpr float kSilence[2 * kHop] = {};
   int64_t due = kLatency;
-  filter_ = {};  // the silence is not of the signal: it is no step away from its mean
+  filter_ = {};  // the silence is not part of the signal: it must not look like a step away from the signal's mean
   if (timing_ == Timing::live) {
     feed(kSilence, kLatency, out);
   } else {
-    due = filled_ + (begun_ ? kHop : 0);  // what came in since, and the frame that waits for its other half
+    due = filled_ + (begun_ ? kHop : 0);  // the samples that came in since, and the frame that waits for its other half
     if (due > 0) feed(kSilence, (filled_ > 0 ? kHop - filled_ : 0) + kHop, out);
   }
   reset();
@@ -172,8 +173,8 @@ void Stream::repair(const Frame& frame) {
   bad_frames_.fetch_add(1, std::memory_order_relaxed);
 }
 
-// The output holds a share of the signal as it went into the network. This adds the same share of what the high-pass
-// had taken out of it, in a ramp where the share has changed, as the network's windows make it.
+// The output contains a share of the network's input signal. This function adds the same share of the part that the
+// high-pass filter removed. If the share has changed, it is ramped over the frame, as the network's windows do.
 void Stream::put_back(const Frame& frame) {
   const float dry = 1 - frame.wet, step = (dry - dry_before_) / kHop;
   if (dry > 0 || dry_before_ > 0)

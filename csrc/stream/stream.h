@@ -1,9 +1,10 @@
-// A stream of samples through the network: pieces of any length in, enhanced samples out.
+// A stream of samples through the network: it takes pieces of any length and returns enhanced samples.
 //
-// Latency. A window of 512 samples is complete when its last sample is, so its first comes out 512 samples, 32 ms,
-// after it went in. Outputs are whole frames; a stream either hands them on as they come (aligned: the first 256
-// samples, which lie before the beginning, are left out, so that sample n of the output is sample n of the input,
-// enhanced), or delayed so evenly that every call gives as many samples as it takes (live).
+// Latency. A window of 512 samples is complete with its last sample. The window's first sample therefore comes out 512
+// samples, or 32 ms, after it went in. Outputs are whole frames. There are two kinds of timing. An aligned stream
+// returns the frames when they are ready. It leaves out the first 256 samples, which lie before the beginning. Sample n
+// of its output is then sample n of the input, enhanced. A live stream delays the output evenly, so that every call
+// returns the number of samples that it takes.
 #pragma once
 
 #include <atomic>
@@ -18,29 +19,30 @@ inline constexpr int64_t kLatency = kWindow;  // samples
 
 enum class Timing { aligned, live };
 
-// What went wrong in a stream so far, and was mended.
+// The faults in a stream so far, all of which were repaired.
 struct Faults {
-  int64_t samples = 0;  // NaN or infinite samples, taken as 0
-  int64_t frames = 0;   // frames in which a number overflowed: silence, and the memory of the past cleared
+  int64_t samples = 0;  // NaN or infinite samples, which count as 0
+  int64_t frames = 0;   // frames in which a number overflowed: they become silence, and the stream's memory is cleared
 };
 
 class Stream {
  public:
-  // Everything a stream will ever need is allocated here. With `high_pass` the network hears the signal through a
-  // HighPass; what is mixed in for `wet` below 1 is the signal as it came in.
+  // Allocates all memory that the stream will ever need. With `high_pass` the network gets the signal through a
+  // HighPass. `wet` below 1 mixes in the input signal as it was before the filter.
   Stream(std::shared_ptr<const Network> network, Timing timing, bool high_pass = true);
 
-  // At most how many samples `feed` of `count` samples, or `flush`, gives.
+  // The largest number of samples that `feed` of `count` samples, or `flush`, may return.
   int64_t room(int64_t count) const;
-  // Takes `count` samples, writes those that are ready to `out` and returns how many. `out` must not overlap `in`.
-  // Allocates nothing, locks nothing, calls no system function; subnormal numbers count as zero meanwhile.
+  // Takes `count` samples, writes the samples that are ready to `out` and returns their number. `out` must not overlap
+  // `in`. Allocates nothing, locks nothing, calls no system function. Subnormal numbers count as zero during the call.
   int64_t feed(const float* in, int64_t count, float* out);
-  // The end of a signal: writes the samples still due, at most kLatency, returns how many, and resets. After it the
-  // output of an aligned stream is as long as the input was, that of a live one kLatency samples longer.
+  // The end of a signal: writes the remaining samples, at most kLatency, returns their number, and resets the stream.
+  // The output of an aligned stream is then as long as the input. That of a live stream is kLatency samples longer.
   int64_t flush(float* out);
   void reset();
 
-  // These two may be called while another thread uses the stream: what is set counts from the next frame on.
+  // Another thread may use the stream while these two functions are called. A new setting takes effect from the next
+  // frame on.
   void set_wet(float wet) { wet_.store(wet, std::memory_order_relaxed); }
   Faults faults() const {
     return {bad_samples_.load(std::memory_order_relaxed), bad_frames_.load(std::memory_order_relaxed)};
@@ -48,11 +50,12 @@ class Stream {
   Timing timing() const { return timing_; }
   const std::shared_ptr<const Network>& network() const { return network_; }
 
-  // All that the future output depends on besides what is still to come, as numbers that fit every instruction set.
+  // The stream's state: all that the future output depends on besides the future input. The numbers fit every
+  // instruction set.
   int64_t size() const;
   void save(float* to) const;
-  // Throws std::invalid_argument where this can't have been saved by a stream of this network, timing and high-pass;
-  // the stream is then as it was.
+  // Throws std::invalid_argument if no stream of this network, timing and high-pass setting can have saved these
+  // numbers. The stream is then unchanged.
   void load(const float* from, int64_t count);
 
  private:
@@ -69,16 +72,17 @@ class Stream {
   std::atomic<int64_t> bad_samples_ = 0, bad_frames_ = 0;
   static_assert(std::atomic<float>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
   HighPass filter_;
-  float removed_[kHop] = {}, removed_before_[kHop] = {};  // what it took out of `pending_` and of the frame before
+  float removed_[kHop] = {}, removed_before_[kHop] = {};  // its part of `pending_`, and of the frame before
   float dry_before_ = 0;                                  // 1 - wet of the frame before
-  float pending_[kHop] = {};  // samples of the frame that is not complete yet, behind the high-pass
-  float ready_[kHop] = {};    // live: the last frame's output
-  int64_t filled_ = 0;        // how many samples are pending
-  bool begun_ = false;        // whether a frame was complete since the beginning
+  float pending_[kHop] = {};                              // samples of the incomplete frame, after the high-pass filter
+  float ready_[kHop] = {};                                // live: the last frame's output
+  int64_t filled_ = 0;                                    // the number of pending samples
+  bool begun_ = false;                                    // whether a frame has been completed since the beginning
 };
 
-// Stream::feed for n streams of one network, each with its own `count`; `written` gets what each call would return. The
-// results are the same to the bit, but streams whose frames are complete at the same time share the reading of weights.
+// Stream::feed for n streams of one network. Each stream has its own `count`. `written` gets the return value of each
+// call. The results are the same to the bit. Streams whose frames are complete at the same time share the reading of
+// weights.
 void feed(Stream* const* streams, const float* const* in, const int64_t* count, float* const* out, int64_t* written,
           int64_t n);
 
