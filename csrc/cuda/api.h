@@ -1,7 +1,8 @@
-// The CUDA kernels' one public face: the operators of ../operators.h, with device pointers, enqueued on a stream.
+// The only public interface of the CUDA kernels: the operators of ../operators.h, with device pointers, enqueued on a
+// stream.
 //
-// No torch, no Python. A launch neither synchronises nor allocates, so it can be captured in a graph; its result is the
-// same bit for bit from run to run.
+// It uses neither torch nor Python. A launch neither synchronizes nor allocates, so it can be captured in a graph. Its
+// result is the same to the bit from run to run.
 #pragma once
 
 #include <driver_types.h>
@@ -23,7 +24,8 @@ struct Device {
   int blocks_per_sm;
 };
 
-// Bytes of scratch that a launch needs. The caller provides them aligned to 256 bytes; their contents do not matter.
+// The bytes of scratch memory that a launch needs. The caller provides them, aligned to 256 bytes; their contents do
+// not matter.
 size_t workspace(const CausalDwconv2dArgs&, const Device&);
 size_t workspace(const CausalDwconv2dBackwardArgs&, const Device&);
 size_t workspace(const ConvBlockArgs&, const Device&);
@@ -33,8 +35,8 @@ size_t workspace(const MultiOrderConvBackwardArgs&, const Device&);
 size_t workspace(const MaskResidualArgs&, const Device&);
 size_t workspace(const MaskResidualBackwardArgs&, const Device&);
 
-// Enqueues the operator and returns the first error. `device` is the current device; `workspace` holds what the
-// function above says and may be null where that is nothing.
+// Enqueues the operator and returns the first error. `device` is the current device. `workspace` has the size that the
+// function above returns; it may be null if that size is zero.
 cudaError_t launch(const CausalDwconv2dArgs&, const Device& device, void* workspace, cudaStream_t);
 cudaError_t launch(const CausalDwconv2dBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
 cudaError_t launch(const ConvBlockArgs&, const Device& device, void* workspace, cudaStream_t);

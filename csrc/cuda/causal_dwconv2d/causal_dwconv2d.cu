@@ -11,7 +11,7 @@ DwconvLoops loops(const CausalDwconv2dArgs& a) {
   return {a.batch * a.channels, a.channels, a.frames, a.bins, a.taps_t, a.taps_f};
 }
 
-// y from x, or with `reversed` dx from dy.
+// Computes y from x, or with `reversed` dx from dy.
 template <class T>
 cudaError_t convolve(const CausalDwconv2dArgs& a, const CausalDwconv2dPlan& plan, bool reversed, const void* from,
                      const void* bias, void* to, cudaStream_t stream) {

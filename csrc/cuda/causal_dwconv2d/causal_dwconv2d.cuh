@@ -1,4 +1,4 @@
-// Kernels of the causal depthwise convolution: y, and by the same kernel dx; dweight and dbias.
+// Kernels of the causal depthwise convolution. One kernel computes y and also dx; another computes dweight and dbias.
 #pragma once
 
 #include "../common/depthwise.cuh"
@@ -8,7 +8,7 @@
 
 namespace lite_rtse::cuda {
 
-// The march of one block over its segment: which rows of which plane, and where they stand in shared memory.
+// The march of one block over its segment: the rows and plane that it uses, and their places in shared memory.
 struct DwconvMarch {
   int64_t channels, frames;
   int bins, rows, pitch;
@@ -26,8 +26,8 @@ __device__ __forceinline__ DwconvPlace dwconv_place(const DwconvMarch& m) {
   return {plane, plane % m.channels, plane / m.channels * m.segments + s, begin, end < m.frames ? end : m.frames};
 }
 
-// Rows [first, first + count) of a plane, zero outside [0, frames), with `padding` columns of zeros before the bins and
-// zeros behind them; row t goes to slot(t).
+// Loads rows [first, first + count) of a plane; rows outside [0, frames) are zero. There are `padding` columns of zeros
+// before the bins and zeros behind them. Row t goes to slot(t).
 template <class C, class T, class Slot>
 __device__ void load_rows(C* __restrict__ to, const T* __restrict__ plane, const DwconvMarch& m, int padding,
                           int64_t first, int count, Slot&& slot) {
@@ -49,12 +49,13 @@ __device__ void load_rows(C* __restrict__ to, const T* __restrict__ plane, const
   });
 }
 
-// Blocks a multiprocessor shall hold: at 7 x 7 the taps alone take 49 registers, or 98 in double precision.
+// The number of blocks that a multiprocessor shall hold. At 7 x 7 the taps alone take 49 registers, or 98 in double
+// precision.
 template <class C, int K>
 inline constexpr int kDwconvBlocks = sizeof(C) * K > 28 ? 1 : 2;
 
-// y[t] = bias + Σ_i w[i] x[t + offset + i]; with offset = 1 - K the forward convolution, with offset = 0 and the taps
-// reversed the gradient with respect to x.
+// y[t] = bias + Σ_i w[i] x[t + offset + i]. With offset = 1 - K this is the forward convolution. With offset = 0 and
+// the taps reversed it is the gradient with respect to x.
 template <class T, int K>
 __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Compute<T>, K>)
     dwconv_convolve(const T* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
@@ -67,7 +68,8 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   const DwconvPlace at = dwconv_place(m);
   const int64_t plane = at.plane * m.frames * m.bins, offset = reversed ? 0 : -kHistory;
 
-  // By way of shared memory, so that they stay in registers instead of being read and converted again in each chunk.
+  // The taps go through shared memory. They then stay in registers instead of being read and converted again in each
+  // chunk.
   C* const taps = ring;
   for (int k = threadIdx.x; k < K * K; k += blockDim.x)
     taps[reversed ? K * K - 1 - k : k] = to_compute(weight[at.channel * (K * K) + k]);
@@ -79,7 +81,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   const C b = taps[K * K];
   __syncthreads();
 
-  int base = 0;  // ring row of the chunk's first input
+  int base = 0;  // ring row of the chunk's first input row
   const auto slot = [&](int i) { return base + i < ring_rows ? base + i : base + i - ring_rows; };
   load_rows(ring, x + plane, m, K / 2, at.begin + offset, kHistory, slot);
   for (int64_t t = at.begin; t < at.end; t += m.rows) {
@@ -148,7 +150,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
     base = slot(m.rows);
   }
 
-  // In the place of the ring, which has room for more than that from each warp.
+  // The sums take the place of the ring, which has more room than the sums of all warps need.
   C* const sums = ring;
   C* const own = sums + threadIdx.x / kWarp * kSums;
 #pragma unroll
@@ -165,7 +167,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   }
 }
 
-// Any kernel size: one thread an output, all from global memory.
+// For any kernel size: one thread computes one output, with all reads from global memory.
 struct DwconvLoops {
   int64_t planes, channels, frames, bins, taps_t, taps_f;
 };

@@ -5,13 +5,13 @@
 
 namespace lite_rtse::cuda {
 
-// A block marches over the frames of one (utterance, channel, segment of time) with a ring of whole rows in shared
-// memory: `rows` outputs and the look-back of taps - 1 rows. Each thread has 16 bytes of neighbouring bins, in the
-// compute type, of 4 rows at a time. Kernel sizes other than 3 x 3 and 7 x 7, and rows too long for shared memory, take
+// A block marches over the frames of one (utterance, channel, segment of time). It keeps a ring of whole rows in shared
+// memory: `rows` outputs and the left context of taps - 1 rows. Each thread has 16 bytes of neighboring bins, in the
+// compute type, of 4 rows at a time. Kernel sizes other than 3 x 3 and 7 x 7, and rows too long for shared memory, use
 // loops over global memory: `rows` is 0.
 struct CausalDwconv2dPlan {
   static constexpr int kRows = 4, kThreads = 256;
-  static constexpr int64_t kMostFrames = 512;  // a segment: bounds how many terms one sum adds up
+  static constexpr int64_t kMostFrames = 512;  // of a segment: bounds the number of terms of one sum
 
   int64_t rows = 0, pitch = 0, segment = 0, segments = 0;
   Geometry convolve, gradient;
@@ -34,11 +34,11 @@ struct CausalDwconv2dPlan {
     }
   }
 
-  // Bins of a thread, and how many threads make a row.
+  // The bins of a thread, and the number of threads that form a row.
   static int64_t columns(const CausalDwconv2dArgs& a) { return 16 / compute_size(a.dtype); }
   static int64_t strips(const CausalDwconv2dArgs& a) { return ceil_div(a.bins, columns(a)); }
 
-  // The ring of inputs, and the chunk's outputs (or gradients) on their way to (or from) global memory.
+  // The ring of inputs. The chunk's outputs (or gradients) are stored here between registers and global memory.
   int64_t shared_bytes(const CausalDwconv2dArgs& a, int64_t n) const {
     return (n + a.taps_t - 1 + n) * pitch * compute_size(a.dtype);
   }
@@ -52,7 +52,7 @@ struct CausalDwconv2dPlan {
     while (groups > 0 && shared_bytes(a, groups * kRows) > device.shared_per_block) --groups;
     rows = groups * kRows;
   }
-  // Eight blocks for each multiprocessor, unless segments would fall below four chunks.
+  // Eight blocks for each multiprocessor, unless segments would become shorter than four chunks.
   void choose_segments(const CausalDwconv2dArgs& a, int64_t planes, const Device& device) {
     const int64_t chunk = std::max<int64_t>(rows, kRows);
     const int64_t wanted = ceil_div(8 * int64_t(device.multiprocessors), std::max<int64_t>(1, planes));

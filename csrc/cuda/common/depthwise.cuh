@@ -1,8 +1,8 @@
-// Depthwise convolution of rows in shared memory: what a thread does for a strip of R rows, 16 bytes wide.
+// Depthwise convolution of rows in shared memory: the work of one thread on a strip of R rows, 16 bytes wide.
 //
 // A thread reads each of the R + K - 1 input rows once, as a window of 128-bit accesses, and keeps the sums in
-// registers: in float at K = 7, R = 4 thirty accesses for 784 multiply-adds. Neighbouring lanes have neighbouring
-// windows, so that eight of them cover all banks.
+// registers. In float with K = 7 and R = 4 this takes thirty accesses for 784 multiply-adds. Neighboring lanes have
+// neighboring windows, so eight lanes cover all banks.
 //
 //   y[r][c]  = Σ_ij w[i][j] x[r + i][c + j]         forward; with the taps reversed, the input gradient
 //   dw[i][j] = Σ_rc g[r][c] x[r + i][c + j]         weight gradient
@@ -15,7 +15,7 @@ namespace lite_rtse::cuda {
 template <class C>
 inline constexpr int kStripColumns = 16 / int(sizeof(C));
 
-// Elements of one row that a strip's outputs depend on, as whole accesses.
+// The number of elements of one row that a strip's outputs depend on, rounded up to whole accesses.
 template <class C>
 LITE_RTSE_SHARED_CODE constexpr int window_size(int taps) {
   return int(round_up(kStripColumns<C> + taps - 1, kStripColumns<C>));

@@ -1,13 +1,14 @@
-// Whole rows of a plane moved as one flat span: rows of 257 bins are not aligned to 16 bytes, but all of them together
-// need a scalar access only at either end.
+// Moves whole rows of a plane as one flat span. Single rows of 257 bins are not aligned to 16 bytes. All rows together
+// need scalar accesses only at the two ends.
 #pragma once
 
 #include "types.cuh"
 
 namespace lite_rtse::cuda {
 
-// Division of n < 2^31 by a divisor known before the launch: n / d = n * m >> 32 + s, m = ceil(2^(32 + s) / d) and s =
-// floor(log2 d). With m d = 2^(32 + s) + e, 0 <= e < d < 2^(s + 1), the error n e / (d 2^(32 + s)) stays below 1 / d.
+// Division of n < 2^31 by a divisor that is known before the launch: n / d = n * m >> 32 + s, with m = ceil(2^(32 + s)
+// / d) and s = floor(log2 d). Let m d = 2^(32 + s) + e with 0 <= e < d < 2^(s + 1). Then the error n e / (d 2^(32 + s))
+// stays below 1 / d.
 struct Divisor {
   uint32_t divisor, shift;
   uint64_t multiplier;
@@ -18,7 +19,7 @@ struct Divisor {
   __device__ __forceinline__ int divide(int n) const { return int(uint64_t(n) * multiplier >> 32 >> shift); }
 };
 
-// A pack's elements [turns, N), then [0, turns); turns < N.
+// Rotates a pack: its elements [turns, N), then [0, turns); turns < N.
 template <int N, class T>
 __device__ __forceinline__ Pack<T, N> rotated(const Pack<T, N>& pack, int turns) {
   Pack<T, N> from = pack;
@@ -32,21 +33,22 @@ __device__ __forceinline__ Pack<T, N> rotated(const Pack<T, N>& pack, int turns)
   return from;
 }
 
-// The element with which a lane begins, where each moves the N neighbouring elements of a pack to or from shared memory
-// one at a time: so lanes whose packs are 128 bytes apart, which share their banks, do not take the same element.
+// The first element that a lane moves, if each lane moves the N neighboring elements of a pack to or from shared memory
+// one at a time. Lanes whose packs are 128 bytes apart share their banks. With this start they do not move the same
+// element at the same time.
 template <int N, class C>
 __device__ __forceinline__ int first_of_lane() {
-  constexpr int kLanes = 128 / int(sizeof(C)) / N;  // whose packs fill 128 bytes
+  constexpr int kLanes = 128 / int(sizeof(C)) / N;  // the lanes whose packs fill 128 bytes
   return int(threadIdx.x) % kWarp / kLanes % N;
 }
 
-// Calls put(i, value) for each i < count with element i of `from`; the block's threads share the work. put stores to
+// Calls put(i, value) for each i < count with element i of `from`. The block's threads share the work. put stores to
 // shared memory.
 template <class T, class Put>
 __device__ __forceinline__ void load_span(const T* __restrict__ from, int count, Put&& put) {
   constexpr int kWide = kWidest<T>;
   const int head = min(count, to_boundary(from)), packs = (count - head) / kWide;
-  const int rest = count - packs * kWide;  // those before the packs, then those behind
+  const int rest = count - packs * kWide;  // the elements before the packs, then those behind them
   const int turns = first_of_lane<kWide, Compute<T>>();
 #pragma unroll(kWide > 4 ? 2 : 4)
   for (int i = threadIdx.x; i < packs; i += blockDim.x) {
@@ -60,7 +62,7 @@ __device__ __forceinline__ void load_span(const T* __restrict__ from, int count,
   }
 }
 
-// Stores get(i) as element i of `to` for each i < count; the block's threads share the work. get loads from shared
+// Stores get(i) as element i of `to` for each i < count. The block's threads share the work. get loads from shared
 // memory.
 template <class T, class Get>
 __device__ __forceinline__ void store_span(T* __restrict__ to, int count, Get&& get) {

@@ -1,4 +1,4 @@
-// Host side of a launch: one function per dtype, one way to enqueue a kernel.
+// The host side of a launch: one function per dtype, one way to enqueue a kernel.
 #pragma once
 
 #include <utility>
@@ -19,10 +19,11 @@ auto with_storage_type(DType dtype, F&& f) {
   return f.template operator()<__nv_bfloat16>();
 }
 
-// Shared memory of a block without opting in to more: 48 KB, less what the kernel's arrays of fixed size may take.
+// The shared memory that a block has without opting in to more: 48 KB, minus the most that the kernel's arrays of fixed
+// size may take.
 inline constexpr int64_t kSharedWithoutOptIn = (48 - 16) << 10;
 
-// Enqueues kernel(args...). A grid of no blocks is nothing to do.
+// Enqueues kernel(args...). Nothing is enqueued for a grid without blocks.
 template <class... Parameters, class... Args>
 cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
   if (g.blocks == 0) return cudaSuccess;
@@ -40,7 +41,7 @@ cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Param
   return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
 }
 
-// Runs steps that return an error each, up to the first that fails.
+// Runs steps that each return an error, up to the first that fails.
 template <class... Steps>
 cudaError_t in_order(Steps&&... steps) {
   cudaError_t error = cudaSuccess;

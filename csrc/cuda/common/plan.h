@@ -1,4 +1,5 @@
-// What all launch plans share: device limits, occupancy, sizes. Plain C++, no CUDA headers, tested by itself.
+// Shared by all launch plans: device limits, occupancy, sizes. This is plain C++ without CUDA headers, and has its own
+// tests.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +10,9 @@
 
 namespace lite_rtse::cuda {
 
-// One device of each compute capability the kernels are built for: T4, A100, RTX 3090, RTX 4090, H100 SXM, B200,
-// RTX 5090. Limits: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"; multiprocessors:
-// the products' data sheets.
+// One device for each compute capability that the kernels are built for: T4, A100, RTX 3090, RTX 4090, H100 SXM, B200,
+// RTX 5090. The source of the limits is the CUDA C++ Programming Guide, "Technical Specifications per Compute
+// Capability". The source of the multiprocessor counts is the products' data sheets.
 inline constexpr Device kDevices[] = {
     {75, 40, 64 << 10, 64 << 10, 65536, 1024, 16},    {80, 108, 163 << 10, 164 << 10, 65536, 2048, 32},
     {86, 82, 99 << 10, 100 << 10, 65536, 1536, 16},   {89, 128, 99 << 10, 100 << 10, 65536, 1536, 24},
@@ -20,25 +21,26 @@ inline constexpr Device kDevices[] = {
 };
 
 inline constexpr int kWarp = 32;
-inline constexpr int64_t kMaxBlocks = 0x7fffffff;  // the limit of gridDim.x; grids here have no other dimension
+inline constexpr int64_t kMaxBlocks = 0x7fffffff;  // the limit of gridDim.x; these grids use no other dimension
 
 LITE_RTSE_SHARED_CODE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 LITE_RTSE_SHARED_CODE constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 constexpr int64_t element_size(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
-// Of the type that a dtype is computed in: half types in float32.
+// The element size of the compute type of a dtype: half types are computed in float32.
 constexpr int64_t compute_size(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
 
-// Grid, block and dynamic shared memory of one kernel launch.
+// The grid, block and dynamic shared memory of one kernel launch.
 struct Geometry {
   int64_t blocks = 0;
   int threads = 0;
   int64_t shared_bytes = 0;
 };
 
-// Blocks of a kernel that one multiprocessor holds at a time; 0 where it cannot run at all. Shared memory is given out
-// in 128 bytes, with 1 KB for the system from compute capability 8.0 on; registers in 256 a warp, and each of the four
-// partitions of a multiprocessor has a quarter of them.
+// The number of a kernel's blocks that one multiprocessor holds at a time; 0 if it cannot run the kernel at all. Shared
+// memory is allocated in units of 128 bytes. From compute capability 8.0 on each block also needs 1 KB for the system.
+// Registers are allocated in units of 256 per warp. Each of the four partitions of a multiprocessor has a quarter of
+// the registers.
 constexpr int blocks_per_multiprocessor(const Device& d, int threads, int64_t shared_bytes, int registers_per_thread) {
   if (threads < 1 || threads > 1024 || shared_bytes > d.shared_per_block) return 0;
   const int64_t warps = ceil_div(threads, kWarp);

@@ -1,5 +1,5 @@
-// 1x1 convolutions of whole feature maps in global memory, and their weight gradients: register-tiled products for any
-// number of channels.
+// 1x1 convolutions of whole feature maps in global memory, and their weight gradients. Both are register-tiled products
+// for any number of channels.
 #pragma once
 
 #include "reduce.cuh"
@@ -8,12 +8,13 @@
 namespace lite_rtse::cuda {
 
 // y[b][o][p] = (bias[o] + Σ_c w(o, c) x[b][c][p]) · factor[b][o][p] + addend[b][o][p], p < points.
-// x, y: elements from one utterance, and from one channel, to the next; a plane of y is written whole, its padding as
-// if x were zero there. factor, addend: dense, in the compute type of Y; null where there is none. bias may be null
-// too.
+// x_utterance, x_plane, y_utterance, y_plane: the number of elements from one utterance, or one channel, to the next. A
+// plane of y is written whole; its padding is computed as if x were zero there. factor, addend: dense, in the compute
+// type of Y; null if there is none. bias may be null too.
 //
-// No tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids. For half types they would
-// save little: at 32 channels to 128, reading and writing takes an H100 0.1 ns a point, and the multiply-adds as long.
+// There are no tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids. For half types they
+// would save little. From 32 channels to 128, reading and writing takes an H100 0.1 ns per point; the multiply-adds
+// take the same time.
 template <class X, class W, class Y>
 struct Pointwise {
   int64_t batch, sources, targets, points;
@@ -28,11 +29,11 @@ struct Pointwise {
 };
 
 inline constexpr int kPointwiseThreads = 128;
-// Points of one block: each warp has two tiles of 32, or one in double precision.
+// The points of one block: each warp has two tiles of 32, or one in double precision.
 template <class C>
 inline constexpr int kPointwisePoints = sizeof(C) == 8 ? 128 : 256;
 
-// value · factor + addend, of the first `count` of four points from `at` on.
+// Computes value · factor + addend for the first `count` of four points from `at` on.
 template <class X, class W, class Y, class C>
 __device__ __forceinline__ void combine(Pack<C, 4>& value, const Pointwise<X, W, Y>& a, int64_t at, int64_t count) {
   if (a.factor) {
@@ -47,7 +48,7 @@ __device__ __forceinline__ void combine(Pack<C, 4>& value, const Pointwise<X, W,
   }
 }
 
-// A block computes all targets of its points, 32 targets at a time; up to 32 sources stay in shared memory meanwhile.
+// A block computes all targets of its points, 32 targets at a time. Up to 32 sources stay in shared memory during this.
 template <class X, class W, class Y>
 __global__ void __launch_bounds__(kPointwiseThreads, sizeof(Compute<Y>) == 8 ? 2 : 4)
     pointwise(const __grid_constant__ Pointwise<X, W, Y> a) {
@@ -113,10 +114,10 @@ struct PointwiseGradient {
 };
 
 template <class C>
-inline constexpr int kGradientPoints = sizeof(C) == 8 ? 64 : 128;  // of one tile
+inline constexpr int kGradientPoints = sizeof(C) == 8 ? 64 : 128;  // points of one tile
 
-// How the points of an utterance are cut: eight blocks for each multiprocessor where spans of 1024 to 8192 points allow
-// it. A span leaves one row of partial sums: dw as (targets, sources), then db.
+// How the points of an utterance are cut. Each multiprocessor gets eight blocks if spans of 1024 to 8192 points allow
+// it. A span produces one row of partial sums: dw as (targets, sources), then db.
 struct PointwiseGradientPlan {
   int64_t spans, span_points, rows, width, pairs;
 
@@ -130,7 +131,7 @@ struct PointwiseGradientPlan {
   }
 };
 
-// A block sums one 32 x 32 part of dw over one span; each warp takes its share of a tile's points.
+// A block sums one 32 x 32 part of dw over one span. Each warp takes its share of a tile's points.
 template <class G, class X, class C>
 __global__ void __launch_bounds__(kPointwiseThreads, sizeof(C) == 8 ? 2 : 4)
     pointwise_gradient(const __grid_constant__ PointwiseGradient<G, X> a, int64_t spans, int64_t span_points,

@@ -1,15 +1,15 @@
-// Sums of partial results in a fixed order: within a block, and over the blocks that left theirs in the workspace.
+// Sums of partial results in a fixed order, within a block and over the blocks that wrote to the workspace.
 //
 // A backward kernel writes its partial sums as rows of one matrix: `rows` contributions of `width` numbers each, in the
 // compute type. A column belongs to one element of a parameter gradient. The matrix is summed down its columns, in an
-// order that depends on its size alone.
+// order that depends only on its size.
 #pragma once
 
 #include "launch.cuh"
 
 namespace lite_rtse::cuda {
 
-// Sum over the lanes of a warp; every lane gets it.
+// Sums over the lanes of a warp; every lane gets the sum.
 template <class C>
 __device__ __forceinline__ C warp_sum(C x) {
 #pragma unroll
@@ -17,9 +17,9 @@ __device__ __forceinline__ C warp_sum(C x) {
   return x;
 }
 
-// Columns [first, first + size) of the matrix are the elements of `data`. With `columns` these are a matrix too, whose
-// rows lie with their columns interleaved: a thread that sums columns c, c + n, c + 2 n and c + 3 n, n = ceil(columns /
-// 4), has four neighbours there.
+// Columns [first, first + size) of the matrix are the elements of `data`. If `columns` is given, these elements form a
+// matrix too, whose rows have interleaved columns. A thread that sums the columns c, c + n, c + 2 n and c + 3 n, n =
+// ceil(columns / 4), then has four neighboring elements.
 struct Gradient {
   int64_t first, size;
   void* data;
@@ -40,8 +40,8 @@ struct Gradients {
 
 inline constexpr int kReduceColumns = 32, kReduceStripes = 8;
 
-// A block sums 32 columns: eight threads a column, each every eighth row. In double precision, so that the error does
-// not grow with the length of the utterances.
+// A block sums 32 columns. Eight threads share a column; each takes every eighth row. The sums are in double precision,
+// so that the error does not grow with the length of the utterances.
 template <class T>
 __global__ void __launch_bounds__(kReduceColumns* kReduceStripes)
     reduce_rows(const Compute<T>* __restrict__ partial, int64_t rows, int64_t width, Gradients gradients) {
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kReduceColumns* kReduceStripes)
   static_cast<T*>(gradients.at[which].data)[element] = from_compute<T>(Compute<T>(sum));
 }
 
-// Fills the gradients from the matrix. Gradients of no element, or whose data is null, are left out.
+// Computes the gradients from the matrix. It skips gradients without elements or with null data.
 template <class T>
 cudaError_t reduce(const Compute<T>* partial, int64_t rows, int64_t width, const Gradient* gradients, int count,
                    cudaStream_t stream) {

@@ -1,9 +1,10 @@
-// Tiles in shared memory, (channels, points) in the compute type, and the two products that 1x1 convolutions are made
+// Tiles in shared memory, (channels, points) in the compute type, and the two products that 1x1 convolutions consist
 // of.
 //
-// A warp holds 32 rows x 32 columns of a product in registers, 32 numbers a lane, so that 32 multiply-adds take three
-// 128-bit loads. Two lanes that differ in bit 0 of their index read one address for the one operand, two that differ in
-// bit 1 for the other: the two halves of a 128-bit access then need two passes through shared memory instead of four.
+// A warp holds 32 rows x 32 columns of a product in registers, 32 numbers per lane. 32 multiply-adds then take three
+// 128-bit loads. Two lanes that differ in bit 0 of their index read the same address for one operand; two that differ
+// in bit 1 read the same address for the other. The two halves of a 128-bit access then need two passes through shared
+// memory instead of four.
 #pragma once
 
 #include "types.cuh"
@@ -12,12 +13,13 @@ namespace lite_rtse::cuda {
 
 inline constexpr int kTile = 32;  // rows and columns of a warp's product
 
-// Elements from one channel to the next in a tile of `points`: a multiple of 32 plus 8. With it the lanes of a warp
-// that read or write 16 bytes of eight neighbouring channels, or of four channels at two quads, meet different banks.
+// The number of elements from one channel to the next in a tile of `points`: a multiple of 32 plus 8. The lanes of a
+// warp may read or write 16 bytes of eight neighboring channels, or of four channels at two quads. With this pitch they
+// use different banks.
 LITE_RTSE_SHARED_CODE constexpr int channel_pitch(int points) { return (points + 31) / 32 * 32 + 8; }
 
-// Which part of a 32 x 32 product a lane holds: rows row + 4 i, i < 8, and columns 4 quad + j, j < 4; for a product of
-// two tiles over their points, rows quad + 8 i, i < 4, and columns row + 4 j, j < 8.
+// The part of a 32 x 32 product that a lane holds: rows row + 4 i, i < 8, and columns 4 quad + j, j < 4. For a product
+// of two tiles over their points it holds rows quad + 8 i, i < 4, and columns row + 4 j, j < 8.
 struct LanePlace {
   int row, quad;
 };
@@ -26,13 +28,13 @@ __device__ __forceinline__ LanePlace lane_place(int thread = threadIdx.x) {
   return {(lane & 1) | (lane >> 1 & 2), (lane >> 1 & 1) | (lane >> 2 & 6)};
 }
 
-// Lanes of different quads, and a lane's neighbouring points where a tile is as wide as 16 bytes each.
+// The number of quads of a warp, and the number of a lane's neighboring points that fill 16 bytes.
 inline constexpr int kQuads = kWarp / 4;
 template <class C>
 inline constexpr int kLanePoints = 16 / int(sizeof(C));
 
-// Weights w(target, source) of one block of 32 x 32 as `accumulate_product` reads them: of each source the 32 targets,
-// in the order of the lanes that hold them.
+// Weights w(target, source) of one block of 32 x 32 in the order in which `accumulate_product` reads them. Each source
+// has its 32 targets, in the order of the lanes that hold them.
 inline constexpr int kWeightPitch = kTile + 4;
 inline constexpr int kWeightBlock = kTile * kWeightPitch;
 __device__ __forceinline__ int weight_slot(int source, int target) {
@@ -40,12 +42,12 @@ __device__ __forceinline__ int weight_slot(int source, int target) {
 }
 
 // The block's threads fill a weight block with w(target, source) = weight[target * target_stride + source *
-// source_stride] for the given numbers of targets and sources, and zeros.
+// source_stride] for the given numbers of targets and sources. The rest is filled with zeros.
 template <class C, class T>
 __device__ void stage_weights(C* __restrict__ to, const T* __restrict__ weight, int64_t target_stride,
                               int64_t source_stride, int64_t targets, int64_t sources) {
   for (int i = threadIdx.x; i < kTile * kTile; i += blockDim.x) {
-    // Neighbouring threads read neighbouring elements, and those of a warp write to different banks: targets side by
+    // Neighboring threads read neighboring elements. The threads of a warp write to different banks: targets side by
     // side, or eight sources side by side for every fourth of sixteen targets.
     const int lane = i % kTile, round = i / kTile;
     const bool by_source = source_stride == 1;
@@ -57,8 +59,8 @@ __device__ void stage_weights(C* __restrict__ to, const T* __restrict__ weight, 
   }
 }
 
-// The block's threads fill a tile: channel c < channels, point p < points with from[c * stride + p], zeros elsewhere in
-// kTile channels of N points.
+// The block's threads fill a tile: channel c < channels, point p < points with from[c * stride + p]. The rest of kTile
+// channels of N points is filled with zeros.
 template <int N, class C, class T>
 __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int64_t stride, int64_t channels,
                              int64_t points) {
@@ -85,14 +87,15 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
   }
 }
 
-// sum[n][i][j] += Σ_c w(target, c) x[c][p] for the lane's 8 targets and, in each of N tiles `apart` elements from one
-// another, its J points. `weights`: a weight block; `x`: the first tile's channel 0 at the warp's first point.
+// sum[n][i][j] += Σ_c w(target, c) x[c][p] for the lane's 8 targets and its J points in each of N tiles. The tiles are
+// `apart` elements from one another. `weights`: a weight block; `x`: channel 0 of the first tile at the warp's first
+// point.
 template <int N, int J, class C>
 __device__ __forceinline__ void accumulate_product(C (&sum)[N][8][J], const C* weights, const C* x, int pitch,
                                                    int apart, int sources, LanePlace lane) {
   weights += lane.row * 8;
   x += lane.quad * J;
-#pragma unroll 2  // more would take registers for operands still to come
+#pragma unroll 2  // more unrolling would take registers for operands that are used later
   for (int c = 0; c < sources; ++c) {
     const Pack<C, 8> w = load_pack<8>(weights + c * kWeightPitch);
 #pragma unroll
@@ -106,8 +109,8 @@ __device__ __forceinline__ void accumulate_product(C (&sum)[N][8][J], const C* w
   }
 }
 
-// sum[i][j] += Σ_p a[row][p] b[column][p] over the `points` (a multiple of 4) from a and b on, and with Bias also
-// bias[i] += Σ_p a[row][p].
+// sum[i][j] += Σ_p a[row][p] b[column][p] over the `points` (a multiple of 4) from a and b on. With Bias also bias[i]
+// += Σ_p a[row][p].
 template <bool Bias, class C>
 __device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], const C* a, int a_pitch, const C* b,
                                                  int b_pitch, int points, LanePlace lane) {
@@ -133,9 +136,9 @@ __device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], c
   }
 }
 
-// Adds up what the block's warps hold of one outer product, and gives write(row, column, sum) for all of it, spread
-// over the threads; column 32 is the bias. `scratch`: kTile * (kTile + 4) numbers a warp, which the block no longer
-// needs.
+// Adds the parts of one outer product that the block's warps hold, and calls write(row, column, sum) for all of its
+// elements. The threads share these calls; column 32 is the bias. `scratch`: kTile * (kTile + 4) numbers per warp,
+// which the block no longer needs.
 template <int Threads, class C, class Write>
 __device__ __forceinline__ void sum_over_warps(C* scratch, const C (&sum)[4][8], const C (&bias)[4], LanePlace lane,
                                                Write&& write) {

@@ -41,14 +41,14 @@ __device__ __forceinline__ __nv_bfloat16 from_compute<__nv_bfloat16, float>(floa
   return __float2bfloat16_rn(x);
 }
 
-// The same number, but one of which the compiler knows nothing: what depends on it is computed where it is needed
-// instead of being held in registers throughout a loop.
+// Returns the same number, but hides its origin from the compiler. Values that depend on it are then computed at the
+// point of use, instead of being held in registers throughout a loop.
 __device__ __forceinline__ int opaque(int x) {
   asm volatile("" : "+r"(x));
   return x;
 }
 
-// N elements moved by one access where they fill 16 bytes or less. The address must be a multiple of the size.
+// N elements that one access moves if they fill 16 bytes or less. The address must be a multiple of the size.
 template <class T, int N>
 struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
   T at[N];
@@ -83,7 +83,8 @@ template <>
 struct WordOf<16> {
   using type = uint4;
 };
-// In global memory, where a pack has to stay in one piece: nvcc would take it apart to share the code of a scalar path.
+// A store to global memory that must remain a single access. Otherwise nvcc splits the pack to share the code of a
+// scalar path.
 template <int N, class T>
 __device__ __forceinline__ void store_global_pack(T* p, const Pack<T, N>& value) {
   using Word = typename WordOf<alignof(Pack<T, N>)>::type;
@@ -94,7 +95,7 @@ __device__ __forceinline__ void store_global_pack(T* p, const Pack<T, N>& value)
   for (int i = 0; i < kWords; ++i) __stwb(reinterpret_cast<Word*>(p) + i, words[i]);
 }
 
-// Elements from p to the next 16-byte boundary.
+// The number of elements from p to the next 16-byte boundary.
 template <class T>
 __device__ __forceinline__ int to_boundary(const T* p) {
   return int((0 - reinterpret_cast<uintptr_t>(p)) % 16 / sizeof(T));
@@ -105,7 +106,8 @@ __device__ __forceinline__ bool allows_pack(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, N>) == 0;
 }
 
-// The first `count` of N numbers, by one access where all are wanted and the address allows it; zeros behind them.
+// Loads the first `count` of N numbers; the others become zeros. It uses one access if all are wanted and the address
+// allows it.
 template <class C, int N, class T>
 __device__ __forceinline__ Pack<C, N> load_some(const T* p, int64_t count) {
   Pack<C, N> value{};
@@ -136,7 +138,7 @@ __device__ __forceinline__ void store_some(T* p, const Pack<C, N>& value, int64_
     if (j < count) p[j] = from_compute<T>(value.at[j]);
 }
 
-// The block's dynamic shared memory. Every kernel declares it by this one name and type.
+// The block's dynamic shared memory. Every kernel declares it with this one name and type.
 extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[];
 template <class T>
 __device__ __forceinline__ T* dynamic_shared() {

@@ -1,5 +1,5 @@
-// Kernels of the reconstruction: S = a r X with a = R_mag (1 - M) + M, M = sigmoid(logit), r = R / |R|, forward and
-// backward. The formulas are derived in csrc/cpu/mask_residual.inl.
+// Kernels of the reconstruction, forward and backward: S = a r X with a = R_mag (1 - M) + M, M = sigmoid(logit), r = R
+// / |R|. csrc/cpu/mask_residual.inl derives the formulas.
 #pragma once
 
 #include <cfloat>
@@ -14,8 +14,8 @@ __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 
-// Every sum of products is contracted here instead of by the compiler: two kernels share this arithmetic, and the same
-// numbers must come out of both.
+// The code contracts every sum of products explicitly instead of leaving it to the compiler. Two kernels share this
+// arithmetic, and both must compute the same numbers.
 __device__ __forceinline__ float fused(float x, float y, float z) { return fmaf(x, y, z); }
 __device__ __forceinline__ double fused(double x, double y, double z) { return fma(x, y, z); }
 __device__ __forceinline__ float plus_one(float x) { return __fadd_rn(1.0f, x); }
@@ -35,15 +35,15 @@ __device__ __forceinline__ C clamp_finite(C x) {
   return x > kMost ? kMost : x < -kMost ? -kMost : x;
 }
 
-// R is scaled by a power of two before it is squared, so that neither overflows nor underflows. 1 / |R| itself may
-// overflow, so its two factors stay apart. Infinite parts count as the largest finite ones. Comparisons are written so
-// that a NaN stays one; fmax would lose it.
+// R is scaled by a power of two before it is squared, so that the square neither overflows nor underflows. 1 / |R|
+// itself may overflow, so its two factors stay separate. Infinite parts count as the largest finite ones. The
+// comparisons keep a NaN a NaN; fmax would lose it.
 template <class C>
 __device__ __forceinline__ ComplexGain<C> complex_gain(C logit, C res_mag, C re, C im) {
   constexpr bool kDouble = sizeof(C) == 8;
   constexpr C kTiny = kDouble ? C(0x1p-400) : C(0x1p-50f), kHuge = 1 / kTiny;
   constexpr C kUp = kDouble ? C(0x1p600) : C(0x1p90f), kDown = 1 / kUp;
-  constexpr C kLeast = kDouble ? C(-708) : C(-87);  // exp of it is just a normal number
+  constexpr C kLeast = kDouble ? C(-708) : C(-87);  // exp of it is barely a normal number
   ComplexGain<C> g;
   const C x = logit > 0 ? -logit : logit;
   const C e = exponential(x < kLeast ? kLeast : x);
@@ -78,7 +78,7 @@ __device__ __forceinline__ ComplexOf<C> product(ComplexOf<C> x, ComplexOf<C> y) 
 
 enum MaskHead : int { kLogit, kResMag, kResReal, kResImag, kMaskHeads };
 
-// With G = dS: `x` becomes dX, and gradient[i] that of head i.
+// With G = dS: `x` becomes dX, and gradient[i] becomes the gradient of head i.
 template <class C>
 __device__ __forceinline__ void differentiate(const ComplexGain<C>& g, C res_mag, ComplexOf<C>& x, ComplexOf<C> d,
                                               C (&gradient)[kMaskHeads]) {
@@ -109,14 +109,14 @@ struct MaskArguments {
 };
 
 template <class T>
-inline constexpr int kSlot = kWidest<T>;  // points of a slot: 16 bytes of a head
+inline constexpr int kSlot = kWidest<T>;  // points of a slot, which is 16 bytes of a head
 
 // Points [first + begin, first + end) of a row.
 struct SlotPlace {
   int64_t first;
   int begin, end;
 };
-// Slot `slot` of the row at `row`, whose slots begin at multiples of 16 bytes.
+// Slot `slot` of the row at `row`. A row's slots begin at multiples of 16 bytes.
 template <class T>
 __device__ __forceinline__ SlotPlace slot_place(const T* row, int64_t slot, int64_t length) {
   constexpr int W = kSlot<T>;
@@ -125,7 +125,8 @@ __device__ __forceinline__ SlotPlace slot_place(const T* row, int64_t slot, int6
   return {first, int(first < 0 ? -first : 0), int(left < W ? left : W)};
 }
 
-// Elements [begin, end) of the N at p, by one access where that is all of them and the address allows it.
+// Loads elements [begin, end) of the N at p; the others become zeros. It uses one access if all are wanted and the
+// address allows it.
 template <int N, class T>
 __device__ __forceinline__ Pack<T, N> load_some(const T* __restrict__ p, int begin, int end) {
   if (begin <= 0 && end >= N && reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, N>) == 0) return load_pack<N>(p);
@@ -143,8 +144,8 @@ __device__ __forceinline__ void store_some(T* __restrict__ p, const Pack<T, N>& 
     if (k >= begin && k < end) p[k] = value.at[k];
 }
 
-// The points of one slot of a row whose heads begin at element `row`. read(k) and read_d(k) give X and dS of point k,
-// and put(k, value) takes S or dX; they are called for points that do not exist too.
+// Computes the points of one slot of a row whose heads begin at element `row`. read(k) and read_d(k) return X and dS of
+// point k. put(k, value) takes S or dX. They are also called for points that do not exist.
 template <bool Backward, class T, class Read, class ReadD, class Put>
 __device__ __forceinline__ void mask_slot(const MaskArguments<T>& a, int64_t row, const SlotPlace& at, Read&& read,
                                           ReadD&& read_d, Put&& put) {
@@ -181,7 +182,7 @@ __device__ __forceinline__ void mask_slot(const MaskArguments<T>& a, int64_t row
   }
 }
 
-// 2 W elements, the real and imaginary parts of a slot's points.
+// 2 W elements: the real and imaginary parts of a slot's points.
 template <class T>
 struct SlotParts {
   static constexpr int W = kSlot<T>;
@@ -206,7 +207,7 @@ struct SlotParts {
   }
 };
 
-// All spectrograms have their bins side by side: a thread takes one slot of a row, all in registers.
+// For spectrograms that all have their bins side by side: a thread takes one slot of a row, all in registers.
 template <class T, bool Backward>
 __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
     mask_residual_rows(const __grid_constant__ MaskArguments<T> a, int64_t rows, int64_t batches, int64_t length,
@@ -227,8 +228,8 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   x.store(a.y.data + b * a.y.batch + t * a.y.frame, at);
 }
 
-// A tile of a spectrogram in shared memory: the real parts and behind them the imaginary ones, see choose_pitches. W:
-// bins of a slot.
+// A tile of a spectrogram in shared memory: the real parts, then the imaginary parts; see choose_pitches. W: the bins
+// of a slot.
 template <class C, int W>
 struct MaskTile {
   static constexpr int kFrames = MaskResidualPlan::kTileFrames;
@@ -246,14 +247,15 @@ struct MaskTile {
   }
 };
 
-// Where a tile lies: frames and bins that exist, from the first ones on.
+// The place of a tile: its first frame and bin, and the numbers of frames and bins that exist from there on.
 struct TilePlace {
   int64_t batch, frame, bin;
   int frames, bins;
 };
 
-// Calls move(element, t, f, count) until all points (t … t + count - 1, f) of the tile have been named: `element` is
-// the offset of the first. The count is V where frames lie side by side, so that a call may move 16 bytes, or 1.
+// Calls move(element, t, f, count) so that the calls cover all points (t … t + count - 1, f) of the tile. `element` is
+// the offset of the first of these points. The count is V if frames are side by side, so that a call may move 16 bytes.
+// Otherwise it is 1.
 template <int V, class T, class Move>
 __device__ __forceinline__ void for_tile(const SpectrogramView<T>& s, const TilePlace& at, Divisor bins, Move&& move) {
   constexpr int kFrames = MaskResidualPlan::kTileFrames, kLanes = kFrames / V;
@@ -282,7 +284,7 @@ __device__ __forceinline__ void for_tile(const SpectrogramView<T>& s, const Tile
 template <class T>
 inline constexpr int kFramesInPack = kWidest<T> / 2;
 
-// Whether so many frames, of those that `for_tile` gives, are a pack or the beginning of one.
+// Whether `count` frames, as `for_tile` passes them, are a pack or the beginning of one.
 template <class T>
 __device__ __forceinline__ bool is_packed(int count, int64_t part_stride) {
   return kFramesInPack<T> > 1 ? count > 1 : part_stride == 1;
@@ -325,7 +327,7 @@ struct MaskTiling {
   int64_t tiles_in_time, tiles_in_bins;
   int tile_bins, slot_pitch, pitch;
   Divisor slots;
-  Divisor bins, last_bins;  // of a tile, and of the last one
+  Divisor bins, last_bins;  // of a tile; of the last tile
 };
 
 template <class T, bool Backward>

@@ -1,9 +1,10 @@
-// Launch plan of the reconstruction: which kernel, how the spectrograms are cut.
+// Launch plan of the reconstruction: the choice of the kernel, and how the spectrograms are cut.
 //
-// Bytes bound it. A point is 8 numbers forward (X, the four heads, S) and 14 backward (X, dS, the heads, dX, their
-// gradients): 32 and 56 bytes in float32, each moved once. The floor at B = 32, T = 250, F = 257 is 66 MB forward and
-// 115 MB backward: 20 and 34 µs at an H100's 3.35 TB/s, 43 and 74 µs at an A100's 1.55 TB/s, 65 and 114 µs at an
-// RTX 4090's 1.01 TB/s. The arithmetic, about 60 and 90 operations, would take a sixth of that or less.
+// The kernels are bound by memory bandwidth. A point has 8 numbers forward (X, the four heads, S) and 14 backward (X,
+// dS, the heads, dX, their gradients). These are 32 and 56 bytes in float32, each moved once. At B = 32, T = 250, F =
+// 257 the minimum traffic is 66 MB forward and 115 MB backward. This takes 20 and 34 µs at an H100's 3.35 TB/s, 43 and
+// 74 µs at an A100's 1.55 TB/s, and 65 and 114 µs at an RTX 4090's 1.01 TB/s. The arithmetic, about 60 and 90
+// operations, would take at most a sixth of that.
 #pragma once
 
 #include <initializer_list>
@@ -14,21 +15,21 @@ namespace lite_rtse::cuda {
 
 // The heads are (batch, frames, bins) in memory. There are two kernels:
 //
-//   in order   Each spectrogram has its bins side by side, as torch.stft gives them. A thread takes 16 bytes of each
-//              head. Dimensions that are dense in all tensors count as one, so that ends of rows cost nothing.
-//   tiles      Any other memory order, in the network (batch, bins, frames). A block carries a tile of 16 frames and
-//              up to 160 bins of each spectrogram through shared memory, so that global memory is read and written in
-//              its own order on either side.
+//   in order   Each spectrogram has its bins side by side, as torch.stft returns them. A thread takes 16 bytes of each
+//              head. Dimensions that are dense in all tensors count as one, so ends of rows cost nothing.
+//   tiles      Any other memory order; in the network it is (batch, bins, frames). A block moves a tile of 16 frames
+//              and up to 160 bins of each spectrogram through shared memory. It can then access global memory in the
+//              order of each tensor.
 struct MaskResidualPlan {
   static constexpr int kThreads = 256;
   static constexpr int kTileFrames = 16;
   static constexpr int64_t kMostTileBins = 160, kTileBytes = 24 << 10;  // without padding: three blocks on 100 KB
 
   bool in_order = false;
-  // In order: rows of `length` points, `rows` of them in an utterance, cut into `slots` of 16 bytes of a head. The
-  // first and the last slot of a row may lie partly beyond it, since rows begin at any address.
+  // In order: an utterance has `rows` rows of `length` points. A row is cut into `slots` of 16 bytes of a head. The
+  // first and the last slot of a row may lie partly outside it, since rows begin at any address.
   int64_t length = 0, rows = 0, batches = 0, slots = 0;
-  // Tiles, with `slots` to each row.
+  // Tiles: each row of a tile has `slots` slots.
   int64_t tiles_in_time = 0, tiles_in_bins = 0;
   int tile_bins = 0, slot_pitch = 0, pitch = 0;
   Geometry geometry;
@@ -61,7 +62,7 @@ struct MaskResidualPlan {
 
  private:
   void choose_tile(const MaskResidualArgs& a, int64_t wide, bool backward) {
-    const int64_t kept = backward ? 2 : 1;  // spectrograms in shared memory; the result takes the place of x
+    const int64_t kept = backward ? 2 : 1;  // spectrograms in shared memory; the result replaces x
     const int64_t column = kTileFrames * 2 * compute_size(a.dtype) * kept;
     const int64_t most = std::min(kMostTileBins, kTileBytes / column);
     tiles_in_bins = ceil_div(a.bins, most), tiles_in_time = ceil_div(a.frames, kTileFrames);
@@ -74,19 +75,20 @@ struct MaskResidualPlan {
                 kept * 2 * kTileFrames * pitch * compute_size(a.dtype)};
   }
 
-  // Bin f of frame t stands at t · pitch + f % W · slot_pitch + f / W, where W bins make a slot: lanes that read bins
-  // of neighbouring slots then read neighbouring numbers. Lanes that move 16 bytes have V frames of a bin each, 16 / V
-  // lanes a bin, so they meet V k · pitch + (f % W) · slot_pitch with k < 16 / V and V · banks / 16 values of f (banks:
-  // 32, or 16 of 8 bytes). With a pitch of banks / 16 times an odd number the first term takes all multiples of V ·
-  // banks / 16 there are, and an odd slot_pitch puts the second one between them.
+  // Bin f of frame t is at t · pitch + f % W · slot_pitch + f / W, where W bins form a slot. Lanes that read bins of
+  // neighboring slots then read neighboring numbers. Lanes that move 16 bytes have V frames of a bin each, and 16 / V
+  // lanes share a bin. They access V k · pitch + (f % W) · slot_pitch with k < 16 / V and V · banks / 16 values of f
+  // (banks: 32, or 16 of 8 bytes). If the pitch is banks / 16 times an odd number, the first term takes all multiples
+  // of V · banks / 16. An odd slot_pitch puts the second term between them.
   //
-  // Lanes with neighbouring slots go on from the last slot of frame t to the first of frame t + 1. Of an odd number of
-  // bins such as 257, one more than a multiple of W, frame t + 1 begins one bin further behind a boundary of 16 bytes,
-  // and its lanes meet (f - 1) % W where those of frame t meet f % W. So they go on in the next bank if
+  // Lanes with neighboring slots continue from the last slot of frame t to the first slot of frame t + 1. The number of
+  // bins may be odd, such as 257, one more than a multiple of W. Frame t + 1 then begins one bin further behind a
+  // boundary of 16 bytes. Its lanes access (f - 1) % W where those of frame t access f % W. They therefore continue in
+  // the next bank if
   //
-  //   pitch = slot_pitch + slots  modulo banks
+  //   pitch = slot_pitch + slots  modulo banks.
   //
-  // which is met as nearly as the above allows.
+  // This equation is met as nearly as the conditions above allow.
   void choose_pitches(int64_t wide, int64_t compute) {
     const int64_t banks = 128 / compute, step = banks / kTileFrames;
     slot_pitch = int(ceil_div(tile_bins, wide) | 1);
