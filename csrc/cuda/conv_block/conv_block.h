@@ -1,49 +1,50 @@
 // Launch plan of the Conv-Block, y = out(dw(in(x))) · skip(x), and of its gradients.
 //
-// The least that can be asked of a point, in float32, with N = 30/32 of the columns of a strip being its own:
+// The minimum cost of a point, in float32. N = 30/32 of the columns of a strip are its own:
 //
 //                        forward                 backward
 //              bytes     multiply-adds   bytes   multiply-adds (with the forward pass again)
 //   1 → 32     132       1376            404     4128
 //   32 → 32    256       3360            1024    10080
 //
-// At B = 32, T = 250, F = 257 (2.06 million points) the floors of 32 → 32 are, from bytes / from multiply-adds, in ms:
+// At B = 32, T = 250, F = 257 (2.06 million points) the minimum times of 32 → 32 are, from bytes / from multiply-adds,
+// in ms:
 //
 //              forward          backward
 //   H100       0.16 / 0.21      0.63 / 0.62      3.35 TB/s, 67 TFLOP/s
 //   A100       0.34 / 0.71      1.36 / 2.13      1.55 TB/s, 19.5 TFLOP/s
 //   RTX 4090   0.52 / 0.17      2.09 / 0.50      1.01 TB/s, 83 TFLOP/s
 //
-// So the forward pass is one kernel, which reads x once and writes y once, and what remains to be done well is the
-// arithmetic. The backward pass is two kernels with du = dL/d(dw) and skip's share of dx between them in memory: one
-// kernel would move 384 bytes of the 1024, but needs rings of x, du and ds besides that of h, since dh[t] needs
-// du[t … t + 2]. One block of four warps would fill an H100's multiprocessor, and none fits the devices with 99 KB.
+// The forward pass is therefore one kernel, which reads x once and writes y once; its cost is the arithmetic. The
+// backward pass is two kernels. Between them, du = dL/d(dw) and skip's share of dx are in memory. One kernel would move
+// only 384 of the 1024 bytes. But dh[t] needs du[t … t + 2], so it would need rings of x, du and ds besides that of h.
+// One block of four warps would fill an H100's multiprocessor; no block would fit the devices with 99 KB.
 //
-// No tensor cores: float32 is to agree with float64 to 2e-6, and TF32 has 11 bits. For the half types a product is
-// 32 x 32 x 32 a row of a strip, too small to feed them without keeping several rows' fragments in registers, and the
-// kernel would be another one than that which float32 is verified with.
+// There are no tensor cores. float32 must agree with float64 to 2e-6, and TF32 has 11 bits. For the half types a
+// product is 32 x 32 x 32 per row of a strip. This is too small for tensor cores unless several rows' fragments stay in
+// registers. It would also be another kernel than the one that is verified with float32.
 #pragma once
 
 #include "../common/plan.h"
 
 namespace lite_rtse::cuda {
 
-// How the fused kernels cut the plane. A strip is 32 columns, one a lane: 30 bins that are its own and one more on
-// either side for dw. A block marches over the frames of one strip, a segment of time at a time, in chunks of `rows`
-// rows, one a warp. Channels are rows of shared memory, `conv_pitch` apart.
+// How the fused kernels cut the plane. A strip is 32 columns, one per lane: 30 bins of its own, and one more on either
+// side for dw. A block marches over the frames of one strip, in one segment of time. It takes chunks of `rows` rows,
+// one row per warp. Channels are rows of shared memory, `conv_pitch` apart.
 inline constexpr int kConvColumns = 32, kConvOwn = kConvColumns - 2;
-inline constexpr int kConvChannels = 32;  // at most, of x and of y
+inline constexpr int kConvChannels = 32;  // the most channels of x and of y
 inline constexpr int kConvMostRows = 8;
-inline constexpr int kConvLookBack = 2;  // rows of dw
+inline constexpr int kConvLookBack = 2;  // rows of left context for dw
 inline constexpr int kConvTaps = 9;
-inline constexpr int kConvNarrow = 4;        // channels of x up to which gradients are taken one by one
-inline constexpr int kConvWeightPitch = 36;  // as tile.cuh has it
+inline constexpr int kConvNarrow = 4;        // the most channels of x whose gradients are computed one at a time
+inline constexpr int kConvWeightPitch = 36;  // the same as in tile.cuh
 
-// 4 times an odd number: lanes that read 16 bytes of neighbouring channels meet different banks, and so do those that
-// write 16 bytes of every other channel at two neighbouring quads.
+// 4 times an odd number. Lanes that read 16 bytes of neighboring channels then use different banks. So do lanes that
+// write 16 bytes of every other channel at two neighboring quads.
 LITE_RTSE_SHARED_CODE constexpr int conv_pitch(int rows) { return rows * kConvColumns + 4; }
 
-// What stands where in shared memory, in elements of the compute type, all multiples of 16 bytes. Matrices are
+// The layout of shared memory, in elements of the compute type; all places are multiples of 16 bytes. Matrices are
 // (sources, 36), tiles (channels, conv_pitch(rows)), rings (channels, conv_pitch(rows + 2)).
 struct ConvBlockForwardShared {
   int in, skip, out, vectors, taps, tile, ring, size;
@@ -58,16 +59,16 @@ struct ConvBlockForwardShared {
         size(ring + channels * conv_pitch(rows + kConvLookBack)) {}
 };
 
-// Where column i of a block's sums is in shared memory: rows of 32 sources lie 36 apart, so that the lanes of an outer
-// product meet different banks.
+// The place of column i of a block's sums in shared memory. Rows of 32 sources are 36 apart, so that the lanes of an
+// outer product use different banks.
 LITE_RTSE_SHARED_CODE constexpr int totals_slot(int i) { return i + int(unsigned(i) / kConvChannels * 4); }
 
-// Tiles that outer products are made of have all 32 channels, whatever the numbers in those behind the last one.
+// Tiles for outer products have all 32 channels. The numbers behind the last channel are arbitrary.
 LITE_RTSE_SHARED_CODE constexpr int conv_tile_channels(int sources) {
   return sources > kConvNarrow ? kConvChannels : sources;
 }
 
-// First kernel of the backward pass: du, the gradients of dw, out and skip, and skip's share of dx.
+// The first kernel of the backward pass computes du, the gradients of dw, out and skip, and skip's share of dx.
 struct ConvBlockOutShared {
   int in, skip, out, out_back, skip_back, vectors, taps, x, u, g, ring, totals, size;
   LITE_RTSE_SHARED_CODE constexpr int b_in() const { return vectors; }
@@ -83,7 +84,7 @@ struct ConvBlockOutShared {
         size(ring + channels * conv_pitch(rows + kConvLookBack)) {}
 };
 
-// Second kernel: dh, the gradients of `in`, and its share of dx.
+// The second kernel computes dh, the gradients of `in`, and in's share of dx.
 struct ConvBlockInShared {
   int in_back, taps, x, dh, ring, totals, size;
   LITE_RTSE_SHARED_CODE constexpr ConvBlockInShared(int sources, int channels, int rows)
@@ -93,7 +94,7 @@ struct ConvBlockInShared {
         size(ring + channels * conv_pitch(rows + kConvLookBack)) {}
 };
 
-// Where gradients stand in a row of partial sums.
+// The place of each gradient in a row of partial sums.
 struct ConvBlockOutSums {
   int64_t out, skip, dw, dw_bias, out_bias, skip_bias, width;
   LITE_RTSE_SHARED_CODE constexpr ConvBlockOutSums(int64_t sources, int64_t channels)
@@ -112,19 +113,19 @@ struct ConvBlockMarch {
   int bins = 0, sources = 0, channels = 0, rows = 0;
 };
 
-// Which of the fused kernels; their registers are those that their launch bounds allow.
+// The fused kernels. Their launch bounds determine their registers.
 enum class ConvBlockPass { forward, out, in };
 
 struct ConvBlockKernelPlan {
-  static constexpr int64_t kMostFrames = 128;  // of a segment: bounds how many terms one sum adds up
+  static constexpr int64_t kMostFrames = 128;  // of a segment: bounds the number of terms of one sum
 
   bool fits = false;
   ConvBlockMarch march;
   Geometry geometry;
-  int resident = 0;  // blocks of a multiprocessor
+  int resident = 0;  // blocks per multiprocessor
 
   ConvBlockKernelPlan(const ConvBlockArgs& a, ConvBlockPass pass, const Device& device) {
-    // In double precision a warp's sums alone would take all registers; it exists for exact checks.
+    // In double precision a warp's sums alone would take all registers. float64 exists for exact checks only.
     if (a.dtype == DType::f64 || a.channels > kConvChannels || a.in_channels > kConvChannels) return;
     if (a.bins > INT32_MAX - kConvColumns) return;
     march.frames = a.frames, march.bins = int(a.bins);
@@ -149,8 +150,8 @@ struct ConvBlockKernelPlan {
   }
 
  private:
-  // As many warps on a multiprocessor as there is room for. A block alone there waits for its loads and at its barriers
-  // with nothing to cover it; by how much that is slower is an estimate.
+  // Puts as many warps as possible on a multiprocessor. A block that is alone there waits for its loads and at its
+  // barriers, and no other block hides this latency. How much slower it is, is an estimate.
   void choose_rows(const ConvBlockArgs& a, ConvBlockPass pass, const Device& device) {
     constexpr double kAloneSlower = 0.3;
     double best = 0;
@@ -166,10 +167,10 @@ struct ConvBlockKernelPlan {
     }
   }
 
-  // A segment computes the rows that its first one looks back at once more. The time is that of the multiprocessor with
-  // most to do.
+  // A segment recomputes the rows of left context of its first row. The time is that of the multiprocessor with the
+  // most work.
   void choose_segments(const ConvBlockArgs& a, const Device& device) {
-    constexpr double kExtraRows = 2;  // what beginning a segment costs
+    constexpr double kExtraRows = 2;  // the cost of the start of a segment
     const int64_t strips = a.batch * march.strips, chunks = ceil_div(a.frames, march.rows);
     const int64_t at_once = int64_t(resident) * device.multiprocessors;
     double best = 0;
@@ -185,8 +186,8 @@ struct ConvBlockKernelPlan {
   }
 };
 
-// For more channels, for float64 and where shared memory is too small: the 1x1s and dw one by one, through the
-// workspace, a few utterances at a time so that it does not grow with the batch.
+// For more channels, for float64, and if shared memory is too small: the 1x1 convolutions and dw run one after another,
+// through the workspace. They take a few utterances at a time, so that the workspace does not grow with the batch.
 struct ConvBlockLoopsPlan {
   static constexpr int kThreads = 256;
   static constexpr int64_t kFill = 8, kMostFrames = 512;

@@ -11,7 +11,7 @@ constexpr int kIn = ConvBlockArgs::kIn, kDw = ConvBlockArgs::kDw, kOut = ConvBlo
 template <class T>
 struct FusedWorkspace {
   using C = Compute<T>;
-  C *du, *dx_skip, *out, *in;  // out, in: partial sums
+  C *du, *dx_skip, *out, *in;  // out and in are partial sums
   size_t bytes;
 
   FusedWorkspace(const ConvBlockBackwardArgs& a, const ConvBlockBackwardPlan& plan, void* base) {
@@ -55,8 +55,8 @@ cudaError_t backward_fused(const ConvBlockBackwardArgs& a, const ConvBlockBackwa
                   [&] { return reduce<T>(w.in, plan.in.geometry.blocks, i.width, of_in, 2, stream); });
 }
 
-// One by one. Buffers of a slice, in the compute type: h; u, later dh; s, later dv; v, later ds; du; skip's share of
-// dx.
+// The steps one after another. Buffers of a slice, in the compute type: h; u, later dh; s, later dv; v, later ds; du;
+// skip's share of dx.
 template <class T>
 struct LoopsBackward {
   using C = Compute<T>;
@@ -64,7 +64,7 @@ struct LoopsBackward {
   const ConvBlockArgs& f = a.forward;
   const ConvBlockLoopsPlan& plan;
   const cudaStream_t stream;
-  const PointwiseGradientPlan square, from_x;  // dW_out; dW_in and dW_skip
+  const PointwiseGradientPlan square, from_x;  // for dW_out; for dW_in and dW_skip
   const int64_t points = plan.points, c = f.channels, size = c * points, x_size = f.in_channels * points;
   C *h, *u, *s, *v, *du, *dx_skip, *partial_out, *partial_skip, *partial_in, *partial_dw;
   size_t bytes;
@@ -90,7 +90,7 @@ struct LoopsBackward {
   }
   ConvLoops loops(int64_t n) const { return {n * c, c, f.frames, f.bins}; }
 
-  // `to` = a 1x1 of `from`, transposed without its bias.
+  // `to` = a 1x1 convolution of `from` with transposed weights, without bias.
   template <class X, class Y>
   cudaError_t product(int64_t n, int k, bool transposed, int64_t sources, int64_t targets, const X* from, Y* to,
                       const C* addend = nullptr) const {
@@ -137,7 +137,7 @@ struct LoopsBackward {
                     [&] { return product(n, kIn, true, c, f.in_channels, u, dx, dx_skip); });
   }
 
-  // dW and db of a 1x1.
+  // dW and db of a 1x1 convolution.
   cudaError_t finish(const C* partial, const PointwiseGradientPlan& cut, int64_t sources, int k) const {
     const Gradient gradients[] = {{0, c * sources, a.dweight[k]}, {c * sources, c, a.dbias[k]}};
     return reduce<T>(partial, f.batch * cut.spans, cut.width, gradients, 2, stream);

@@ -1,5 +1,5 @@
-// The Conv-Block's gradients in two kernels, which recompute the forward pass from x. With h = in(x), u = dw(h), v =
-// out(u), s = skip(x), y = v s and columns and rows counted from a frame t on:
+// The Conv-Block's gradients in two kernels, which recompute the forward pass from x. Let h = in(x), u = dw(h), v =
+// out(u), s = skip(x) and y = v s. Columns and rows are counted from a frame t on:
 //
 //   conv_block_gradient_out    dv = dy s, ds = dy v                       a row at a time
 //                              du = W_outᵀ dv                             to the workspace
@@ -9,9 +9,9 @@
 //                              dx = dx_skip + W_inᵀ dh
 //                              dW_in += dh ⊗ x, bias
 //
-// As in the forward pass, a warp has its row to itself but for the ring. Columns that are not the strip's own carry
-// zeros in dv, ds, du and dh, so that sums over a row count each bin once. A block leaves its sums in the workspace.
-// What passes from one kernel to the other is in the compute type: of half types, dx is rounded once.
+// As in the forward pass, a warp has its own row and shares only the ring. Columns outside the strip's own have zeros
+// in dv, ds, du and dh, so sums over a row count each bin once. A block leaves its sums in the workspace. Data that
+// passes from one kernel to the other is in the compute type. For half types, dx is thus rounded once.
 #pragma once
 
 #include "conv_block_forward.cuh"
@@ -35,8 +35,8 @@ struct ConvBlockInGradient {
 };
 
 // A warp's sums of an outer product over the columns of rows, Σ a[channel] b[source], and of Σ a[channel]. A lane has 4
-// x 8 of the products as in tile.cuh, or of a narrow b all sources of the channel that is its own; of the others its
-// own channel's.
+// x 8 of the products, as in tile.cuh. If b is narrow, the lane has all sources of its own channel. Of the sums Σ
+// a[channel] it has that of its own channel.
 template <class C>
 struct OuterSums {
   C product[4][8] = {}, bias = 0;
@@ -61,7 +61,7 @@ struct OuterSums {
     if (sources > kConvNarrow) accumulate_outer<false>(product, none, a, pitch, b, pitch, kConvColumns, lane);
   }
 
-  // Calls put(channel, source, sum) and put_bias(channel, sum) for what this lane holds.
+  // Calls put(channel, source, sum) and put_bias(channel, sum) for the sums that this lane holds.
   template <class Put, class PutBias>
   __device__ __forceinline__ void give(int channels, int sources, LanePlace lane, Put&& put, PutBias&& put_bias) const {
     const int own = threadIdx.x % kWarp;
@@ -77,7 +77,7 @@ struct OuterSums {
   }
 };
 
-// One target of a product with all channels of a row, lane = column.
+// One target of a product with all channels of a row; lane = column.
 template <class C>
 __device__ __forceinline__ C narrow_product(const C* weight, const C* row, int pitch, int channels) {
   C sum = 0;
@@ -86,8 +86,8 @@ __device__ __forceinline__ C narrow_product(const C* weight, const C* row, int p
   return sum;
 }
 
-// Adds up what the block's warps hold, in their order: give(add) of each warp calls add(column, value). `totals` lies
-// in tiles that the block no longer needs, column i at `totals_slot(i)`.
+// Adds the sums of the block's warps, in the order of the warps: give(add) of each warp calls add(column, value).
+// `totals` overlays tiles that the block no longer needs; column i is at `totals_slot(i)`.
 template <class C, class Give>
 __device__ __forceinline__ void sum_warps(C* totals, int width, C* __restrict__ partial, Give&& give) {
   __syncthreads();
@@ -100,7 +100,7 @@ __device__ __forceinline__ void sum_warps(C* totals, int width, C* __restrict__ 
   for (int i = threadIdx.x; i < width; i += blockDim.x) partial[i] = totals[totals_slot(i)];
 }
 
-// The transposed matrices that the first kernel needs besides the forward pass.
+// The transposed matrices that the first kernel needs in addition to those of the forward pass.
 template <class C, class T>
 __device__ void stage_backward(C* shared, const ConvBlockOutShared& at, const ConvBlockOutGradient<T>& a) {
   const ConvBlockMarch& m = a.march;
@@ -112,7 +112,7 @@ __device__ void stage_backward(C* shared, const ConvBlockOutShared& at, const Co
     stage_narrow(shared + at.skip_back, w_skip, 1, m.sources, m.sources, m.channels);
 }
 
-// From u and s = skip(x) without its bias: dv takes the place of dy in the row `g`, ds that of s.
+// Computes dv and ds from u and from s = skip(x) without its bias. dv replaces dy in the row `g`; ds replaces s.
 template <class C>
 __device__ __forceinline__ void split_product(C (&s)[8][4], C* g, const C* u, const C* shared,
                                               const ConvBlockOutShared& at, int pitch, int channels, LanePlace lane) {
@@ -134,12 +134,12 @@ __device__ __forceinline__ void split_product(C (&s)[8][4], C* g, const C* u, co
   }
 }
 
-// A lane's channel of dw.
+// The sums of a lane's channel of dw.
 template <class C>
 struct DepthwiseSums {
   C tap[kConvTaps] = {}, bias = 0;
 
-  // du of a row, and the three rows of h that it has to do with.
+  // Adds du of a row times the three rows of h that it depends on.
   __device__ __forceinline__ void add(const C* du, const C* const (&h)[3]) {
     slide(h, [&](int q, const C(&x)[3][6]) {
       const Pack<C, 4> d = load_pack<4>(du + 4 * q);
@@ -154,9 +154,9 @@ struct DepthwiseSums {
   }
 };
 
-// One row of Wᵀ g, from the gradients of all channels in the row `g`, which is lost: calls put(element, value) for each
-// source's element in this thread's column, where it is the strip's own; elements are counted from column 0 of source
-// 0.
+// Computes one row of Wᵀ g from the gradients of all channels in the row `g`, which is overwritten. Calls put(element,
+// value) for each source's element in this thread's column, if the column is the strip's own. Elements are counted from
+// column 0 of source 0.
 template <class C, class Put>
 __device__ __forceinline__ void put_dx(const ConvBlockMarch& m, const C* weight, C* g, int pitch, LanePlace lane,
                                        bool own, Put&& put) {
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp)
   ConvRing ring(m.rows);
   for (int64_t t = p.begin - m.rows; t < p.end; t += m.rows) {
     const int64_t frame = t + warp;
-    C sum[2][8][4];  // in, and skip, which becomes ds
+    C sum[2][8][4];  // of in, and of skip, which becomes ds
     const bool own = frame >= p.begin && frame < p.end;
     if (own) load_row(g, pitch, a.dy + conv_offset(m, p, m.channels, frame), plane, m.channels, p.own);
     if (frame >= p.begin - kConvLookBack && frame < p.end) {
@@ -305,7 +305,7 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp, 2)
     const int64_t offset = conv_offset(m, p, m.sources, frame);
     put_dx(m, shared + at.in_back, dh, pitch, lane, p.own,
            [&](int64_t i, C value) { a.dx[offset + i] = from_compute<T>(a.dx_skip[offset + i] + value); });
-    __syncwarp();  // x is read until here
+    __syncwarp();  // x is read up to this point
   }
 
   const ConvBlockInSums place(m.sources, m.channels);

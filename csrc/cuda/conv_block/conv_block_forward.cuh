@@ -1,11 +1,12 @@
 // The Conv-Block's forward pass in one kernel.
 //
-// Per chunk: a warp loads its row of x and computes in(x), which goes into the ring of h, and skip(x), which stays in
-// registers; then dw from three rows of the ring, where x was; then out, and the product goes to y by way of the same
-// place, so that global memory is written row by row. Rows are a warp's own but for the ring: two barriers a chunk.
+// In each chunk, a warp loads its row of x and computes in(x), which goes into the ring of h. It also computes skip(x),
+// which stays in registers. Then it computes dw from three rows of the ring, and stores it in the place of x. Then it
+// computes out. The product goes to y through the same place, so that global memory is written row by row. Each warp
+// has its own rows and shares only the ring, so a chunk has two barriers.
 //
-// Of 32 → 32, multiply-adds of a row: 3072 by a lane in products, with five accesses of 128 bits for 64, and 288 in dw.
-// Shared memory is busy for 700 cycles a row, the multiply-adds take 840 on 128 lanes.
+// For 32 → 32, a lane executes 3072 multiply-adds of a row in products, with five accesses of 128 bits for 64 of them,
+// and 288 in dw. Shared memory is busy for 700 cycles per row; the multiply-adds take 840 cycles on 128 lanes.
 #pragma once
 
 #include "conv_block_tile.cuh"
@@ -19,7 +20,7 @@ struct ConvBlockForward {
   T* y;
 };
 
-// h = in(x) of one row into the ring: zero outside the plane, never the bias.
+// Writes h = in(x) of one row to the ring. Outside the plane it is zero, never the bias.
 template <class C>
 __device__ __forceinline__ void put_hidden(C* ring_row, int pitch, C (&h)[8][4], const C* bias, unsigned columns,
                                            int channels, LanePlace lane) {
@@ -31,7 +32,7 @@ __device__ __forceinline__ void put_hidden(C* ring_row, int pitch, C (&h)[8][4],
   put_row(ring_row, pitch, h, channels, lane);
 }
 
-// Matrices and biases of the three 1x1s, taps and bias of dw.
+// Matrices and biases of the three 1x1 convolutions; taps and bias of dw.
 template <class C, class T, class Layout>
 __device__ void stage_forward(C* shared, const Layout& at, const ConvBlockMarch& m,
                               const T* const (&weight)[ConvBlockArgs::kParams],
@@ -68,7 +69,7 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp, 2)
   for (int64_t t = p.begin - m.rows; t < p.end; t += m.rows) {
     const int64_t frame = t + warp;
     const bool own = frame >= p.begin && frame < p.end;
-    C sum[2][8][4];  // in and skip
+    C sum[2][8][4];  // of in and of skip
     if (frame >= p.begin - kConvLookBack && frame < p.end) {
       const bool exists = frame >= 0;
       load_row(row, pitch, a.x + conv_offset(m, p, m.sources, frame), plane, m.sources, p.exists && exists);

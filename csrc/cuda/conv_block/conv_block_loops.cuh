@@ -1,5 +1,5 @@
-// The Conv-Block's parts that are not 1x1, for any number of channels and any type: everything in global memory, in the
-// compute type.
+// The parts of the Conv-Block that are not 1x1 convolutions, for any number of channels and any type. All data is in
+// global memory, in the compute type.
 #pragma once
 
 #include "../common/reduce.cuh"
@@ -11,8 +11,8 @@ struct ConvLoops {
   int64_t planes, channels, frames, bins;  // planes: channels of all utterances
 };
 
-// y = bias + causal depthwise 3x3 convolution of x, or with `reversed` its gradient with respect to x for a given y. A
-// thread has one element.
+// y = bias + causal depthwise 3x3 convolution of x. With `reversed` it is the gradient of that convolution with respect
+// to x for a given y. A thread computes one element.
 template <class T>
 __global__ void __launch_bounds__(ConvBlockLoopsPlan::kThreads)
     conv_block_depthwise(const Compute<T>* __restrict__ x, const T* __restrict__ weight, const T* __restrict__ bias,
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(ConvBlockLoopsPlan::kThreads)
 }
 
 // A block sums the taps and the bias of one channel over a segment of an utterance. Row r of the partial sums belongs
-// to segment r; taps of all channels, then biases.
+// to segment r: the taps of all channels, then the biases.
 template <class C>
 __global__ void __launch_bounds__(ConvBlockLoopsPlan::kThreads)
     conv_block_taps(const C* __restrict__ du, const C* __restrict__ h, C* __restrict__ partial, int64_t segment,

@@ -1,8 +1,9 @@
-// What the Conv-Block's fused kernels are made of: where a block is, and what a warp does with one row of a strip.
+// The parts of the Conv-Block's fused kernels: the place of a block, and the work of a warp on one row of a strip.
 //
-// A warp sees its row in three ways. Global memory and narrow products: lane = column. The depthwise convolution: lane
-// = channel, marching over the columns, taps in registers. Products of 32 x 32: as tile.cuh has them, a lane with 4
-// columns of 8 channels, which here are those of `lane_channel`.
+// A warp divides its row among its lanes in three ways. For global memory and narrow products, lane = column. For the
+// depthwise convolution, lane = channel: the lane marches over the columns, with the taps in registers. For products of
+// 32 x 32, the division is that of tile.cuh: a lane has 4 columns of 8 channels. Here these channels are those of
+// `lane_channel`.
 #pragma once
 
 #include "../common/tile.cuh"
@@ -12,15 +13,15 @@ namespace lite_rtse::cuda {
 
 static_assert(kConvColumns == kWarp && kConvColumns == kTile && kConvWeightPitch == kWeightPitch);
 
-// Channel i of 8 that a lane holds in a product. With every other channel in neighbouring lanes, stores of 16 bytes
-// have no bank conflicts under `conv_pitch`.
+// Channel i of the 8 channels that a lane holds in a product. Neighboring lanes have every other channel. Stores of 16
+// bytes then have no bank conflicts with `conv_pitch`.
 __device__ __forceinline__ int lane_channel(int row, int i) { return 2 * row + (i & 1) + 8 * (i >> 1); }
 
-// Where channel c stands among the numbers of all lanes, 8 a lane row: the inverse of `lane_channel`.
+// The place of channel c among the numbers of all lanes, with 8 per lane row: the inverse of `lane_channel`.
 __device__ __forceinline__ int channel_slot(int c) { return c % 8 / 2 * 8 + c / 8 * 2 + c % 2; }
 
 // The block's threads fill a matrix for accumulate_product with w(target, source) = weight[target * target_stride +
-// source * source_stride], zeros behind the last target.
+// source * source_stride]. There are zeros behind the last target.
 template <class C, class T>
 __device__ void stage_matrix(C* __restrict__ to, const T* __restrict__ weight, int target_stride, int source_stride,
                              int targets, int sources) {
@@ -31,14 +32,14 @@ __device__ void stage_matrix(C* __restrict__ to, const T* __restrict__ weight, i
   }
 }
 
-// A vector of one number a channel, as lanes of a product read it.
+// A vector of one number per channel, in the order in which the lanes of a product read it.
 template <class C, class T>
 __device__ void stage_vector(C* __restrict__ to, const T* __restrict__ from, int channels) {
   for (int c = threadIdx.x; c < kConvChannels; c += blockDim.x)
     to[channel_slot(c)] = c < channels ? C(to_compute(from[c])) : C(0);
 }
 
-// A matrix (targets, sources) for `narrow_product`: of each target, 32 sources.
+// A matrix (targets, sources) for `narrow_product`: each target has 32 sources.
 template <class C, class T>
 __device__ void stage_narrow(C* __restrict__ to, const T* __restrict__ weight, int target_stride, int source_stride,
                              int targets, int sources) {
@@ -48,11 +49,11 @@ __device__ void stage_narrow(C* __restrict__ to, const T* __restrict__ weight, i
   }
 }
 
-// What a block marches over, and this thread's column of it.
+// The part of the plane that a block marches over, and this thread's column of it.
 struct ConvPlace {
   int64_t utterance, begin, end;  // frames [begin, end)
-  int bin;                        // of column 0; -1 in the first strip
-  bool exists, own;               // this thread's column as lane = column
+  int bin;                        // the bin of column 0; -1 in the first strip
+  bool exists, own;               // about this thread's column, with lane = column
 };
 __device__ __forceinline__ ConvPlace conv_place(const ConvBlockMarch& m) {
   int64_t block = blockIdx.x;
@@ -66,13 +67,13 @@ __device__ __forceinline__ ConvPlace conv_place(const ConvBlockMarch& m) {
   p.own = p.exists && column > 0 && column <= kConvOwn;
   return p;
 }
-// Offset of column 0 of a frame in a tensor of so many channels. Those before the plane are not accessed.
+// The offset of column 0 of a frame in a tensor of `channels` channels. Columns before the plane are not accessed.
 __device__ __forceinline__ int64_t conv_offset(const ConvBlockMarch& m, const ConvPlace& p, int channels,
                                                int64_t frame) {
   return (p.utterance * channels * m.frames + frame) * m.bins + p.bin;
 }
 
-// Bit j is set where column 4 quad + j lies within the plane.
+// Bit j is set if column 4 quad + j lies within the plane.
 __device__ __forceinline__ unsigned existing_columns(const ConvBlockMarch& m, const ConvPlace& p, int quad) {
   unsigned mask = 0;
 #pragma unroll
@@ -80,7 +81,7 @@ __device__ __forceinline__ unsigned existing_columns(const ConvBlockMarch& m, co
   return mask;
 }
 
-// One row of all channels from global memory, zeros where it does not count. `from`: column 0 of channel 0.
+// Loads one row of all channels from global memory; zeros if `counts` is false. `from`: column 0 of channel 0.
 template <class C, class T>
 __device__ __forceinline__ void load_row(C* __restrict__ to, int pitch, const T* __restrict__ from, int64_t plane,
                                          int channels, bool counts) {
@@ -97,7 +98,7 @@ __device__ __forceinline__ void store_row(T* __restrict__ to, int64_t plane, con
     if (counts) to[c * plane + column] = from_compute<T>(from[c * pitch + column]);
 }
 
-// A ring of rows of h or du, `rows` + 2 of them: row i of a chunk's rows and the two that they depend on.
+// A ring of `rows` + 2 rows of h or du. It holds row i of a chunk's rows and the two rows that they depend on.
 struct ConvRing {
   int rows, base = 0;
   __device__ __forceinline__ explicit ConvRing(int chunk) : rows(chunk + kConvLookBack) {}
@@ -109,8 +110,8 @@ struct ConvRing {
   }
 };
 
-// Calls use(q, x) for each quad q of columns, with x[i][0 … 5] = columns 4 q - 1 … 4 q + 4 of three rows of one
-// channel; columns outside the strip are zeros, which matter to columns that are not the strip's own only.
+// Calls use(q, x) for each quad q of columns. x[i][0 … 5] are the columns 4 q - 1 … 4 q + 4 of three rows of one
+// channel. Columns outside the strip are zeros; they only affect columns that are not the strip's own.
 template <class C, class Use>
 __device__ __forceinline__ void slide(const C* const (&row)[3], Use&& use) {
   constexpr int kQuads = kConvColumns / 4;
@@ -135,8 +136,8 @@ __device__ __forceinline__ void slide(const C* const (&row)[3], Use&& use) {
   }
 }
 
-// Taps and bias of dw in shared memory, a channel beside the other, so that they are in registers only while they are
-// needed. With `reversed` the taps of the gradient with respect to h, and no bias.
+// Taps and bias of dw in shared memory, with the channels side by side. They are thus in registers only while they are
+// needed. With `reversed` they are the taps of the gradient with respect to h, without bias.
 template <class C, class T>
 __device__ void stage_taps(C* __restrict__ to, const T* __restrict__ weight, const T* __restrict__ bias, bool reversed,
                            int channels) {
@@ -148,7 +149,7 @@ __device__ void stage_taps(C* __restrict__ to, const T* __restrict__ weight, con
   }
 }
 
-// The depthwise convolution of one row, lane = channel: put(q, sums) for each quad of columns.
+// The depthwise convolution of one row, with lane = channel: calls put(q, sums) for each quad of columns.
 template <class C, class Put>
 __device__ __forceinline__ void convolve_row(const C* const (&row)[3], const C* taps, Put&& put) {
   C tap[kConvTaps];
