@@ -1,10 +1,10 @@
-// Launch plan of the Multi-Order block: what its channels go through, and how the kernels share the work out.
+// Launch plan of the Multi-Order block: the path of its channels, and how the kernels divide the work.
 //
 //   h = in(x)                      (utterances, 2C, frames, bins) in the workspace
-//   u = cascade(h)                 each channel by itself: multi_order_conv_cascade.cuh; backward: …_gradient.cuh
+//   u = cascade(h)                 for each channel: multi_order_conv_cascade.cuh; backward: …_gradient.cuh
 //   y = out(final · gates)         multi_order_conv_gates.cuh; backward: …_gates_backward.cuh
 //
-// The 2C channels of h fall into groups by what becomes of them: `final` (C channels, through all n - 1 stages),
+// The 2C channels of h form groups by their path through the block: `final` (C channels, through all n - 1 stages),
 // gate_{n-2} (all stages), gate_{n-3} (one stage less), …, gate_0 (one stage), p_0 (none). Since g_k = C / 2^(n-1-k),
 // gate_k begins at channel 2C - 2 g_k, and p_0 at 2C - g_0.
 #pragma once
@@ -15,22 +15,22 @@ namespace lite_rtse::cuda {
 
 inline constexpr int kMostStages = 31;
 
-// Depthwise stages that channel c of h goes through.
+// The number of depthwise stages that channel c of h goes through.
 LITE_RTSE_SHARED_CODE constexpr int cascade_depth(int64_t channels, int stages, int64_t c) {
   int depth = 0;
   while (depth < stages && 2 * channels - c > gate_channels(channels, stages, depth)) ++depth;
   return depth;
 }
 
-// Kernel sizes whose taps are kept in registers. Others take loops, as does double precision: it is for exact tests of
-// gradients, and its taps would be most of a thread's registers.
+// Whether the taps of this kernel size are kept in registers. Other sizes use loops. Double precision uses loops too:
+// it serves exact tests of gradients, and its taps would fill most of a thread's registers.
 constexpr bool is_unrolled(DType dtype, int64_t taps) { return dtype != DType::f64 && (taps == 3 || taps == 7); }
-// Rows of a stage, the newest one included, that the next stage reads: with the taps in registers, sums of the rows to
-// come are there as well and each row is read once.
+// The number of rows of a stage, including the newest, that the next stage reads. If the taps are in registers, the
+// sums of the rows to come are there as well, and each row is read once.
 LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps, bool unrolled) { return unrolled ? 1 : taps; }
 
-// Rings of rows in shared memory; one more than is read, for the row that is written meanwhile. The last stage is on
-// its way to global memory only.
+// Rings of rows in shared memory. A ring has one row more than the rows that are read, for the row that is written at
+// the same time. The ring of the last stage only carries rows to global memory.
 struct CascadeRings {
   int stages, taps;
   bool unrolled;
@@ -39,18 +39,18 @@ struct CascadeRings {
   LITE_RTSE_SHARED_CODE constexpr int total() const { return before(stages) + 2; }
 };
 
-// The same of the gradients, for one channel of the given depth. Its stages are d_0 = h, …, d_{depth-1} and their
-// gradients G_0 = dh, …, G_depth, what the gate chain gives. With frames counted from where the march begins and one
-// row a step, stage s computes row t of d_{s+1} in step t + s. A row is read from the step after the one that wrote it.
-// G_depth's row t is there from step t + lag(depth) on; G_s[t] needs G_{s+1}[t … t + K - 1], so that
+// The rings of the gradients, for one channel of the given depth. The channel's stages are d_0 = h, …, d_{depth-1}.
+// Their gradients are G_0 = dh, …, G_depth; the gate chain gives G_depth. Frames are counted from the start of the
+// march, one row per step. Stage s computes row t of d_{s+1} in step t + s. A row is read from the step after the one
+// that wrote it. Row t of G_depth is there from step t + lag(depth) on. G_s[t] needs G_{s+1}[t … t + K - 1], so that
 //
 //   lag(s) = lag(s + 1) + K.
 //
-// The weight gradient of stage s meets row t of G_{s+1} with row t - K + 1 of d_s and holds K rows of G_{s+1} in
-// registers; taken by loops it reads rows t - K + 1 … t of d_s. Of d_s, which is written s steps behind the front, that
-// row must be there: t - K + 1 + s <= t + lag(s + 1), or t + s <= t + lag(s + 1) by loops. Both are hardest at
-// s = depth - 1, and give lag(depth). The oldest row read in step τ is τ - lag(s + 1) - K + 1, the one being written
-// τ - s + 1.
+// The weight gradient of stage s multiplies row t of G_{s+1} and row t - K + 1 of d_s. It holds K rows of G_{s+1} in
+// registers. The version with loops reads rows t - K + 1 … t of d_s. d_s is written s steps behind the front, and the
+// row must be there: t - K + 1 + s <= t + lag(s + 1), or with loops t + s <= t + lag(s + 1). Both conditions are
+// strictest at s = depth - 1 and give lag(depth). In step τ the oldest row that is read is τ - lag(s + 1) - K + 1; the
+// row that is written is τ - s + 1.
 struct GradientRings {
   int depth, taps;
   bool unrolled;
@@ -77,15 +77,16 @@ struct GradientRings {
   LITE_RTSE_SHARED_CODE constexpr int total() const { return before_gradient(depth + 1); }
 };
 
-// Where a stage's gradients stand in a row of the cascade's partial sums: taps of all its channels, then their biases.
+// The place of a stage's gradients in a row of the cascade's partial sums: the taps of all its channels, then their
+// biases.
 LITE_RTSE_SHARED_CODE constexpr int64_t depthwise_sums(int64_t channels, int stages, int taps, int stage) {
   int64_t at = 0;
   for (int s = 0; s < stage; ++s) at += (2 * channels - gate_channels(channels, stages, s)) * (taps * taps + 1);
   return at;
 }
 
-// Columns of a row that a thread computes: odd, so that the threads of a warp, each a tile of columns further, read
-// different banks.
+// The number of columns of a row that a thread computes. It is odd: the threads of a warp are one tile of columns apart
+// each, and an odd distance makes them read different banks.
 template <class C>
 inline constexpr int kColumns = sizeof(C) == 8 ? 3 : 9;
 constexpr int columns_of(DType dtype) { return dtype == DType::f64 ? kColumns<double> : kColumns<float>; }
@@ -93,18 +94,18 @@ constexpr int columns_of(DType dtype) { return dtype == DType::f64 ? kColumns<do
 inline constexpr int kCascadeThreads = 384;  // at most, so that a thread may have 168 registers
 inline constexpr int kGradientThreads = 384;
 inline constexpr int kCascadeRegisters = 168, kGradientRegisters = 168;
-inline constexpr int kMovingThreads = 128;  // of a block, that move rows between global and shared memory
-inline constexpr int kGradientPeriod = 64;  // rows after which sums of a weight gradient are added up and begun anew
+inline constexpr int kMovingThreads = 128;  // threads of a block that move rows between global and shared memory
+inline constexpr int kGradientPeriod = 64;  // rows after which a weight gradient's sums are added up and reset
 
 // The march of a block over the frames of one (utterance, channel, tile of bins, segment of time).
 struct CascadeMarch {
   int64_t utterances, channels, frames, segment, segments;
   int stages, taps, bins, tiles;
   int lanes;  // threads that share a row: 8, 16 or 32
-  int tile;   // bins of a tile; `halo` more on either side are computed unless there is one tile only
+  int tile;   // bins of a tile; if there are several tiles, `halo` more bins on either side are computed
   int halo, pitch;
-  int shared_size;          // numbers: rings, and backward the sums of weight gradients
-  int convolution_threads;  // the rest of the block's, if any, are for weight gradients
+  int shared_size;          // numbers: rings, and in the backward pass the sums of weight gradients
+  int convolution_threads;  // any other threads of the block compute weight gradients
 
   LITE_RTSE_SHARED_CODE constexpr int64_t deep() const { return 2 * channels - gate_channels(channels, stages, 0); }
 };
@@ -114,9 +115,9 @@ struct CascadePlan {
   Geometry geometry{};
   bool fits = false;
 
-  bool unrolled, in_global = false;  // in_global: rings are in the workspace
+  bool unrolled, in_global = false;  // in_global: the rings are in the workspace
 
-  // Of `utterances` of them; backward or not.
+  // A plan for `utterances` utterances, for the forward or the backward pass.
   CascadePlan(const MultiOrderConvArgs& a, int64_t utterances, const Device& device, bool backward)
       : unrolled(is_unrolled(a.dtype, a.taps)) {
     const int stages = int(a.stages());
@@ -134,16 +135,17 @@ struct CascadePlan {
     if (fits) choose_segments(a, device, backward);
   }
 
-  int resident = 0;  // blocks of a multiprocessor
+  int resident = 0;  // blocks per multiprocessor
 
-  int64_t rows_of_utterance() const { return march.segments * march.tiles; }  // of partial sums
-  // Numbers of the rings of all blocks for so many utterances.
+  int64_t rows_of_utterance() const { return march.segments * march.tiles; }  // rows of partial sums per utterance
+  // The number of elements in the rings of all blocks for `utterances` utterances.
   int64_t ring_numbers(int64_t utterances) const {
     return in_global ? utterances * march.deep() * rows_of_utterance() * march.shared_size : 0;
   }
 
  private:
-  // Few lanes a row leave none idle at the end of short rows; the most that fit make the fewest tiles of long ones.
+  // For short rows, the fewest lanes that hold a whole row leave the fewest lanes idle. For long rows, the most lanes
+  // that fit make the fewest tiles.
   void choose_lanes(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     const int columns = columns_of(a.dtype), halo = int(a.taps / 2) * march.stages;
     for (const int lanes : {8, 16, 32}) {
@@ -157,7 +159,7 @@ struct CascadePlan {
     }
   }
 
-  // Sets block and shared memory for so many lanes a row; false where the device has too little.
+  // Sets block and shared memory for `lanes` lanes per row. Returns false if the device has too little of them.
   bool fit(const MultiOrderConvArgs& a, const Device& device, int lanes, bool backward) {
     const int pitch = lanes * columns_of(a.dtype) + int(a.taps) - 1, n = march.stages;
     const int64_t convolving = std::max<int64_t>(round_up((backward ? 2 * n - 1 : n) * lanes, kWarp), kMovingThreads);
@@ -176,9 +178,9 @@ struct CascadePlan {
     return true;
   }
 
-  // A segment begins with the rows that its first one depends on, and ends when the pipeline of stages has run empty. A
-  // multiprocessor's time grows with the blocks it gets and their steps, and where few blocks are there to cover one
-  // another's latency, a step takes longer; by how much is an estimate.
+  // A segment begins with the rows that its first row depends on. It ends when the pipeline of stages is empty. A
+  // multiprocessor's time grows with the number of its blocks and their steps. With few blocks to hide one another's
+  // latency, a step takes longer; how much longer is an estimate.
   void choose_segments(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     constexpr double kAloneSlower = 0.4;
     const int look_back = march.taps - 1, n = march.stages;
@@ -201,8 +203,8 @@ struct CascadePlan {
   }
 };
 
-// Where parameter gradients stand in a row of the gate chain's partial sums: A_0 …, with rows of interleaved columns
-// (reduce.cuh), a_0 …, W_out, b_out.
+// The place of each parameter gradient in a row of the gate chain's partial sums: A_0 …, with rows of interleaved
+// columns (reduce.cuh), a_0 …, W_out, b_out.
 struct GateSums {
   int64_t channels;
   int stages;
@@ -212,18 +214,18 @@ struct GateSums {
     for (int i = 0; i < k; ++i) at += 2 * gate(i) * round_up(gate(i), 4);
     return at;
   }
-  // Gates double, so that 2 (g_0 + … + g_{k-1}) = 2 (g_k - g_0).
+  // The sizes of the gates double from one to the next, so 2 (g_0 + … + g_{k-1}) = 2 (g_k - g_0).
   LITE_RTSE_SHARED_CODE constexpr int64_t bias(int k) const { return matrix(stages) + 2 * (gate(k) - gate(0)); }
   LITE_RTSE_SHARED_CODE constexpr int64_t out() const { return bias(stages); }
   LITE_RTSE_SHARED_CODE constexpr int64_t out_size() const { return channels + 1; }
   LITE_RTSE_SHARED_CODE constexpr int64_t width() const { return round_up(out() + out_size(), 4); }
 };
 
-// The gate chain works on tiles of points, 8 x 16 bytes in the compute type for each warp of a block: as many warps as
-// the device can hold.
+// The gate chain works on tiles of points. Each warp of a block has 8 x 16 bytes of points in the compute type. A block
+// has as many warps as the device can hold.
 struct GatesPlan {
   static constexpr int kMostWarps = 4;
-  static constexpr int64_t kWarpBytes = 128, kPaddingBytes = 32;  // of a channel of a tile, as tile.cuh wants them
+  static constexpr int64_t kWarpBytes = 128, kPaddingBytes = 32;  // of a channel of a tile, as tile.cuh needs them
   static constexpr int64_t kWeights = 33 * 36;                    // a block of 32 x 32, and biases
 
   bool fits = false;
@@ -250,12 +252,12 @@ struct GatesPlan {
     }
   }
 
-  // Forward, s_k and s_{k+1}; backward, all s_k and then dp_{n-1}.
+  // Forward: s_k and s_{k+1}. Backward: all s_k and then dp_{n-1}.
   static int64_t tile_channels(const MultiOrderConvArgs& a, bool backward) {
     if (backward) return 2 * a.channels - a.gate(0);
     return a.gate(a.stages() - 1) + (a.stages() > 1 ? a.gate(a.stages() - 2) : 0);
   }
-  // Blocks that the registers of a multiprocessor shall suffice for.
+  // The number of blocks for which the registers of a multiprocessor must suffice.
   static constexpr int blocks(int64_t compute_bytes, bool backward) {
     return !backward ? 4 : compute_bytes == 8 ? 2 : 3;
   }
@@ -264,18 +266,19 @@ struct GatesPlan {
   }
 };
 
-// The whole block, forward or backward: utterances are taken a slice at a time, enough of them to fill the device a few
-// times over, so that the workspace does not grow with the batch. In the compute type, a slice has
+// The whole block, forward or backward. It processes a slice of the utterances at a time, large enough to fill the
+// device a few times over. The workspace thus does not grow with the batch. In the compute type, a slice has
 //
-//   h      2C planes; dh takes its place where one block has the whole of a plane, else it has as many again
-//   u      2C - g_0 planes, likewise in the place of h in the forward pass, where p_0 alone is needed of h
-//   dq     C planes, backward and for more than one output channel
+//   h      2C planes; dh replaces it if one block has the whole of a plane, otherwise dh has 2C more planes
+//   u      2C - g_0 planes; likewise in the place of h in the forward pass, where only p_0 of h is needed
+//   dq     C planes, only backward and for more than one output channel
 //
-// Of half types too: rounded to them, each of these would err as much as an intermediate of eager mode does. It costs
-// little time, since the kernel that reads and writes most of them is bound by its multiply-adds.
+// Half types use the compute type too. Rounded to half types, each of these arrays would have the error of an
+// intermediate of eager mode. The compute type costs little time: the kernel that reads and writes most of the arrays
+// is bound by its multiply-adds.
 struct MultiOrderPlan {
   static constexpr int64_t kPlaneUnit = 4;  // elements, 16 bytes of a float
-  static constexpr int64_t kFill = 4;       // blocks of the cascade for each that the device holds at a time
+  static constexpr int64_t kFill = 4;       // blocks of the cascade for each block that the device holds at a time
 
   int64_t points, plane, deep, slice, slices;
   CascadePlan cascade;

@@ -5,7 +5,7 @@
 namespace lite_rtse::cuda {
 namespace {
 
-// The backward pass recomputes h and u, by a march of the forward kind.
+// The backward pass recomputes h and u, with a march of the forward kind.
 struct BackwardPlan {
   MultiOrderPlan whole;
   CascadePlan forward;
@@ -30,7 +30,7 @@ struct BackwardPlan {
   }
 };
 
-// Partial sums of all slices, each slice's rows behind those of the one before.
+// The partial sums of all slices. Each slice's rows follow those of the slice before.
 template <class T>
 struct BackwardWorkspace {
   using C = Compute<T>;
@@ -182,7 +182,7 @@ class BackwardLaunch {
         [&] { return sum(w_.out, f_.batch * plan_.out.spans, plan_.out.width, out); });
   }
 
-  // A weight's gradient and behind it the bias's.
+  // The gradient of a weight, followed by that of its bias.
   void both(std::vector<Gradient>& into, int64_t at, int64_t weights, int64_t biases, int64_t index) const {
     into.push_back({at, weights, a_.dweight[size_t(index)]});
     into.push_back({at + weights, biases, a_.dbias[size_t(index)]});

@@ -1,30 +1,31 @@
-// The depthwise stages of the Multi-Order block as one pipeline: u, the last stage of each channel, from h.
+// The depthwise stages of the Multi-Order block as one pipeline. It computes u, the last stage of each channel, from h.
 //
-// A block owns one channel of an utterance, a tile of bins and a segment of time, and marches over its frames one row a
-// step. Each stage is 8, 16 or 32 threads of its own, with 9 neighbouring columns each (32 at 257 bins: a warp a
-// stage); stage s computes row t in step t + s, from what stage s - 1 wrote the step before. So one barrier a step is
-// enough, two rows of each stage are all that shared memory holds, and every stage's taps stay in registers for the
-// whole march. The rows of h are loaded two steps ahead by all threads together, and the last stage's rows stored
-// likewise, each warp's accesses to neighbouring elements: rows of 257 bins are not aligned to anything wider.
+// A block has one channel of an utterance, a tile of bins and a segment of time. It marches over its frames, one row
+// per step. Each stage has its own 8, 16 or 32 threads with 9 neighboring columns each. At 257 bins these are 32
+// threads: one warp per stage. In step t + s, stage s computes row t from the row that stage s - 1 wrote in the step
+// before. One barrier per step is therefore enough. Shared memory holds only two rows of each stage. Every stage's taps
+// stay in registers for the whole march. All threads together load the rows of h two steps ahead, and store the last
+// stage's rows. Each warp accesses neighboring elements, because rows of 257 bins are not aligned to anything wider.
 //
-// A segment begins depth · (K - 1) rows early. Stage s needs rows that the stage before has not computed fully there;
-// what it makes of them is complete again K - 1 rows later, and the last stage's from the segment's first row on. Bins
-// are cut the same way. Outside the plane a stage is zero, never its bias: those columns are never written.
+// A segment begins depth · (K - 1) rows early. There, stage s needs rows that the stage before has not computed
+// completely. The output of stage s is complete again K - 1 rows later. The last stage's output is complete from the
+// segment's first row on. Bins are cut in the same way. Outside the plane a stage is zero, never its bias: those
+// columns are never written.
 #pragma once
 
 #include "multi_order_conv_stencil.cuh"
 
 namespace lite_rtse::cuda {
 
-// What one block marches over.
+// The place of one block's march.
 struct MarchPlace {
   int64_t channel, utterance, segment, tile;
   int depth;
   int first, last;                    // frames of the segment
-  int start;                          // the first frame that they depend on
-  int bin;                            // of the tile's column 0
-  int plane_end, own_begin, own_end;  // columns up to the plane's end, and those that the block is to give
-  int64_t row;                        // of partial sums
+  int start;                          // the first frame that the segment's frames depend on
+  int bin;                            // the bin of the tile's column 0
+  int plane_end, own_begin, own_end;  // columns up to the plane's end, and the columns that the block must output
+  int64_t row;                        // the row of partial sums
 };
 
 __device__ __forceinline__ MarchPlace march_place(const CascadeMarch& m) {
@@ -33,7 +34,7 @@ __device__ __forceinline__ MarchPlace march_place(const CascadeMarch& m) {
   p.tile = block % m.tiles, block /= m.tiles;
   p.segment = block % m.segments, block /= m.segments;
   p.utterance = block % m.utterances;
-  p.channel = block / m.utterances;  // the deepest first
+  p.channel = block / m.utterances;  // the deepest channels first
   p.depth = cascade_depth(m.channels, m.stages, p.channel);
   p.first = int(p.segment * m.segment);
   p.last = int(min(p.segment * m.segment + m.segment, m.frames));
@@ -46,12 +47,12 @@ __device__ __forceinline__ MarchPlace march_place(const CascadeMarch& m) {
   return p;
 }
 
-// The columns of a row that a thread moves between global and shared memory: every 128th, three at most. Pointers are
+// The columns of a row that a thread moves between global and shared memory: every 128th, at most three. Pointers are
 // those of the thread's first column.
 template <class C>
 class RowMover {
  public:
-  // Columns [begin, end) of the tile.
+  // Moves columns [begin, end) of the tile.
   __device__ __forceinline__ RowMover(int begin, int end) {
 #pragma unroll
     for (int m = 0; m < kMost; ++m) {
@@ -90,18 +91,18 @@ struct DepthwiseStages {
   const T *weight[kMostStages], *bias[kMostStages];
 };
 
-// Planes of `plane` elements, a channel each.
+// The planes have `plane` elements and belong to one channel each.
 template <class T>
 struct Cascade {
   CascadeMarch march;
   DepthwiseStages<T> stage;
   const Compute<T>* h;
-  Compute<T>* u;  // may be h, where one block does a whole plane: it reads each row before it stores it
+  Compute<T>* u;  // may be h if one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;
-  Compute<T>* rings;  // in global memory, where shared memory does not suffice; only read if K is 0
+  Compute<T>* rings;  // in global memory if shared memory does not suffice; only read if K is 0
 };
 
-// Where the block has its rings. With unrolled taps this is always shared memory, and the compiler knows.
+// The memory of the block's rings. With unrolled taps this is always shared memory, and the compiler knows it.
 template <int K, class C>
 __device__ __forceinline__ C* ring_memory(C* in_global, const CascadeMarch& m) {
   if constexpr (K == 0)
@@ -114,7 +115,7 @@ __device__ __forceinline__ void clear_shared(C* shared, int size) {
   for (int i = threadIdx.x; i < size; i += blockDim.x) shared[i] = 0;
 }
 
-// Of one plane, so that those who read it in larger pieces find numbers.
+// Clears the padding of one plane, so that code that reads the plane in larger pieces finds numbers.
 template <class T>
 __device__ __forceinline__ void clear_padding(Compute<T>* u, const Cascade<T>& a) {
   const int64_t points = a.march.frames * a.march.bins;
@@ -143,7 +144,7 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
     out = RowCursor<C>(shared, rings.before(target), rings.rows(target), pitch, 0, column + half);
   }
 
-  const int rows = p.last - p.start, own = p.first - p.start;  // counted from `start`, as rows are from here on
+  const int rows = p.last - p.start, own = p.first - p.start;  // these and later rows are counted from `start`
   const int moved = threadIdx.x + half;
   RowMover<C> load(0, p.plane_end), store(p.own_begin, p.own_end);
   RowCursor<C> loaded(shared, rings.before(0), rings.rows(0), pitch, 0, moved);

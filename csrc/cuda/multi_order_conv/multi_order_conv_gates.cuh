@@ -1,18 +1,18 @@
-// The gate chain of the Multi-Order block on tiles of points: y (or q, where `out` is a product of its own) in one pass
-// over p_0, the gates and `final`.
+// The gate chain of the Multi-Order block on tiles of points. It computes y (or q, if `out` is a separate product) in
+// one pass over p_0, the gates and `final`.
 //
 //   s_k = p_k · gate_k,   p_{k+1} = A_k s_k + a_k,   q = final · p_{n-1},   y = W_out q + b_out
 //
-// A warp takes its points through the whole chain, 32 targets of a product in registers at a time; a lane has 16 bytes
-// of neighbouring points of eight channels. Only s_k is in shared memory: what a product gives is multiplied by the
-// next gate, which was read from global memory before the product, and stored. Of the weights one block of 32 x 32 at a
-// time is in shared memory, so any number of channels will do.
+// A warp takes its points through the whole chain, with 32 targets of a product in registers at a time. A lane has 16
+// bytes of neighboring points of eight channels. Only s_k is in shared memory. The result of a product is multiplied by
+// the next gate, which was read from global memory before the product, and is then stored. One block of 32 x 32 weights
+// at a time is in shared memory, so any number of channels works.
 //
-// Planes in the workspace begin at multiples of 16 bytes, and are padded to them with numbers that are finite wherever
-// the operands are. What a lane makes of the padding goes back into the padding.
+// Planes in the workspace begin at multiples of 16 bytes. They are padded to such multiples with numbers that are
+// finite if the operands are. A lane writes its results for the padding back to the padding.
 //
-// No tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids, and the products of half
-// types are too small to matter (2720 multiply-adds a point against the cascade's 22148).
+// There are no tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids. The products of
+// half types are too small to matter (2720 multiply-adds per point against the cascade's 22148).
 #pragma once
 
 #include "../common/tile.cuh"
@@ -22,20 +22,20 @@ namespace lite_rtse::cuda {
 
 template <class T>
 struct Gates {
-  int64_t channels, points, tiles;  // tiles of one utterance
+  int64_t channels, points, tiles;  // the tiles of one utterance
   int stages, pitch;                // of the tile in shared memory
   const T *weight[kMostStages], *bias[kMostStages], *w_out, *b_out;
   const Compute<T>* p0;
   Compute<T>* u;
   int64_t p0_utterance, u_utterance, plane;  // elements from one utterance, or channel, to the next
-  T* y;                                      // of one output channel; where it is null, q takes the place of `final`
+  T* y;                                      // for one output channel; if it is null, q replaces `final`
 
   __device__ __forceinline__ int gate(int k) const { return int(gate_channels(channels, stages, k)); }
-  // Channel of u where the factor of p_k begins: gate_k, or `final`.
+  // The channel of u where the factor of p_k begins: gate_k, or `final`.
   __device__ __forceinline__ int64_t factor(int k) const { return k < stages ? 2 * channels - 2 * gate(k) : 0; }
 };
 
-// A lane's points, in the tile and in the planes, and how many of them exist.
+// A lane's points, in the tile and in the planes, and the number of them that exist.
 template <class C>
 struct GatePlace {
   static constexpr int kPoints = kLanePoints<C>;
@@ -51,13 +51,13 @@ struct GatePlace {
   }
 };
 
-// A lane's points of eight channels, row + 4 i; zeros for channels, and lanes, that do not exist.
+// A lane's points of eight channels, row + 4 i. They are zeros for channels and lanes that do not exist.
 template <class C>
 struct GateRows {
   static constexpr int J = kLanePoints<C>;
   Pack<C, J> at[8];
 
-  // Of so many `channels`; `from`: the lane's points of the first.
+  // Loads `channels` channels; `from`: the lane's points of the first channel.
   __device__ __forceinline__ void load(const C* from, int64_t plane, int channels, const GatePlace<C>& p) {
     from += p.lane.row * plane;
 #pragma unroll
@@ -68,9 +68,9 @@ struct GateRows {
   }
 };
 
-// sum = bias + the product of `sources` channels in shared memory with weights w(target, source), in a lane's targets
-// and points, of 32 targets; bias may be null. All threads of the block call it; what they wrote to shared memory
-// before is there, and what they read before may be overwritten.
+// sum = bias + the product of `sources` channels in shared memory with weights w(target, source). It covers a lane's
+// targets, of 32 targets, and its points; bias may be null. All threads of the block call it. It sees what they wrote
+// to shared memory before, and may overwrite what they read before.
 template <class C, class T>
 __device__ __forceinline__ void gate_product(C (&sum)[1][8][kLanePoints<C>], C* weights, const C* from, int pitch,
                                              int sources, const T* w, int64_t target_stride, int64_t source_stride,
@@ -99,7 +99,7 @@ __device__ __forceinline__ void gate_product(C (&sum)[1][8][kLanePoints<C>], C* 
     for (int j = 0; j < J; ++j) sum[0][i][j] += b.at[i];
 }
 
-// p_{k+1} of targets [first, first + 32).
+// Computes p_{k+1} of the targets [first, first + 32).
 template <class T, class C>
 __device__ __forceinline__ void next_p(C (&sum)[1][8][kLanePoints<C>], const Gates<T>& a, C* weights, const C* s, int k,
                                        int first, LanePlace lane) {
@@ -108,14 +108,14 @@ __device__ __forceinline__ void next_p(C (&sum)[1][8][kLanePoints<C>], const Gat
                targets, lane);
 }
 
-// Sum over the lanes that have the same points.
+// Sums over the lanes that have the same points.
 template <class C>
 __device__ __forceinline__ C sum_over_rows(C x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 4);
 }
 
-// s_0; p0, u: the lane's points of their first channels.
+// Computes s_0. p0, u: the lane's points of their first channels.
 template <class T, class C>
 __device__ __forceinline__ void first_gate(const Gates<T>& a, const C* p0, const C* u, C* s, const GatePlace<C>& p) {
   constexpr int J = kLanePoints<C>;
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(GatesPlan::kMostWarps* kWarp, GatesPlan::block
   const GatePlace<C> p(threadIdx.x, blockIdx.x % a.tiles, a.points);
   C* const u = a.u + utterance * a.u_utterance + p.point;
   C* const tiles = dynamic_shared<C>();
-  // Two tiles take turns; s_{n-2}, the largest, is in the first.
+  // Two tiles alternate; s_{n-2}, the largest, is in the first.
   C* const other = tiles + a.gate(a.stages - 1) * a.pitch;
   C* const weights = other + (a.stages > 1 ? a.gate(a.stages - 2) * a.pitch : 0);
   const auto tile = [&](int k) { return (a.stages - 1 - k) % 2 == 0 ? tiles : other; };

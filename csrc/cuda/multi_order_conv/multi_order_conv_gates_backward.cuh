@@ -1,13 +1,13 @@
-// Gradients of the gate chain, by tiles of points: those of the gates and `final` take their places in u, that of p_0
-// becomes part of dh, and each block leaves a row of partial sums for A_k, a_k, W_out and b_out.
+// Gradients of the gate chain, by tiles of points. The gradients of the gates and of `final` replace these in u. The
+// gradient of p_0 becomes part of dh. Each block writes a row of partial sums for A_k, a_k, W_out and b_out.
 //
 //   dq = W_outᵀ dy,   dp_{n-1} = dq · final,   dfinal = dq · p_{n-1}
 //   ds_k = A_kᵀ dp_{k+1},   dp_k = ds_k · gate_k,   dgate_k = ds_k · p_k,   dA_k = Σ dp_{k+1} s_kᵀ,   da_k = Σ dp_{k+1}
 //
-// The chain is computed anew up to s_{n-2}, all of which stay in shared memory; p_k is computed once more where it is
-// needed. When stage k is done its s_k is of no more use, and dp_k takes its place. Products work as in the forward
-// kernel, a warp on its own points; for dA_k the block's threads share the matrix instead and each takes all points.
-// In the padding dy and dq are zero and the rest is finite, so that it adds nothing to any sum.
+// The kernel recomputes the chain up to s_{n-2}; all s_k stay in shared memory. It recomputes p_k where it needs it.
+// After stage k, its s_k is no longer needed, and dp_k takes its place. Products work as in the forward kernel: a warp
+// computes its own points. For dA_k the block's threads share the matrix instead, and each thread takes all points. In
+// the padding dy and dq are zero and the rest is finite, so the padding adds nothing to any sum.
 #pragma once
 
 #include "../common/reduce.cuh"
@@ -18,15 +18,15 @@ namespace lite_rtse::cuda {
 template <class T>
 struct GatesBackward {
   Gates<T> chain;   // u becomes its gradient
-  const T* dy;      // of one output channel, or
-  Compute<T>* dq;   // planes of C channels an utterance; becomes q. Not used, but not null, beside dy
-  Compute<T>* dp0;  // as p0
+  const T* dy;      // for one output channel; otherwise dq is used
+  Compute<T>* dq;   // planes of C channels per utterance; becomes q. With dy it is unused, but not null
+  Compute<T>* dp0;  // used like p0
   Compute<T>* partial;
   int64_t all_tiles;  // of all utterances
 };
 
-// The sum, over the lanes that share a row, of one of their v[i]; `which`: of which one. In each round a lane gives
-// half of its numbers to another and takes on the other half.
+// The sum, over the lanes that share a row, of one of their v[i]; `which` is the index i. In each round a lane gives
+// half of its numbers to another lane and takes that lane's other half.
 template <class C>
 __device__ __forceinline__ C sum_over_quads(C (&v)[8], int quad, int& which) {
   which = 0;
@@ -44,10 +44,10 @@ __device__ __forceinline__ C sum_over_quads(C (&v)[8], int quad, int& which) {
 }
 
 // Adds Σ_p a[row][p] b[column][p] over the block's points to `matrix` (rows x columns, interleaved), and Σ_p a[row][p]
-// to `vector`; where it `begins`, they count as zero before. A thread takes 4 x 4 elements, rows and columns far apart,
-// so that neighbours read neighbouring channels, in the order of the lanes of a product; where there are fewer such
-// parts than threads, neighbours share the points and then add up. What was there before is read first, so that the
-// product hides its latency.
+// to `vector`. With `begins`, their previous values count as zero. A thread computes 4 x 4 elements. Its rows and
+// columns are far apart, so that neighboring threads read neighboring channels, in the order of the lanes of a product.
+// If there are fewer such parts than threads, neighboring threads share the points and then add their sums. The
+// previous values are read first, so that the product hides the latency.
 template <class C>
 __device__ void gate_weight_gradient(const C* a, int rows, const C* b, int columns, int pitch, C* matrix, C* vector,
                                      bool begins) {
@@ -115,16 +115,16 @@ __device__ void gate_weight_gradient(const C* a, int rows, const C* b, int colum
   }
 }
 
-// One tile's way through the chain and back. Each step finds its place anew: addresses that all steps share would be
-// kept in registers, more than there are.
+// One tile's way through the chain and back. Each step recomputes its place. Addresses that all steps share would be
+// kept in registers, and there are too few registers.
 template <class T>
 struct GateTile {
   using C = Compute<T>;
   static constexpr int J = kLanePoints<C>;
   const GatesBackward<T>& a;
   const Gates<T>& f;
-  C *tile, *weights, *sums;  // sums: of the warp, for W_out and b_out
-  int64_t utterance, index;  // of the tile within the utterance
+  C *tile, *weights, *sums;  // sums: those of the warp, for W_out and b_out
+  int64_t utterance, index;  // index of the tile within the utterance
 
   // The lane's points of the first channels.
   struct Place : GatePlace<C> {
@@ -136,7 +136,7 @@ struct GateTile {
   };
 
   __device__ __forceinline__ C* s(int k) const { return tile + (f.gate(k) - f.gate(0)) * f.pitch; }
-  // dp_{k+1}: where s_{k+1} was, or in the channels behind them all.
+  // The place of dp_{k+1}: where s_{k+1} was, or in the channels behind all s_k.
   __device__ __forceinline__ C* dp_after(int k) const { return s(k + 1); }
 
   __device__ __forceinline__ void forward() const {
@@ -160,7 +160,7 @@ struct GateTile {
       }
   }
 
-  // From dy or dq to dp_{n-1}.
+  // Computes dp_{n-1} from dy or dq.
   __device__ __forceinline__ void out() const {
     const Place p(*this);
     const int last = f.stages - 1;
@@ -212,7 +212,7 @@ struct GateTile {
     }
   }
 
-  // From dp_{k+1} to dp_k.
+  // Computes dp_k from dp_{k+1}.
   __device__ __forceinline__ void back(int k) const {
     const Place p(*this);
     for (int first = 0; first < f.gate(k); first += kTile) {

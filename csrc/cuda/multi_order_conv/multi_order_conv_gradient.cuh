@@ -1,14 +1,15 @@
-// Gradients of the depthwise stages of the Multi-Order block: from that of u to dh, and the sums for each stage's taps
-// and bias.
+// Gradients of the depthwise stages of the Multi-Order block. The kernel computes dh and the sums for each stage's taps
+// and bias from the gradient of u.
 //
-// Blocks and their march are those of the forward cascade. Besides the depth - 1 stages of the forward pass, computed
-// anew, there are depth stages of the gradient's way back, convolutions with the taps reversed, and depth weight
-// gradients, each with threads of its own (at 257 bins and depth 4 a warp each, eleven of them). Row t of G_s needs
-// rows up to t + K - 1 of G_{s+1}: the march being forward in time, each follows the one above by K - 1 rows, and the
-// rings of the forward stages keep what they will meet. GradientRings (multi_order_conv.h) derives lags and rings.
+// Blocks and their march are those of the forward cascade. The kernel recomputes the depth - 1 stages of the forward
+// pass. It also has depth stages that propagate the gradient back, convolutions with the taps reversed, and depth
+// weight gradients. Each has its own threads: at 257 bins and depth 4 one warp each, eleven in total. Row t of G_s
+// needs rows up to t + K - 1 of G_{s+1}. The march is forward in time, so each stage follows the one above by K - 1
+// rows. The rings of the forward stages keep the rows that the later gradients need. GradientRings (multi_order_conv.h)
+// derives lags and rings.
 //
-// At the end of the utterance gradients are zero; at the end of a segment the march goes on into the next one's frames,
-// and weight gradients leave those out.
+// At the end of the utterance, gradients are zero. At the end of a segment, the march continues into the next segment's
+// frames, and weight gradients leave those frames out.
 #pragma once
 
 #include <climits>
@@ -22,21 +23,21 @@ struct CascadeGradient {
   CascadeMarch march;
   DepthwiseStages<T> stage;
   const Compute<T>*h, *gu;
-  Compute<T>* dh;  // may be h, where one block does a whole plane: it reads each row before it stores it
+  Compute<T>* dh;  // may be h if one block does a whole plane: it reads each row before it stores it
   int64_t h_utterance, u_utterance, plane;  // dh has the strides of h
-  Compute<T>* rings;                        // as Cascade has them
+  Compute<T>* rings;                        // the same as in Cascade
   Compute<T>* partial;
   int64_t partial_width;
 };
 
-// What a group of `lanes` threads does: one stage's convolution, forward or with the taps reversed, or one stage's
-// weight gradient; a row a step. Rows are counted from where the march begins.
+// The work of a group of `lanes` threads, one row per step: one stage's convolution, forward or with the taps reversed,
+// or one stage's weight gradient. Rows are counted from the start of the march.
 struct GradientRole {
   bool sums, reversed = false;
   int stage = 0;
-  int row = 0, first = INT_MAX, last = INT_MAX;  // the next step's row; only those in [first, last) are done
+  int row = 0, first = INT_MAX, last = INT_MAX;  // row: that of the next step; only rows in [first, last) are computed
 
-  // `own`: the segment's first row, of `rows` up to its end.
+  // `own`: the segment's first row; `rows`: the number of rows up to its end.
   __device__ __forceinline__ GradientRole(const CascadeMarch& m, const GradientRings& rings, int own, int rows)
       : sums(int(threadIdx.x) >= m.convolution_threads) {
     const int depth = rings.depth;
@@ -47,7 +48,7 @@ struct GradientRole {
     if (sums || reversed) {
       first = own;
       row = -rings.lag(stage + 1);
-      if (sums) last = rows + rings.taps - 1;  // the last row of d_s waits for rows of g that count no more
+      if (sums) last = rows + rings.taps - 1;  // the last row of d_s waits for rows of g that no longer count
     } else {
       first = 0, last = rows;
       row = -stage;
@@ -58,9 +59,9 @@ struct GradientRole {
   __device__ __forceinline__ bool acts() const { return row >= first && row < last; }
 };
 
-// All threads of the block end each step here, whichever loop they are in: at barrier 1, since __syncthreads may not be
-// reached at different places of a program. A warp is in one loop as a whole. (The intrinsic __barrier_sync_count,
-// which lets the lanes of a warp come apart, takes two registers more than there are.)
+// All threads of the block end each step here, in either of the loops. They wait at barrier 1, since __syncthreads must
+// not be reached at different places of a program. All lanes of a warp are in the same loop. (The intrinsic
+// __barrier_sync_count allows the lanes of a warp to diverge. It needs two registers more than there are.)
 __device__ __forceinline__ void end_step() {
 #ifdef __CUDA_ARCH__
   asm volatile("bar.sync 1, %0;" ::"r"(blockDim.x) : "memory");
@@ -70,7 +71,7 @@ __device__ __forceinline__ void end_step() {
 }
 
 // One block's march, from the points of view of the threads that convolve and of those that sum weight gradients. Each
-// has a loop of its own, so that neither has its registers arranged for the other.
+// kind has its own loop, so that the compiler allocates registers for each kind separately.
 template <class T, int K>
 struct GradientMarch {
   using C = Compute<T>;
@@ -78,8 +79,8 @@ struct GradientMarch {
   const CascadeGradient<T>& a;
   const MarchPlace& p;
   GradientRings rings;
-  C *shared, *totals;   // totals: of each stage
-  int rows, own, left;  // up to the segment's end, before its first, up to the utterance's end
+  C *shared, *totals;   // totals: those of each stage
+  int rows, own, left;  // rows up to the segment's end, before its first row, and up to the utterance's end
   int taps, pitch, lane;
 
   __device__ __forceinline__ int half() const { return taps / 2; }
@@ -91,7 +92,7 @@ struct GradientMarch {
     return {shared, rings.before_gradient(s), rings.gradient_rows(s), pitch, row, column};
   }
 
-  // A stage's convolution; the first threads also move rows between global and shared memory.
+  // A stage's convolution. The first threads also move rows between global and shared memory.
   __device__ __forceinline__ void convolve(GradientRole role) const {
     const CascadeMarch& m = a.march;
     const int above = role.stage + 1;
@@ -114,7 +115,7 @@ struct GradientMarch {
     const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
     C* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
     const C* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
-    int gu_next = -rings.lag(rings.depth);  // row that the next step puts into its ring
+    int gu_next = -rings.lag(rings.depth);  // the row that the next step puts into its ring
     load_h.fetch(h);
     if (gu_next == own) load_gu.fetch(gu);
     end_step();

@@ -1,4 +1,4 @@
-// Launches that the Multi-Order block's forward and backward pass share.
+// Launches that the forward and backward passes of the Multi-Order block share.
 #pragma once
 
 #include "../common/pointwise.cuh"
@@ -16,10 +16,10 @@ const T* bias_of(const MultiOrderConvArgs& a, int64_t index) {
   return static_cast<const T*>(a.bias[size_t(index)]);
 }
 
-// Calls f.operator()<K>() for kernels that have K x K taps in registers, or take loops where K is 0.
+// Calls f.operator()<K>(). K x K taps are in registers; K = 0 selects the kernels with loops.
 template <class T, class F>
 cudaError_t with_unrolled_taps(const CascadePlan& plan, F&& f) {
-  if constexpr (sizeof(T) < sizeof(double)) {  // as is_unrolled says
+  if constexpr (sizeof(T) < sizeof(double)) {  // the same condition as in is_unrolled
     if (plan.unrolled && plan.march.taps == 7) return f.template operator()<7>();
     if (plan.unrolled && plan.march.taps == 3) return f.template operator()<3>();
   }
@@ -36,7 +36,7 @@ DepthwiseStages<T> depthwise_stages(const MultiOrderConvArgs& a) {
   return stages;
 }
 
-// h = in(x) of `utterances` from `begin` on.
+// h = in(x) of `utterances` utterances from `begin` on.
 template <class T>
 cudaError_t input_product(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances,
                           Compute<T>* h, cudaStream_t stream) {
@@ -49,7 +49,7 @@ cudaError_t input_product(const MultiOrderConvArgs& a, const MultiOrderPlan& pla
       stream);
 }
 
-// The plan's march for so many utterances.
+// The plan's march for `utterances` utterances.
 inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geometry& geometry) {
   CascadeMarch march = plan.march;
   march.utterances = utterances;
@@ -58,7 +58,7 @@ inline CascadeMarch march_of(const CascadePlan& plan, int64_t utterances, Geomet
   return march;
 }
 
-// u = cascade(h). The march may be that of the backward pass's plan or its own.
+// u = cascade(h). The march may be that of the backward pass's plan or that of a forward plan.
 template <class T>
 cudaError_t cascade(const MultiOrderConvArgs& a, const CascadePlan& plan, int64_t plane, int64_t utterances,
                     const Compute<T>* h, Compute<T>* u, int64_t u_utterance, Compute<T>* rings, cudaStream_t stream) {
@@ -70,7 +70,7 @@ cudaError_t cascade(const MultiOrderConvArgs& a, const CascadePlan& plan, int64_
                                [&]<int K>() { return enqueue(geometry, stream, cascade_forward<T, K>, arguments); });
 }
 
-// Without y.
+// The arguments of the gate chain, except y.
 template <class T>
 Gates<T> gate_chain(const MultiOrderConvArgs& a, const GatesPlan& plan, int64_t plane, const Compute<T>* h,
                     Compute<T>* u, int64_t u_utterance) {

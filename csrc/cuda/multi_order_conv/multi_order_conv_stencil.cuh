@@ -1,17 +1,17 @@
-// What one thread of the Multi-Order block's cascade computes: kColumns neighbouring columns of each row of one stage.
+// The work of one thread of the Multi-Order block's cascade: kColumns neighboring columns of each row of one stage.
 //
-// With the taps in registers a row is read once, as it arrives, and gives its share to the K outputs that depend on it:
+// With the taps in registers, a row is read once, when it arrives. It contributes to the K outputs that depend on it:
 //
 //   out[t + i] += Σ_j w[K - 1 - i][j] x[t][c + j],  i = 0 … K - 1      out[t] is complete then
 //
-// so a thread holds the sums of K - 1 rows to come, and shared memory keeps no rows for the sake of the time direction.
-// With each row an output moves one place on: its first multiply-add reads the sum in the old place and writes the new.
-// At K = 7 and 9 columns, 15 loads of 32 bits feed 441 multiply-adds.
+// A thread thus holds the sums of K - 1 rows to come, and shared memory keeps no rows for the convolution in time. With
+// each row an output moves one place on: its first multiply-add reads the sum in the old place and writes to the new
+// place. At K = 7 and 9 columns, 15 loads of 32 bits feed 441 multiply-adds.
 //
-// For other kernel sizes the classes with K = 0 do the same by loops over rows that the rings keep.
+// For other kernel sizes the classes with K = 0 do the same with loops over rows that the rings keep.
 //
-// Rows in shared memory have K / 2 columns of zeros on either side, so the window of output column c begins at column
-// c.
+// Rows in shared memory have K / 2 columns of zeros on either side. The window of output column c therefore begins at
+// column c.
 #pragma once
 
 #include "../common/types.cuh"
@@ -33,22 +33,22 @@ struct RowCursor {
     at += pitch;
     if (at == end) at -= size;
   }
-  // The same place `rows` rows further on, or back if negative; less than once around.
+  // The same place `rows` rows later, or earlier if `rows` is negative. |rows| must be less than the ring's size.
   __device__ __forceinline__ C* row(int rows, int pitch) const {
     C* const there = at + rows * pitch;
     return there >= end ? there - size : end - there > size ? there + size : there;
   }
 };
 
-// Bit c is set where column + c, c < columns, lies in [begin, end).
+// Bit c is set if column + c, with c < columns, lies in [begin, end).
 __device__ __forceinline__ unsigned columns_within(int column, int columns, int begin, int end) {
   unsigned mask = 0;
   for (int c = 0; c < columns; ++c) mask |= unsigned(column + c >= begin && column + c < end) << c;
   return mask;
 }
 
-// What a thread keeps from row to row. Convolution: taps and bias, and the sums of rows to come. Weight gradient: the
-// sums of taps and bias, and rows of g.
+// The numbers that a thread keeps from row to row. Convolution: taps and bias, and the sums of rows to come. Weight
+// gradient: the sums of taps and bias, and rows of g.
 template <class C, int K>
 struct StageRegisters {
   C tap[K * K + 1], row[K][kColumns<C>];
@@ -68,7 +68,8 @@ class Convolution {
     r.tap[K * K] = bias;
 #pragma unroll
     for (int k = 0; k < K * K; ++k) r.tap[k] = to_compute(weight[reversed ? K * K - 1 - k : k]);
-    // The first outputs depend on rows of zeros before the first one too, which a tap that is no number makes none.
+    // The first outputs also depend on the rows of zeros before the first row. A tap that is not finite turns these
+    // zeros into NaN.
     C sum = bias;
 #pragma unroll
     for (int i = K - 1; i >= 0; --i) {
@@ -96,7 +97,7 @@ class Convolution {
   }
 };
 
-// Any kernel size. Of rows before the first one the ring has zeros.
+// For any kernel size. The ring has zeros for the rows before the first one.
 template <class T>
 class Convolution<T, 0> {
  public:
@@ -129,11 +130,12 @@ class Convolution<T, 0> {
   C bias_ = 0;
 };
 
-// The weight gradient of one stage: dw[i][j] = Σ g[t][c] x[t - K + 1 + i][c + j], and after it db = Σ g, over the
+// The weight gradient of one stage: dw[i][j] = Σ g[t][c] x[t - K + 1 + i][c + j], followed by db = Σ g, over the
 // columns [begin, end) of the tile.
 //
-// As row t of g arrives, row t - K + 1 of x meets the K rows of g that it has to do with, which are in registers:
-// dw[i] takes g[t - i]. The sums of the lanes that share a row are added up every so often, which keeps each one short.
+// When row t of g arrives, row t - K + 1 of x is multiplied by the K rows of g that it contributes to, which are in
+// registers: dw[i] takes g[t - i]. The sums of the lanes that share a row are added up at intervals, which keeps each
+// sum short.
 template <class T, int K>
 class WeightGradient {
  public:
@@ -141,7 +143,7 @@ class WeightGradient {
   using Registers = StageRegisters<C, K>;
   static constexpr int W = kColumns<C>;
 
-  // Where in a row the part of a thread begins.
+  // The start of a thread's part within a row.
   static __device__ __forceinline__ int column(int lane) { return lane * W; }
 
   __device__ __forceinline__ void begin(Registers& r, int lane, int lanes, int, int begin, int end) {
@@ -155,7 +157,8 @@ class WeightGradient {
       for (int c = 0; c < W; ++c) r.row[i][c] = 0;
   }
 
-  // The row at `g`, or zeros unless it `counts`, and the row at `x`, which is row `row` and exists from 0 on.
+  // Adds the row at `g` (zeros if `counts` is false) times the row at `x`. The latter is row `row`, which exists from 0
+  // on.
   __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& g, bool counts, const RowCursor<C>& x, int row,
                                        int, C*) const {
 #pragma unroll
@@ -180,9 +183,9 @@ class WeightGradient {
         for (int c = 0; c < W; ++c) r.tap[i * K + j] += r.row[i][c] * xs[c + j];
   }
 
-  // Adds what has been summed to `totals` if `writes`, and begins anew. All threads of a warp call it together.
+  // Adds the sums to `totals` if `writes`, and resets them. All threads of a warp call it together.
   //
-  // In each round a lane gives half of its sums to the lane `offset` away and takes on the other half.
+  // In each round a lane gives half of its sums to the lane `offset` away and takes that lane's other half.
   __device__ __forceinline__ void flush(Registers& r, C* totals, bool writes) const {
     C sum[kPadded] = {};
 #pragma unroll
@@ -198,7 +201,7 @@ class WeightGradient {
   static constexpr int kSums = K * K + 1, kPadded = kSums > 32 ? 64 : 32, kFewestLanes = 8, kMostLanes = 32;
   static_assert(kSums <= kPadded);
 
-  // A round and those after it. The recursion unrolls them for certain: the sums have to be in registers.
+  // One round and the rounds after it. The recursion guarantees that they are unrolled: the sums must be in registers.
   template <int Half>
   __device__ __forceinline__ void halve(C (&sum)[kPadded], int offset, int& first) const {
     if (offset == 0) return;
@@ -216,7 +219,7 @@ class WeightGradient {
   unsigned own_ = 0;
 };
 
-// Any kernel size: a thread sums some of the taps over whole rows.
+// For any kernel size: a thread sums some of the taps over whole rows.
 template <class T>
 class WeightGradient<T, 0> {
  public:
