@@ -77,8 +77,8 @@ LITE_RTSE_INLINE Gain<T> gain(T logit, T res_mag, T re, T im) {
 // A few frames of a spectrogram as rows of T: row(r, part) is the real (0) or imaginary (1) part of frame t + r.
 //
 // If the frames of a bin are contiguous in memory, all of them are moved bin by bin. A cache line then holds kFrames of
-// them and is read once. Moving frame by frame would read it kFrames times. If the number of frames is a power of two,
-// all bins would also map to the same few sets of the cache.
+// them and is read once. Moving frame by frame would read it kFrames times. With a power of two as the number of
+// frames, all bins would also map to the same few cache sets.
 template <class T>
 class PartRows {
  public:

@@ -1,8 +1,8 @@
 // The forward pass of the Multi-Order block. Each task computes a run of frames.
 //
-// A task marches over time in steps. In each step, one lane block after another takes its h = in(x) through its whole
-// cascade of depthwise stages, one chunk at a time. This order is possible because blocks do not mix before the gate
-// chain. Rings keep the left context of each stage: k - 1 frames of the stage before.
+// A task marches over time in steps. In each step, one lane block after another takes its h = in(x) through its
+// depthwise stages. It takes one chunk at a time through all stages. This order is possible because blocks do not mix
+// before the gate chain. Rings keep the left context of each stage: k - 1 frames of the stage before.
 //
 // If a step has more than one chunk, the blocks share all rows except those k - 1 (see `loan` in Ring). The rows of one
 // block then fit the second-level cache. Only the left context of each block is read from beyond it, once per step.

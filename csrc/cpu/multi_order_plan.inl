@@ -1,8 +1,8 @@
 // The Multi-Order block's geometry and packed weights.
 //
 // The 2C channels of h = in(x) form groups by their path through the block. Every stage splits off its last channels as
-// a gate. In channel order the groups are `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages),
-// gate_{n-3} (one stage less), …, gate_0 (one stage) and p_0 (none). Each group starts a new lane block, so every block
+// a gate. The groups in channel order: `final` (C channels, through all n - 1 stages), gate_{n-2} (all stages),
+// gate_{n-3} (one stage less), …, gate_0 (one stage), p_0 (none). Each group starts a new lane block, so every block
 // has a single depth. Gates, p_k and their products are then whole vectors that line up. Idle lanes (g_k < kLanes) cost
 // 3 % at C = 64, n = 5 and 16 lanes.
 

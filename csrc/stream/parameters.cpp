@@ -1,5 +1,5 @@
-// Converts a checkpoint's arrays to the network's parameters. Every name, shape and value is checked; no array may be
-// left over.
+// Converts a checkpoint's arrays to the network's parameters. Every name, shape and value is checked; unknown arrays
+// are rejected.
 #include <cmath>
 #include <set>
 #include <stdexcept>

@@ -33,8 +33,8 @@ __device__ __forceinline__ Pack<T, N> rotated(const Pack<T, N>& pack, int turns)
   return from;
 }
 
-// The first element that a lane moves, if each lane moves the N neighboring elements of a pack to or from shared memory
-// one at a time. Lanes whose packs are 128 bytes apart share their banks. With this start they do not move the same
+// The first element that a lane moves if lanes move packs of N neighboring elements to or from shared memory, one
+// element at a time. Lanes whose packs are 128 bytes apart share their banks. With this start they do not move the same
 // element at the same time.
 template <int N, class C>
 __device__ __forceinline__ int first_of_lane() {

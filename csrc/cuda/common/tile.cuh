@@ -41,8 +41,8 @@ __device__ __forceinline__ int weight_slot(int source, int target) {
   return source * kWeightPitch + target % 4 * 8 + target / 4;
 }
 
-// The block's threads fill a weight block with w(target, source) = weight[target * target_stride + source *
-// source_stride] for the given numbers of targets and sources. The rest is filled with zeros.
+// The block's threads fill a weight block for the given numbers of targets and sources. w(target, source) =
+// weight[target * target_stride + source * source_stride]; the rest is filled with zeros.
 template <class C, class T>
 __device__ void stage_weights(C* __restrict__ to, const T* __restrict__ weight, int64_t target_stride,
                               int64_t source_stride, int64_t targets, int64_t sources) {
@@ -136,8 +136,8 @@ __device__ __forceinline__ void accumulate_outer(C (&sum)[4][8], C (&bias)[4], c
   }
 }
 
-// Adds the parts of one outer product that the block's warps hold, and calls write(row, column, sum) for all of its
-// elements. The threads share these calls; column 32 is the bias. `scratch`: kTile * (kTile + 4) numbers per warp,
+// Adds the parts of one outer product that the block's warps hold. Calls write(row, column, sum) for all of its
+// elements; column 32 is the bias. The threads share these calls. `scratch`: kTile * (kTile + 4) numbers per warp,
 // which the block no longer needs.
 template <int Threads, class C, class Write>
 __device__ __forceinline__ void sum_over_warps(C* scratch, const C (&sum)[4][8], const C (&bias)[4], LanePlace lane,

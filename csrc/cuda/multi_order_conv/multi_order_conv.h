@@ -25,8 +25,8 @@ LITE_RTSE_SHARED_CODE constexpr int cascade_depth(int64_t channels, int stages, 
 // Whether the taps of this kernel size are kept in registers. Other sizes use loops. Double precision uses loops too:
 // it serves exact tests of gradients, and its taps would fill most of a thread's registers.
 constexpr bool is_unrolled(DType dtype, int64_t taps) { return dtype != DType::f64 && (taps == 3 || taps == 7); }
-// The number of rows of a stage, including the newest, that the next stage reads. If the taps are in registers, the
-// sums of the rows to come are there as well, and each row is read once.
+// The number of rows of a stage, including the newest, that the next stage reads. With the taps in registers, the sums
+// of the rows to come are there as well. Each row is then read once.
 LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps, bool unrolled) { return unrolled ? 1 : taps; }
 
 // Rings of rows in shared memory. A ring has one row more than the rows that are read, for the row that is written at

@@ -4,9 +4,9 @@
 //   s_k = p_k · gate_k,   p_{k+1} = A_k s_k + a_k,   q = final · p_{n-1},   y = W_out q + b_out
 //
 // A warp takes its points through the whole chain, with 32 targets of a product in registers at a time. A lane has 16
-// bytes of neighboring points of eight channels. Only s_k is in shared memory. The result of a product is multiplied by
-// the next gate, which was read from global memory before the product, and is then stored. One block of 32 x 32 weights
-// at a time is in shared memory, so any number of channels works.
+// bytes of neighboring points of eight channels. Only s_k is in shared memory. The next gate is read from global memory
+// before a product. The product's result is multiplied by this gate and then stored. One block of 32 x 32 weights at a
+// time is in shared memory, so any number of channels works.
 //
 // Planes in the workspace begin at multiples of 16 bytes. They are padded to such multiples with numbers that are
 // finite if the operands are. A lane writes its results for the padding back to the padding.

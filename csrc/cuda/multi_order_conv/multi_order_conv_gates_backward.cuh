@@ -45,9 +45,9 @@ __device__ __forceinline__ C sum_over_quads(C (&v)[8], int quad, int& which) {
 
 // Adds Σ_p a[row][p] b[column][p] over the block's points to `matrix` (rows x columns, interleaved), and Σ_p a[row][p]
 // to `vector`. With `begins`, their previous values count as zero. A thread computes 4 x 4 elements. Its rows and
-// columns are far apart, so that neighboring threads read neighboring channels, in the order of the lanes of a product.
-// If there are fewer such parts than threads, neighboring threads share the points and then add their sums. The
-// previous values are read first, so that the product hides the latency.
+// columns are far apart. Neighboring threads thus read neighboring channels, in the order of the lanes of a product. If
+// there are fewer such parts than threads, neighboring threads share the points and then add their sums. The previous
+// values are read first, so that the product hides the latency.
 template <class C>
 __device__ void gate_weight_gradient(const C* a, int rows, const C* b, int columns, int pitch, C* matrix, C* vector,
                                      bool begins) {
