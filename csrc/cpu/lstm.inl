@@ -5,7 +5,7 @@
 // second-level cache. Several sequences advance frame by frame together and share the reading.
 //
 // Both matrices are packed in every call. Each task packs the whole of W_hh once, because it must load W_hh into its
-// processor's cache anyway. W_ih is packed one group of outputs at a time. All frames of the batch use the group, and
+// processor's cache anyway. W_ih is packed one group of outputs at a time. All of these frames use the group, and
 // then the next group overwrites it. A fully packed W_ih would push W_hh out of the cache.
 
 // The number of frames, over all sequences, whose input product is computed together. It is large enough to make the

@@ -59,7 +59,7 @@ class Rows {
   std::vector<const float*> channel_;
 };
 
-// The first `rows` rows of a kernel's K rows of taps.
+// `rows` consecutive rows of a kernel's K rows of taps.
 template <int K>
 struct TapRows {
   static constexpr int columns = K, kColumns = K;
