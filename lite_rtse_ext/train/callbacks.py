@@ -1,4 +1,4 @@
-"""What a run needs beside the loop: checkpoints that appear whole, random numbers that go on, the best weights."""
+"""Callbacks of a training run: atomic checkpoints, resumable random states, averaged weights and the best weights."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 
 
 class TrainingError(RuntimeError):
-    """Training that has come to nothing; the message says what to try."""
+    """Training has failed. The message says what to try."""
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that replace the one before them only once they are complete and on the disk."""
+    """Writes checkpoints atomically: a file replaces the previous one only once it is complete and on the disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:  # a path's name would go into the file
+        with replacing(path) as temporary, temporary.open("wb") as file:  # given a path, torch writes its name
             torch.save(checkpoint, file)
 
 
 class MovableCheckpoint(ModelCheckpoint):
-    """Knows its best checkpoint after the folder of the run was moved, too. Lightning's own forgets it."""
+    """Keeps its best checkpoint when the folder of the run is moved. Lightning's ModelCheckpoint forgets it."""
 
     @property
     def state_key(self) -> str:
-        """Its place in checkpoints; Lightning's own changes with the number of steps between them."""
+        """Its key in checkpoints. Lightning's key depends on the number of steps between checkpoints."""
         return f"{type(self).__name__} {self.filename}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -63,15 +63,17 @@ class MovableCheckpoint(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Ends a run early, by the patience of its recipe. Lightning's own takes the checkpoint's, which may be older."""
+    """Early stopping with the patience of the recipe. Lightning's uses that of the checkpoint, which may be older."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict | {"patience": self.patience})
 
 
 class RandomState(Callback):
-    """Puts the states of PyTorch's generators into checkpoints, for networks with dropout and the like; they are put
-    back just before the first batch of the resumed run."""
+    """Saves the states of PyTorch's random generators in checkpoints, for networks with dropout and similar layers.
+
+    The states are restored just before the first batch of the resumed run.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, Any] | None = None
@@ -93,31 +95,32 @@ class RandomState(Callback):
 
 
 class AveragedWeights(EMAWeightAveraging):
-    """Validates, and gives away, an exponential moving average of the weights.
+    """Validates and saves an exponential moving average of the weights.
 
-    Lightning's own callback takes the average back when the validation's figures aren't known yet; this one leaves it
-    in place until ``on_validation_end``, so that :class:`BestWeights`, called before it, writes what was judged.
+    Lightning's callback swaps the average out before the validation metrics are known. This one leaves it in place
+    until ``on_validation_end``. :class:`BestWeights` is called earlier, so it writes the weights that were validated.
 
     Args:
-        decay: share of the average that a step keeps.
+        decay: decay of the average per step.
     """
 
     def __init__(self, decay: float) -> None:
-        # Fixed scales are buffers and need no average; the module's own counters are none of ours.
+        # The buffers are fixed scales, which need no average, and counters of the module.
         super().__init__(decay=decay, use_buffers=False)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Nothing yet."""
+        """Do nothing: the average stays in place until :meth:`on_validation_end`."""
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_validation_epoch_end(trainer, pl_module)
 
 
 class CompleteEnd(Callback):
-    """Whatever the number of steps, a run ends with a validation and a checkpoint.
+    """Ends every run with a validation and a checkpoint, whatever the number of steps.
 
-    Lightning validates after whole epochs alone: of a run that ends within one, the last steps would be lost, and of a
-    run shorter than one all of them. Has to come before the callbacks that the end changes the weights by.
+    Lightning validates after whole epochs only. If a run ends within an epoch, the steps since the last validation
+    would be lost; if it is shorter than one epoch, all steps. This callback must come before callbacks that change the
+    weights in ``on_train_end``.
 
     Args:
         newest: path of the checkpoint.
@@ -142,8 +145,8 @@ class BestWeights(Callback):
     """Writes the parameters of the plain network as safetensors whenever a validation is the best so far.
 
     Args:
-        path: of the file.
-        judge: the checkpoint callback whose figure counts; it has to come after this one.
+        path: path of the safetensors file.
+        judge: the checkpoint callback whose metric decides. It must come after this callback.
     """
 
     def __init__(self, path: Path, judge: ModelCheckpoint) -> None:

@@ -1,6 +1,7 @@
-"""Gradients through time, and sound that fades, end in denormals.
+"""Flushing of denormal numbers to zero.
 
-Many processors compute with those by far slower than with other numbers. On others they cost nothing.
+Gradients through time and decaying signals end in denormal numbers. Many processors compute with these far more
+slowly than with other numbers. On other processors denormals cost nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ __all__ = ["flushed_denormals"]
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Denormals count as zero within, in this thread and those that PyTorch has for it; afterwards as they did before.
+    """Flush denormals to zero within the block, in this thread and in PyTorch's worker threads.
 
-    Set the number of threads before: those that are added within need not do as these.
+    The previous setting is restored after the block. Set the number of threads before the block: threads that are
+    added within it may not flush denormals.
 
     Raises:
         RuntimeError: the compiled operators are missing.

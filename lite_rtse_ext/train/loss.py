@@ -1,4 +1,4 @@
-"""The training loss: how far the enhanced spectrogram and waveform are from the clean ones."""
+"""The training loss: the distance of the enhanced spectrogram and waveform from the clean ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["EnhancementLoss", "LossOptions", "Losses", "si_snr_db"]
 
 _EPS = 1e-8
 _COMPRESSION_FLOOR = 1e-4
-"""Added to the power before it is compressed, for spectrograms of unit power: 40 dB below the mean. Below it the
-compression is straight, so that the gradient stays finite at zero."""
+"""Added to the power before compression. Spectrograms have unit mean power, so this is 40 dB below the mean.
+Below this value the compression is nearly linear, so that the gradient stays finite at zero."""
 
 
 class Losses(NamedTuple):
-    """The parts of the loss, each the mean of the batch, and their weighted sum."""
+    """The parts of the loss, each averaged over the batch, and their weighted sum ``total``. All are scalars."""
 
     total: Tensor
     complex: Tensor
@@ -31,18 +31,19 @@ class Losses(NamedTuple):
 
 
 def si_snr_db(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-noise ratio in dB (Le Roux et al., 2019), differentiable, finite on silence.
+    """Compute the scale-invariant signal-to-noise ratio in dB (Le Roux et al., 2019).
 
-    1e-8 is added to the energies, so the figure of a very soft signal is too low: a second of noise at 20 dB reads
-    19.9 dB at a root mean square of 5e-5 and 14.4 dB at 5e-6. :class:`EnhancementLoss` brings signals to unit power
-    first. Evaluation (:mod:`lite_rtse_ext.evaluate.metrics`) adds nothing of the kind.
+    The result is differentiable, and finite for silent signals. For this, 1e-8 is added to the energies, so that the
+    ratio of a very soft signal is too low. For example, one second of noise with a true ratio of 20 dB gives 19.9 dB
+    at a root mean square of 5e-5 and 14.4 dB at 5e-6. :class:`EnhancementLoss` therefore scales signals to unit power
+    first. The evaluation (:mod:`lite_rtse_ext.evaluate.metrics`) adds no such constant.
 
     Args:
-        estimate: ``(..., samples)``.
-        target: the same shape.
+        estimate: estimated waveforms ``(..., samples)``, floating point.
+        target: clean waveforms of the same shape and dtype.
 
     Returns:
-        ``(...)``. Identical signals give about 80 dB, a silent target about 0.
+        Ratios in dB, ``(...)``. Identical signals give about 80 dB, a silent target about 0.
     """
     estimate = estimate - estimate.mean(-1, keepdim=True)
     target = target - target.mean(-1, keepdim=True)
@@ -54,15 +55,18 @@ def si_snr_db(estimate: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True, config=STRICT)
 class LossOptions:
-    """Weights of :class:`EnhancementLoss`. Raises ValueError where one is outside its limits, or all are 0.
+    """Options of :class:`EnhancementLoss`.
 
     Args:
         complex: weight of the complex part.
         magnitude: weight of the magnitude part.
-        si_snr: weight of a decibel.
+        si_snr: weight of the SI-SNR part, per decibel.
         compression: the exponent p.
-        si_snr_ceiling_db: an SI-SNR above this is good enough and has no gradient.
-        over_suppression_weight: how much more a magnitude counts that is too small.
+        si_snr_ceiling_db: upper limit of the SI-SNR in dB. Examples above it have no SI-SNR gradient.
+        over_suppression_weight: additional weight of bins whose enhanced magnitude is too small.
+
+    Raises:
+        ValueError: an option is outside its limits, or the weights of all three parts are 0.
     """
 
     complex: NonNegative = 0.7
@@ -80,18 +84,18 @@ class LossOptions:
 
 
 class EnhancementLoss(nn.Module):
-    """Compressed complex spectrum + compressed magnitude + SI-SNR.
+    """Weighted sum of a compressed complex loss, a compressed magnitude loss and SI-SNR.
 
-    Spectrograms are first divided by the root mean square of the noisy one, example by example, so that soft and loud
-    recordings count alike. With p the compression, S^p = |S|^p · S/|S|:
+    The spectrograms of each example are first divided by the root mean square of its noisy spectrogram. So soft and
+    loud recordings have equal weight. Let p be the compression and S^p = |S|^p · S/|S|. The parts are:
 
         complex    mean |Ŝ^p − S^p|²
-        magnitude  mean (|Ŝ|^p − |S|^p)², times 1 + ``over_suppression_weight`` where |Ŝ| < |S|: to take speech away
-                   is worse than to leave noise
-        si_snr     −SI-SNR of the waveforms in dB, capped at ``si_snr_ceiling_db``; 0 for examples without speech
+        magnitude  mean (|Ŝ|^p − |S|^p)², times 1 + ``over_suppression_weight`` where |Ŝ| < |S|, because removed speech
+                   is worse than residual noise
+        si_snr     −SI-SNR of the waveforms in dB, clamped at ``si_snr_ceiling_db``; 0 for examples without speech
 
     Args:
-        options: weights of the parts.
+        options: weights of the parts and the other options; the defaults if None.
     """
 
     def __init__(self, options: LossOptions | None = None) -> None:
@@ -99,18 +103,18 @@ class EnhancementLoss(nn.Module):
         self.options = options or LossOptions()
 
     def forward(self, enhanced: Tensor, noisy: Tensor, clean: Tensor, waveform: Tensor) -> Losses:
-        """The losses of a batch.
+        """Compute the losses of a batch.
 
         Args:
-            enhanced: spectrogram ``(B, F, T)``, complex.
-            noisy: the same, before enhancement; its level is the scale of the example.
-            clean: the same, the target.
-            waveform: the target's waveform ``(B, samples)``.
+            enhanced: enhanced spectrogram ``(B, F, T)``, complex.
+            noisy: noisy spectrogram of the same shape. Its root mean square is the scale of the example.
+            clean: clean spectrogram of the same shape, the target.
+            waveform: clean waveform ``(B, samples)``, from which ``clean`` was computed.
         """
         scale = (_power(torch.view_as_real(noisy)).mean((1, 2), keepdim=True) + _EPS).rsqrt()
         enhanced_magnitude, enhanced_complex = self._compress(torch.view_as_real(enhanced), scale)
         clean_magnitude, clean_complex = self._compress(torch.view_as_real(clean), scale)
-        complex_part = 2 * (enhanced_complex - clean_complex).square().mean()  # of |difference|², which has two parts
+        complex_part = 2 * (enhanced_complex - clean_complex).square().mean()  # |difference|² has two real terms
         excess = enhanced_magnitude - clean_magnitude
         over_suppression = excess.clamp(max=0).square().mean()
         magnitude_part = excess.square().mean() + self.options.over_suppression_weight * over_suppression
@@ -120,7 +124,10 @@ class EnhancementLoss(nn.Module):
         return Losses(total, complex_part, magnitude_part, si_snr_part)
 
     def _compress(self, spectrogram: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """|S|^p and S^p of a scaled spectrogram as real parts ``(..., 2)``; the root costs less than a second power."""
+        """Return |S|^p ``(...)`` and S^p ``(..., 2)`` of a spectrogram ``(..., 2)``, given as real parts and scaled.
+
+        The square root costs less than a second power.
+        """
         power = _power(spectrogram) * scale.square() + _COMPRESSION_FLOOR
         gain = power ** ((self.options.compression - 1) / 2)
         return gain * power.sqrt(), spectrogram * (gain * scale).unsqueeze(-1)
@@ -128,10 +135,10 @@ class EnhancementLoss(nn.Module):
     def _si_snr(self, enhanced: Tensor, target: Tensor) -> Tensor:
         has_speech = target.square().mean(-1) > _EPS
         ratio = si_snr_db(istft(enhanced, target.shape[-1]), target).clamp(max=self.options.si_snr_ceiling_db)
-        return -(ratio * has_speech).mean()  # over all, so that processes with equal shares average to the whole
+        return -(ratio * has_speech).mean()  # over all examples: the mean of equal shares is the mean of all
 
 
 def _power(spectrogram: Tensor) -> Tensor:
-    """|S|² of real parts ``(..., 2)``; a sum over a dimension of two would take several times as long."""
+    """Return |S|² of real parts ``(..., 2)``. ``sum(-1)`` over two values would take several times as long."""
     real, imag = spectrogram.unbind(-1)
     return real * real + imag * imag

@@ -1,7 +1,7 @@
-"""A recipe: everything a training run is made of, in one YAML file.
+"""Training recipes: one YAML file holds every setting of a training run.
 
-The dataclasses below are its sections; every field can be left out. What a file says, and what the command line sets
-beside it, is checked as the annotations say, and a name that isn't there is refused.
+Each dataclass below is one section of the file. Every field is optional. The settings of the file and of the command
+line are checked against the annotations of the fields. Unknown names are rejected.
 """
 
 from __future__ import annotations
@@ -52,31 +52,31 @@ __all__ = [
 
 
 class RecipeError(ValueError):
-    """A recipe that can't be read or used; the message says where and why."""
+    """A recipe cannot be read or used. The message says where and why."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelRecipe:
-    """The network.
+    """Settings of the network.
 
     Args:
-        class_path: any class of torch.nn.Module from spectrogram to spectrogram, ``(B, 257, T, 2)`` to the same shape;
-            or a name that ``lite-rtse models`` lists.
-        arguments: of its constructor.
-        initial: a checkpoint to start from; "pretrained" is the one that comes with the package.
-        input_gain: what the spectrogram is multiplied by on the way in, and the result divided by.
-        normalize_input: Lite-RTSE only: scale what its LSTM and its fusion layer read, bin by bin, by what was measured
-            on the data. The scales go into the weights when they are saved.
-        identity: Lite-RTSE only: begin near the network that gives back its input.
-        dropout: Lite-RTSE only: chance that a value which an LSTM gives is dropped in a training step.
-        min_gain: Lite-RTSE only: minimum gain below 1 kHz and above 2 kHz; 0.1 turns nothing down by more than 20 dB,
-            as long as the magnitude that the network itself gives is not negative. It is not applied in training
-            steps, but in validation, and it goes into the weights when they are saved.
-        delayed_branch: a submodule, of as many channels out as in, that joins the training at ``delayed_branch_step``;
-            until then zeros take the place of its result, and it is not computed.
-        delayed_branch_step: that step.
-        high_pass: whether noisy and clean sides go through the high-pass that stands in front of the network in use;
-            see :func:`lite_rtse_ext.audio.remove_offset`.
+        class_path: dotted path of a torch.nn.Module class, or a name that ``lite-rtse models`` lists. The network maps
+            a spectrogram ``(B, 257, T, 2)`` to a spectrogram of the same shape.
+        arguments: keyword arguments of the constructor.
+        initial: path of the checkpoint to start from. "pretrained" stands for the weights of the package.
+        input_gain: factor on the input spectrogram. The output is divided by the same factor.
+        normalize_input: Lite-RTSE only. Scale the inputs of the first LSTM and of the fusion layer, bin by bin. The
+            scales are measured on the training data. They are folded into the weights when these are saved.
+        identity: Lite-RTSE only. Initialize the network such that its output is close to its input.
+        dropout: Lite-RTSE only. Probability that an output value of an LSTM is dropped in a training step.
+        min_gain: Lite-RTSE only. Minimum gain below 1 kHz and above 2 kHz. With 0.1 no bin is attenuated by more than
+            20 dB, provided that the network's own output magnitude is not negative. Training steps do not apply the
+            minimum gain; validation does. It is folded into the weights when these are saved.
+        delayed_branch: name of a submodule with as many output channels as input channels. It joins the training at
+            ``delayed_branch_step``. Until then it is not computed, and zeros replace its output.
+        delayed_branch_step: the optimizer step at which the delayed branch joins.
+        high_pass: whether the noisy and the clean waveform are high-pass filtered. Inference applies the same filter
+            before the network; see :func:`lite_rtse_ext.audio.remove_offset`.
     """
 
     class_path: Text = "lite_rtse_ext.LiteRTSE"
@@ -94,15 +94,15 @@ class ModelRecipe:
 
 @dataclass(frozen=True, config=STRICT)
 class DataRecipe:
-    """The data.
+    """Settings of the training and validation data.
 
     Args:
-        manifest: of ``lite-rtse prepare``.
+        manifest: path of a manifest that ``lite-rtse prepare`` wrote.
         mixing: how examples are drawn.
-        damaged: what to do about a file that is missing or damaged: name and skip it, or refuse: look at every
-            file before the first step, and stop at one.
-        workers: processes that draw examples; 0 draws them in the training process.
-        cache_megabytes: memory for audio, in each of them.
+        damaged: what to do about a missing or damaged file. "skip" names the file and skips it. "refuse" checks every
+            file before the first step and stops if one is faulty.
+        workers: number of processes that draw examples. 0 draws them in the training process.
+        cache_megabytes: memory for cached audio in megabytes, for each of these processes.
     """
 
     manifest: Text = ""
@@ -114,15 +114,15 @@ class DataRecipe:
 
 @dataclass(frozen=True, config=STRICT)
 class OptimizerRecipe:
-    """AdamW with a learning rate that rises, then falls along a cosine to the last step.
+    """Settings of AdamW, with linear warm-up of the learning rate and cosine decay until the last step.
 
     Args:
-        learning_rate: its highest value.
-        warmup_steps: steps of rising.
-        final_share: the learning rate at the end, as a share of the highest.
-        betas: of AdamW.
-        weight_decay: of AdamW.
-        clip_norm: the gradient's norm is cut down to this; 0 leaves it alone.
+        learning_rate: the peak learning rate.
+        warmup_steps: number of warm-up steps.
+        final_share: the final learning rate divided by the peak learning rate.
+        betas: the betas of AdamW.
+        weight_decay: the weight decay of AdamW.
+        clip_norm: maximum norm of the gradient; larger gradients are scaled down. 0 disables clipping.
     """
 
     learning_rate: NonNegative = 1e-3
@@ -135,27 +135,27 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True, config=STRICT)
 class RunRecipe:
-    """The run.
+    """Settings of the training loop.
 
     Args:
-        seed: of the initial values and of everything drawn.
-        batch_size: examples in a step, of one process.
-        steps: optimizer steps in all.
-        epoch_batches: batches between validations; 0 means every utterance once.
-        accumulate: batches whose gradients make a step.
-        average: what a moving average of the weights keeps at every step, such as 0.999; the average is validated and
-            written as the best weights. 0 does without.
-        save_every: steps between checkpoints.
-        monitor: the validation figure that says which weights are best.
-        monitor_mode: whether it is best at its smallest or greatest.
-        patience: validations without improvement until the run ends; 0 never ends it early.
+        seed: seed of the initial parameters and of all random draws.
+        batch_size: examples in one batch of one process.
+        steps: total number of optimizer steps.
+        epoch_batches: batches between two validations. 0 means one pass over all utterances.
+        accumulate: number of batches whose gradients are accumulated into one optimizer step.
+        average: decay per step of an exponential moving average of the weights, such as 0.999. The average is
+            validated and written as the best weights. 0 disables averaging.
+        save_every: optimizer steps between two checkpoints.
+        monitor: name of the validation metric that selects the best weights.
+        monitor_mode: whether the smallest or the largest value of this metric is the best.
+        patience: number of validations without improvement after which the run ends. 0 disables early stopping.
         precision: 32-true, bf16-mixed or 16-mixed.
-        compile: run the network through torch.compile.
+        compile: whether to run the network through torch.compile.
         accelerator: auto, cpu or gpu.
-        devices: processes, or GPUs, on a machine; torchrun starts them.
-        threads: CPU threads of a process; 0 is what PyTorch picks.
-        deterministic: use deterministic algorithms only.
-        examples: validation examples shown in TensorBoard.
+        devices: number of processes, or of GPUs, on one machine. torchrun starts the processes.
+        threads: CPU threads of one process. 0 keeps PyTorch's default.
+        deterministic: whether to use deterministic algorithms only.
+        examples: number of validation examples shown in TensorBoard.
     """
 
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 0
@@ -179,7 +179,7 @@ class RunRecipe:
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """The sections."""
+    """A whole recipe: one field for each section."""
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -189,7 +189,7 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes in the package, sorted."""
     folder = resources.files("lite_rtse_ext.train") / "recipes"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -198,12 +198,15 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
     """Read a recipe.
 
     Args:
-        name: path of a YAML file, or the name of a recipe that comes with the package.
-        settings: ``section.field=value``, which override the file; values are YAML.
+        name: path of a YAML file, or the name of a recipe in the package.
+        settings: strings ``section.field=value``, which override the file. The values are parsed as YAML.
+
+    Returns:
+        The recipe. Fields that neither the file nor ``settings`` set have their defaults.
 
     Raises:
-        OSError: no such file, or it can't be read.
-        RecipeError: it is not YAML, has a name that isn't known, or a value of another type.
+        OSError: the file does not exist or cannot be read.
+        RecipeError: the file is not YAML, has an unknown name, or a value of the wrong type or range.
     """
     known = str(name) in recipe_names()
     path = resources.files("lite_rtse_ext.train") / "recipes" / f"{name}.yaml" if known else Path(name)
@@ -219,7 +222,7 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 2e-3 is a number, as in YAML 1.2, and a name that stands twice is an error."""
+    """YAML loader that reads 2e-3 as a number, as YAML 1.2 does, and rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -234,10 +237,10 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.012
 
 
 def _parsed(text: bytes | str, name: str) -> Any:
-    """A file, or a value of the command line; {} where there is nothing in it."""
+    """Parse a file (bytes) or a value of the command line (str). An empty file gives {}."""
     try:
         content = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that there is not, say
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: e.g. an impossible date
         raise RecipeError(f"{name}: not YAML ({' '.join(str(error).split())})") from error
     return {} if content is None and isinstance(text, bytes) else content
 
@@ -259,7 +262,7 @@ _SECTIONS = {"model", "data", "mixing", "loss", "optimizer", "run"}
 
 
 def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
-    """Sections that are named and left empty have the defaults."""
+    """Replace empty sections by {}, so that their fields get the defaults."""
     whole = {name: {} if value is None and name in _SECTIONS else value for name, value in content.items()}
     if isinstance(whole.get("data"), dict):
         whole["data"] = _filled(whole["data"])
@@ -267,7 +270,7 @@ def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def anchored(recipe: Recipe) -> Recipe:
-    """The same recipe for every working folder: its paths are absolute."""
+    """Return the recipe with absolute paths, so that it does not depend on the working directory."""
     model, data = recipe.model, recipe.data
     if model.initial and model.initial != "pretrained":
         model = replace(model, initial=os.path.abspath(model.initial))
@@ -277,11 +280,11 @@ def anchored(recipe: Recipe) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
-    """Write a recipe with every field, for :func:`load_recipe` to read.
+    """Write a recipe with all its fields. :func:`load_recipe` reads the file.
 
     Raises:
-        OSError: the file can't be written.
-        RecipeError: an argument of the network is nothing that YAML can hold.
+        OSError: the file cannot be written.
+        RecipeError: an argument of the network cannot be represented in YAML.
     """
     try:
         text = yaml.safe_dump(plain(recipe), sort_keys=False)
@@ -294,7 +297,7 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as a file holds it: dictionaries and lists."""
+    """Return the recipe as nested dictionaries and lists, as they are written to a file."""
 
     def lists(value: Any) -> Any:
         if isinstance(value, dict):
