@@ -1,1 +1,1 @@
-"""How good a network is: SI-SNR, PESQ and STOI on fixed mixtures, file by file and in sum."""
+"""Evaluation of a network: SI-SNR, PESQ, STOI and DNSMOS of each recording, and their means."""

@@ -1,16 +1,16 @@
-"""Opinions of a recording without a clean one: DNSMOS, networks that were trained on what listeners said.
+"""DNSMOS: opinion scores of a recording without a clean reference, by networks trained on listeners' ratings.
 
-P.835 has three scales, from 1 to 5: SIG, the speech, BAK, the background, and OVRL, the whole. P.808 has one. The
-networks come with the package ``speechmos``.
+P.835 has three scales from 1 to 5: SIG for the speech, BAK for the background, and OVRL for the whole. P.808 has one
+scale. The networks come with the package ``speechmos``.
 
-How to read them:
+How to read the scores:
 
-- They depend on the level: the same clean speech gets 0.7 less where it is 40 dB softer. So every recording is brought
-  to one level of its active parts first. Figures of tools that do not do so differ.
-- They rate digital silence above noisy speech. So silence has no figure here.
+- They depend on the level: the score of the same clean speech is 0.7 lower if it is 40 dB softer. So every recording
+  is first scaled to a fixed level of its active parts. Scores of tools that do not do so differ.
+- The networks rate digital silence above noisy speech. So silent recordings get no score here.
 - They were trained on windows of 9.01 s. A shorter recording is repeated up to that length. A longer one is cut into
-  windows that overlap by half or more and reach both ends; its figure is their mean. The published script takes a
-  window a second, which costs four times as much.
+  windows that overlap by at least half and reach both ends. Its score is the mean over the windows. The published
+  script takes one window per second, which costs four times as much.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["OPINIONS", "Dnsmos", "at_active_level"]
 _Samples = NDArray[np.float32]
 
 OPINIONS = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808")
-"""Names of the figures."""
+"""Names of the scores."""
 
 ACTIVE_LEVEL_DB = -26.0
-"""Level of the active parts that recordings are brought to, in dB re full scale: the usual one of speech tests."""
+"""Level of the active parts after scaling, in dB re full scale. This is the usual level of speech tests."""
 
 _ACTIVE_RANGE_DB = 30.0
 _FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
@@ -43,16 +43,16 @@ _CALIBRATION = {
     "dnsmos_bak": (-0.13166888, 1.60915514, -0.39604546),
     "dnsmos_ovrl": (-0.06766283, 1.11546468, 0.04602535),
 }
-"""Published polynomials, highest power first, from what the P.835 network gives to opinions."""
+"""Published polynomials, highest power first. They map the outputs of the P.835 network to opinion scores."""
 
 _MELS, _MEL_FFT, _MEL_HOP = 120, 321, 160
 
 
 class Dnsmos:
-    """The networks, loaded; each runs in one thread.
+    """The loaded networks. Each runs in one thread.
 
     Raises:
-        ImportError: ``speechmos`` or ``onnxruntime`` is missing.
+        ImportError: ``speechmos`` or ``onnxruntime`` is not installed.
     """
 
     def __init__(self) -> None:
@@ -68,13 +68,16 @@ class Dnsmos:
         self._mel_bank = _mel_bank()
 
     def __call__(self, samples: _Samples) -> dict[str, float]:
-        """The opinions of a recording, by the names in :data:`OPINIONS`.
+        """Compute the scores of a recording.
 
         Args:
-            samples: the waveform, ``(samples,)``, 16 kHz, of any length and level.
+            samples: the waveform, ``(samples,)``, float32, 16 kHz, of any length and level.
+
+        Returns:
+            The scores by the names in :data:`OPINIONS`.
 
         Raises:
-            SilenceError: it is silent or constant.
+            SilenceError: the recording is silent or constant.
         """
         require_sound(samples)
         found = [self._window(window) for window in _windows(at_active_level(samples))]
@@ -88,10 +91,11 @@ class Dnsmos:
 
 
 def at_active_level(samples: _Samples) -> _Samples:
-    """The waveform scaled so that its active frames have a level of -26 dB re full scale.
+    """Scale a waveform so that its active frames have a level of -26 dB re full scale.
 
-    Active are those of its 20 ms frames that are within 30 dB of the loudest twentieth. The level is the power of all
-    of them together. The mean of the samples is taken out first, so that no offset counts.
+    The frames are 20 ms long. A frame is active if its power is within 30 dB of the 95 % quantile of all frames. The
+    level is the mean power of the active frames. The mean of the samples is subtracted first, so that an offset has no
+    effect.
     """
     centred = samples.astype(np.float64) - samples.mean(dtype=np.float64)
     frames = np.pad(centred, (0, -len(centred) % _FRAME_SAMPLES)).reshape(-1, _FRAME_SAMPLES)
@@ -102,7 +106,7 @@ def at_active_level(samples: _Samples) -> _Samples:
 
 
 def _windows(samples: _Samples) -> list[_Samples]:
-    """Windows of 9.01 s, evenly spread from the first sample to the last; a short waveform repeated to one."""
+    """Cut windows of 9.01 s, evenly spaced from first to last sample. A short waveform is repeated to one window."""
     spare = len(samples) - _WINDOW_SAMPLES
     if spare <= 0:
         return [np.resize(samples, _WINDOW_SAMPLES)]
@@ -112,9 +116,9 @@ def _windows(samples: _Samples) -> list[_Samples]:
 
 
 def _log_mel(samples: _Samples, bank: NDArray[np.float64]) -> _Samples:
-    """Mel spectrogram ``(frames, mels)`` in dB below its peak, scaled as the P.808 network wants it.
+    """Compute the mel spectrogram ``(frames, mels)`` in dB below its peak, scaled as the P.808 network expects it.
 
-    The same as librosa's. librosa takes up to a quarter of a minute to start in each process, which this does not.
+    The result is the same as librosa's. librosa needs up to 15 s to start in each process; this function does not.
     """
     padded = np.pad(samples.astype(np.float64), _MEL_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _MEL_FFT)[::_MEL_HOP]
@@ -126,7 +130,10 @@ def _log_mel(samples: _Samples, bank: NDArray[np.float64]) -> _Samples:
 
 
 def _mel_bank() -> NDArray[np.float64]:
-    """Triangles of equal area ``(mels, bins)`` on Slaney's scale: linear up to 1 kHz, logarithmic above."""
+    """Return triangular filters of equal area ``(mels, bins)`` on Slaney's mel scale.
+
+    This scale is linear up to 1 kHz and logarithmic above.
+    """
     linear_hz, log_step = 200 / 3, np.log(6.4) / 27
     top_mel = 15 + np.log(SAMPLE_RATE_HZ / 2 / 1000) / log_step
     mels = np.linspace(0, top_mel, _MELS + 2)
@@ -139,7 +146,11 @@ def _mel_bank() -> NDArray[np.float64]:
 
 
 def _package_folder() -> Path:
-    """Where ``speechmos`` lies. It isn't imported: its own code wants packages that nothing here needs."""
+    """Return the folder of ``speechmos``. It is not imported, as its code requires packages that are not needed here.
+
+    Raises:
+        ImportError: ``speechmos`` is not installed.
+    """
     found = importlib.util.find_spec("speechmos")
     if found is None or found.origin is None:
         raise ImportError("DNSMOS needs speechmos: pip install 'lite-rtse-ext[eval]'")

@@ -1,4 +1,4 @@
-"""All figures of a recording: those that need its clean one, if there is one, and those that need none."""
+"""All metrics of a recording: those that need a clean reference, if there is one, and those that need none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _Samples = NDArray[np.float32]
 def figures(
     estimate: _Samples, clean: _Samples | None, dnsmos: Dnsmos | None
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Every figure that can be computed, by name, and what stands in the way of the others.
+    """Compute all metrics of a recording.
 
     Args:
-        estimate: the waveform to judge, ``(samples,)``, 16 kHz.
-        clean: the clean one, if there is one.
-        dnsmos: for opinions, if they are wanted.
+        estimate: the waveform to judge, ``(samples,)``, float32, 16 kHz.
+        clean: the clean waveform of the same shape, or None if there is none.
+        dnsmos: computes the DNSMOS scores; None omits them.
+
+    Returns:
+        The metrics that could be computed, by name, and an error message for each of the others.
 
     Raises:
-        SilenceError: the estimate is silent or constant, so that it has no figure at all.
+        SilenceError: the estimate is silent or constant, so that it has no metric at all.
     """
     require_sound(estimate)
     found = {} if dnsmos is None else dnsmos(estimate)

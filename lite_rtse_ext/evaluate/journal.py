@@ -1,4 +1,4 @@
-"""Results as they come, in a file: a run that was interrupted goes on where it was."""
+"""Journal of results: each is appended to a file at once, so that an interrupted evaluation can be resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["Journal", "files_of_model", "stamp"]
 
 
 def stamp(paths: Iterable[Path]) -> list[list[Any]]:
-    """What tells whether files are still the ones they were: name, size and time of each; missing ones count, too."""
+    """Return name, size in bytes and modification time in ns of each file. A change of a file changes its stamp.
+
+    A missing file has the size -1 and the time -1.
+    """
     return [[str(path), *_size_and_time(path)] for path in paths]
 
 
@@ -27,11 +30,11 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 
 class Journal:
-    """The results of one run so far. Those with errors are left out, so that they are tried again.
+    """The results of one evaluation so far. Results with errors are not kept, so that a resumed run tries them again.
 
     Args:
-        path: the file. One of the same run is gone on with; another one is replaced at the first result.
-        about: what makes two runs the same; anything that JSON holds.
+        path: the file. A journal of the same run is continued. Any other file is replaced at the first result.
+        about: identifies the run: two runs are the same if this is equal. It must be representable in JSON.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
@@ -43,16 +46,21 @@ class Journal:
 
     @property
     def count(self) -> int:
-        """How many results there are."""
+        """The number of results."""
         return len(self._kept)
 
     def result(self, name: str, of: list[list[Any]]) -> Result | None:
-        """A recording's result, if it is there and the recording is as it was; ``of`` is its :func:`stamp`."""
+        """Return the result of a recording, or None if there is none or the recording has changed.
+
+        Args:
+            name: name of the recording.
+            of: current :func:`stamp` of its files.
+        """
         kept_stamp, result = self._kept.get(name, (None, None))
         return result if kept_stamp == of else None
 
     def add(self, result: Result, of: list[list[Any]]) -> None:
-        """Keep a result."""
+        """Append a result to the file, unless it has errors. ``of`` is the :func:`stamp` of the recording's files."""
         if result.errors:
             return
         if not self._kept:
@@ -62,12 +70,12 @@ class Journal:
             file.write(json.dumps({"stamp": of, "result": asdict(result)}) + "\n")
 
     def remove(self) -> None:
-        """The run is complete."""
+        """Delete the file, once the run is complete."""
         self._path.unlink(missing_ok=True)
 
 
 def _parsed(line: str) -> Any:
-    """What a line holds; the last one may be cut short."""
+    """Parse a line. An invalid line gives None: the last line may be incomplete."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:
@@ -75,5 +83,5 @@ def _parsed(line: str) -> Any:
 
 
 def files_of_model(path: Path) -> Sequence[Path]:
-    """The files that a model is read from: itself, or those of a run's folder."""
+    """Return the files that a model is read from: the file itself, or the files of a run's folder."""
     return sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]

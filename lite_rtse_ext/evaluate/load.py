@@ -1,4 +1,4 @@
-"""A network to judge, from any of the files that training leaves behind."""
+"""Loading of a network for evaluation, from any of the files that training writes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ __all__ = ["load_model"]
 
 
 def load_model(path: Path) -> SpectrogramModel:
-    """A network, ready to run.
+    """Load a network in evaluation mode.
 
     Args:
-        path: a network's file (safetensors, or PyTorch's format), a checkpoint of Lite-RTSE by ``lite-rtse train``, or
-            the folder of a run, which knows its network's class and has the best weights.
+        path: one of three: a file of network weights (safetensors or PyTorch's format), a checkpoint of Lite-RTSE that
+            ``lite-rtse train`` wrote, or the folder of a run. The class of the network comes from the recipe in this
+            folder, and the weights are the best ones of the run.
 
     Raises:
-        OSError: no such file, or it can't be read.
-        CheckpointError: not a checkpoint; the message says why.
+        OSError: the file does not exist or cannot be read.
+        CheckpointError: the file is not a checkpoint. The message says why.
     """
     if path.is_dir():
         return _from_run(path).eval()

@@ -1,11 +1,11 @@
-"""The figures of one recording against its clean one, by libraries that others use too: torchmetrics, pesq, pystoi.
+"""Metrics of one recording against its clean reference, by public libraries: torchmetrics, pesq, pystoi.
 
 How to read them:
 
-- SI-SNR counts a change of phase as an error. It does not know the level.
-- PESQ depends on the silence in a recording: the same silence appended to both signals can raise it by a whole point.
-  Figures here are over recordings at their own length.
-- STOI has its useless end near 0.45, which unrelated noise gets, and not at 0. It leaves the pauses out.
+- SI-SNR counts a change of phase as an error. It does not depend on the level.
+- PESQ depends on the silence in a recording. The same silence appended to both signals can raise it by a whole point.
+  Here the recordings are measured at their own length.
+- The lower end of STOI is near 0.45, the value of unrelated noise, and not 0. STOI ignores pauses.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ __all__ = [
 _Samples = NDArray[np.float32]
 
 MOST_SI_SNR_DB = 60.0
-"""A noisy recording beyond it can't be told from its clean one: samples of 16 bits end not far above."""
+"""A noisy recording with a higher SI-SNR counts as equal to its clean one. 16-bit samples reach little more."""
 
 _SOFTEST = 1e-7
-"""Peak beside the mean, 140 dB below full scale, up to which a signal is silent."""
+"""A signal is silent if no sample deviates from the mean by more than this. It is 140 dB below full scale."""
 
 _ROUNDING = 1e-6
-"""The same, as a share of the largest sample: what is left of a constant in float32."""
+"""The same limit relative to the largest absolute sample. A constant deviates by this much in float32."""
 
 
 class MetricError(ValueError):
-    """A metric that can't be computed for a recording. The message says which and why."""
+    """A metric cannot be computed for a recording. The message says which and why."""
 
 
 class SilenceError(MetricError):
-    """The estimate is silent, or constant: no metric has anything to say of it."""
+    """The estimate is silent or constant, so that no metric can be computed."""
 
 
 def _si_snr(estimate: _Samples, clean: _Samples) -> float:
@@ -64,12 +64,12 @@ def _pesq(estimate: _Samples, clean: _Samples) -> float:
 
 def _stoi(estimate: _Samples, clean: _Samples) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # pystoi returns 1e-5 with a warning where it has too little
+        warnings.simplefilter("error", RuntimeWarning)  # pystoi returns 1e-5 with a warning if speech is too short
         return float(pystoi.stoi(clean, estimate, SAMPLE_RATE_HZ))
 
 
 METRICS: dict[str, Callable[[_Samples, _Samples], float]] = {"si_snr": _si_snr, "pesq": _pesq, "stoi": _stoi}
-"""By name: a function of estimate and clean waveform, ``(samples,)`` at 16 kHz."""
+"""Metrics by name: functions of the estimate and the clean waveform, both ``(samples,)``, float32, 16 kHz."""
 
 UNITS = {
     "si_snr": "SI-SNR in dB",
@@ -80,27 +80,27 @@ UNITS = {
     "dnsmos_ovrl": "DNSMOS OVRL",
     "dnsmos_p808": "DNSMOS P.808",
 }
-"""What each figure is called in tables; their order is that of all tables."""
+"""Title of each metric in tables. The order is that of all tables."""
 
 DIGITS = dict.fromkeys(UNITS, 2) | {"stoi": 3}
-"""Digits behind the point in tables."""
+"""Decimal places of each metric in tables."""
 
 
 def require_sound(estimate: _Samples) -> None:
-    """Nothing, if the estimate holds any sound.
+    """Check that the estimate is not silent.
 
     Raises:
-        SilenceError: it is silent or constant.
+        SilenceError: the estimate is silent or constant.
     """
     if _is_silent(estimate):
         raise SilenceError("the estimate is silent, or constant")
 
 
 def require_noise(noisy: _Samples, clean: _Samples) -> None:
-    """Nothing, if there is noise in the noisy recording, so that there is something to gain.
+    """Check that the noisy recording contains noise, so that an improvement is possible.
 
     Raises:
-        MetricError: the two can't be told apart, or either is silent.
+        MetricError: the two recordings differ too little, or one of them is silent.
     """
     si_snr_db = measure("si_snr", noisy, clean)
     if si_snr_db > MOST_SI_SNR_DB:
@@ -111,16 +111,19 @@ def require_noise(noisy: _Samples, clean: _Samples) -> None:
 
 
 def measure(name: str, estimate: _Samples, clean: _Samples) -> float:
-    """A metric of a recording.
+    """Compute a metric of a recording.
 
     Args:
         name: si_snr, pesq or stoi.
-        estimate: the waveform to judge, ``(samples,)``, 16 kHz.
-        clean: the clean one, as long.
+        estimate: the waveform to judge, ``(samples,)``, float32, 16 kHz.
+        clean: the clean waveform of the same shape.
+
+    Returns:
+        The metric: SI-SNR in dB, PESQ (wide band), or STOI.
 
     Raises:
         SilenceError: the estimate is silent or constant.
-        MetricError: the metric can't be computed, as the clean recording is silent or either is too short, say.
+        MetricError: the metric cannot be computed. For example, the clean recording is silent, or both are too short.
     """
     if estimate.shape != clean.shape:
         raise MetricError(f"{name}: expected recordings of one length, got {len(estimate)} and {len(clean)} samples")
@@ -138,7 +141,7 @@ def measure(name: str, estimate: _Samples, clean: _Samples) -> float:
 
 
 def _is_silent(samples: _Samples) -> bool:
-    """Whether nothing is left once the mean is taken out. NaN is no silence."""
+    """Return whether the signal is silent once its mean is subtracted. A signal with NaN is not silent."""
     if not samples.size:
         return True
     exact = samples.astype(np.float64)
@@ -149,6 +152,6 @@ def _is_silent(samples: _Samples) -> bool:
 def _reason(error: Exception) -> str:
     reason = error.args[0] if error.args else error
     text = reason.decode() if isinstance(reason, bytes) else " ".join(str(reason).split())
-    if "NaN" in text:  # where PESQ finds no power in a signal, at its 16 bits
+    if "NaN" in text:  # PESQ rounds to 16 bits and then finds no power in a signal
         return "one of the recordings is silent beside the other"
     return text or type(error).__name__

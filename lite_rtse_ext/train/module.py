@@ -1,4 +1,4 @@
-"""The training of any network from spectrogram to spectrogram, as a Lightning module."""
+"""Lightning module that trains any network that maps a spectrogram to a spectrogram."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SILENCE_DB, _LOUD_DB = -80.0, 20.0
 
 
 class Enhancer(lightning.LightningModule):
-    """A network with its loss, optimizer and figures.
+    """A network with its loss, optimizer and validation metrics.
 
     Args:
-        net: from a spectrogram ``(B, 257, T, 2)`` to an enhanced one.
-        recipe: its sections loss, optimizer and run.
+        net: maps a noisy spectrogram ``(B, 257, T, 2)`` to an enhanced one of the same shape.
+        recipe: the recipe. Its section data is not used.
     """
 
     def __init__(self, net: InputGain | ScaledLiteRTSE, recipe: Recipe) -> None:
@@ -43,7 +43,7 @@ class Enhancer(lightning.LightningModule):
             net.compile()  # in place, so that parameters keep their names
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Enhanced waveforms ``(B, samples)`` of noisy ones, without gradients."""
+        """Enhance noisy waveforms ``(B, samples)``, without gradients. Returns waveforms of the same shape."""
         return enhance_waveform(self.net, noisy, high_pass=self.recipe.model.high_pass)
 
     def _without_offset(self, waveform: Tensor) -> Tensor:
@@ -54,7 +54,11 @@ class Enhancer(lightning.LightningModule):
         return torch.view_as_complex(enhanced.float().contiguous())
 
     def losses(self, batch: Example) -> tuple[Losses, Tensor]:
-        """Of a batch of waveforms ``(B, samples)``: losses, and the enhanced spectrogram ``(B, 257, T)``, complex."""
+        """Compute the losses of a batch of waveforms ``(B, samples)``.
+
+        Returns:
+            The losses, and the enhanced spectrogram ``(B, 257, T)``, complex.
+        """
         target = self._without_offset(batch.clean)
         noisy, clean = stft(self._without_offset(batch.noisy)), stft(target)
         enhanced = self._enhance(noisy)
@@ -62,7 +66,7 @@ class Enhancer(lightning.LightningModule):
             return self.loss(enhanced, noisy, clean, target), enhanced
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
-        """Lets the delayed branch in when its step has come; a resumed run finds it in or out by its step, too."""
+        """Enable the delayed branch once its step is reached. This depends on the step alone, also in resumed runs."""
         name = self.recipe.model.delayed_branch
         if name:
             delay_branch(self.net.net, name, self.global_step < self.recipe.model.delayed_branch_step)
@@ -90,14 +94,14 @@ class Enhancer(lightning.LightningModule):
             "valid/si_snr": after.mean(),
             "valid/si_snr_improvement": (after - before).mean(),
         }
-        # Every process judges the whole split, so that all come to the same figures and nothing need be gathered.
+        # Every process validates the whole split. So all have the same metrics, and nothing has to be gathered.
         self.log_dict(figures, on_epoch=True, batch_size=len(batch.noisy))
         self.log("si-snr+", figures["valid/si_snr_improvement"], on_epoch=True, prog_bar=True, logger=False)
         if batch_idx < self.recipe.run.examples and not self.trainer.sanity_checking:
             self._show(batch_idx, batch, enhanced)
 
     def _show(self, number: int, batch: Example, enhanced: Tensor) -> None:
-        """Spectrograms and audio of a validation example, to TensorBoard; noisy and clean sides once."""
+        """Log the spectrogram and audio of a validation example. Epoch 0 also logs its noisy and clean sides."""
         board = getattr(self.logger, "experiment", None)
         if board is None or not self.trainer.is_global_zero:
             return
@@ -130,6 +134,6 @@ class Enhancer(lightning.LightningModule):
 
 
 def _picture(waveform: Tensor) -> Tensor:
-    """A spectrogram as grey values 0 … 1, treble above: ``(bins, frames)``."""
+    """Return the spectrogram of a waveform as gray values 0 … 1, ``(bins, frames)``, high frequencies first."""
     level_db = 20 * torch.log10(stft(waveform.float()).abs().clamp(min=1e-8))
     return ((level_db - _SILENCE_DB) / (_LOUD_DB - _SILENCE_DB)).clamp(0, 1).flip(0).cpu()

@@ -1,4 +1,4 @@
-"""The network that a recipe describes."""
+"""Construction of the network that a recipe describes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ _SCALE_EXAMPLES = 64
 
 
 def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> InputGain | ScaledLiteRTSE:
-    """The network of a recipe, in what stands around it in training.
+    """Construct the network of a recipe inside its training wrapper.
 
     Args:
-        recipe: of the network.
-        examples: what its scales are measured on.
-        resumed: a checkpoint will set parameters and scales, so neither ``initial`` nor the examples are read.
+        recipe: section model of the recipe.
+        examples: training examples, on which the input scales are measured.
+        resumed: whether a checkpoint will set the parameters and scales. If so, neither ``initial`` nor the examples
+            are read.
+
+    Returns:
+        A :class:`ScaledLiteRTSE` for Lite-RTSE, an :class:`InputGain` for any other network.
 
     Raises:
-        RecipeError: there is no such class, or it doesn't fit the recipe.
+        RecipeError: the class does not exist, or it does not fit the recipe.
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
     net = construct(recipe)
@@ -50,7 +54,8 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
     min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
     if recipe.initial:
         return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)
-    # These are part of the initial values, not compensated: it is the network inside that begins as usual.
+    # The constructor would divide the weights by the scales. Here the inner network keeps its usual initial values,
+    # so the scales are set afterwards, without compensation.
     scaled = ScaledLiteRTSE(net, torch.ones_like(scale), 1.0, recipe.dropout)
     scaled.scale.copy_(scale)
     scaled.input_gain.fill_(recipe.input_gain)
@@ -61,10 +66,10 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
 
 
 def construct(recipe: ModelRecipe) -> nn.Module:
-    """The network alone, with its initial values.
+    """Construct the network alone, with its initial values.
 
     Raises:
-        RecipeError: there is no such class, or it doesn't take these arguments.
+        RecipeError: the class does not exist, or it does not accept these arguments.
     """
     kind = _class(recipe.class_path)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
@@ -76,7 +81,7 @@ def construct(recipe: ModelRecipe) -> nn.Module:
 
 
 def _class(path: str) -> Any:
-    """What a path of modules or a name of the registry means."""
+    """Find the class of a dotted path or of a registered name."""
     module_name, _, class_name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module_name), class_name) if module_name else find_model(path)

@@ -1,4 +1,4 @@
-"""A run and the processes around it: what it borrows from its own, and what becomes of those that draw examples."""
+"""Process-wide settings of a training run, and clear errors for the failure of data loader processes."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ __all__ = ["borrowed_process", "clear_errors"]
 _DIED = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (is killed by signal: (?P<signal>.*)|exited unexpectedly)")
 _RAISED = re.compile(r"Caught \w+ in DataLoader worker process \d+")
 _EXPECTED_WARNINGS = (
-    "LeafSpec",  # Lightning's own affair
-    "does not have many workers",  # so a recipe says
-    "your dataloader is not resumable",  # its sampler is
-    "exists and is not empty",  # that is what resuming means
-    "callbacks used to create the checkpoint",  # patience that a resumed run does without
+    "LeafSpec",  # concerns only Lightning's own code
+    "does not have many workers",  # the recipe sets their number
+    "your dataloader is not resumable",  # the sampler is resumable
+    "exists and is not empty",  # expected when a run is resumed
+    "callbacks used to create the checkpoint",  # a resumed run may have no patience
 )
 
 
 @contextmanager
 def borrowed_process(threads: int) -> Iterator[None]:
-    """What a run sets for the whole process is as it was after the block: random states, threads, the logging of
-    Lightning, environment variables, deterministic algorithms, warnings, denormals.
+    """Restore the process-wide settings after the block.
+
+    These are: random states, number of threads, Lightning's logging level, environment variables, deterministic
+    algorithms, warnings, and flushing of denormals. Within the block denormals are flushed, and expected warnings and
+    Lightning's messages below warnings are hidden.
 
     Args:
-        threads: CPU threads of PyTorch within; 0 leaves them.
+        threads: CPU threads of PyTorch within the block. 0 keeps the current number.
     """
     logger, cudnn = logging.getLogger("lightning.pytorch"), torch.backends.cudnn
     level, threads_before, environment = logger.level, torch.get_num_threads(), dict(os.environ)
     exact = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     chosen = cudnn.deterministic, cudnn.benchmark
     try:
-        logger.setLevel(logging.WARNING)  # it advertises otherwise
+        logger.setLevel(logging.WARNING)  # hides Lightning's advertisements
         torch.set_num_threads(threads or threads_before)
         with _random_states(), flushed_denormals(), warnings.catch_warnings():
             for message in _EXPECTED_WARNINGS:
@@ -62,7 +65,7 @@ def borrowed_process(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _random_states() -> Iterator[None]:
-    """Those of PyTorch, NumPy (its old global one) and Python, which Lightning seeds."""
+    """Restore the random states that Lightning seeds: of PyTorch, of Python, and NumPy's legacy global state."""
     states, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -74,12 +77,12 @@ def _random_states() -> Iterator[None]:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Errors of Lightning and of DataLoader in plain words.
+    """Translate errors of Lightning and DataLoader into clear messages.
 
     Raises:
-        TrainingError: a process that draws examples has died.
-        RecipeError: Lightning can't do what the recipe asks for.
-        OSError, ValueError: what such a process raised, without the traceback in its message.
+        TrainingError: a data loader process has died.
+        RecipeError: Lightning cannot do what the recipe requests.
+        OSError, ValueError: a data loader process raised this error. Its message comes without the traceback.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""How far a run has come, and what may be set otherwise when it goes on."""
+"""Progress of an interrupted run, and the settings that may change when it is resumed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FREE = {
     "run.deterministic",
     "run.examples",
 }
-"""Settings that change neither what a step learns from nor what the checkpoint holds."""
+"""Settings that change neither the examples of a step nor the content of the checkpoint. They may change."""
 
 _REASONS = {
     "model": "the checkpoint holds the parameters of this network",
@@ -50,12 +50,12 @@ _REASONS = {
 
 
 class Progress(NamedTuple):
-    """Of a run.
+    """Progress of a run.
 
     Args:
-        step: optimizer steps taken.
-        validations: how many in a row brought no improvement, where the run ends early by its patience.
-        fingerprint: of its data.
+        step: number of optimizer steps taken.
+        validations: number of consecutive validations without improvement. 0 if the run has no patience.
+        fingerprint: fingerprint of the data of the run.
     """
 
     step: int
@@ -63,17 +63,21 @@ class Progress(NamedTuple):
     fingerprint: str
 
     def is_out_of_patience(self, recipe: Recipe) -> bool:
-        """Whether the run has ended early."""
+        """Return whether the run has ended early by its patience."""
         return 0 < recipe.run.patience <= self.validations
 
 
 def read_progress(path: Path, recipe: Recipe) -> Progress:
-    """From the newest checkpoint of a run that goes on by this recipe.
+    """Read the progress of a run that is to be resumed.
+
+    Args:
+        path: the newest checkpoint of the run.
+        recipe: the recipe of the resumed run.
 
     Raises:
-        OSError: it can't be read.
-        CheckpointError: it is damaged, or something else.
-        RecipeError: the run has taken more steps than the recipe has.
+        OSError: the checkpoint cannot be read.
+        CheckpointError: the file is damaged, or it is not a checkpoint of a run.
+        RecipeError: the run has already taken more steps than the recipe has.
     """
     data = io.BytesIO(path.read_bytes())
     try:
@@ -89,10 +93,14 @@ def read_progress(path: Path, recipe: Recipe) -> Progress:
 
 
 def check_changes(old: Recipe, new: Recipe) -> None:
-    """Refuse what would make another run of a resumed one.
+    """Reject changes of settings that would make a resumed run differ from the original run.
+
+    Args:
+        old: the recipe that the run began with.
+        new: the recipe of the resumed run.
 
     Raises:
-        RecipeError: names each such setting, what it was, what it was to become, and why that can't be.
+        RecipeError: such a setting has changed. The message gives its name, old value, new value, and the reason.
     """
     before, after = dict(_settings(old)), dict(_settings(new))
     refused = [name for name in before if before[name] != after[name] and name not in _FREE]

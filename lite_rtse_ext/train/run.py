@@ -1,4 +1,4 @@
-"""A run: data, network and loop put together from a recipe, in a folder of its own."""
+"""Training runs: build data, network and trainer from a recipe, and train in a folder."""
 
 from __future__ import annotations
 
@@ -40,10 +40,15 @@ _CHECKPOINTS = "checkpoints"
 
 
 class RunData(lightning.LightningDataModule):
-    """The examples of a recipe.
+    """The training and validation examples of a recipe.
 
     Args:
-        recipe: its sections data and run.
+        recipe: the recipe. Its sections data and run are used.
+
+    Raises:
+        RecipeError: the recipe names no manifest.
+        FileNotFoundError: the manifest does not exist.
+        ManifestError: the manifest is invalid, or a file is faulty and ``data.damaged`` is "refuse".
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -60,11 +65,15 @@ class RunData(lightning.LightningDataModule):
         self.valid = FixedExamples(manifest, "valid")
 
     def state_dict(self) -> dict[str, str]:
-        """Goes into checkpoints: what identifies the data, wherever it lies."""
+        """Return the entry for checkpoints. It identifies the data independently of the folder that holds it."""
         return {"fingerprint": self._fingerprint}
 
     def check_same(self, fingerprint: str) -> None:
-        """Raises ManifestError where a checkpoint is of a run on other data."""
+        """Check that the fingerprint of a checkpoint is that of this data.
+
+        Raises:
+            ManifestError: the checkpoint belongs to a run on other data.
+        """
         if fingerprint != self._fingerprint:
             raise ManifestError(
                 f"{self.recipe.data.manifest}: expected the recordings that the run began with, got others"
@@ -84,7 +93,7 @@ class RunData(lightning.LightningDataModule):
             batch_sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # not the global one, whose numbers belong to the network
+            generator=torch.Generator(),  # the global generator is for the network alone
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -101,7 +110,7 @@ def _load_manifest(path: str) -> Manifest:
 
 
 def _fingerprint(manifest: Manifest) -> str:
-    """Of what is drawn from and judged by: the entries of the splits train and valid."""
+    """Return the SHA-256 hash of the entries of the splits train and valid."""
     clips = [(clip.kind, clip.path, clip.frames, clip.label) for clip in manifest.clips if clip.split == "train"]
     pairs = [(pair.split, pair.noisy, pair.clean, pair.frames) for pair in manifest.pairs if pair.split != "test"]
     mixtures = [
@@ -111,7 +120,7 @@ def _fingerprint(manifest: Manifest) -> str:
 
 
 def _refuse_faulty(manifest: Manifest) -> None:
-    """Before the first step, not hours later."""
+    """Raise ManifestError if a file is faulty, so that the run fails before its first step and not hours later."""
     faults = list(check_files(manifest).values())
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -119,7 +128,7 @@ def _refuse_faulty(manifest: Manifest) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, if it has one."""
+    """Return the path of the newest checkpoint of a run, or None if it has none."""
     path = folder / _CHECKPOINTS / _LAST
     return path if path.exists() else None
 
@@ -132,25 +141,26 @@ def fit(
     progress: bool | None = None,
     report: Callable[[str], None] | None = None,
 ) -> lightning.Trainer:
-    """Train. What this sets for the whole process, such as threads and random states, is put back at the end.
+    """Train a network.
 
-    The folder gets the recipe, ``checkpoints/``, ``best.safetensors`` (the best weights by validation) and
-    TensorBoard's files in ``logs/``.
+    Process-wide settings, such as the number of threads and the random states, are restored at the end. The folder
+    receives the recipe, ``checkpoints/``, ``best.safetensors`` (the best weights by validation) and the TensorBoard
+    files in ``logs/``.
 
     Args:
-        recipe: of the run.
-        folder: of the run; made if it doesn't exist.
-        resume: go on from the newest checkpoint, exactly as if the run had never stopped. What changes neither the
-            examples nor the parameters may be set otherwise than before, and so may the number of steps.
-        progress: whether to show a progress bar; by default where the output is a terminal.
-        report: takes a line that says from where a resumed run goes on.
+        recipe: the recipe of the run.
+        folder: the folder of the run. It is created if it does not exist.
+        resume: continue from the newest checkpoint, exactly as if the run had not been interrupted. The number of
+            steps may differ from before. So may settings that affect neither the examples nor the parameters.
+        progress: whether to show a progress bar. By default it is shown if stderr is a terminal.
+        report: called with one line that says from which step a resumed run continues.
 
     Returns:
         The trainer, after the last step.
 
     Raises:
-        OSError, ManifestError, RecipeError, CheckpointError, AudioError: what is wrong with the input.
-        TrainingError: training has come to nothing, or a process that draws examples has died.
+        OSError, ManifestError, RecipeError, CheckpointError, AudioError: the input is faulty.
+        TrainingError: training has failed, or a data loader process has died.
     """
     recipe = anchored(recipe)
     folder.mkdir(parents=True, exist_ok=True)
@@ -225,7 +235,7 @@ def _callbacks(recipe: Recipe, folder: Path, progress: bool) -> list[Callback]:
         "best",
         monitor=run.monitor,
         mode=run.monitor_mode,
-        save_on_train_epoch_end=False,  # but after each validation: the last need not be at the end of an epoch
+        save_on_train_epoch_end=False,  # save after each validation; the last one may be within an epoch
         enable_version_counter=False,
     )
     newest = MovableCheckpoint(

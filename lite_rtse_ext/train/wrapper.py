@@ -1,17 +1,18 @@
-"""Wrapper around a network in training: scaled input, a minimum gain, and a branch that joins later.
+"""Training-time wrapper: input normalization, minimum gain, and delayed activation of a branch.
 
-Lite-RTSE reads the plain magnitude. At full scale that reaches 60, is a thousand times larger in the bass than in the
-treble, and the Multi-Order block raises it to the twentieth power. Training is quick and calm when the LSTM and the
-fusion layer read magnitudes of about 1 in every bin, and the block reads small ones. Both are fixed factors, the same
-for every recording and moment, and can be moved into the weights: :meth:`ScaledLiteRTSE.plain_state` gives the
-parameters of a plain Lite-RTSE that computes the same.
+The input of Lite-RTSE is the plain magnitude. At full scale the magnitude reaches 60. It is a thousand times larger at
+low frequencies than at high ones. The Multi-Order block raises it to the twentieth power. Training is fast and stable
+if the inputs of the LSTM and of the fusion layer are about 1 in every bin, and the input of the block is small. Both
+scales are fixed factors, the same for every recording and frame. So they can be folded into the weights:
+:meth:`ScaledLiteRTSE.plain_state` returns the parameters of a plain Lite-RTSE that computes the same.
 
-So can the minimum gain k. The network gives the magnitude Ŷ = M + R (X − M): the mask's M, and of what that takes
-away a part R, which is the linear ``to_mag``. With (1 − k) R + k in its place that is
+The minimum gain k can be folded into the weights, too. The output magnitude of the network is Ŷ = M + R (X − M). Here X
+is the noisy magnitude and M the masked magnitude. R is the output of the linear layer ``to_mag``: it is the share of
+the removed magnitude X − M that is added back. With (1 − k) R + k instead of R the output magnitude is
 
-    M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X,
+    M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X.
 
-and (1 − k) R + k is linear again: weights (1 − k) W, bias (1 − k) b + k.
+The term (1 − k) R + k is again the output of a linear layer, with weights (1 − k) W and bias (1 − k) b + k.
 """
 
 from __future__ import annotations
@@ -35,15 +36,17 @@ _BASS_HZ = 1000.0
 
 
 class ScaledLiteRTSE(SpectrogramModel):
-    """Lite-RTSE whose branches read scaled magnitudes; parameters differ from the plain network's by these scales.
+    """Lite-RTSE with scaled inputs of its branches.
+
+    Its parameters differ from those of the plain network by these scales.
 
     Args:
-        net: the network, plain or fused; its parameters are taken to be a plain network's, and converted.
-        scale: what the first LSTM and the fusion layer read is multiplied by, ``(bins,)``.
-        input_gain: what the convolution branch reads is multiplied by.
-        dropout: chance that a value which an LSTM gives is dropped while training.
-        min_gain: minimum gain of each bin, ``(bins,)``; 0 by default. It is not applied in training steps, so that the
-            network can't rely on it.
+        net: the network, plain or fused, with the parameters of a plain network. These are converted in place.
+        scale: factors on the inputs of the first LSTM and of the fusion layer, ``(bins,)``, not 0.
+        input_gain: factor on the input of the convolution branch, not 0.
+        dropout: probability that an output value of an LSTM is dropped in training mode.
+        min_gain: minimum gain of each bin, ``(bins,)``, less than 1. 0 by default. It is applied at inference only, so
+            that the network cannot rely on it.
     """
 
     scale: Tensor
@@ -61,7 +64,7 @@ class ScaledLiteRTSE(SpectrogramModel):
         self.register_buffer("min_gain", lowest)
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
         if isinstance(net, model.LiteRTSE):
-            for lstm in (net.lstm1, net.lstm2):  # with hooks, run_lstm calls the module: that one has to be fused, too
+            for lstm in (net.lstm1, net.lstm2):  # run_lstm calls modules with hooks, so they must be fused, too
                 lstm.__class__ = LSTM
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
@@ -82,7 +85,7 @@ class ScaledLiteRTSE(SpectrogramModel):
         return self.net.advance(spectrogram, before, states)
 
     def plain_state(self) -> dict[str, Tensor]:
-        """Parameters of the plain network that computes the same."""
+        """Return the parameters of the plain network that computes the same."""
         return self._converted(self.net.state_dict(), inverse=False)
 
     def _before_lstm(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -101,7 +104,7 @@ class ScaledLiteRTSE(SpectrogramModel):
         return (inputs[0] * self.input_gain,)
 
     def _fusion_scale(self) -> Tensor:
-        """For magnitude, masked magnitude and the convolutions' result, ``(3 bins,)``."""
+        """Return the factors for magnitude, masked magnitude and output of the convolution branch, ``(3 * bins,)``."""
         return torch.cat([self.scale, self.scale, torch.ones_like(self.scale)])
 
     def _converted(self, state: dict[str, Tensor], inverse: bool) -> dict[str, Tensor]:
@@ -126,8 +129,11 @@ class ScaledLiteRTSE(SpectrogramModel):
 
 @torch.no_grad()
 def begin_as_identity(net: LiteRTSE) -> None:
-    """Initial values from which little has to be unlearnt: the mask lets through 3/4, the phase stays as it is, and the
-    Multi-Order block gives zero until its last layer has learnt something."""
+    """Set initial values that make the output of the network close to its input, in place.
+
+    The mask begins at about 3/4. The phase is unchanged. The output of the Multi-Order block is zero until its last
+    layer has been trained.
+    """
     nn.init.ones_(net.fc1.bias)
     nn.init.ones_(net.to_real.bias)
     nn.init.zeros_(net.to_mag.bias)
@@ -136,28 +142,40 @@ def begin_as_identity(net: LiteRTSE) -> None:
 
 
 def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
-    """Scales that bring the bins' magnitudes to about 1: the inverse of the geometric mean of each bin's mean and that
-    of all bins. So the treble, which is softer, stays somewhat softer.
+    """Measure the scales that bring the magnitude of every bin to about 1.
+
+    The scale of a bin is 1 / √(m · M), where m is the mean magnitude of this bin and M that of all bins. So high
+    frequencies, which are softer, remain somewhat softer.
 
     Args:
         noisy: waveforms ``(samples,)``.
 
     Returns:
-        ``(bins,)``.
+        Scales ``(bins,)``.
     """
     means = torch.stack([stft(waveform).abs().mean(-1) for waveform in noisy]).mean(0)
     return (means * means.mean()).clamp(min=1e-8).rsqrt()
 
 
 def min_gain_per_bin(bins: int, bass: float, treble: float) -> Tensor:
-    """The minimum gain of each bin, ``(bins,)``: ``bass`` up to 1 kHz, ``treble`` from 2 kHz on, a straight line over
-    the logarithm of frequency between them."""
+    """Return the minimum gain of each bin, ``(bins,)``.
+
+    It is ``bass`` up to 1 kHz and ``treble`` from 2 kHz on. In between it is linear in the logarithm of frequency.
+    """
     frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, bins).clamp(min=1.0)
     return bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
 
 
 def delay_branch(net: nn.Module, name: str, delayed: bool) -> None:
-    """Let a submodule give zeros in the shape of its input, without computing anything; or no longer.
+    """Disable a submodule, or enable it again.
+
+    A disabled submodule returns zeros in the shape of its input and computes nothing. Its parameters require no
+    gradient.
+
+    Args:
+        net: the network.
+        name: name of the submodule.
+        delayed: True disables the submodule, False enables it.
 
     Raises:
         ValueError: the network has no such submodule.
