@@ -1,1 +1,1 @@
-"""The instrument: one file a question, each run as ``python -m benchmarks.<question>`` from the repository's root."""
+"""Benchmarks. Each script is run as ``python -m benchmarks.<name>`` from the root of the repository."""

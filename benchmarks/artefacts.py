@@ -1,7 +1,7 @@
-"""What enhancement leaves behind and takes away, counted: noise in pauses, how it comes and goes, holes in speech.
+"""Artefacts of enhancement: noise reduction in pauses, kurtosis ratio (musical noise), and speech over-suppression.
 
-They describe a suppressor beside its metrics; none of them is a measure of quality. All are counted on spectrograms
-S, N, Y = S + N and E of clean speech, noise, the noisy recording and the enhanced one.
+They describe a suppressor in addition to its metrics. None of them is a measure of quality. All are computed from the
+spectrograms S, N, Y = S + N and E of clean speech, noise, noisy recording and enhanced recording.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FLOOR = 1e-12
 _PAUSE_DB = 45.0
 _FEWEST_PAUSES = 10
 _BINS_IN_PAUSES = slice(8, 200)
-"""250 Hz to 6.2 kHz: below there is hum, above there is nothing in band-limited recordings."""
+"""250 Hz to 6.2 kHz. Hum lies below, and band-limited recordings are empty above."""
 
 _TREBLE_BIN = 64
 """2 kHz."""
@@ -30,17 +30,19 @@ _LOUD_FRAME_DB, _STRONG_DB, _CLEAR_DB, _HOLE_DB = 30.0, 25.0, 10.0, 12.0
 
 
 class Artefacts(NamedTuple):
-    """Of one recording; the first two are NaN where it has no pauses.
+    """Artefacts of one recording. The first two are NaN if it has no pauses.
 
     Args:
-        softer_db: how much softer the noise in pauses is; pauses are frames 45 dB below the loudest of S.
-        restless: kurtosis of the noise's power over the pauses, ⟨|E|⁴⟩ / ⟨|E|²⟩² a bin, mean of all bins, over that
-            of Y. 1: it sounds as before, only softer. Far above: it comes and goes, as musical noise does.
-        bass_holes: below 2 kHz, of the strong and clear parts of speech the share that comes out more than 12 dB too
-            soft once the levels of E and S are matched there, for SI-SNR and PESQ know no level either; in percent; NaN
-            where there are none. Strong: within 25 dB of the bin's loudest moment, in frames
-            within 30 dB of the loudest. Clear: S at least 10 dB above N there.
-        treble_holes: the same from 2 kHz on.
+        softer_db: attenuation of the noise in pauses, in dB. Pauses are frames at least 45 dB below the loudest of S.
+        restless: kurtosis ratio of the noise in pauses. The kurtosis of a bin is ⟨|E|⁴⟩ / ⟨|E|²⟩² over the pauses. The
+            mean over all bins is divided by that of Y. At 1 the noise sounds as before, only softer. Values far above 1
+            mean that its level fluctuates, as in musical noise.
+        bass_holes: speech over-suppression below 2 kHz, in percent. It is the share of the strong and clear
+            time-frequency bins that are attenuated by more than 12 dB. NaN if there are no such bins. A bin is strong
+            if it is within 25 dB of the maximum at its frequency, in a frame within 30 dB of the loudest. It is clear
+            if S is more than 10 dB above N. The levels of E and S are matched in these bins first, because SI-SNR and
+            PESQ do not depend on the level either.
+        treble_holes: speech over-suppression from 2 kHz on, likewise.
     """
 
     softer_db: float
@@ -50,10 +52,10 @@ class Artefacts(NamedTuple):
 
 
 def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
-    """The artefacts of a recording.
+    """Compute the artefacts of a recording.
 
     Args:
-        noisy, clean, enhanced: waveforms ``(samples,)``, 16 kHz, in time with each other.
+        noisy, clean, enhanced: aligned waveforms ``(samples,)``, float32, 16 kHz.
     """
     speech, noise, before, after = (_power(samples) for samples in (clean, noisy - clean, noisy, enhanced))
     level_db = _db(speech.sum(0))
@@ -67,7 +69,7 @@ def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
     )
     clear = strong & (_db(speech) - _db(noise) > _CLEAR_DB)
     gains_db = _db(after) - _db(speech)
-    scale = np.sqrt(speech * after)[clear].sum() / max(speech[clear].sum(), _FLOOR)  # of |E| over |S|, by least squares
+    scale = np.sqrt(speech * after)[clear].sum() / max(speech[clear].sum(), _FLOOR)  # of |E| to |S|, by least squares
     usual_db = _db(np.maximum(scale**2, _FLOOR))
     hole = clear & (gains_db < usual_db - _HOLE_DB)
     bass, treble = slice(None, _TREBLE_BIN), slice(_TREBLE_BIN, None)

@@ -1,7 +1,7 @@
-"""What does bfloat16 cost or gain over float32: ``python -m benchmarks.dtypes``.
+"""Speed of bfloat16 against float32: ``python -m benchmarks.dtypes``.
 
-Eager float32 on the rounded parameters and inputs is what every result is compared with. In float32 the usual limits
-hold; in bfloat16 the limit is what eager PyTorch itself is off by in that type, and half as much again.
+Every result is compared with that of eager float32 on the rounded parameters and inputs. In float32 the usual limits
+apply. In bfloat16 the limit is 1.5 times the error of eager PyTorch in this dtype.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 def widened(rounded: Case) -> Case:
-    """The same case with the same values in float32."""
+    """Return the case with the same values in float32."""
     return replace(
         rounded,
         reference=copy.deepcopy(rounded.reference).float(),
@@ -34,9 +34,9 @@ def widened(rounded: Case) -> Case:
 
 
 def add(to: Report, settings: Settings, name: str, what: str) -> None:
-    """Compare fused and eager in both types. The network's gradients are left out in bfloat16.
+    """Compare fused and eager in both dtypes. The network's gradients are not compared in bfloat16.
 
-    The network's phases have derivatives without bound, so that its gradients in half precision agree with nothing.
+    The derivatives of the network's phases are unbounded, so its gradients in half precision agree with no reference.
     """
     half = case(name, settings.batch, settings.frames, torch.bfloat16, device=settings.device)
     single = widened(half)
@@ -59,7 +59,7 @@ def _entry(name: str, module: torch.nn.Module, this: Case, what: str) -> Entry:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments)
     answer = report("dtypes", settings)
     for name in CASES:

@@ -1,7 +1,8 @@
-"""How many operations and bytes a case takes, from its shapes alone.
+"""Number of operations and bytes of a case, computed from its shapes alone.
 
-A multiply-accumulate (MAC) is two operations. Counted are the MACs of convolutions and 1×1s, nothing else: no bias, no
-gating product. Bytes are the compulsory ones: inputs read once, outputs written once, whatever a kernel moves besides.
+A multiply-accumulate (MAC) is two operations. Only the MACs of convolutions, 1×1 included, are counted. Biases and
+gating products are not. Bytes are the compulsory ones: each input is read once and each output is written once,
+whatever else a kernel moves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from lite_rtse_ext.benchmark.operators import Case
 
 @dataclass(frozen=True)
 class Work:
-    """What one pass of a case takes. ``recomputed``: operations done besides, to have kept nothing from forward."""
+    """Work of one pass of a case.
+
+    Args:
+        operations: necessary operations.
+        recomputed: additional operations that recompute the forward pass, because it saves nothing for backward.
+        bytes: compulsory bytes.
+    """
 
     operations: float
     recomputed: float
@@ -24,17 +31,19 @@ class Work:
 
     @property
     def executed(self) -> float:
-        """All operations that the processor does."""
+        """All operations that the processor executes."""
         return self.operations + self.recomputed
 
     @property
     def intensity(self) -> float:
-        """Operations executed a compulsory byte."""
+        """Executed operations per compulsory byte."""
         return self.executed / self.bytes
 
 
 def macs_per_point(module: nn.Module) -> int:
-    """MACs of a module's convolutions for each (frame, bin): out channels × in channels a group × kernel size.
+    """Return the MACs of a module's convolutions per (frame, bin).
+
+    Each convolution has output channels × input channels per group × kernel size MACs.
 
     Multi-Order block, C = 64, n = 5, k = 7, 32 → 1 channels::
 
@@ -46,7 +55,7 @@ def macs_per_point(module: nn.Module) -> int:
     Conv-Block, 32 → 32: 32 · 32 (in) + 32 · 9 (depthwise) + 32 · 32 (out) + 32 · 32 (skip) = 3,360;
     1 → 32: 32 + 288 + 1,024 + 32 = 1,376.
 
-    Depthwise 7×7 on 64 channels: 64 · 49 = 3,136. Padding counts: zeros are multiplied like anything else.
+    Depthwise 7×7 on 64 channels: 64 · 49 = 3,136. Products with zero padding are counted, too.
     """
     return sum(conv.weight.numel() for conv in module.modules() if isinstance(conv, nn.Conv2d))
 
@@ -61,16 +70,24 @@ def _bytes(*tensors: Tensor) -> int:
 
 
 def work(case: Case, what: str) -> Work:
-    """Operations and bytes of one pass, "forward" or "backward", of a convolution's case.
+    """Return the operations and bytes of one pass of a convolution's case.
 
-    Forward: every weight takes part in one MAC a point. Backward: as many for the gradient of what the convolution read
-    (each MAC's value goes back through its weight) and as many for the gradient of the weight. A case without gradients
-    of its inputs saves that of its first convolution; the fused operator computes it nonetheless, but it isn't counted.
-    Fused backward passes keep only the inputs and compute the forward pass anew: once more as many, except for
-    ``causal_dwconv2d``, which needs nothing computed anew.
+    Forward pass: every weight takes part in one MAC per point. Backward pass: the gradient of the convolution's input
+    takes as many MACs, and so does the gradient of the weight. If a case needs no gradients of its inputs, the input
+    gradient of its first convolution is not counted. The fused operator computes it nonetheless.
 
-    Compulsory bytes. Forward: inputs and parameters in, output out. Backward: inputs, parameters and output gradient
-    in, gradients of inputs and parameters out.
+    The fused operators save only the inputs for the backward pass and recompute the forward pass there. This takes as
+    many MACs again, except for ``causal_dwconv2d``, which needs no recomputation.
+
+    Compulsory bytes, forward: inputs and parameters are read, the output is written. Backward: inputs, parameters and
+    output gradient are read, the gradients of inputs and parameters are written.
+
+    Args:
+        case: a case of causal_dwconv2d, conv_block, conv_blocks or multi_order_conv.
+        what: "forward" or "backward".
+
+    Raises:
+        ValueError: the case or the pass is another one.
     """
     if case.name not in ("causal_dwconv2d", "conv_block", "conv_blocks", "multi_order_conv"):
         raise ValueError(f"work is counted for the convolutions, but case is {case.name!r}")
@@ -88,16 +105,17 @@ def work(case: Case, what: str) -> Work:
 
 
 def _first_macs(module: nn.Module) -> int:
-    """MACs a point of the convolutions that read the input: of the Conv-Blocks in and skip of the first."""
+    """Return the MACs per point of the convolutions that read the input: "in" and "skip" of the first Conv-Block."""
     first = next(block for block in module.modules() if isinstance(block, reference.ConvBlock))
     weights, _ = first.operands()
     return weights[0].numel() + weights[3].numel()
 
 
 def reconstruction_bytes(case: Case, what: str) -> int:
-    """Compulsory bytes of ``mask_residual``: bound by memory, it has no MACs worth counting.
+    """Return the compulsory bytes of ``mask_residual``. It is memory-bound, and its MACs are negligible.
 
-    Forward: 2 + 4 values in, 2 out a point. Backward: the same and the output's gradient (2) in, 6 out.
+    Forward: 2 + 4 values per point are read and 2 are written. Backward: these 6 values and the output gradient (2) are
+    read, and 6 are written.
     """
     read = _bytes(*case.inputs)
     if what == "forward":

@@ -1,6 +1,6 @@
-"""From a question to its report: build variants, check each against the reference, time them, write JSON, table, plot.
+"""Benchmark harness: build the variants, check each against the reference, time them, write JSON, table and plot.
 
-The timing itself is :mod:`lite_rtse_ext.benchmark.operators`'s, which ``lite-rtse bench`` shares.
+The timing is done by :mod:`lite_rtse_ext.benchmark.operators`, which ``lite-rtse bench`` uses, too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,19 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes, effort, and "cpu" or "cuda". ``budget_s``: no new round of a comparison begins after so many seconds;
-    ``without``: variants left out, each of which is a line."""
+    """Settings of a benchmark.
+
+    Args:
+        batch: utterances per batch.
+        frames: frames of 16 ms per utterance.
+        threads: CPU threads.
+        rounds: number of times that each variant is timed.
+        warm_up: untimed runs before.
+        budget_s: seconds after which no new round of a comparison begins.
+        device: "cpu" or "cuda".
+        without: variants to omit. The report has a line for each.
+        results: folder for JSON and plots.
+    """
 
     batch: int = 2
     frames: int = 250
@@ -45,11 +56,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Record:
-    """One variant's time for one pass of one case; ``ms`` is None where something else than time was measured.
+    """Result of one variant for one pass of one case.
 
-    ``relative``: how many times what ``relative_to`` took, for lengths by the second of audio, pair by pair.
-    ``difference`` is the largest relative L2 difference from the reference, ``limit`` what it was allowed. ``extra``:
-    what a question adds, by name and unit.
+    ``ms`` is the time in milliseconds, or None if something other than time was measured. ``relative`` is the result
+    divided by that of ``relative_to`` in the same round; comparisons of lengths divide times per second of audio.
+    ``difference`` is the largest relative L2 difference from the reference, and ``limit`` is the allowed one.
+    ``extra`` holds further results of the benchmark; their names include the units.
     """
 
     case: str
@@ -70,7 +82,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Report:
-    """Answer to a question: where, with what, the records, and the lines about what could not be measured."""
+    """Result of a benchmark: environment, packages, settings, records, and a line for each missing measurement."""
 
     question: str
     command: str
@@ -82,10 +94,10 @@ class Report:
     missing: list[str] = field(default_factory=list)
 
     def find(self, case: str, what: str, variant: str) -> Record:
-        """The one record of these names.
+        """Return the record of a case, pass and variant.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such record.
         """
         for record in self.records:
             if (record.case, record.what, record.variant) == (case, what, variant):
@@ -93,13 +105,13 @@ class Report:
         raise KeyError(f"no record of {case}, {what}, {variant}")
 
     def miss(self, line: str) -> None:
-        """Note and print, once, what could not be measured."""
+        """Add a line about a missing measurement and print it to stderr, once."""
         if line not in self.missing:
             self.missing.append(line)
             print(line, file=sys.stderr)
 
     def save(self, folder: Path) -> Path:
-        """Write ``<question>.json``; returns its path."""
+        """Write ``<question>.json`` and return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.question}.json"
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -107,7 +119,7 @@ class Report:
 
     @classmethod
     def load(cls, path: Path) -> Report:
-        """Read what :meth:`save` wrote."""
+        """Read a report that :meth:`save` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
         data["environment"] = Environment(**data["environment"])
         data["records"] = [_record(entry) for entry in data["records"]]
@@ -121,7 +133,7 @@ def _record(data: dict[str, Any]) -> Record:
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that the baselines use."""
+    """Return the versions of the packages that the baselines use."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -132,9 +144,9 @@ def packages() -> dict[str, str]:
 
 
 def report(question: str, settings: Settings) -> Report:
-    """An empty report on this machine, now."""
+    """Make an empty report with the current date and environment. Sets PyTorch's threads and GPU precision."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "results"}
-    sizes["without"] = list(settings.without)  # as JSON has it
+    sizes["without"] = list(settings.without)  # JSON has lists only
     command = " ".join(["python -m", f"benchmarks.{question}", *sys.argv[1:]])
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     torch.set_num_threads(settings.threads)
@@ -143,7 +155,7 @@ def report(question: str, settings: Settings) -> Report:
 
 
 def _as_timed(device: str) -> None:
-    """On a GPU float32 stays float32, which cuDNN would round to TensorFloat-32; and cuDNN may try its algorithms."""
+    """Disable TensorFloat-32 on GPUs, to which float32 would be rounded, and let cuDNN choose among its algorithms."""
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -152,14 +164,14 @@ def _as_timed(device: str) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """A candidate that is still to be made."""
+    """A candidate that has not been made yet."""
 
     variant: str
     make: Callable[[], Candidate]
 
 
 def variant_entries(case: Case, names: Sequence[str], inference: bool, make: MakeCandidate) -> list[Entry]:
-    """An entry for each named variant of a case; ``make(name, runnable, case)`` says what it does with it."""
+    """Make an entry for each named variant of a case. ``make(name, runnable, case)`` returns its candidate."""
 
     def entry(name: str) -> Entry:
         def build() -> Candidate:
@@ -186,19 +198,20 @@ def compare(
     gauge: Callable[[], float] | None = None,
     extra: Callable[[str, list[float], list[float]], dict[str, float]] | None = None,
 ) -> None:
-    """Check every entry against what is expected, time all that can be run, add their records to the report.
+    """Check every entry against the expected result, time those that can run, and add their records to the report.
 
     Args:
         to: the report.
-        case: gives name, sizes and dtype.
+        case: the case, which gives name, sizes and dtype.
         what: the pass.
-        entries: the candidates, ``relative_to`` among them.
-        expected: the reference's result for this pass.
-        settings: effort.
-        relative_to: the variant that the others' time is divided by.
-        limit: on the relative L2 difference; :data:`lite_rtse_ext.benchmark.operators.LIMITS` unless given.
+        entries: the candidates, including ``relative_to``.
+        expected: the result of the reference for this pass.
+        settings: number of rounds, warm-up runs and time budget, and the variants to omit.
+        relative_to: the variant by whose time the times of all are divided.
+        limit: limit of the relative L2 difference. By default that of
+            :data:`lite_rtse_ext.benchmark.operators.LIMITS`.
         gauge: see :func:`lite_rtse_ext.benchmark.operators.measure`.
-        extra: further figures of a variant from its seconds and the gauge's values, round by round.
+        extra: computes further results of a variant from its seconds and the values of the gauge in each round.
 
     Raises:
         WrongResult: a candidate differs by more than the limit.
@@ -234,7 +247,7 @@ def timed(
     limit: float,
     extra: dict[str, float],
 ) -> Record:
-    """The record of one candidate's rounds."""
+    """Make the record of one candidate from its rounds."""
     return Record(
         case=case.name,
         what=what,
@@ -256,7 +269,14 @@ def timed(
 def parse(
     description: str, arguments: Sequence[str] | None = None, devices: Sequence[str] = ("cpu", "cuda"), **defaults: Any
 ) -> Settings:
-    """Settings from the command line; all questions take the same options. ``devices``: those it can be asked about."""
+    """Read the settings from the command line. All benchmarks have the same options.
+
+    Args:
+        description: description in the help text.
+        arguments: the arguments; by default those of the process.
+        devices: the devices that this benchmark supports.
+        defaults: defaults of the benchmark that differ from those of :class:`Settings`.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     base = Settings(**defaults)
     helps = {

@@ -1,8 +1,10 @@
-"""Which kernels does a GPU spend its time in: ``python -m benchmarks.kernels``.
+"""Time of each GPU kernel: ``python -m benchmarks.kernels``.
 
-Of each operator and of the network, fused and eager: a step as its stream sees it, by events, the median of several;
-and its kernels' own time and launches, by PyTorch's profiler. In what a step takes beyond its kernels the GPU waits for
-launches. The two ceilings, bytes copied and float32 multiply-adds of cuBLAS's product, tell what bounds each kernel.
+Each operator and the network are measured, fused and eager. The time of a step is the time on its stream, measured by
+CUDA events, the median of several steps. The time and launches of each kernel come from PyTorch's profiler. The
+difference between a step and the sum of its kernels is time in which the GPU waits for launches. Two ceilings are
+measured as well, which show what bounds each kernel: the bandwidth of a copy, and the float32 rate of a cuBLAS matrix
+product.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel in one step: its name as the profiler has it, its launches, and the microseconds of all of them."""
+    """One kernel in one step: its name in the profiler, number of launches, and total time of these in microseconds."""
 
     name: str
     launches: float
@@ -45,7 +47,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Step:
-    """One pass of one case: the step by events, and its kernels, the longest first."""
+    """One pass of one case: the time of the step by CUDA events in microseconds, and its kernels, longest first."""
 
     case: str
     what: str
@@ -55,12 +57,12 @@ class Step:
 
     @property
     def busy_us(self) -> float:
-        """All kernels together."""
+        """Total time of all kernels in microseconds."""
         return sum(kernel.us for kernel in self.kernels)
 
 
 def median_us(step: Callable[[], object], times: int = _TIMED) -> float:
-    """Median time of a step on the current stream, by events."""
+    """Return the median time of a step on the current stream in microseconds, by CUDA events."""
     for _ in range(_WARM_UP):
         step()
     found = []
@@ -76,7 +78,7 @@ def median_us(step: Callable[[], object], times: int = _TIMED) -> float:
 
 
 def kernels(step: Callable[[], object]) -> list[Kernel]:
-    """The kernels of a step, means over several."""
+    """Return the kernels of a step, longest first. Launches and times are means over several steps."""
     for _ in range(_WARM_UP):
         step()
     torch.cuda.synchronize()
@@ -93,7 +95,7 @@ def kernels(step: Callable[[], object]) -> list[Kernel]:
 
 
 def ceilings() -> dict[str, float]:
-    """What the GPU reaches: bytes read and written by a copy, multiply-adds of a product of float32 matrices."""
+    """Measure the ceilings of the GPU: bytes read and written by a copy, and operations of a float32 matrix product."""
     count, size = 1 << 29, 8192
     source, target = torch.randn(count, device="cuda"), torch.empty(count, device="cuda")
     copy_us = median_us(lambda: target.copy_(source))
@@ -103,7 +105,7 @@ def ceilings() -> dict[str, float]:
 
 
 def steps(batch: int, frames: int) -> list[Step]:
-    """Every operator, and the network in inference and training, fused and eager."""
+    """Measure every operator, and the network in inference and training, fused and eager."""
     found = []
     for name in OPERATORS:
         this = case(name, batch, frames, device="cuda")
@@ -127,7 +129,7 @@ def _of_network(side: str, this: Case) -> dict[str, Callable[[], object]]:
 
 
 def table(answer: dict[str, Any]) -> str:
-    """The steps side by side, and the fused ones' longest kernels."""
+    """Format the steps as a table, fused beside eager, and the longest kernels of the fused steps."""
     every = [Step(**{**entry, "kernels": [Kernel(**k) for k in entry["kernels"]]}) for entry in answer["steps"]]
     rows = [["", "fused ms", "its kernels", "eager ms", "its kernels", "ratio", "of kernels"]]
     for fused in (step for step in every if step.side == "fused"):
@@ -149,7 +151,7 @@ def _ceiling_text(answer: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=250)

@@ -1,7 +1,7 @@
-"""How fast is the whole network, in inference and in training: ``python -m benchmarks.model``.
+"""Speed of the whole network in inference and training: ``python -m benchmarks.model``.
 
-A training step is forward, mean squared error, backward and AdamW, in its fused form. It is also timed in its three
-parts. The learning rate is 0: the optimizer does the same arithmetic, and every round computes the same.
+A training step is forward pass, mean squared error, backward pass and PyTorch's fused AdamW. Its three parts are also
+timed separately. The learning rate is 0: the optimizer does the same arithmetic, and every round computes the same.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LIMITS = {"forward, recorded": 1e-5, "backward of the loss": 1e-4, "optimizer": 
 
 
 class Training:
-    """A network with its optimizer and what a step consists of.
+    """A network with its optimizer and the parts of a training step.
 
-    ``module`` holds the parameters; ``runnable`` is the module or what a compiler made of it.
+    ``runnable`` is the network as a module, or its compiled form.
     """
 
     def __init__(self, runnable: Runnable, case: Case) -> None:
@@ -34,21 +34,21 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, fused=True)
 
     def loss(self) -> Tensor:
-        """Forward, recorded."""
+        """Run the forward pass with recording for autograd, and return the loss."""
         return torch.nn.functional.mse_loss(self.runnable(self.noisy), self.clean)
 
     def start(self) -> Tensor:
-        """The loss of a step whose gradients are cleared."""
+        """Clear the gradients and return the loss of a step."""
         self.optimizer.zero_grad()
         return self.loss()
 
     def backward(self, loss: Tensor) -> list[Tensor]:
-        """The parameters' gradients."""
+        """Run the backward pass and return the gradients of the parameters."""
         loss.backward()  # type: ignore[no-untyped-call]
         return self.gradients()
 
     def update(self, gradients: list[Tensor]) -> list[Tensor]:
-        """The optimizer's step; the gradients as they were."""
+        """Run the optimizer step and return the gradients unchanged."""
         self.optimizer.step()
         return gradients
 
@@ -57,7 +57,7 @@ class Training:
 
 
 def training_candidate(name: str, runnable: Runnable, case: Case, what: str = "training step") -> Candidate:
-    """One of :data:`TRAINING` as a candidate; what it gives to compare is the loss, else the gradients."""
+    """Make a candidate of one part of :data:`TRAINING`. The forward pass returns the loss, others the gradients."""
     training = Training(runnable, case)
     parts: dict[str, Candidate] = {
         "training step": Candidate(name, lambda _: training.update(training.backward(training.start()))),
@@ -69,7 +69,7 @@ def training_candidate(name: str, runnable: Runnable, case: Case, what: str = "t
 
 
 def add_inference(to: Report, settings: Settings, variants: Sequence[str] = tuple(VARIANTS)) -> None:
-    """Compare inference, as "forward" of case "LiteRTSE"."""
+    """Compare the variants in inference, recorded as pass "forward" of case "LiteRTSE"."""
     this = case("LiteRTSE", settings.batch, settings.frames, device=settings.device)
 
     def make(name: str, runnable: Runnable, suited: Case) -> Candidate:
@@ -82,7 +82,7 @@ def add_inference(to: Report, settings: Settings, variants: Sequence[str] = tupl
 def add_training(
     to: Report, settings: Settings, parts: Sequence[str] = TRAINING, variants: Sequence[str] = tuple(VARIANTS)
 ) -> None:
-    """Compare a training step and its parts. Each variant is built, and compiled, once."""
+    """Compare the variants in a training step and its parts. Each variant is built and compiled once."""
     this = case("LiteRTSE", settings.batch, settings.frames, device=settings.device)
     trained = [name for name in _suited(variants, settings) if VARIANTS[name].trains]
     built = {name: VARIANTS[name].build(this, False) for name in trained if name not in settings.without}
@@ -102,7 +102,7 @@ def _maker(built: dict[str, tuple[Runnable, Case]], what: str) -> Callable[[str]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments)
     answer = report("model", settings)
     add_inference(answer, settings)

@@ -1,9 +1,10 @@
-"""How long a frame takes in real time, beside the same network's one-frame graph: ``python -m benchmarks.stream``.
+"""Time per frame of the streaming engine and of one-frame graphs of the same network: ``python -m benchmarks.stream``.
 
-Everything runs on one thread. The engine does the whole way from samples to samples; its peers only that from spectrum
-to spectrum, without windows and transforms. Each is first shown to compute the same. They are timed in turns, a stretch
-of frames each, so that none finds the caches as another left them but at the beginning of a stretch; ratios are those
-of the medians of one round, and what is shown is the median of the rounds' ratios.
+Everything runs on one thread. The engine computes from samples to samples. The one-frame graphs compute only from
+spectrum to spectrum, without windows and transforms. Before timing, all are checked to give the same results. The
+candidates are timed alternately, one stretch of frames each. So only the first frames of a stretch find the caches as
+another candidate left them. A ratio is that of the medians of one round. The table shows the median of these ratios
+over the rounds.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Graph = Callable[[Floats, list[Floats]], tuple[Floats, list[Floats]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that is timed: ``start()`` gives a function of a frame's number."""
+    """A candidate to be timed. ``start()`` returns a function that computes the frame of a given index."""
 
     name: str
     start: Callable[[], Callable[[int], object]]
@@ -101,14 +102,17 @@ PEERS = {"eager PyTorch, one frame": _eager, ONNX_RUNTIME: _onnxruntime, "OpenVI
 
 
 def spectra(signal: Floats) -> Floats:
-    """Spectra (frames, 1, 257, 2) of a signal's frames, as the engine sees them."""
+    """Compute the spectra ``(frames, 1, 257, 2)`` of the frames of a signal, as the engine does."""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (HOP_LENGTH, 0)), 2 * HOP_LENGTH)[::HOP_LENGTH]
     spectrum = np.fft.rfft(windows * np.sin(np.pi * np.arange(2 * HOP_LENGTH) / (2 * HOP_LENGTH)))
     return np.stack([spectrum.real, spectrum.imag], axis=-1)[:, None].astype(np.float32)
 
 
 def waveform(enhanced: Sequence[Floats]) -> Floats:
-    """The signal of enhanced spectra, without the first frame's half before the beginning and the last one's end."""
+    """Compute the signal of enhanced spectra by overlap-add.
+
+    The first half of the first frame, which lies before the signal, and the second half of the last frame are omitted.
+    """
     spectrum = np.concatenate(enhanced)
     frames = np.fft.irfft(spectrum[..., 0] + 1j * spectrum[..., 1])
     frames *= np.sin(np.pi * np.arange(2 * HOP_LENGTH) / (2 * HOP_LENGTH))
@@ -116,12 +120,12 @@ def waveform(enhanced: Sequence[Floats]) -> Floats:
 
 
 def difference(actual: Floats, expected: Floats) -> float:
-    """Relative L2."""
+    """Return the relative L2 difference."""
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
 def _peer(name: str, graph: Graph, model: LiteRTSE, frames: int, expected: Floats) -> Entry:
-    signal = remove_offset(torch.from_numpy(speech_like(frames))).numpy()  # as the engine does before its first window
+    signal = remove_offset(torch.from_numpy(speech_like(frames))).numpy()  # the engine does so before windowing
     inputs = spectra(signal)
 
     def start() -> Callable[[int], object]:
@@ -139,11 +143,14 @@ def _peer(name: str, graph: Graph, model: LiteRTSE, frames: int, expected: Float
     return Entry(name, start, difference=found)
 
 
-# --- the question -----------------------------------------------------------------------------------------------------
+# --- measurement ------------------------------------------------------------------------------------------------------
 
 
 def entries(model: LiteRTSE, frames: int, batches: Sequence[int], missing: list[str]) -> list[Entry]:
-    """The engine in its forms, then its peers; what can't be run is noted in ``missing``."""
+    """Make the candidates: the engine in all its forms, then the one-frame graphs.
+
+    A line is added to ``missing`` for each graph that cannot run.
+    """
     signal = speech_like(frames)[: 100 * HOP_LENGTH]
     expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_LENGTH]
     result = []
@@ -170,7 +177,14 @@ def _engine_start(network: Network, streams: int, frames: int) -> Callable[[], C
 
 @dataclass(frozen=True)
 class Figure:
-    """What was found of an entry. ``relative``: its median over the engine's (:data:`ENGINE`), in turns."""
+    """Result of one candidate.
+
+    Args:
+        times: quantiles of the time per frame.
+        relative: its median time divided by that of :data:`ENGINE` in the same round, median over the rounds.
+        difference: relative L2 difference from the network's output.
+        seconds: time of each frame.
+    """
 
     times: FrameTimes
     relative: float
@@ -187,27 +201,27 @@ def figures(
     paced: bool = False,
     missing: list[str] | None = None,
 ) -> dict[str, Figure]:
-    """Check and time everything, on one thread.
+    """Check and time all candidates on one thread.
 
     Args:
-        frames: of 16 ms, a stretch.
-        rounds: stretches of each.
-        batches: how many calls at a time the engine is timed with, besides one.
-        full: the variant with a full 3×3 in its Conv-Blocks.
-        paced: a frame every 16 ms, as in a call, instead of at once.
-        missing: takes a line for each peer that is not installed.
+        frames: number of frames of 16 ms in a stretch.
+        rounds: number of stretches of each candidate.
+        batches: numbers of parallel streams that the engine is timed with, in addition to one.
+        full: whether to use the network variant with full 3×3 convolutions in its Conv-Blocks.
+        paced: whether to compute a frame every 16 ms, as in a live call, instead of as fast as possible.
+        missing: receives a line for each one-frame graph whose package is not installed.
 
     Returns:
-        figures by name: :data:`ENGINE`, :data:`ONNX_RUNTIME` and the rest of :data:`PEERS`, and the other forms of the
+        The results by name: :data:`ENGINE`, :data:`ONNX_RUNTIME`, the rest of :data:`PEERS`, and the other forms of the
         engine.
 
     Raises:
-        RuntimeError: something does not compute what the network does; nothing is timed then.
+        RuntimeError: a candidate's result differs from the network's. Nothing is timed then.
         ValueError: a stretch is too short.
     """
     if frames <= SKIPPED:
         raise ValueError(f"frames must be more than {SKIPPED}, which are not counted, but are {frames}")
-    with thread_count(1), flushed_denormals():  # as the engine does, and as ONNX Runtime would leave them
+    with thread_count(1), flushed_denormals():  # the engine does so, and ONNX Runtime would leave it set
         torch.manual_seed(0)
         model = LiteRTSE(depthwise=not full).eval()
         candidates = entries(model, frames, batches, [] if missing is None else missing)
@@ -230,7 +244,7 @@ def figures(
 def _in_turns(
     candidates: Sequence[Entry], frames: int, rounds: int, pace_s: float
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds of every frame by name, all rounds together, and the median of each round."""
+    """Time the candidates alternately. Returns, by name, the seconds of all frames and the median of each round."""
     seconds: dict[str, list[float]] = {entry.name: [] for entry in candidates}
     medians: dict[str, list[float]] = {entry.name: [] for entry in candidates}
     for number in range(rounds):
@@ -245,7 +259,7 @@ def _in_turns(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=400, help="of 16 ms, a stretch")
     parser.add_argument("--rounds", type=int, default=5)

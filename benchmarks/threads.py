@@ -1,7 +1,7 @@
-"""What do two threads gain over one: ``python -m benchmarks.threads``. Both thread counts are timed in the same rounds.
+"""Speed of two threads against one: ``python -m benchmarks.threads``. Both are timed in the same rounds.
 
-LSTMs run step after step and gain little from threads, whoever computes them: the block shows what the fused operators
-gain, the network what a user gains.
+LSTMs run step by step and gain little from threads in any implementation. So the Multi-Order block shows the gain of
+the fused operators, and the network shows the gain of a user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CASES = (
 
 
 def label(side: str, threads: int) -> str:
-    """The variant's name in the records."""
+    """Return the name of the variant in the records."""
     return f"{side}, {threads} thread{'s' if threads > 1 else ''}"
 
 
@@ -40,7 +40,7 @@ def _candidate(side: str, threads: int, this: Case, what: str) -> Candidate:
 
 
 def add(to: Report, settings: Settings, name: str, what: str, sides: Sequence[str] = ("fused", "eager")) -> None:
-    """Compare the thread counts on one pass of a case; times are relative to fused with all threads."""
+    """Compare the thread counts on one pass of a case. Times are relative to "fused" with the most threads."""
     this = case(name, settings.batch, settings.frames)
 
     def entry(side: str, threads: int) -> Entry:
@@ -53,7 +53,7 @@ def add(to: Report, settings: Settings, name: str, what: str, sides: Sequence[st
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments, devices=["cpu"])
     answer = report("threads", settings)
     for name, what in CASES:

@@ -1,11 +1,11 @@
-"""The network rewritten by hand for ``torch.compile``: the best plain PyTorch that we know how to give to a compiler.
+"""The network rewritten by hand for ``torch.compile``: the fastest plain PyTorch code for the compiler that we know.
 
-PyTorch's compiler calls oneDNN for a convolution. Written instead as a sum over the kernel's taps, a depthwise
-convolution is elementwise arithmetic, which the compiler fuses into one loop, and so are its gradients, which are
-written out as well: left to autograd, the gradient of 49 overlapping slices would be 49 padded copies. The
-reconstruction is one complex gain instead of magnitudes and phases.
+PyTorch's compiler calls oneDNN for a convolution. Here a depthwise convolution is written as a sum over the taps of its
+kernel. This is elementwise arithmetic, which the compiler fuses into one loop. The gradients are written out in the
+same way: autograd would turn the gradient of 49 overlapping slices into 49 padded copies. The reconstruction is one
+complex gain instead of magnitudes and phases.
 
-Slow unless compiled; in the benchmarks it always is.
+This code is slow unless it is compiled. The benchmarks always compile it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from lite_rtse_ext.reference import complex_gain
 
 
 def _pad(x: Tensor, padding: Sequence[int]) -> Tensor:
-    """As ``functional.pad``, by concatenation, for which the compiler writes the padded tensor to memory.
+    """Pad as ``functional.pad`` does, but by concatenation, so that the compiler writes the padded tensor to memory.
 
-    ``functional.pad`` it would compute anew in each of the 49 loads, with a comparison each, and no longer vectorise.
+    The compiler would recompute ``functional.pad`` in each of the 49 loads, with one comparison each. Then it no longer
+    vectorizes.
     """
     left, right, top, bottom = padding
     batch, channels, frames, bins = x.shape
@@ -34,7 +35,7 @@ def _pad(x: Tensor, padding: Sequence[int]) -> Tensor:
 
 
 def _taps(padded: Tensor, kernel: Sequence[int], plane: Sequence[int]) -> list[list[Tensor]]:
-    """The plane of every tap (i, j): what the tap's weight multiplies."""
+    """Return the input plane of every tap (i, j), by which the weight of the tap is multiplied."""
     (kt, kf), (frames, bins) = kernel, plane
     return [[padded[:, :, i : i + frames, j : j + bins] for j in range(kf)] for i in range(kt)]
 
@@ -72,13 +73,13 @@ class _CausalDepthwise(torch.autograd.Function):
 
 
 def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """As :func:`lite_rtse_ext.reference.causal_dwconv2d`."""
+    """Compute the same as :func:`lite_rtse_ext.reference.causal_dwconv2d`."""
     y: Tensor = _CausalDepthwise.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
 
 
 class CausalDepthwiseConv2d(reference.CausalDepthwiseConv2d):
-    """Drop-in for the reference's."""
+    """Drop-in replacement of the reference module."""
 
     def forward(self, x: Tensor) -> Tensor:
         assert self.bias is not None
@@ -86,7 +87,7 @@ class CausalDepthwiseConv2d(reference.CausalDepthwiseConv2d):
 
 
 class ConvBlock(reference.ConvBlock):
-    """Drop-in for the reference's, depthwise."""
+    """Drop-in replacement of the reference module with a depthwise convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         (w_in, w_causal, w_out, w_skip), (b_in, b_causal, b_out, b_skip) = self.operands()
@@ -95,7 +96,7 @@ class ConvBlock(reference.ConvBlock):
 
 
 class MultiOrderConv(reference.MultiOrderConv):
-    """Drop-in for the reference's."""
+    """Drop-in replacement of the reference module."""
 
     def forward(self, x: Tensor) -> Tensor:
         weights, biases = self.operands()
@@ -110,7 +111,7 @@ class MultiOrderConv(reference.MultiOrderConv):
 
 
 class MaskResidual(reference.MaskResidual):
-    """Drop-in for the reference's, on a real spectrogram."""
+    """Drop-in replacement of the reference module, for a spectrogram of real parts."""
 
     def forward(
         self, spectrogram: Tensor, mask_logit: Tensor, res_mag: Tensor, res_real: Tensor, res_imag: Tensor
@@ -119,7 +120,7 @@ class MaskResidual(reference.MaskResidual):
 
 
 class LiteRTSE(reference.LiteRTSE):
-    """Drop-in for the reference's."""
+    """Drop-in replacement of the reference network."""
 
     conv_block = ConvBlock
     multi_order_conv = MultiOrderConv

@@ -1,6 +1,6 @@
-"""Suppressors of other people, each as its package brings it: at its own rate, in its own pieces, with its own weights.
+"""Other noise suppressors. Each runs as its package provides it: at its own rate, block size and weights.
 
-None was made for the mixtures that they are compared on, nor for those of one another.
+None of them was developed for the mixtures of the comparison, nor for the data of another suppressor.
 """
 
 from __future__ import annotations
@@ -20,4 +20,4 @@ PEERS: dict[str, Peer] = {
     "WebRTC": Peer(classical.webrtc, switched_off=classical.webrtc_without_suppression),
     "noisereduce": Peer(classical.noisereduce),
 }
-"""By name."""
+"""The suppressors by name."""

@@ -1,4 +1,4 @@
-"""Delays: measured, taken back."""
+"""Measurement and compensation of delays."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 __all__ = ["LONGEST", "in_time", "lag"]
 
 LONGEST = SAMPLE_RATE_HZ // 10
-"""The longest delay, in samples, that is reckoned with either way."""
+"""Delays and advances must be shorter than this, in samples."""
 
 
 def lag(out: Samples, reference: Samples) -> int:
-    """By how many samples ``out`` is late; negative where it is early.
+    """Return the delay of ``out`` in samples. It is negative if ``out`` is early.
 
-    It is the lag at which the phases of both agree best (GCC-PHAT). The plain cross-correlation is up to 30 samples off
-    behind a high-pass, as few low frequencies have most of speech's power.
+    The delay is the lag at which the phases of both signals agree best (GCC-PHAT). The maximum of the plain
+    cross-correlation is up to 30 samples off if ``out`` was high-pass filtered, because a few low frequencies hold most
+    of the power of speech.
+
+    Args:
+        out: the delayed waveform, ``(samples,)``.
+        reference: the original waveform, ``(samples,)``.
 
     Raises:
-        ValueError: that is not within the longest delay, or either is silent.
+        ValueError: the delay is not shorter than :data:`LONGEST`, or one of the waveforms is silent.
     """
     size = len(out) + len(reference)
     cross = np.fft.rfft(out, size) * np.conj(np.fft.rfft(reference, size))
@@ -36,6 +41,6 @@ def lag(out: Samples, reference: Samples) -> int:
 
 
 def in_time(out: Samples, late: int, length: int) -> Samples:
-    """What came out late by so many samples, in time and as long as what went in."""
+    """Compensate a delay of ``late`` samples, and return ``length`` samples. The rest is padded with zeros."""
     moved = out[late:] if late >= 0 else np.pad(out, (-late, 0))
     return np.pad(moved, (0, max(0, length - len(moved))))[:length]

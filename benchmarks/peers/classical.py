@@ -1,4 +1,4 @@
-"""Suppressors that estimate the noise, without a trained network."""
+"""Suppressors that estimate the noise without a trained network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 __all__ = ["noisereduce", "speex", "webrtc", "webrtc_without_suppression"]
 
 _SPEEX_SAMPLES = 128
-"""8 ms. Speex leaves the length to its caller; with 256 it gains 0.7 dB less at twice the delay."""
+"""8 ms. The caller of Speex chooses this length. With 256 samples it gains 0.7 dB less, at twice the delay."""
 
 _MODERATE = 2
 
 
 def speex() -> Process:
-    """The preprocessor of Speex."""
+    """Make the Speex preprocessor."""
     from speexdsp_ns import NoiseSuppression
 
     def process(noisy: Samples) -> Samples:
@@ -28,12 +28,12 @@ def speex() -> Process:
 
 
 def webrtc() -> Process:
-    """WebRTC's suppressor at moderate strength, without gain control. A high-pass comes before it."""
+    """Make WebRTC's suppressor at moderate strength, without gain control. A high-pass filter precedes it."""
     return _webrtc(_MODERATE)
 
 
 def webrtc_without_suppression() -> Process:
-    """WebRTC's high-pass alone."""
+    """Make WebRTC's high-pass filter alone."""
     return _webrtc(0)
 
 
@@ -49,7 +49,7 @@ def _webrtc(level: int) -> Process:
 
 
 def noisereduce() -> Process:
-    """Spectral gating, not stationary. It looks at the recording as a whole, ahead too."""
+    """Make non-stationary spectral gating. It is not causal: it processes the recording as a whole."""
     from noisereduce import reduce_noise
 
     return lambda noisy: np.asarray(reduce_noise(y=noisy, sr=SAMPLE_RATE_HZ, stationary=False), np.float32)

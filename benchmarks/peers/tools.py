@@ -1,4 +1,4 @@
-"""What the peers' adapters share."""
+"""Common parts of the adapters of the suppressors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ __all__ = ["EXTRA", "WEIGHTS", "Peer", "Process", "Samples", "from_int16", "piec
 Samples = NDArray[np.float32]
 
 Process = Callable[[Samples], Samples]
-"""From a waveform to a waveform, with nothing kept from call to call; early or late by a constant number of samples."""
+"""Maps a waveform ``(samples,)`` to a waveform. It keeps no state between calls. Its output may be delayed or early by
+a constant number of samples."""
 
 
 EXTRA = "pip install 'lite-rtse-ext[suppressors]'"
@@ -30,10 +31,10 @@ class Peer:
     """A suppressor.
 
     Args:
-        make: loads it. Raises ImportError where its package is missing.
-        rate: the sample rate of its waveforms.
-        switched_off: makes the same with all but the suppression, where it has a filter that changes the phase.
-        install: how its package is installed.
+        make: loads the suppressor. It raises ImportError if the package is not installed.
+        rate: sample rate of its input and output in Hz.
+        switched_off: loads the suppressor with its suppression disabled, if it has a filter that changes the phase.
+        install: the command that installs its package.
     """
 
     make: Callable[[], Process]
@@ -43,18 +44,18 @@ class Peer:
 
 
 def pieces(samples: Samples, size: int) -> NDArray[np.int16]:
-    """Whole pieces of 16-bit samples, ``(pieces, size)``, the last one filled up."""
+    """Convert samples to 16 bits and split them into blocks ``(blocks, size)``. The last one is padded with zeros."""
     padded = np.pad(samples, (0, -len(samples) % size))
     return np.round(np.clip(padded, -1, 1) * 32767).astype(np.int16).reshape(-1, size)
 
 
 def from_int16(samples: NDArray[np.int16]) -> Samples:
-    """Samples with full scale 1."""
+    """Convert 16-bit samples to float32 with full scale 1."""
     return np.asarray(samples.astype(np.float32) / np.float32(32768))
 
 
 def session(path: Path) -> Any:
-    """An ONNX graph, ready to run in one thread."""
+    """Load an ONNX graph for one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -63,11 +64,11 @@ def session(path: Path) -> Any:
 
 
 def shipped(package: str, name: str) -> Path:
-    """A file that an installed package brings, by the end of its path. The package itself is not imported.
+    """Find a file of an installed package by the end of its path. The package itself is not imported.
 
     Raises:
         ImportError: the package is not installed.
-        FileNotFoundError: it has no such file.
+        FileNotFoundError: the package has no such file.
     """
     try:
         found = [each for each in files(package) or () if str(each).endswith(name)]

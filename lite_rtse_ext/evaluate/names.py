@@ -1,4 +1,4 @@
-"""File names for recordings whose names come from elsewhere: they stay in their folder, whatever those names hold."""
+"""Safe file names for recordings with arbitrary names: the files stay in their folder, whatever the names contain."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from lite_rtse_ext.audio.io import CONTAINERS
 __all__ = ["wav_names"]
 
 _MOST_BYTES = 200
-"""Of a part of a path: file systems take 255, and temporary files have longer names."""
+"""Maximum length of one part of a path. File systems allow 255 bytes, and temporary files have longer names."""
 
 
 def wav_names(names: Sequence[str]) -> list[str]:
-    """For each name a relative path that ends in ``.wav``; no two are the same, and none leaves its folder.
+    """Return a relative path ending in ``.wav`` for each name. The paths are unique, and none leaves the folder.
 
-    A name that can serve as it is does so. Any other is made to fit and gets a mark made of the whole name.
+    A name that is valid and unique remains as it is. Any other name is made valid. A hash of the whole name is appended
+    to it.
     """
     taken: set[str] = set()
     chosen = []

@@ -1,4 +1,4 @@
-"""Pictures of results: gains by SNR and by noise, every recording's figures, and spectrograms."""
+"""Plots of results: gains by SNR and by kind of noise, metrics of every recording, and spectrograms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FLOOR_DB, _CEILING_DB = -60.0, 30.0
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # and not pyplot, which would change the program's choice of windows
+    from matplotlib.figure import Figure  # not pyplot, which would change the program's GUI backend
 
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -35,7 +35,7 @@ def _save(figure: Any, path: str | os.PathLike[str]) -> None:
 
 
 def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Gain of each figure by SNR (above) and kind of noise (below), with 95 % confidence intervals."""
+    """Plot the gain of each metric by SNR (top) and kind of noise (bottom), with 95 % confidence intervals."""
     groups = {"SNR in dB": by(results, lambda r: r.snr_db), "noise": by(results, lambda r: r.label)}
     names = figures_of(results)
     figure, rows = _figure(len(groups), len(names), (4 * len(names), 7))
@@ -53,7 +53,7 @@ def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
 
 
 def plot_recordings(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Each recording's figures, enhanced over noisy; above the line it gained."""
+    """Plot the metrics of each recording, enhanced against noisy. Recordings above the line have improved."""
     names = figures_of(results)
     figure, rows = _figure(1, len(names), (4 * len(names), 4.2))
     labels = sorted({result.label or "unknown" for result in results})
@@ -73,7 +73,7 @@ def plot_recordings(results: Sequence[Result], path: str | os.PathLike[str]) -> 
 
 
 def plot_spectrograms(waveforms: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Spectrograms of waveforms ``(samples,)`` one above the other, on one scale."""
+    """Plot the spectrograms of waveforms ``(samples,)``, 16 kHz, one above the other, on a common scale."""
     figure, rows = _figure(len(waveforms), 1, (10, 2.7 * len(waveforms)), sharex=True)
     for axes, (title, waveform) in zip(rows[:, 0], waveforms.items(), strict=True):
         level_db = 20 * torch.log10(stft(waveform).abs().clamp_min(1e-5))

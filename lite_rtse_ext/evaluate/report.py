@@ -1,4 +1,4 @@
-"""The folder that ``lite-rtse evaluate --out`` leaves behind."""
+"""The output folder of ``lite-rtse evaluate --out``: tables and plots."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def write_report(results: Sequence[Result], model: Path, source: Source, folder:
     """Write tables and plots.
 
     Args:
-        results: of :func:`lite_rtse_ext.evaluate.run.evaluate`.
-        model: what was judged.
-        source: and on what.
+        results: the results of :func:`lite_rtse_ext.evaluate.run.evaluate`.
+        model: path of the evaluated model.
+        source: the recordings of the evaluation.
         folder: an existing folder.
-        about: goes into the summary as it is.
+        about: entries that are copied into the summary unchanged.
     """
     write_csv(results, folder / "recordings.csv")
     write_json(results, folder / "summary.json", about)
@@ -40,7 +40,7 @@ def write_report(results: Sequence[Result], model: Path, source: Source, folder:
 
 
 def _plot_examples(results: Sequence[Result], model: Path, source: Source, folder: Path) -> None:
-    """Spectrograms of the recordings with the smallest, the middle and the largest gain."""
+    """Plot spectrograms of the recordings with the smallest, the median and the largest gain."""
     figure = next(name for name in ("si_snr", "dnsmos_ovrl") if name in figures_of(results))
     places = [index for index, result in enumerate(results) if figure in result.noisy.keys() & result.enhanced.keys()]
     places.sort(key=lambda index: results[index].enhanced[figure] - results[index].noisy[figure])

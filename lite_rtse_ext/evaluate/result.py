@@ -1,4 +1,4 @@
-"""What is known of one recording."""
+"""The result of one recording, and results as CSV."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Result", "figures_of", "write_csv"]
 
 @dataclass(frozen=True)
 class Result:
-    """One recording: its figures before and after, and what went wrong.
+    """The result of one recording: its metrics before and after enhancement, and errors.
 
     Args:
-        name: of the mixture, the pair or the recording.
-        label: its kind of noise, if known.
-        snr_db: of the mixture, if known.
-        seconds: its length; 0 where it could not be read.
-        noisy: figures of the input by name; one that can't be computed is missing.
-        enhanced: the same of the output.
-        errors: what was in the way of those.
-        silent: whether the output is silent, or constant: it then has no figures.
+        name: name of the mixture, the pair or the recording.
+        label: kind of noise, if known.
+        snr_db: SNR of the mixture in dB, if known.
+        seconds: length of the recording in seconds. 0 if it could not be read.
+        noisy: metrics of the input by name. A metric that cannot be computed is missing.
+        enhanced: metrics of the output, likewise.
+        errors: why the missing metrics could not be computed.
+        silent: whether the output is silent or constant. It has no metrics then.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Result:
 
     @classmethod
     def from_plain(cls, row: dict[str, Any]) -> Result:
-        """The result that ``dataclasses.asdict`` made a dictionary of, also by way of JSON."""
+        """Restore a result from the dictionary of ``dataclasses.asdict``, even if it was converted to JSON and back."""
         return cls(**{**row, "errors": tuple(row["errors"])})
 
 
 def figures_of(results: Iterable[Result]) -> list[str]:
-    """Names of the figures that any of the results has, in the order of tables."""
+    """Return the names of the metrics that at least one result has, in the order of tables."""
     present = {name for result in results for name in (*result.noisy, *result.enhanced)}
     return [name for name in UNITS if name in present]
 
 
 def write_csv(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """A line for each recording; a figure that couldn't be computed is empty, and the last column says why."""
+    """Write one line for each recording. A metric that could not be computed is empty; the last column says why."""
     columns = [f"{side}_{name}" for name in figures_of(results) for side in ("noisy", "enhanced")]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Judging a network, recording by recording, on several cores."""
+"""Evaluation of a network, recording by recording, in several processes."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def evaluate(
     journal: Journal | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
-    """Judge a network.
+    """Evaluate a network.
 
     Args:
-        model_path: what :func:`lite_rtse_ext.evaluate.load.load_model` reads.
-        make_source: makes what it is judged on, a :mod:`lite_rtse_ext.evaluate.sources`.
-        jobs: processes; by default one for each core that may be used.
-        opinions: whether DNSMOS is asked, too.
-        audio: folder for the enhanced recordings, if wanted.
-        journal: keeps results as they come, and has those of an interrupted run.
-        progress: is called with the number of recordings done, and of all.
+        model_path: any path that :func:`lite_rtse_ext.evaluate.load.load_model` reads.
+        make_source: returns the recordings, a source of :mod:`lite_rtse_ext.evaluate.sources`.
+        jobs: number of processes. By default one for each core that this process may use.
+        opinions: whether to compute the DNSMOS scores.
+        audio: folder for the enhanced recordings; None does not write them.
+        journal: receives each result as it arrives, and holds the results of an interrupted run.
+        progress: called with the number of finished recordings and the total number.
 
     Returns:
-        A result for every recording, in the source's order; faulty ones are among them, with their errors.
+        One result for every recording, in the order of the source. Faulty recordings are included, with their errors.
 
     Raises:
-        OSError, ValueError: what is wrong with the model or the source.
+        OSError, ValueError: the model or the source is faulty.
     """
     entries = make_source().entries
-    load_model(model_path)  # what is wrong with it is said here, once
+    load_model(model_path)  # a faulty model raises here, once
     stamps = [stamp(map(Path, entry.files)) for entry in entries]
     targets = [None if audio is None else audio / name for name in wav_names([entry.name for entry in entries])]
     results: dict[int, Result] = {}
@@ -84,7 +84,7 @@ def _refused(entry: Entry, reason: str, seconds: float = 0.0) -> Result:
 
 
 class _Judge:
-    """What a process keeps between recordings; called with the number of one, it judges that."""
+    """State of one worker process. Called with the index of a recording, it evaluates this recording."""
 
     def __init__(
         self,
@@ -132,7 +132,11 @@ class _Judge:
 
 
 def _check(entry: Entry, noisy: _Samples, clean: _Samples | None) -> None:
-    """Raises MetricError where there is nothing to judge; the message names what the recording is made of."""
+    """Check that a recording can be evaluated.
+
+    Raises:
+        MetricError: it cannot. The message names the files of the recording.
+    """
     try:
         require_sound(noisy)
         if clean is not None:

@@ -1,4 +1,4 @@
-"""What a network is judged on: fixed mixtures and pairs, which have a clean side, or recordings, which have none."""
+"""Sources of evaluation recordings: mixtures and pairs with a clean reference, or recordings without one."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Entry:
     """One recording.
 
     Args:
-        name: unique in its source.
-        label: its kind of noise, if known.
-        snr_db: if known.
-        files: what it is made of, to name in messages.
+        name: its name, unique in the source.
+        label: kind of noise, if known.
+        snr_db: SNR in dB, if known.
+        files: paths of the files that it consists of, for messages.
     """
 
     name: str
@@ -41,29 +41,37 @@ class Entry:
 
 
 class Source(Protocol):
-    """Recordings to judge on."""
+    """Interface of a set of recordings."""
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """All of them, in order."""
+        """All recordings, in order."""
 
     def load(self, index: int) -> tuple[_Samples, _Samples | None]:
-        """The noisy waveform of one, ``(samples,)`` at 16 kHz, and its clean one, if it has one.
+        """Load a recording.
+
+        Returns:
+            The noisy and the clean waveform, both ``(samples,)``, float32, 16 kHz. The clean one is None if there is
+            none.
 
         Raises:
-            OSError, ValueError: a file is missing or damaged; the message names it.
+            OSError, ValueError: a file is missing or damaged. The message names it.
         """
 
 
 MakeSource = Callable[[], Source]
-"""Makes a source, in each process anew. It must pickle: a partial of a class, say."""
+"""Constructs a source. It is called once in each process, so it must pickle: a partial of a class does, for example."""
 
 
 class ManifestSource:
-    """The mixtures and pairs of a split.
+    """The mixtures and pairs of one split of a manifest.
+
+    Args:
+        manifest: path of the manifest.
+        split: name of the split.
 
     Raises:
-        OSError, ManifestError: what is wrong with the manifest.
+        OSError, ManifestError: the manifest is missing or faulty.
     """
 
     def __init__(self, manifest: Path, split: str) -> None:
@@ -80,18 +88,18 @@ class ManifestSource:
 
 
 class RecordingSource:
-    """The audio files of a folder, sub-folders included, or one file; channels are averaged.
+    """The audio files of a folder and its subfolders, or one file. Channels are averaged.
 
     Args:
-        folder: the folder, or the file.
-        outputs: a folder whose files are no recordings, though it lies in the other one.
+        folder: path of the folder or of the file.
+        outputs: output folder. If it lies within ``folder``, its files are not read as recordings.
 
     Attributes:
-        remarks: what else lies there, a line each.
+        remarks: lines about the other contents of the folder.
 
     Raises:
-        FileNotFoundError: there is nothing of that name.
-        ValueError: the folder holds no audio file.
+        FileNotFoundError: the path does not exist.
+        ValueError: the folder contains no audio file, or ``outputs`` is the folder itself.
     """
 
     def __init__(self, folder: Path, outputs: Path | None = None) -> None:
@@ -118,5 +126,5 @@ def _paths(entry: Mixture | Pair) -> tuple[str, str]:
 
 
 def _printable(path: Path) -> str:
-    """A name that any file can hold: bytes that are no UTF-8 are spelled out."""
+    """Return the path as valid UTF-8 text. Other bytes are written as escape sequences."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

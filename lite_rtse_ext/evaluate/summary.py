@@ -1,4 +1,4 @@
-"""Results in sum: means with their confidence intervals, over all and by SNR and kind of noise."""
+"""Summaries of results: means with confidence intervals, over all recordings, by SNR and by kind of noise."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean and the interval that holds the true one with 95 % confidence, by Student's t; of one value it has none.
+    """A mean with its 95 % confidence interval by Student's t distribution.
 
     Args:
         value: the mean.
-        low, high: ends of the interval.
-        count: of the values.
+        low, high: ends of the interval. NaN if there is only one value.
+        count: number of values.
     """
 
     value: float
@@ -38,7 +38,7 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
-        """The mean of some values, at least one."""
+        """Compute the mean and interval of at least one value."""
         mean = float(np.mean(values))
         if len(values) < 2:
             return cls(mean, math.nan, math.nan, len(values))
@@ -49,7 +49,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric over some recordings, those where it could be computed on both sides."""
+    """Means of one metric over those recordings where both sides have it."""
 
     noisy: Mean
     enhanced: Mean
@@ -57,7 +57,7 @@ class Summary:
 
 
 def summarise(results: Iterable[Result]) -> dict[str, Summary]:
-    """Each figure's summary; figures that could be computed nowhere are left out."""
+    """Summarise each metric. Metrics that no recording has on both sides are omitted."""
     results = list(results)
     summaries = {}
     for name in figures_of(results):
@@ -70,7 +70,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Summary]:
 
 
 def by(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, dict[str, Summary]]:
-    """Summaries of groups, in the order of their keys; recordings whose key isn't known are left out."""
+    """Summarise groups of recordings with equal keys, sorted by key. Recordings whose key is None are omitted."""
     groups: dict[Any, list[Result]] = {}
     for result in results:
         if key(result) is not None:
@@ -79,7 +79,7 @@ def by(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, dic
 
 
 def write_json(results: Sequence[Result], path: str | os.PathLike[str], about: dict[str, Any]) -> None:
-    """All summaries as JSON, with what they are about."""
+    """Write all summaries as JSON, together with the entries of ``about``."""
     content = {
         **about,
         "recordings": len(results),
@@ -104,7 +104,10 @@ def _plain(summaries: dict[str, Summary]) -> dict[str, Any]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The summaries as text: a line for all, each SNR and each kind of noise; below, what is not in them."""
+    """Format the summaries as text: one line for all recordings, each SNR and each kind of noise.
+
+    A last line counts the recordings that are missing in the means.
+    """
     groups = {"all": summarise(results)}
     groups |= {f"{key:g} dB": each for key, each in by(results, lambda r: r.snr_db).items()}
     groups |= {str(key): each for key, each in by(results, lambda r: r.label).items()}
@@ -116,7 +119,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 _BLOCKS = (("si_snr", "pesq", "stoi"), ("dnsmos_sig", "dnsmos_bak"), ("dnsmos_ovrl", "dnsmos_p808"))
-"""Figures that stand side by side, so that a line is no wider than a terminal."""
+"""Metrics that share a block of the table, so that a line is not wider than a terminal."""
 
 
 def _block(groups: dict[str, dict[str, Summary]], names: Sequence[str], width: int) -> Iterator[str]:
