@@ -33,7 +33,7 @@ class Artefacts(NamedTuple):
     """Artefacts of one recording. The first two are NaN if it has no pauses.
 
     Args:
-        softer_db: attenuation of the noise in pauses, in dB. Pauses are frames at least 45 dB below the loudest of S.
+        softer_db: attenuation of the noise in pauses, in dB. Pauses are frames over 45 dB below the loudest of S.
         restless: kurtosis ratio of the noise in pauses. The kurtosis of a bin is ⟨|E|⁴⟩ / ⟨|E|²⟩² over the pauses. The
             mean over all bins is divided by that of Y. At 1 the noise sounds as before, only softer. Values far above 1
             mean that its level fluctuates, as in musical noise.

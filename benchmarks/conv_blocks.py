@@ -1,4 +1,4 @@
-"""How fast are the network's two Conv-Blocks, 1 → 32 → 32 channels: ``python -m benchmarks.conv_blocks``."""
+"""Speed of the network's two Conv-Blocks, 1 → 32 → 32 channels: ``python -m benchmarks.conv_blocks``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.harness import parse, report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments)
     answer = report("conv_blocks", settings)
     operators.add(answer, settings, "conv_blocks")

@@ -1,21 +1,24 @@
-"""A model of the CUDA kernels, nothing measured: ``python -m benchmarks.cuda_model``.
+"""A model of the CUDA kernels, without any measurement: ``python -m benchmarks.cuda_model``.
 
-For each kernel and device what the kernel moves and computes, and the time that a device needs for that at the least:
-the longest of
+The model gives the bytes and operations of each kernel, and the minimum time that each device needs for them. This
+floor is the largest of
 
     bytes / bandwidth of global memory
     operations / peak of float32
-    passes through shared memory / (one a clock and multiprocessor)
+    passes through shared memory / (one per clock and multiprocessor)
 
-A launch adds its own microseconds, and no kernel reaches any of the three: a floor is what cannot be beaten, not what
-will be measured. Beside it the same floor for PyTorch's eager graph of the same module, of which bytes and operations
-are counted (:mod:`benchmarks.eager_traffic`).
+A launch adds some microseconds, and no kernel reaches any of the three limits. So the floor is a lower bound and not a
+prediction. The same floor is given for PyTorch's eager graph of the same module, whose bytes and operations are counted
+by :mod:`benchmarks.eager_traffic`.
 
-Where the counts are from. Bytes and passes: the kernels are run on the CPU, with the launch plan for the device, and
-every access to memory is recorded (``tests/cuda/trace.py``); of large grids some blocks, evenly spread, stand for all.
-Bytes are what each block reads and writes, every byte once a block, and parameters once a launch. Operations: the
-multiply-adds of the mathematics (:mod:`benchmarks.cuda_operations`), two each. Occupancy: registers from the machine
-code, where nvcc and a disassembler are installed, and shared memory from the plan.
+Sources of the counts:
+
+- Bytes and passes: the kernels run on the CPU with the launch plan of the device, and every access to memory is
+  recorded (``tests/cuda/trace.py``). In large grids, evenly spaced blocks represent all blocks. Every byte that a block
+  reads or writes counts once per block. Parameters count once per launch.
+- Operations: the multiply-adds of the mathematical definition (:mod:`benchmarks.cuda_operations`), two operations each.
+- Occupancy: registers come from the machine code, if nvcc and a disassembler are installed. Shared memory comes from
+  the plan.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from lite_rtse_ext import reference
 
 
 def _of_tests(name: str) -> Any:
-    """A module of the tests. By name, so that type checkers leave the tests alone."""
+    """Import a module of the tests. It is imported by name, so that type checkers do not check the tests."""
     return importlib.import_module(f"tests.{name}")
 
 
@@ -52,7 +55,16 @@ PASSES = ("forward", "backward")
 
 @dataclass(frozen=True)
 class DeviceFigures:
-    """Of a product: its launch plan's device, bytes and float32 operations a second, and cores of a multiprocessor."""
+    """Specification of a GPU.
+
+    Args:
+        name: name of the product.
+        plan: device of its launch plan.
+        bandwidth: bandwidth of global memory in bytes per second.
+        peak: float32 operations per second.
+        cores: float32 cores per multiprocessor.
+        source: source of these numbers.
+    """
 
     name: str
     plan: str
@@ -67,12 +79,12 @@ class DeviceFigures:
 
     @property
     def clock(self) -> float:
-        """Hz: each core does two operations in every clock of the peak."""
+        """Clock in Hz. At the peak each core does two operations per clock."""
         return self.peak / (2 * self.cores * self.multiprocessors)
 
     @property
     def shared_passes(self) -> float:
-        """A second: 128 bytes a clock and multiprocessor."""
+        """Passes through shared memory per second. A pass moves 128 bytes per clock and multiprocessor."""
         return self.clock * self.multiprocessors
 
 
@@ -85,9 +97,10 @@ DEVICES = (
 
 @dataclass(frozen=True)
 class Row:
-    """A kernel's launches in one pass, or one kind of eager operation. ``None``: not known, or not counted.
+    """All launches of one kernel in one pass, or all eager operations of one kind.
 
-    ``occupancy``: resident threads of a multiprocessor over the most it can hold.
+    ``occupancy`` is the number of resident threads of a multiprocessor divided by its maximum. ``None`` means unknown
+    or not counted.
     """
 
     kernel: str
@@ -107,7 +120,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Model:
-    """One pass of a case on a device, by the CUDA kernels and by the eager graph."""
+    """The model of one pass of a case on a device, for the CUDA kernels and for the eager graph."""
 
     case: str
     what: str
@@ -119,7 +132,7 @@ class Model:
 
 
 def floor(device: DeviceFigures, moved: float, flops: float, passes: float) -> tuple[float, str]:
-    """Seconds, and what takes them."""
+    """Return the minimum time in seconds, and the resource that bounds it."""
     times = {
         "memory": moved / device.bandwidth,
         "arithmetic": flops / device.peak,
@@ -130,12 +143,12 @@ def floor(device: DeviceFigures, moved: float, flops: float, passes: float) -> t
 
 
 def family(kernel: str) -> str:
-    """A kernel's name without namespaces and template arguments."""
+    """Return the name of a kernel without namespaces and template arguments."""
     return kernel.split("<")[0].split("::")[-1]
 
 
 def registers(operator: str, arch: int) -> dict[str, int]:
-    """Of the operator's kernels in machine code; empty where it cannot be had."""
+    """Return the registers of an operator's kernels by name, or an empty dictionary without the tools for it."""
     if machine_code.missing():
         return {}
     files = build.operator_sources(operator)
@@ -153,13 +166,13 @@ def _occupancy(launch: Any, device: DeviceFigures, in_use: Mapping[str, int]) ->
 
 
 def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_use: Mapping[str, int]) -> list[Row]:
-    """What the kernels of a pass do; launches of one kernel together.
+    """Model the kernels of a pass. All launches of one kernel form one row.
 
     Args:
-        calls: the operator's, of ``tests.cuda.network``.
+        calls: the calls of the operator, from ``tests.cuda.network``.
         what: "forward" or "backward".
-        device: to plan for.
-        blocks: of a grid to run at most; 0: all.
+        device: the device of the launch plan.
+        blocks: maximum number of blocks of a grid that are run. 0 runs all.
         in_use: registers by kernel.
     """
     name, arguments = calls.of(what)
@@ -181,7 +194,7 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
 
 
 def eager_rows(operations: Sequence[Operation], device: DeviceFigures) -> list[Row]:
-    """What an eager graph does; operations of one name together, each with a floor of its own."""
+    """Model an eager graph. All operations of one name form one row, whose floor is the sum of their floors."""
     together: dict[str, list[Operation]] = {}
     for operation in operations:
         together.setdefault(operation.name, []).append(operation)
@@ -205,19 +218,19 @@ _MODULES: Mapping[str, Any] = {
 
 
 def eager_operations(case: str, calls: Any, what: str) -> list[Operation]:
-    """Those of the reference's graph, with the gradients of all inputs."""
+    """Return the operations of the reference's eager graph. The backward pass has the gradients of all inputs."""
     with torch.device("meta"):
         module: nn.Module = _MODULES[case]()
     signals = [tensor for tensor in calls.forward if isinstance(tensor, torch.Tensor)]
     if calls.operator != "mask_residual":
-        signals = signals[:1]  # the others are parameters, and the module has its own
+        signals = signals[:1]  # the others are parameters, which the module has itself
     return traffic(module, [signal.clone().requires_grad_() for signal in signals], what == "backward")
 
 
 def model(
     case: str, what: str, device: DeviceFigures, batch: int, frames: int, blocks: int, in_use: Mapping[str, int]
 ) -> Model:
-    """One pass of a case on a device; arguments as :func:`kernel_rows` takes them."""
+    """Model one pass of a case on a device. For ``blocks`` and ``in_use`` see :func:`kernel_rows`."""
     calls = network.CASES[case](batch, frames, torch.float32)
     kernels = kernel_rows(calls, what, device, blocks, in_use)
     return Model(
@@ -226,7 +239,7 @@ def model(
 
 
 def moved(rows: Sequence[Row]) -> float:
-    """Bytes of all rows."""
+    """Return the bytes of all rows."""
     return sum(row.bytes for row in rows)
 
 
@@ -256,7 +269,7 @@ HEADINGS = ["model", "launches", "MB read", "MB written", "GFLOP", "M passes", "
 
 
 def table(found: Model) -> str:
-    """The kernels and their sum, the eager graph's sum below, and the ratios."""
+    """Format the kernels and their sum, the sum of the eager graph, and the ratios."""
     rows = [HEADINGS, *map(_cells, found.kernels), _sum("all kernels", found.kernels), _sum("eager", found.eager)]
     ratio = moved(found.kernels) / moved(found.eager)
     times = sum(row.floor_s for row in found.kernels) / sum(row.floor_s for row in found.eager)
@@ -265,7 +278,7 @@ def table(found: Model) -> str:
 
 
 def training_step(models: Sequence[Model], device: str, case: str) -> str:
-    """Bytes of forward and backward together, against eager's."""
+    """Format the bytes of forward and backward together, beside those of the eager graph."""
     both = [m for m in models if (m.device, m.case) == (device, case)]
     fused, eager = (sum(moved(rows) for rows in side) for side in ([m.kernels for m in both], [m.eager for m in both]))
     megabytes = f"{fused / 1e6:.0f} of eager's {eager / 1e6:.0f} MB, {fused / eager:.2f}"
@@ -302,7 +315,7 @@ def _write(path: Path, models: Sequence[Model]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables, and write the figures if asked to."""
+    """Print the tables. With ``--json``, also write the results to a file."""
     chosen = _options(arguments)
     if trace.missing():
         sys.exit(f"cuda_model: {trace.missing()}")

@@ -1,7 +1,7 @@
-"""How many multiply-adds each CUDA kernel is asked for, at each (frame, bin), from the shapes of the weights.
+"""Number of multiply-adds of each CUDA kernel per (frame, bin), computed from the shapes of the weights.
 
-What is computed anew because the forward pass kept nothing is counted; padding, the bins and frames at which segments
-and tiles overlap, and products of two numbers are not.
+Recomputation of the forward pass, which saves nothing, is counted. Not counted are padding, the bins and frames where
+segments and tiles overlap, and single products.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ def _depthwise(arguments: Sequence[Any], backward: bool) -> Counts:
 
 
 def _conv_block(arguments: Sequence[Any], backward: bool) -> Counts:
-    """in, dw, out and skip. Backward, the first kernel computes all of them anew and does dw's weight gradient and both
-    gradients of out and skip; the second is left with dh, the gradients of in, and its share of dx."""
+    """Count the convolutions in, dw, out and skip.
+
+    In the backward pass, the first kernel recomputes all of them. It also computes the weight gradient of dw and both
+    gradients of out and skip. The second kernel computes dh, the gradients of in, and its part of dx.
+    """
     weights, _ = (a for a in arguments if isinstance(a, list))
     w_in, dw, out, skip = (weight.numel() for weight in weights)
     if not backward:
@@ -32,13 +35,17 @@ def _conv_block(arguments: Sequence[Any], backward: bool) -> Counts:
 
 
 def _multi_order_conv(arguments: Sequence[Any], backward: bool) -> Counts:
-    """Backward: h, u and the gate chain anew; in the cascade's kernel every channel's stages but its last once more."""
+    """Count the 1×1s, the depthwise cascade and the gate chain.
+
+    The backward pass recomputes h, u and the gate chain. The kernel of the cascade's gradient recomputes, a second
+    time, the stages of every channel except its last stage.
+    """
     weights, _ = (a for a in arguments if isinstance(a, list))
     stages = len(weights) // 2 - 1
     w_in, out = weights[0].numel(), weights[-1].numel()
     depthwise = sum(weight.numel() for weight in weights[1 : 1 + stages])
     gates = sum(weight.numel() for weight in weights[1 + stages : -1])
-    last = weights[1].numel()  # a stage of every channel
+    last = weights[1].numel()  # one stage of every channel
     if not backward:
         return {"pointwise": w_in, "cascade_forward": depthwise, "gates_forward": gates + out}
     return {
@@ -51,7 +58,7 @@ def _multi_order_conv(arguments: Sequence[Any], backward: bool) -> Counts:
 
 
 def _reconstruction(arguments: Sequence[Any], backward: bool) -> Counts:
-    """Bound by memory: nothing worth counting."""
+    """Return zeros: these kernels are memory-bound, and their operations are negligible."""
     return {"mask_residual_rows": 0, "mask_residual_tiles": 0}
 
 
@@ -62,22 +69,22 @@ _OPERATORS: dict[str, Callable[[Sequence[Any], bool], Counts]] = {
     "mask_residual": _reconstruction,
 }
 _SUMS = {"reduce_rows": 0}
-"""Sums of the rows that other kernels leave: additions alone."""
+"""Sums of the rows that other kernels write. They consist of additions alone."""
 
 
 def multiply_adds(operator: str, arguments: Sequence[Any], backward: bool) -> Counts:
-    """By kernel, of all its launches in one call of the operator or its backward, for a (frame, bin).
+    """Return the multiply-adds per (frame, bin) of each kernel, over all its launches in one call.
 
     Args:
-        operator: its name.
-        arguments: as the operator, or its backward, takes them.
-        backward: which of the two.
+        operator: name of the operator.
+        arguments: the arguments of the operator or of its backward operator.
+        backward: whether the call is that of the backward operator.
     """
     return _OPERATORS[operator](arguments, backward) | _SUMS
 
 
 def points(arguments: Sequence[Any]) -> int:
-    """Utterances × frames × bins of a call: the size of one channel."""
+    """Return utterances × frames × bins of a call, which is the size of one channel."""
     first = next(a for a in arguments if isinstance(a, Tensor))
     batch, _, rows, columns = first.shape
     is_spectrogram = columns == 2

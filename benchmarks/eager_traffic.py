@@ -1,7 +1,7 @@
-"""What PyTorch's eager graph of a module moves through memory, without running it.
+"""Memory traffic of PyTorch's eager graph of a module, computed without running it.
 
-Every operation is a kernel of its own there: it reads its inputs and writes its outputs, once each. That is the
-least it can do: convolutions that copy their input first, or sum a weight gradient in two passes, move more. Views are
+In this graph every operation is a separate kernel. It reads each input once and writes each output once. This is a
+lower bound: convolutions that copy their input first, or sum a weight gradient in two passes, move more. Views are
 free.
 """
 
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 NO_TRAFFIC = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
-"""Operations that reserve memory and leave it alone."""
+"""Operations that reserve memory without reading or writing it."""
 WRITE_ONLY = ("zero_", "fill_", "zeros_like", "ones_like", "full_like", "new_zeros", "new_full")
-"""Those whose tensor arguments say how large a result is, or are overwritten."""
+"""Operations that read no tensor: a tensor argument only gives the size of the result, or is overwritten."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One kernel: its name in PyTorch, bytes, and operations (two a multiply-add; of convolutions alone)."""
+    """One kernel: its name in PyTorch, bytes, and operations. Only convolutions count, two per multiply-add."""
 
     name: str
     read_bytes: int
@@ -41,7 +41,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    """Of the different elements: a dimension that is expanded holds one."""
+    """Return the bytes of the distinct elements. An expanded dimension has one."""
     sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     return prod(sizes) * tensor.element_size() if tensor.numel() else 0
 
@@ -52,7 +52,11 @@ def _is_view(func: Any) -> bool:
 
 
 def _convolution_flops(name: str, arguments: Sequence[Any], result: Any) -> int:
-    """Forward, a multiply-add for every tap of every output; backward, as many for each gradient that is wanted."""
+    """Return the operations of a convolution, two per multiply-add.
+
+    The forward pass takes one multiply-add per tap of every output. The backward pass takes as many for each gradient
+    that is required.
+    """
     if name == "convolution":
         return int(2 * result.numel() * arguments[1][0].numel())
     if name == "convolution_backward":
@@ -64,7 +68,7 @@ def _convolution_flops(name: str, arguments: Sequence[Any], result: Any) -> int:
 
 @dataclass
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every operation while it is entered."""
+    """Records all operations within its ``with`` block."""
 
     operations: list[Operation] = field(default_factory=list)
 
@@ -87,12 +91,12 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def traffic(module: nn.Module, inputs: Sequence[Tensor], backward: bool) -> list[Operation]:
-    """The kernels of a forward pass, or of the backward pass after it.
+    """Return the kernels of a forward pass, or those of the backward pass after it.
 
     Args:
-        module: with parameters on the meta device.
-        inputs: on the meta device. Backward includes their gradients where they require one.
-        backward: which of the two.
+        module: a module with parameters on the meta device.
+        inputs: its inputs on the meta device. The backward pass includes the gradients of inputs that require one.
+        backward: whether to return the backward pass.
     """
     forward, after = Traffic(), Traffic()
     with forward:

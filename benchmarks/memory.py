@@ -1,15 +1,15 @@
-"""How much memory does a training step take above the parameters: ``python -m benchmarks.memory``. Linux only.
+"""Peak memory of a training step in addition to the parameters: ``python -m benchmarks.memory``. Linux only.
 
-On a GPU (``--device cuda``) it is what PyTorch's allocator had in use at the peak. On the CPU:
+On a GPU (``--device cuda``) this is the peak memory in use by PyTorch's allocator. On the CPU it is found as follows.
 
-Each variant runs in a process of its own. What was allocated before the step (parameters, optimizer state, inputs,
-code) is its base: freed memory is handed back to the system (malloc_trim), VmHWM, the kernel's high-water mark of
-resident memory, is reset to what is resident now (by writing 5 to /proc/self/clear_refs), one step runs, and the new
-high-water mark minus the base is the peak. It holds everything resident, whoever allocated it: gradients, what autograd
-saves, and scratch of libraries.
+Each variant runs in a separate process. Memory that is allocated before the step (parameters, optimizer state, inputs,
+code) is the base. First, freed memory is returned to the system (malloc_trim). Then VmHWM, the kernel's high-water mark
+of resident memory, is reset to the current value by writing 5 to /proc/self/clear_refs. One step runs. The peak is the
+new high-water mark minus the base. It contains all resident memory, whoever allocated it: gradients, tensors that
+autograd saves, and scratch memory of libraries.
 
-A step of two frames comes first, so that loading code is not counted; what compiles does its first step at full size.
-Every variant's gradients are compared with eager's.
+A step of two frames runs first, so that loading of code is not counted. Compiled variants do their first step at full
+size instead. The gradients of every variant are compared with those of eager.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIDES = ("fused", "eager", "channels_last", "compile")
 
 
 def peak_bytes(step: Callable[[], object], device: str = "cpu") -> int:
-    """Resident memory at the highest point of ``step`` above what was resident before it; on a GPU, memory in use."""
+    """Return the peak memory of ``step`` minus that before it, in bytes: resident memory, or on a GPU memory in use."""
     gc.collect()
     if device == "cuda":
         return _gpu_peak_bytes(step)
@@ -71,7 +71,7 @@ def _candidate(variant: str, name: str, what: str, batch: int, frames: int, devi
 
 
 def child(variant: str, name: str, what: str, settings: Settings, gradients: Path) -> None:
-    """Measure one variant in this process: prints the bytes, saves the gradients."""
+    """Measure one variant in this process. Prints the peak in bytes and saves the gradients."""
     torch.set_num_threads(settings.threads)
     if not VARIANTS[variant].compiles:
         _candidate(variant, name, what, 1, 2, settings.device).run()
@@ -85,7 +85,7 @@ def child(variant: str, name: str, what: str, settings: Settings, gradients: Pat
 
 
 def _measure(variant: str, name: str, what: str, settings: Settings, folder: Path) -> tuple[float, list[Tensor]]:
-    """MiB and gradients of one variant, from a process of its own."""
+    """Measure one variant in a separate process. Returns its peak in MiB and its gradients."""
     path = folder / f"{variant}.pt"
     sizes = ["--batch", settings.batch, "--frames", settings.frames, "--threads", settings.threads]
     where = ["--device", settings.device]
@@ -96,10 +96,12 @@ def _measure(variant: str, name: str, what: str, settings: Settings, folder: Pat
 
 
 def add(to: Report, settings: Settings, name: str, what: str, sides: Sequence[str] = SIDES) -> None:
-    """Peaks of the variants, "MiB" in ``extra``; ``relative`` is to eager's peak, and no time is reported.
+    """Measure the peaks of the variants.
+
+    A record has the peak as "MiB" in ``extra``. Its ``relative`` is the ratio to eager's peak. No time is reported.
 
     Raises:
-        WrongResult: a variant's gradients differ from eager's.
+        WrongResult: the gradients of a variant differ from eager's.
     """
     with tempfile.TemporaryDirectory() as folder:
         taken = [side for side in dict.fromkeys(["eager", *sides]) if side not in settings.without]
@@ -131,7 +133,7 @@ def add(to: Report, settings: Settings, name: str, what: str, sides: Sequence[st
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save; with ``--child`` one variant's measurement."""
+    """Measure, print and save. With ``--child``, measure one variant in this process."""
     hidden = argparse.ArgumentParser(add_help=False)
     hidden.add_argument("--child", nargs=4)
     inner, rest = hidden.parse_known_args(arguments)

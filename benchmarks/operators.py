@@ -1,4 +1,4 @@
-"""How fast is each operator, forward, backward and both: ``python -m benchmarks.operators``."""
+"""Speed of each operator in forward, backward and both: ``python -m benchmarks.operators``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PASSES = ("forward", "backward", "forward + backward")
 def add(
     to: Report, settings: Settings, name: str, passes: Sequence[str] = PASSES, variants: Sequence[str] | None = None
 ) -> None:
-    """Compare the variants on one case; those for inference alone take part in "forward"."""
+    """Compare the variants on one case. Variants without gradients are compared in "forward" only."""
     this = case(name, settings.batch, settings.frames, device=settings.device)
     for what in passes:
         inference = what == "forward"
         chosen = [v for v in variants or VARIANTS if not VARIANTS[v].graph and (inference or VARIANTS[v].trains)]
-        if name == "mask_residual":  # it has no features, so no memory order of theirs either
+        if name == "mask_residual":  # it has no features, so this memory format does not apply
             chosen = [v for v in chosen if "channels_last" not in v]
 
         def make(variant: str, runnable: object, suited: Case, what: str = what) -> Candidate:
@@ -33,7 +33,7 @@ def add(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments)
     answer = report("operators", settings)
     for name in CASES:

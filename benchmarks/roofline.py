@@ -1,10 +1,10 @@
-"""What share of the processor's peak do the operators reach: ``python -m benchmarks.roofline``. One thread.
+"""Share of the processor's peak that the operators reach, on one thread: ``python -m benchmarks.roofline``.
 
-The peak is measured anew in every round, just before the candidates: a share is taken pair by pair like a ratio.
+The peak is measured again in every round, just before the candidates. A share is the ratio of two values of one round.
 
-Two shares, because the fused backward passes keep nothing from the forward pass and compute it anew: "executed" counts
-all that the processor does, which says how good the kernel is; "useful" leaves out what was computed anew, which says
-what a user gets. :mod:`benchmarks.flops` derives both.
+There are two shares, because the fused backward passes save nothing from the forward pass and recompute it. "executed"
+counts all operations that the processor executes; it shows how good the kernel is. "useful" omits recomputed
+operations; it shows what a user gets. :mod:`benchmarks.flops` derives both counts.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ PASSES = ("forward", "backward")
 
 
 def gauge() -> float:
-    """FLOP/s of one thread in registers, now."""
+    """Measure the current peak FLOP/s of one thread, with operands in registers."""
     return 1e9 * _native.fma_peak_gflops(0.1)
 
 
 def figures(amount: Work, recomputes: bool, seconds: list[float], peaks: list[float]) -> dict[str, float]:
-    """The rates and shares of one variant, medians over the rounds. ``recomputes``: whether it is a fused one."""
+    """Compute the rates and shares of one variant, medians over the rounds.
+
+    Args:
+        amount: the work of the pass.
+        recomputes: whether the variant recomputes the forward pass, as the fused one does.
+        seconds: time of each round.
+        peaks: peak FLOP/s of each round.
+    """
     executed = amount.executed if recomputes else amount.operations
 
     def median_share(operations: float) -> float:
@@ -43,7 +50,7 @@ def figures(amount: Work, recomputes: bool, seconds: list[float], peaks: list[fl
 
 
 def add(to: Report, settings: Settings, name: str, what: str) -> None:
-    """Rates and shares of fused and eager in one pass of a case."""
+    """Measure rates and shares of fused and eager in one pass of a case."""
     this = case(name, settings.batch, settings.frames)
     amount = work(this, what)
 
@@ -60,10 +67,13 @@ def add(to: Report, settings: Settings, name: str, what: str) -> None:
 
 
 def cascade(rounds: int) -> tuple[float, float]:
-    """The depthwise stages of the Multi-Order block's forward pass alone: share of the peak, and GFLOP/s.
+    """Measure the depthwise stages of the Multi-Order block's forward pass alone.
 
-    Peak and stages in turns; medians over the rounds. What they compute is what the operator computes: they are its
-    forward pass with a clock around them, and without the gate chain behind.
+    The stages run the code of the operator's forward pass, without the gate chain. Peak and stages are timed
+    alternately.
+
+    Returns:
+        The share of the peak, and the rate in GFLOP/s; medians over the rounds.
     """
     pairs = [(gauge(), 1e9 * _native.cascade_gflops()) for _ in range(rounds)]
     rates = Quantiles.of([rate for _, rate in pairs])
@@ -71,7 +81,7 @@ def cascade(rounds: int) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = replace(parse(__doc__ or "", arguments, devices=["cpu"]), threads=1)
     answer = report("roofline", settings)
     for name in CASES:

@@ -1,9 +1,10 @@
-"""Does the fused network train as the plain one does? ``python -m benchmarks.same_training DATA/manifest.json``.
+"""Training of the fused network beside the plain one: ``python -m benchmarks.same_training DATA/manifest.json``.
 
-Both begin with the same values, see the same examples and take the same steps, in turns: a step of one, then the same
-step of the other, so that a machine that slows down slows both. The Multi-Order block takes part from the first step.
-Losses of every step, and of a few fixed mixtures in between, are kept, with the seconds of the steps alone; from those
-comes the time that either needs to get to the best validation loss that both reach.
+Both begin with the same parameters, see the same examples and take the same steps. The steps are interleaved: a step of
+one network, then the same step of the other. So a slowdown of the machine affects both. The Multi-Order block takes
+part from the first step. The losses of every step and of some fixed mixtures in between are recorded. The times of the
+steps alone are recorded, too. From these follows the time that each network needs to reach the best validation loss
+that both reach.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ class Side:
 
     Args:
         module: network and loss.
-        optimizer: of its parameters.
-        losses: of each step.
-        seconds: of each step.
-        validation: steps taken, and the loss on the fixed mixtures then.
+        optimizer: optimizer of the network's parameters.
+        losses: loss of each step.
+        seconds: time of each step.
+        validation: for each validation, the number of steps taken and the loss on the fixed mixtures.
     """
 
     module: Enhancer
@@ -53,7 +54,7 @@ class Side:
     validation: list[tuple[int, float]] = field(default_factory=list)
 
     def step(self, batch: Example, share: float) -> None:
-        """One optimizer step, at a share of the learning rate."""
+        """Take one optimizer step with the learning rate multiplied by ``share``."""
         begin = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = share * group["initial_lr"]
@@ -67,17 +68,17 @@ class Side:
 
     @torch.no_grad()
     def validate(self, batch: Example) -> None:
-        """The loss on fixed examples."""
+        """Compute and record the loss on fixed examples."""
         self.validation.append((len(self.losses), float(self.module.losses(batch)[0].total)))
 
     def seconds_to(self, loss: float) -> float:
-        """Seconds of steps until a validation was as good as this; one was."""
+        """Return the time of all steps until a validation reached this loss. One must have reached it."""
         steps = next(steps for steps, value in self.validation if value <= loss)
         return sum(self.seconds[:steps])
 
 
 def make_side(class_path: str, recipe: Recipe, examples: TrainingExamples) -> Side:
-    """A network with its initial values, which the seed decides, and an optimizer."""
+    """Make a run: a network with initial values that depend on the seed, and an optimizer."""
     torch.manual_seed(recipe.run.seed)
     network = build_network(ModelRecipe(class_path, input_gain=_LEVEL, normalize_input=True), examples)
     module = Enhancer(network, recipe)
@@ -89,18 +90,18 @@ def make_side(class_path: str, recipe: Recipe, examples: TrainingExamples) -> Si
 
 
 def compare(manifest: Manifest, steps: int, batch: int, seconds: float, every: int, seed: int = 0) -> dict[str, Side]:
-    """Train both.
+    """Train both networks.
 
     Args:
-        manifest: the data, with mixtures for validation.
-        steps: of either.
-        batch: examples in a step.
-        seconds: length of an example.
+        manifest: the data, including mixtures for validation.
+        steps: number of steps of each network.
+        batch: examples per step.
+        seconds: length of an example in seconds.
         every: steps between validations.
-        seed: of initial values and examples.
+        seed: seed of initial values and examples.
 
     Raises:
-        RuntimeError: the two do not begin with the same values.
+        RuntimeError: the networks do not begin with the same values.
     """
     options = MixingOptions(seconds=seconds, noises=(1.0,), speed=(0.9, 1.1))
     recipe = Recipe(optimizer=OptimizerRecipe(), run=RunRecipe(seed=seed))
@@ -122,7 +123,7 @@ def compare(manifest: Manifest, steps: int, batch: int, seconds: float, every: i
 
 
 def _validation(manifest: Manifest) -> Example:
-    """The first seconds of every fifth mixture."""
+    """Load the first seconds of every fifth mixture. Shorter mixtures are omitted."""
     examples, length = FixedExamples(manifest, "valid"), _VALIDATION_SECONDS * SAMPLE_RATE_HZ
     whole = (examples[index] for index in range(0, len(examples), 5))
     return _stacked([Example(noisy[:length], clean[:length]) for noisy, clean in whole if len(clean) >= length])
@@ -133,7 +134,7 @@ def _stacked(examples: list[Example]) -> Example:
 
 
 def results(sides: dict[str, Side]) -> dict[str, Any]:
-    """What is written down: curves, times, and how far the curves are apart."""
+    """Return the results for JSON: loss curves, times, and the largest relative differences of the curves."""
     eager, fused = sides["eager"], sides["fused"]
     goal = max(min(value for _, value in side.validation) for side in sides.values())
     apart = [abs(a - b) / max(abs(a), 1e-3) for a, b in zip(eager.losses, fused.losses, strict=True)]
@@ -149,7 +150,7 @@ def results(sides: dict[str, Side]) -> dict[str, Any]:
 
 
 def draw(sides: dict[str, Side]) -> Callable[[Any], None]:
-    """Both curves, over steps: one covers the other where they agree."""
+    """Plot both curves against steps. Where they agree, one covers the other."""
 
     def onto(axes: Any) -> None:
         for (name, side), style in zip(sides.items(), ({"lw": 4, "alpha": 0.4}, {"lw": 1.2}), strict=True):
@@ -162,7 +163,7 @@ def draw(sides: dict[str, Side]) -> Callable[[Any], None]:
 
 
 def main() -> None:
-    """The command."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="of lite-rtse prepare")
     parser.add_argument("--steps", type=int, default=200)

@@ -1,12 +1,15 @@
-"""Does a second of audio cost the same, however long and however many: ``python -m benchmarks.scaling``.
+"""Cost per second of audio for different lengths and batch sizes: ``python -m benchmarks.scaling``.
 
-From 1 s to 300 s of one utterance, and from 1 to 32 utterances of 4 s. A shape that needs more memory than the machine
-has free, by an estimate from the shapes, is reported and left out. Every shape is timed in turns with one and the same
-other, the yardstick, and its cost is told in the yardstick's: a round over all shapes takes longer than the speed of a
-shared machine stays as it is. A short shape is called again and again until it has had 10 s of audio, as whoever has
-many short recordings does, and its time is the mean. The reference would not fit at the largest; as everything is
-causal and utterances do not mix, the first second of the first and the last utterance is compared with what the
-reference makes of those alone.
+The shapes are one utterance of 1 s to 300 s, and 1 to 32 utterances of 4 s. The memory of each shape is estimated from
+its sizes. A shape that needs more memory than the machine has free is reported and omitted.
+
+Every shape is timed alternately with a reference workload (``YARDSTICK``). Its cost is given relative to that of the
+reference workload. A round over all shapes would take longer than the speed of a shared machine remains constant. A
+short shape is called repeatedly until it has processed 10 s of audio, as a user with many short recordings does. Its
+time is the mean.
+
+The eager reference does not fit into memory at the largest shapes. But everything is causal, and utterances are
+independent. So the first second of the first and the last utterance is compared with the eager result for these alone.
 """
 
 from __future__ import annotations
@@ -39,13 +42,13 @@ SECONDS = (1, 3, 10, 30, 100, 300)
 BATCHES = (1, 2, 4, 8, 16, 32)
 SECONDS_OF_BATCHES = 4
 SECONDS_A_ROUND = 10
-"""At least so much audio goes into a measured value. A single call of 1 s would be measured with what the call before,
-of 300 s, left in the caches: nothing of its own."""
+"""Minimum audio per measured value. A single call of 1 s would find caches filled by the call before, of 300 s, with
+none of its own data."""
 
 CASES = (("multi_order_conv", "forward + backward"), ("LiteRTSE", "forward"), ("LiteRTSE", "training step"))
 
-# Bytes a point that a case holds at its peak: 4 bytes × channels of inputs, outputs and gradients, the network's 32
-# channels between its blocks and their gradients among them.
+# Bytes per point that a case holds at its peak: 4 bytes × the channels of inputs, outputs and gradients. These include
+# the network's 32 channels between its blocks and their gradients.
 _BYTES_PER_POINT = {
     ("multi_order_conv", "forward + backward"): 4 * (32 + 32 + 4),
     ("LiteRTSE", "forward"): 4 * (2 * 32 + 24),
@@ -55,7 +58,7 @@ _BYTES_PER_POINT = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Utterances and frames."""
+    """Number of utterances and frames."""
 
     batch: int
     frames: int
@@ -70,25 +73,28 @@ _YARDSTICK = f"yardstick, {YARDSTICK.label}"
 
 
 def shapes() -> list[Shape]:
-    """All to measure; the 4 s of one utterance lies between 3 s and 10 s."""
+    """Return all shapes to measure. One utterance of 4 s comes with the batches; it lies between 3 s and 10 s."""
     lengths = [Shape(1, round(s * FRAMES_PER_SECOND)) for s in SECONDS]
     return lengths + [Shape(batch, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND)) for batch in BATCHES]
 
 
 def available_bytes(device: str = "cpu") -> int:
-    """Physical memory that is free now."""
+    """Return the free physical memory, or the free memory of the GPU."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def needed_bytes(name: str, what: str, shape: Shape) -> int:
-    """An estimate from the shapes, see the table above."""
+    """Estimate the memory of a shape by the table above."""
     return _BYTES_PER_POINT[name, what] * shape.batch * shape.frames * 257
 
 
 def deviation(this: Case) -> float:
-    """Of the fused forward pass from the reference, over the first second of the first and the last utterance."""
+    """Return the relative L2 difference of the fused forward pass from the reference.
+
+    It covers the first second of the first and the last utterance.
+    """
     frames = min(62, this.output_gradient.shape[2])
     with torch.no_grad():
         whole = this.fused(*this.inputs)[:, :, :frames]
@@ -97,20 +103,20 @@ def deviation(this: Case) -> float:
 
 
 def calls_a_round(this: Case) -> int:
-    """How many calls one after another make a measured value."""
+    """Return the number of consecutive calls per measured value."""
     return math.ceil(SECONDS_A_ROUND / this.seconds_of_audio)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A shape made ready, and how far its output is from the reference's."""
+    """A shape that is ready for timing, and the difference of its output from the reference."""
 
     case: Case
     once: Candidate
     difference: float
 
     def repeated(self, label: str) -> Candidate:
-        """Its calls of a round, as a candidate of another name."""
+        """Make a candidate of all its calls in a round, under another name."""
 
         def calls(_: None) -> list[Tensor]:
             for _again in range(calls_a_round(self.case) - 1):
@@ -121,7 +127,7 @@ class Subject:
 
 
 def subject(name: str, what: str, shape: Shape, device: str) -> Subject:
-    """A case of this shape, compared with the reference.
+    """Make a case of this shape and compare it with the reference.
 
     Raises:
         WrongResult: its output differs from the reference's.
@@ -136,7 +142,7 @@ def subject(name: str, what: str, shape: Shape, device: str) -> Subject:
 
 
 def _a_second(times: Rounds, subjects: dict[str, Subject]) -> Rounds:
-    """What was measured, as the time of a second of audio."""
+    """Convert the measured times to times per second of audio."""
     seconds = {}
     for name, values in times.seconds.items():
         this = subjects[name].case
@@ -145,11 +151,13 @@ def _a_second(times: Rounds, subjects: dict[str, Subject]) -> Rounds:
 
 
 def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[Shape] | None = None) -> None:
-    """Time all shapes of a case that fit. ``relative`` is the cost of a second of audio in the yardstick's, pair by
-    pair; "ms a second" in ``extra`` that cost itself, when it was measured.
+    """Time all shapes of a case that fit into memory.
+
+    A record's ``relative`` is the cost per second of audio divided by that of the reference workload in the same round.
+    "ms a second" in ``extra`` is the measured cost per second of audio itself.
 
     Raises:
-        WrongResult: a shape's output differs from the reference's.
+        WrongResult: the output of a shape differs from the reference.
     """
     yardstick = subject(name, what, YARDSTICK, settings.device)
     for shape in wanted or shapes():
@@ -166,20 +174,20 @@ def _beside(yardstick: Subject, this: Subject, what: str, settings: Settings) ->
     pair = [one, yardstick.repeated(_YARDSTICK)]
     measured = measure(pair, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
     costs = _a_second(measured, subjects)
-    audio = this.case.seconds_of_audio  # both as the time that so much audio takes, which of this shape is a call
+    audio = this.case.seconds_of_audio  # both as the time of this much audio: one call of this shape
     times = Rounds({name: [audio * cost for cost in values] for name, values in costs.seconds.items()}, [])
     extra = {"seconds of audio": audio, "ms a second": costs.milliseconds(one.name).p50}
     return timed(one, this.case, what, times, _YARDSTICK, this.difference, LIMITS["forward"], extra)
 
 
 def spread(records: Sequence[Record]) -> float:
-    """How much more a second of audio costs at the most expensive shape than at the cheapest, in percent."""
+    """Return by how many percent the cost per second of audio is higher at the worst shape than at the best."""
     costs = [record.relative.p50 for record in records]
     return 100 * (max(costs) / min(costs) - 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, print and save."""
+    """Measure, print and save."""
     settings = parse(__doc__ or "", arguments, rounds=5)
     answer = report("scaling", settings)
     for name, what in CASES:

@@ -1,4 +1,4 @@
-"""Reports as tables to read and plots to look at."""
+"""Tables and plots of reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.harness import Record, Report
 
 
 def header(report: Report) -> str:
-    """Two lines on where and when; a third on the GPU, if one was timed."""
+    """Return two lines about command, date and machine, and a third about the GPU if one was timed."""
     e = report.environment
     return (
         f"{report.command}   ({report.date})\n"
@@ -22,7 +22,7 @@ def header(report: Report) -> str:
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns as wide as needed; the first column to the left, the rest to the right."""
+    """Align rows in columns. The first column is left-aligned, the others are right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -34,7 +34,7 @@ def grid(rows: Sequence[Sequence[str]]) -> str:
 
 
 def table(report: Report) -> str:
-    """Every record, and below them what is missing."""
+    """Format all records as a table, and below it the lines about missing measurements."""
     extras = sorted({name for record in report.records for name in record.extra})
     rows = [["", "variant", "B × T", "threads", "p20 ms", "p50 ms", "p80 ms", "relative", "p20–p80", "diff", *extras]]
     for r in report.records:
@@ -57,9 +57,9 @@ def table(report: Report) -> str:
 
 
 def figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> str:
-    """Draw into a new figure's axes and save it; the line that says so, or why not."""
+    """Draw a plot and save it. Returns a line with its path, or with the reason why there is no plot."""
     try:
-        matplotlib_figure = importlib.import_module("matplotlib.figure")  # and not pyplot, which chooses windows
+        matplotlib_figure = importlib.import_module("matplotlib.figure")  # not pyplot, which chooses a GUI backend
     except ModuleNotFoundError:
         return f"no plot {path.name}: matplotlib is not installed: pip install 'lite-rtse-ext[bench]'"
     plot = matplotlib_figure.Figure(figsize=size, layout="constrained")
@@ -70,7 +70,7 @@ def figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -
 
 
 def bars(report: Report, path: Path) -> str:
-    """Time relative to the base of each comparison, a group of bars a comparison; whiskers from p20 to p80."""
+    """Plot one group of bars per comparison, relative to its base. The whiskers reach from p20 to p80."""
     groups: dict[str, list[Record]] = {}
     for record in report.records:
         groups.setdefault(f"{record.case}\n{record.what}", []).append(record)
@@ -100,7 +100,10 @@ def bars(report: Report, path: Path) -> str:
 
 
 def scaling(report: Report, path: Path) -> str:
-    """Cost of a second of audio over seconds of audio, a line a case and pass, in the yardstick's."""
+    """Plot the cost per second of audio against the seconds of audio, one line per case and pass.
+
+    The cost is relative to that of the reference workload.
+    """
 
     def draw(axes: Any) -> None:
         series: dict[str, list[Record]] = {}
@@ -120,7 +123,7 @@ def scaling(report: Report, path: Path) -> str:
 
 
 def roofline(report: Report, path: Path) -> str:
-    """Operations a second over operations a compulsory byte, below the roof that peak and bandwidth make."""
+    """Plot operations per second against operations per compulsory byte, and the roof of peak and bandwidth."""
     peak, bandwidth = report.environment.fma_peak_gflops, report.environment.copy_gbps
 
     def draw(axes: Any) -> None:

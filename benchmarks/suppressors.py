@@ -1,15 +1,17 @@
-"""What comes with the package beside what others have: ``python -m benchmarks.suppressors DATA/manifest.json``.
+"""The package's network beside other noise suppressors: ``python -m benchmarks.suppressors DATA/manifest.json``.
 
-The same mixtures, the same figures, a thread each. A suppressor is taken as it comes, at the rate and in the pieces it
-wants. Its delay, of either sign, is measured on clean speech and taken back. That is fair to SI-SNR as far as a delay
-is all that a suppressor does to the phase. WebRTC's high-pass turns the phase, too, and SI-SNR counts that as error;
-so WebRTC gets a second figure, against the clean speech sent through WebRTC with its suppression switched off.
+All are measured on the same mixtures, with the same metrics, on one thread each. A suppressor runs as it is
+distributed, at its own sample rate and block size. Its delay or advance is measured on clean speech and compensated.
+With this compensation SI-SNR is fair if the suppressor changes the phase by a delay only. WebRTC's high-pass filter
+changes the phase as well, which SI-SNR counts as an error. So WebRTC gets a second SI-SNR. Its reference is the clean
+speech processed by WebRTC with the suppression switched off.
 
-None was made for the mixtures' noises, nor for those of another. The cost is process time, of the suppressor alone and
-with its Python wrapper. It is reported and not judged: other work on the machine moves it.
+None of the suppressors was developed for the noises of the mixtures, nor for the data of another one. The cost is the
+process time of the suppressor alone, including its Python wrapper. It is reported without a judgement, because other
+load on the machine changes it.
 
-One output that fails, or is silent, costs its own cells. A suppressor that is not installed, or that ends its process,
-costs its row.
+If one output fails or is silent, only its own cells are missing. If a suppressor is not installed or ends its process,
+its row is missing.
 """
 
 from __future__ import annotations
@@ -49,14 +51,14 @@ _PROBES = 3
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared, on what. It pickles.
+    """What is compared, and on which data. Objects of this class can be pickled.
 
     Args:
-        manifest: of the mixtures.
-        split: of the manifest.
-        model: the package's own parameters.
-        peers: the others, by name.
-        opinions: whether DNSMOS is asked, too.
+        manifest: path of the manifest of the mixtures.
+        split: name of the split.
+        model: path of the weights of the package's network.
+        peers: the other suppressors by name.
+        opinions: whether to compute the DNSMOS scores.
     """
 
     manifest: Path
@@ -67,11 +69,11 @@ class Question:
 
     @property
     def names(self) -> list[str]:
-        """Of the rows beside the noisy one."""
+        """Names of all rows except that of the noisy input."""
         return [OWN, *self.peers]
 
     def peer(self, name: str) -> Peer:
-        """One of the rows."""
+        """Return the suppressor of a row."""
         return Peer(partial(_own, self.model)) if name == OWN else self.peers[name]
 
 
@@ -81,14 +83,14 @@ def _own(path: Path) -> Process:
 
 
 class Suppressor:
-    """A peer that is loaded; called with a waveform at 16 kHz, it gives one, as late or early as it is."""
+    """A loaded suppressor. Called with a waveform at 16 kHz, it returns one, without compensation of its delay."""
 
     def __init__(self, peer: Peer, make: Callable[[], Process] | None = None) -> None:
         self._process, self._rate = (make or peer.make)(), peer.rate
         self.cpu_seconds = 0.0
 
     def __call__(self, samples: Samples) -> Samples:
-        """What comes out; some silence goes in behind the waveform, to push it out."""
+        """Process a waveform ``(samples,)``. Silence is appended first, so that the end comes out despite a delay."""
         padded = soxr.resample(np.pad(samples, (0, LONGEST)), SAMPLE_RATE_HZ, self._rate)
         began = time.process_time()
         out = np.asarray(self._process(padded), np.float32)
@@ -98,14 +100,14 @@ class Suppressor:
 
 @dataclass(frozen=True)
 class Delays:
-    """By how many samples a suppressor is late: behind what goes in, and behind itself switched off."""
+    """Delays of a suppressor in samples: relative to its input, and relative to itself with suppression disabled."""
 
     behind_input: int
     behind_switched_off: int | None = None
 
 
 class Probe:
-    """In a process of its own: whether a suppressor runs here, and its delays. Called with the number of a row."""
+    """Runs in a separate process. Called with the index of a row, it tries the suppressor and measures its delays."""
 
     def __init__(self, question: Question) -> None:
         torch.set_num_threads(1)
@@ -113,7 +115,7 @@ class Probe:
         self._source = ManifestSource(question.manifest, question.split)
 
     def __call__(self, number: int) -> Delays | str:
-        """The delays, or why there are none."""
+        """Return the delays, or the reason why there are none."""
         peer = self._question.peer(self._question.names[number])
         try:
             suppressor = Suppressor(peer)
@@ -132,13 +134,17 @@ class Probe:
     def _clean(self, index: int) -> Samples | None:
         try:
             _, clean = self._source.load(index)
-        except (OSError, ValueError):  # is named when the mixture's turn comes
+        except (OSError, ValueError):  # reported when the mixture itself is processed
             return None
         return clean
 
 
 def _usual_lag(outs: Sequence[Samples], references: Sequence[Samples]) -> int:
-    """The median of the lags that can be told; raises ValueError where there are none."""
+    """Return the median of the lags that can be measured.
+
+    Raises:
+        ValueError: no lag can be measured.
+    """
     lags, faults = [], ["delay: expected speech to measure it with, got none that can be read"]
     for out, reference in zip(outs, references, strict=True):
         try:
@@ -151,7 +157,10 @@ def _usual_lag(outs: Sequence[Samples], references: Sequence[Samples]) -> int:
 
 
 class Judge:
-    """In a process of its own: the figures of one mixture through one suppressor; called with the number of both."""
+    """Runs in a separate process. Called with the number of a cell, it computes the metrics of this cell.
+
+    A cell is one mixture processed by one suppressor.
+    """
 
     def __init__(self, question: Question, delays: Mapping[str, Delays]) -> None:
         torch.set_num_threads(1)
@@ -166,7 +175,7 @@ class Judge:
         name = self._names[place]
         try:
             noisy, clean = self._source.load(index)
-            assert clean is not None  # a manifest's entries have one
+            assert clean is not None  # all entries of a manifest have one
             require_noise(noisy, clean)
         except (OSError, ValueError) as error:
             return Cell(errors=(f"the mixture: {error}",))
@@ -205,7 +214,7 @@ class Judge:
 
 
 def probe(question: Question, jobs: int) -> tuple[dict[str, Delays], list[str]]:
-    """The delays of what can be run here, by name, and a line for each that can't."""
+    """Return the delays of all suppressors that can run here, by name, and a line for each of the others."""
     delays, missing = {}, []
     outcomes = dict(run_tasks(partial(Probe, question), range(len(question.names)), jobs))
     for number, name in enumerate(question.names):
@@ -218,10 +227,10 @@ def probe(question: Question, jobs: int) -> tuple[dict[str, Delays], list[str]]:
 
 
 def compare(question: Question, jobs: int) -> Comparison:
-    """Judge every mixture of the split through everything that can be run here.
+    """Evaluate every mixture of the split with every suppressor that can run here.
 
     Raises:
-        OSError, ValueError: what is wrong with the data or with the package's own parameters.
+        OSError, ValueError: the data or the package's weights are faulty.
     """
     entries = ManifestSource(question.manifest, question.split).entries
     load_model(question.model)
@@ -243,7 +252,7 @@ def _at_least_one(text: str) -> int:
 
 
 def main() -> None:
-    """Ask the question, print and write the answer."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", type=Path, help="a checkpoint instead of what comes with the package")

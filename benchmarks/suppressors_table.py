@@ -1,4 +1,4 @@
-"""The answer of :mod:`benchmarks.suppressors`, as tables to read and JSON to keep."""
+"""Results of :mod:`benchmarks.suppressors` as text tables and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Cell", "Comparison", "Row", "tables", "write_json"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A mixture through a suppressor: its figures by name, and what was in the way of others."""
+    """One mixture processed by one suppressor: metrics by name, and an error for each missing metric."""
 
     figures: dict[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A mixture, and its cells by suppressor."""
+    """One mixture and its cells by suppressor."""
 
     name: str
     noise: str | None
@@ -36,13 +36,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All mixtures.
+    """Results of all mixtures.
 
     Args:
-        names: what they went through, the noisy input first.
-        rows: one for each mixture.
-        late: samples of delay that were taken back, by name.
-        missing: a line for each suppressor that could not be run.
+        names: the noisy input, then all suppressors.
+        rows: one row for each mixture.
+        late: delay that was compensated, in samples, by name of the suppressor.
+        missing: one line for each suppressor that could not run.
     """
 
     names: list[str]
@@ -51,18 +51,21 @@ class Comparison:
     missing: list[str]
 
     def figures(self, name: str, figure: str) -> list[float]:
-        """One figure of a suppressor, of the mixtures where it is known."""
+        """Return one metric of a suppressor for all mixtures that have it."""
         return [row.cells[name].figures[figure] for row in self.rows if figure in row.cells[name].figures]
 
     def differences(self, name: str, other: str, figure: str, other_figure: str | None = None) -> list[float]:
-        """A figure of a suppressor less that of another, of the mixtures where both are known."""
+        """Return a metric of one suppressor minus that of another, for all mixtures that have both."""
         pairs = [(row.cells[name].figures, row.cells[other].figures) for row in self.rows]
         second = other_figure or figure
         return [mine[figure] - theirs[second] for mine, theirs in pairs if figure in mine and second in theirs]
 
 
 def tables(comparison: Comparison, own: str, noisy: str) -> str:
-    """Gains over the noisy input with 95 % confidence intervals, what they cost, artefacts, and paired differences."""
+    """Format all tables: gains over the noisy input with 95 % confidence intervals, costs, artefacts, differences.
+
+    The differences are taken between suppressors on the same mixtures.
+    """
     present = [figure for figure in UNITS if comparison.figures(noisy, figure)]
     others = [name for name in comparison.names if name not in (own, noisy)]
     parts = [f"Gains over the noisy input, {len(comparison.rows)} mixtures", _gains(comparison, present, noisy)]
@@ -135,7 +138,7 @@ def _mean(values: Sequence[float], digits: int, sign: str = "+") -> str:
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
-    """Every figure; the file appears complete or not at all."""
+    """Write all metrics as JSON. The file is written atomically."""
     mixtures = [
         {
             "name": row.name,

@@ -1,7 +1,7 @@
-"""Every figure that the CPU kernels are held to, with floor, aim, what was measured and whether it is met.
+"""Table of all performance targets of the CPU kernels: floor, aim, measured value, and whether the target is met.
 
-``python -m benchmarks.table`` measures all rows in one run; ``--only WORD`` those that contain a word. Writes
-``table.json`` and ``table.md``.
+``python -m benchmarks.table`` measures all rows in one run. ``--only WORD`` measures the rows that contain a word.
+Writes ``table.json``, ``table.md`` and ``figures.json``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INFERENCE = ("eager", "compile", "onnxruntime", "openvino")
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure and, in words, what it was taken from."""
+    """A measured value, and a text about its origin."""
 
     value: float
     detail: str
@@ -30,7 +30,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A figure with its floor and its aim. ``at_least``: whether more is better."""
+    """A target with its floor and aim. ``at_least`` says whether larger values are better."""
 
     what: str
     unit: str
@@ -40,7 +40,7 @@ class Row:
     at_least: bool = True
 
     def met(self, value: float) -> str:
-        """ "aim", "floor" or "no"."""
+        """Return the best bound that the value meets, "aim" or "floor", or else "no"."""
         reached = [name for name, bound in (("aim", self.aim), ("floor", self.floor)) if self._reaches(value, bound)]
         return reached[0] if reached else "no"
 
@@ -49,7 +49,7 @@ class Row:
 
 
 def fastest(to: Report, case: str, what: str, among: Sequence[str]) -> Measured:
-    """How many times as long as fused the fastest of the baselines took; a missing one is named."""
+    """Return the time of the fastest baseline divided by that of fused. The text names missing baselines."""
     found = [record for record in to.records if (record.case, record.what) == (case, what)]
     present = {record.variant: record for record in found if record.variant in among}
     best = min(present.values(), key=lambda record: record.relative.p50)
@@ -84,14 +84,14 @@ def _reconstruction(to: Report, settings: Settings) -> Measured:
 
 
 def _cascade(to: Report, settings: Settings) -> Measured:
-    """The forward pass of the depthwise stages alone; beside it the whole block, 1×1s and gate chain included."""
+    """Measure the forward pass of the depthwise stages. The text gives the whole block with 1×1s and gate chain."""
     share, rate = roofline.cascade(settings.rounds)
     block = _share("forward")(to, settings)
     return Measured(100 * share, f"{rate:.0f} GFLOP/s; the whole block {block.value:.0f} %, {block.detail}")
 
 
 def _share(what: str) -> Callable[[Report, Settings], Measured]:
-    """Of the whole block."""
+    """Make the measurement of the whole block's share of the peak in one pass."""
 
     def measure(to: Report, settings: Settings) -> Measured:
         own = replace(to, records=[])
@@ -139,7 +139,7 @@ def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
 
 @functools.cache
 def _stream_figures(rounds: int) -> dict[str, stream.Figure]:
-    """One measurement for all rows about streaming."""
+    """Measure streaming once for all rows about it."""
     return stream.figures(rounds=rounds)
 
 
@@ -187,7 +187,7 @@ ROWS = (
 
 
 def render(results: Sequence[tuple[Row, Measured]]) -> str:
-    """The table in Markdown."""
+    """Format the table in Markdown."""
     lines = ["| what | floor | aim | measured | met | from |", "|---|---|---|---|---|---|"]
     for row, measured in results:
         bounds = " | ".join(
@@ -199,7 +199,7 @@ def render(results: Sequence[tuple[Row, Measured]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, rows: Sequence[Row] = ROWS) -> None:
-    """Measure, print each row as soon as it is there, save."""
+    """Measure all rows, print each row as soon as it is measured, and save."""
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--only", default="")
     chosen, rest = own.parse_known_args(arguments)

@@ -1,4 +1,4 @@
-"""What a user could run instead: each baseline in its best form, made from a case's reference module."""
+"""Baselines that a user could run instead. Each is built in its best form from the reference module of a case."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ Runnable = Callable[..., Tensor]
 
 
 class CannotRun(RuntimeError):
-    """A baseline is not for this case; reports show it as a line, never as an omission."""
+    """A baseline does not support this case. Reports state this in a line and never omit it silently."""
 
 
 class NotInstalled(CannotRun):
-    """A baseline's package is missing."""
+    """The package of a baseline is not installed."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to run a case.
+    """One way to run a case.
 
-    ``build(case, inference)`` gives what to call and the case with inputs in the layout that suits it best.
-    ``graph``: launches recorded once and replayed; for a GPU, and the network, whose launches a processor hardly keeps
-    up with.
+    Args:
+        name: its name in reports.
+        build: ``build(case, inference)`` returns a callable, and the case with inputs in the layout that suits it best.
+        trains: whether it can compute gradients.
+        compiles: whether its first call compiles.
+        graph: whether it is a CUDA graph, whose launches are recorded once and replayed. This is for the network on a
+            GPU, as the CPU can hardly issue its launches fast enough.
     """
 
     name: str
@@ -55,9 +59,12 @@ def _fused(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 
 def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
-    """Features in memory as (B, T, F, C), inputs and parameters converted beforehand: on a GPU cuDNN's own layout."""
+    """Build the reference with features in memory as (B, T, F, C), the preferred layout of cuDNN on a GPU.
+
+    Inputs and parameters are converted beforehand.
+    """
     module = copy.deepcopy(case.reference).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if case.name in ("mask_residual", "LiteRTSE"):  # no features among inputs and outputs
+    if case.name in ("mask_residual", "LiteRTSE"):  # their inputs and outputs are no features
         return module, case
     inputs = tuple(x.contiguous(memory_format=torch.channels_last) for x in case.inputs)
     gradient = case.output_gradient.contiguous(memory_format=torch.channels_last)
@@ -65,9 +72,9 @@ def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 
 def _compiled(module: nn.Module, inference: bool) -> Runnable:
-    """``torch.compile`` for one shape; for inference with constant weights, which it may then repack."""
+    """Compile for one shape with ``torch.compile``. In inference the weights are constants, so it may repack them."""
     options: dict[str, Any] = {"freezing": True} if inference else {}
-    # Recompilations are wanted here: one process asks about several shapes and both with and without gradients.
+    # Recompilations are intended: one process measures several shapes, both with and without gradients.
     torch._dynamo.config.recompile_limit = 64
     compiled: Runnable = torch.compile(module, dynamic=False, options=options)
     return compiled
@@ -110,11 +117,11 @@ def _package(name: str) -> ModuleType:
 
 
 def _export(case: Case, folder: str) -> Path:
-    """The reference as an ONNX graph of these very shapes."""
+    """Export the reference as an ONNX graph of exactly these shapes."""
     _package("onnx"), _package("onnxscript")
     path = Path(folder) / "model.onnx"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():  # about parameters that LSTMs keep twice, and deprecations inside the exporter
+    with warnings.catch_warnings():  # duplicate parameters of LSTMs, deprecations in the exporter
         warnings.simplefilter("ignore")
         torch.onnx.export(case.reference, case.inputs, path, dynamo=True, external_data=False, verbose=False)
     return path
@@ -132,7 +139,7 @@ def _onnxruntime(case: Case, inference: bool) -> tuple[Runnable, Case]:
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Its idle threads would go on spinning into the next candidate's time.
+    # Otherwise its idle threads would keep spinning while the next candidate is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     with tempfile.TemporaryDirectory() as folder:
         session = ort.InferenceSession(_export(case, folder), options, providers=["CPUExecutionProvider"])
@@ -155,7 +162,7 @@ def _openvino(case: Case, inference: bool) -> tuple[Runnable, Case]:
             {
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+                "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 if the processor supports it
             },
         )
 
@@ -173,7 +180,7 @@ def _graph(side: str) -> Callable[[Case, bool], tuple[Runnable, Case]]:
         module = copy.deepcopy(getattr(case, side))
         for layer in module.modules():
             if isinstance(layer, nn.RNNBase):
-                layer.flatten_parameters()  # cuDNN wants weights side by side, which a copy's aren't
+                layer.flatten_parameters()  # cuDNN needs contiguous weights; those of a copy are not
         graphed: Any = torch.cuda.make_graphed_callables(module, case.inputs)
         return graphed, case
 
@@ -195,7 +202,7 @@ VARIANTS = {
         Variant("openvino", _openvino, trains=False),
     )
 }
-"""In the order in which tables show them."""
+"""All variants by name, in the order of tables."""
 
 PYTORCH = ("eager", "channels_last", "compile")
-"""The three that a ratio of training is taken against; the compiler's other forms are shown beside them."""
+"""The three baselines of training ratios. The other compiled variants are shown in addition."""

@@ -1,17 +1,17 @@
-"""Train Lite-RTSE for a minute, twice: in plain PyTorch and on the fused operators, from one seed, on the same batches.
+"""Train Lite-RTSE for a minute in plain PyTorch and with the fused operators, from one seed, on the same batches.
 
     python examples/demo.py            (or: make demo)
 
-The two are trained in turns, a step of one and then the same step of the other, so both meet the same machine; their
-losses must agree. Then the fused one goes on alone, for about as long as plain PyTorch took for its few steps, enhances
-a recording it was not trained on, and leaves in the output folder:
+The steps of the two networks are interleaved: a step of one, then the same step of the other. So both run under the
+same load of the machine. Their losses must agree. Then the fused network trains alone, for about as long as plain
+PyTorch took for its few steps. It enhances a recording that it was not trained on. The output folder receives:
 
     noisy.wav  enhanced.wav  clean.wav    the recording
     spectrograms.png                      the three side by side
     model.safetensors                     the network, for `lite-rtse enhance`
 
-The clips of real speech and noise are in examples/clips (authors and licences: ATTRIBUTION.md there). Needs matplotlib:
-pip install "lite-rtse-ext[demo]".
+The clips of recorded speech and noise are in examples/clips; ATTRIBUTION.md there names authors and licences. The demo
+needs matplotlib: pip install "lite-rtse-ext[demo]".
 """
 
 from __future__ import annotations
@@ -38,18 +38,23 @@ TRAIN_SNR_DB = (0.0, 10.0)
 TEST_SNR_DB = 5.0
 
 LEVEL = 1 / 16
-"""The level at which the network is trained, as a factor to the waveform. What the Multi-Order block gives is a
-polynomial of degree 20 in the magnitude, and at full scale that reaches 60: its values reach 1e17, the slightest
-rounding error decides where training goes, and nothing could be compared. At this level the magnitude stays below 4."""
+"""Factor on the waveform in training. The output of the Multi-Order block is a polynomial of degree 20 in the
+magnitude. At full scale the magnitude reaches 60, and the output reaches 1e17. Then the smallest rounding error changes
+the course of the training, and no comparison would be possible. With this factor the magnitude stays below 4."""
 
 LOSS_TOLERANCE_DB = 0.001
-"""Difference allowed between the losses of the two trainings, at every step. Both compute in float32 but round in
-another order, and their paths drift apart slowly from there. A wrong formula shows within a few steps, as tenths of a
-decibel."""
+"""Allowed difference between the losses of the two networks, at every step. Both compute in float32, but they round in
+a different order. So their parameters diverge slowly. A wrong formula changes the loss by tenths of a decibel within a
+few steps."""
 
 
 def load_clips(folder: Path) -> list[Tensor]:
-    """All clips of a folder, each ``(samples,)``, 16 kHz mono, in the order of their names."""
+    """Load all clips of a folder, sorted by name. Each is ``(samples,)``, 16 kHz mono.
+
+    Raises:
+        FileNotFoundError: the folder contains no clips.
+        ValueError: a clip has another sample rate.
+    """
     clips = []
     for path in sorted(folder.glob("*.flac")):
         samples, audio_format = read(path)
@@ -62,7 +67,7 @@ def load_clips(folder: Path) -> list[Tensor]:
 
 
 def mix(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
-    """Speech with noise, scaled so that the ratio of their powers is ``snr_db``."""
+    """Add noise to speech. The noise is scaled so that the ratio of their powers is ``snr_db``."""
     gain = speech.norm() / noise.norm().clamp_min(1e-9) * 10 ** (-snr_db / 20)
     return speech + gain * noise
 
@@ -70,7 +75,7 @@ def mix(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
 def batches(
     speech: list[Tensor], noise: list[Tensor], size: int, samples: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of noisy and clean pieces, ``(size, samples)`` each, that depend on the seed alone."""
+    """Yield endless batches of noisy and clean excerpts, ``(size, samples)`` each. They depend on the seed alone."""
     random = np.random.default_rng(seed)
 
     def piece(clips: list[Tensor]) -> Tensor:
@@ -86,7 +91,7 @@ def batches(
 
 
 def loss_of(model: nn.Module, noisy: Tensor, clean: Tensor) -> Tensor:
-    """Noise left in the enhanced waveforms over the clean speech, in dB, the mean of the batch: minus the SNR."""
+    """Return the negative SNR of the enhanced waveforms in dB, the mean of the batch."""
     enhanced = istft(model(stft(noisy * LEVEL)), noisy.shape[-1]) / LEVEL
     noise, speech = (enhanced - clean).square().sum(-1), clean.square().sum(-1)
     return (10 * torch.log10((noise + 1e-8) / (speech + 1e-8))).mean()
@@ -94,7 +99,7 @@ def loss_of(model: nn.Module, noisy: Tensor, clean: Tensor) -> Tensor:
 
 @dataclass
 class Training:
-    """One network being trained, with what its steps gave and took."""
+    """The training of one network, with the loss and the time of each step."""
 
     model: reference.LiteRTSE
     losses: list[float] = field(default_factory=list)
@@ -104,7 +109,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE)
 
     def step(self, noisy: Tensor, clean: Tensor) -> float:
-        """One step; returns the loss before it."""
+        """Take one step and return the loss before it."""
         start = time.perf_counter()
         loss = loss_of(self.model, noisy, clean)
         self.optimizer.zero_grad(set_to_none=True)
@@ -117,9 +122,9 @@ class Training:
 
 
 def si_snr_db(estimate: Tensor, target: Tensor) -> float:
-    """Scale-invariant signal-to-noise ratio of two waveforms ``(samples,)``, in dB (Le Roux et al., 2019).
+    """Compute the scale-invariant signal-to-noise ratio of two waveforms ``(samples,)`` in dB (Le Roux et al., 2019).
 
-    Both without their mean; the target is scaled to fit the estimate best, and whatever is left is noise.
+    The means are subtracted first. The target is scaled to the best fit of the estimate. The remainder is noise.
     """
     estimate, target = estimate - estimate.mean(), target - target.mean()
     signal = (estimate @ target) / (target @ target) * target
@@ -127,10 +132,10 @@ def si_snr_db(estimate: Tensor, target: Tensor) -> float:
 
 
 def new_networks(seed: int) -> tuple[reference.LiteRTSE, LiteRTSE]:
-    """The network in plain PyTorch and on the fused operators, with the same parameters.
+    """Construct the network in plain PyTorch and with the fused operators, with the same parameters.
 
-    The phase starts out as it is in the noisy spectrogram. Left to its random initial value, which turns every bin by
-    an angle of its own, it would take most of so short a training to find back.
+    The initial parameters leave the noisy phase nearly unchanged. Random ones would rotate every bin by a different
+    angle. Most of such a short training would be needed to undo this.
     """
     torch.manual_seed(seed)
     eager, fused = reference.LiteRTSE(), LiteRTSE()
@@ -141,11 +146,12 @@ def new_networks(seed: int) -> tuple[reference.LiteRTSE, LiteRTSE]:
 
 @torch.no_grad()
 def move_to_full_scale(model: reference.LiteRTSE) -> None:
-    """Make the network do for a waveform what it did for the same waveform at :data:`LEVEL`.
+    """Change the weights such that the network applies to a waveform the gains that it applied at :data:`LEVEL`.
 
-    The level goes into every weight that meets the magnitude: those of the first LSTM and of the first Conv-Block, and
-    those two thirds of the fusion's that read the magnitude and the masked magnitude. The output needs nothing, being a
-    gain on the input. A power of two changes no digit of a weight, so this is exact.
+    Every weight that is multiplied by a magnitude is scaled by the level. These are the input weights of the first LSTM
+    and of the first Conv-Block, and two thirds of the fusion layer's weights: those for the magnitude and the masked
+    magnitude. The output needs no change, because it is a gain on the input. The level is a power of two, so the
+    scaling of the weights is exact.
     """
     for name in ("lstm1.weight_ih_l0", "msmo_conv.0.conv.0.weight", "msmo_conv.0.skip.weight"):
         model.get_parameter(name).mul_(LEVEL)
@@ -153,7 +159,11 @@ def move_to_full_scale(model: reference.LiteRTSE) -> None:
 
 
 def compare(eager: Training, fused: Training, data: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
-    """Train both in turns and show that they agree, step by step."""
+    """Train both networks with interleaved steps, and check after each step that their losses agree.
+
+    Raises:
+        SystemExit: the losses differ by more than :data:`LOSS_TOLERANCE_DB`.
+    """
     print(f"{'':>6}{'loss in dB':^36}{'seconds':^24}\n{'step':>6}", end="")
     print(f"{'eager':>12}{'fused':>12}{'difference':>12}{'eager':>12}{'fused':>12}")
     for number in range(1, steps + 1):
@@ -169,7 +179,7 @@ def compare(eager: Training, fused: Training, data: Iterator[tuple[Tensor, Tenso
 
 
 def go_on(fused: Training, data: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
-    """Train the fused network alone until it has taken that many steps."""
+    """Train the fused network alone until it has taken ``steps`` steps in total."""
     while len(fused.losses) < steps:
         fused.step(*next(data))
         if len(fused.losses) % 20 == 0:
@@ -178,14 +188,14 @@ def go_on(fused: Training, data: Iterator[tuple[Tensor, Tensor]], steps: int) ->
 
 
 def held_out_recording() -> tuple[Tensor, Tensor]:
-    """Noisy and clean recording, ``(samples,)``: a sentence and a stretch of noise that training never sees."""
+    """Load a noisy and a clean recording, ``(samples,)``. Their sentence and noise are not in the training data."""
     (clean,), (noise,) = load_clips(CLIPS / "test" / "speech"), load_clips(CLIPS / "test" / "noise")
     samples = min(len(clean), len(noise))
     return mix(clean[:samples], noise[:samples], TEST_SNR_DB), clean[:samples]
 
 
 def plot(path: Path, recordings: dict[str, Tensor]) -> None:
-    """Spectrograms one above the other, on one scale."""
+    """Plot spectrograms one above the other, on a common scale."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -206,15 +216,18 @@ def plot(path: Path, recordings: dict[str, Tensor]) -> None:
 
 
 def best_fixed_filter(noisy: Tensor, clean: Tensor) -> Tensor:
-    """The noisy waveform with the best gain for each bin that stays the same all the time: least squares, knowing the
-    clean speech. What a network learns beyond an equaliser shows against this."""
+    """Apply the best time-invariant gain of each bin to the noisy waveform.
+
+    The gains are least-squares solutions for the known clean speech. The comparison shows what a network achieves
+    beyond an equalizer.
+    """
     noisy_bins, clean_bins = stft(noisy), stft(clean)
     gain = (noisy_bins.conj() * clean_bins).real.sum(-1) / noisy_bins.abs().square().sum(-1)
     return istft(gain[:, None] * noisy_bins, len(noisy))
 
 
 def show_result(network: LiteRTSE, out: Path, speech_seconds: float, training_seconds: float) -> None:
-    """Enhance the test recording, write the files, and say what it is worth."""
+    """Enhance the test recording, write the files, and print the results with their limits."""
     noisy, clean = held_out_recording()
     enhanced = network.enhance(noisy)
     before, after = si_snr_db(noisy, clean), si_snr_db(enhanced, clean)

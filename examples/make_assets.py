@@ -1,8 +1,9 @@
-"""Draws what README and docs show: a spectrogram, two bar charts, badges; and cuts the two sounds.
+"""Make the figures and sounds of README and docs: a spectrogram, two bar charts, badges and two sound files.
 
     python examples/make_assets.py
 
-Sounds and spectrogram come from the test clips in ``examples/clips``, the charts from ``benchmarks/results``.
+The sounds and the spectrogram are made from the test clips in ``examples/clips``. The charts are made from
+``benchmarks/results``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BADGES = {"python": ("python", "≥ 3.10"), "torch": ("torch", "≥ 2.10"), "lic
 
 
 def noisy_clip() -> NDArray[np.float64]:
-    """A test utterance with test noise at 5 dB, 4 s."""
+    """Mix test speech with test noise at 5 dB SNR. Returns 4 s, ``(samples,)``, 16 kHz."""
     length = round(RATE_HZ * SECONDS)
     speech, noise = (
         np.resize(np.concatenate([sf.read(path)[0] for path in sorted((CLIPS / kind).glob("*.flac"))]), length)
@@ -38,13 +39,13 @@ def noisy_clip() -> NDArray[np.float64]:
 
 
 def draw_spectrogram(axes: Axes, samples: NDArray[Any], title: str) -> None:
-    """Levels in dB, 0 to 8 kHz."""
+    """Draw the spectrogram in dB, 0 to 8 kHz."""
     axes.specgram(samples, NFFT=512, Fs=RATE_HZ, noverlap=384, vmin=-120, vmax=-30, cmap="magma", rasterized=True)
     axes.set(title=title, ylabel="kHz", yticks=[0, 4000, 8000], yticklabels=["0", "4", "8"], xlim=(0.0, SECONDS))
 
 
 def draw_bars(path: Path, title: str, unit: str, bars: dict[str, float]) -> None:
-    """Horizontal bars; the first is ours."""
+    """Draw horizontal bars and save them. The first one is this package's and has its own color."""
     figure = Figure(figsize=(5, 2.6), layout="constrained")
     axes = figure.subplots()
     names, values = list(bars), list(bars.values())
@@ -57,13 +58,13 @@ def draw_bars(path: Path, title: str, unit: str, bars: dict[str, float]) -> None
 
 
 def records(name: str) -> list[dict[str, Any]]:
-    """What a benchmark wrote."""
+    """Load the records of a benchmark from its JSON file."""
     content: dict[str, list[dict[str, Any]]] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return content["records"]
 
 
 def training_bars() -> dict[str, float]:
-    """Milliseconds of a training step by variant."""
+    """Return the median time of a training step by variant, in milliseconds."""
     names = {
         "fused": "lite-rtse-ext",
         "eager": "PyTorch",
@@ -76,14 +77,14 @@ def training_bars() -> dict[str, float]:
 
 
 def frame_bars() -> dict[str, float]:
-    """Milliseconds of one frame by engine, of those that run one stream."""
+    """Return the median time of one frame by engine, in milliseconds, for engines that run one stream."""
     names = {"engine, float32": "lite-rtse-ext"}
     rows = [row for row in records("stream") if row["p50"] and row["streams"] == 1 and "int16" not in row["name"]]
     return {names.get(row["name"], row["name"].removesuffix(", one frame")): row["p50"] for row in rows}
 
 
 def draw_badge(path: Path, left: str, right: str) -> None:
-    """A badge as SVG; its text says what pyproject.toml says."""
+    """Write a badge as SVG. Its text must agree with pyproject.toml."""
     width_left, width_right = 7 * len(left) + 12, 7 * len(right) + 12
     total = width_left + width_right
     path.write_text(
@@ -98,7 +99,7 @@ def draw_badge(path: Path, left: str, right: str) -> None:
 
 
 def main() -> None:
-    """Write all of it to ``docs/assets``."""
+    """Write all files to ``docs/assets``."""
     ASSETS.mkdir(exist_ok=True)
     noisy = noisy_clip()
     streamer = Streamer.from_pretrained()

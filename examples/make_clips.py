@@ -1,7 +1,7 @@
-"""How the clips of the demo were cut. They ship with the demo; this is their recipe, and what makes them anew.
+"""Cut the clips of the demo from Debian packages. The clips are part of the repository; this script recreates them.
 
-The sources are three Debian packages, unpacked side by side below one folder; blanket keeps its recordings in a
-GResource bundle, from which glib's own tool takes them:
+The sources are three Debian packages, unpacked into one folder. The recordings of blanket are in a GResource bundle,
+from which the tool ``gresource`` of GLib extracts them:
 
     apt-get download asterisk-core-sounds-it-g722 asterisk-core-sounds-ru-g722 blanket
     for package in *.deb; do dpkg -x "$package" packages; done
@@ -12,8 +12,9 @@ GResource bundle, from which glib's own tool takes them:
     pip install av
     python examples/make_clips.py packages
 
-PyAV is needed for G.722, the codec of the speech. Speech is decoded and otherwise left alone. Noise is averaged over
-its channels, converted to 16 kHz, cut and set to one level. Licences and authors: examples/clips/ATTRIBUTION.md.
+PyAV is needed for G.722, the codec of the speech. Speech is decoded and not changed otherwise. The channels of noise
+are averaged. Noise is then converted to 16 kHz, cut and scaled to a common level. ATTRIBUTION.md in examples/clips
+names licences and authors.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio import AudioFormat, read, resample, write
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-NOISE_RMS = 0.1  # -20 dB below full scale; the demo mixes at signal-to-noise ratios of its own
+NOISE_RMS = 0.1  # 20 dB below full scale; the demo chooses its own signal-to-noise ratios
 
 ITALIAN, RUSSIAN = "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU"
 
 
 @dataclass(frozen=True)
 class Speech:
-    """One utterance: the folder and the name of its file."""
+    """One utterance, given by the folder and the name of its file."""
 
     voice: str
     name: str
@@ -47,7 +48,7 @@ class Speech:
 
 @dataclass(frozen=True)
 class Noise:
-    """A piece of a recording, in seconds from its start."""
+    """An excerpt of a recording: its start and its length in seconds."""
 
     name: str
     start_seconds: float
@@ -82,7 +83,7 @@ TEST_NOISE = Noise("stream", 60, 6)
 
 
 def decode_g722(path: Path) -> NDArray[np.float32]:
-    """A G.722 file, (samples,), 16 kHz, full scale 1."""
+    """Decode a G.722 file. Returns ``(samples,)``, float32, 16 kHz, full scale 1."""
     import av
 
     with av.open(str(path), format="g722") as container:
@@ -91,7 +92,10 @@ def decode_g722(path: Path) -> NDArray[np.float32]:
 
 
 def cut_noise(path: Path, piece: Noise) -> NDArray[np.float32]:
-    """A piece of a recording, (samples,), 16 kHz, at :data:`NOISE_RMS` unless that would clip."""
+    """Cut an excerpt of a recording. Returns ``(samples,)``, float32, 16 kHz.
+
+    Its root mean square is :data:`NOISE_RMS`, or less if the excerpt would clip otherwise.
+    """
     samples, source = read(path)
     mono = resample(samples.mean(axis=1), source.sample_rate, SAMPLE_RATE_HZ)
     start = round(piece.start_seconds * SAMPLE_RATE_HZ)
@@ -101,7 +105,11 @@ def cut_noise(path: Path, piece: Noise) -> NDArray[np.float32]:
 
 
 def find(folder: Path, pattern: str) -> Path:
-    """The one file below a folder that fits a pattern."""
+    """Find the only file below a folder that matches a pattern.
+
+    Raises:
+        SystemExit: there is no such file, or there are several.
+    """
     found = sorted(folder.rglob(pattern))
     if len(found) != 1:
         raise SystemExit(f"{folder}: {len(found)} files {pattern} where one is needed")
