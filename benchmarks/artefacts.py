@@ -38,10 +38,10 @@ class Artefacts(NamedTuple):
             mean over all bins is divided by that of Y. At 1 the noise sounds as before, only softer. Values far above 1
             mean that its level fluctuates, as in musical noise.
         bass_holes: speech over-suppression below 2 kHz, in percent. It is the share of the strong and clear
-            time-frequency bins that are attenuated by more than 12 dB. NaN if there are no such bins. A bin is strong
-            if it is within 25 dB of the maximum at its frequency, in a frame within 30 dB of the loudest. It is clear
-            if S is more than 10 dB above N. The levels of E and S are matched in these bins first, because SI-SNR and
-            PESQ do not depend on the level either.
+            time-frequency bins that are attenuated by more than 12 dB. NaN if there are no such bins. A bin of S is
+            strong if it is within 25 dB of the maximum at its frequency and its frame is within 30 dB of the loudest.
+            It is clear if S is more than 10 dB above N. The levels of E and S in the clear bins are matched first:
+            SI-SNR and PESQ do not depend on the level either.
         treble_holes: speech over-suppression from 2 kHz on, likewise.
     """
 

@@ -42,8 +42,8 @@ SECONDS = (1, 3, 10, 30, 100, 300)
 BATCHES = (1, 2, 4, 8, 16, 32)
 SECONDS_OF_BATCHES = 4
 SECONDS_A_ROUND = 10
-"""Minimum audio per measured value. A single call of 1 s would find caches filled by the call before, of 300 s, with
-none of its own data."""
+"""Minimum audio per measured value. The previous call may have processed 300 s. It leaves its own data in the caches,
+which would dominate the time of a single call of 1 s."""
 
 CASES = (("multi_order_conv", "forward + backward"), ("LiteRTSE", "forward"), ("LiteRTSE", "training step"))
 

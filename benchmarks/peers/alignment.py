@@ -17,8 +17,8 @@ def lag(out: Samples, reference: Samples) -> int:
     """Return the delay of ``out`` in samples. It is negative if ``out`` is early.
 
     The delay is the lag at which the phases of both signals agree best (GCC-PHAT). The maximum of the plain
-    cross-correlation is up to 30 samples off if ``out`` was high-pass filtered, because a few low frequencies hold most
-    of the power of speech.
+    cross-correlation is up to 30 samples off if ``out`` was high-pass filtered. The reason is that a few low
+    frequencies hold most of the power of speech.
 
     Args:
         out: the delayed waveform, ``(samples,)``.

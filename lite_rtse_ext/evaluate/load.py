@@ -18,9 +18,9 @@ def load_model(path: Path) -> SpectrogramModel:
     """Load a network in evaluation mode.
 
     Args:
-        path: one of three: a file of network weights (safetensors or PyTorch's format), a checkpoint of Lite-RTSE that
-            ``lite-rtse train`` wrote, or the folder of a run. The class of the network comes from the recipe in this
-            folder, and the weights are the best ones of the run.
+        path: a file of network weights (safetensors or PyTorch's format). Or a checkpoint of Lite-RTSE that
+            ``lite-rtse train`` wrote. Or the folder of a run: its recipe gives the class of the network, and its best
+            weights are loaded.
 
     Raises:
         OSError: the file does not exist or cannot be read.

@@ -105,7 +105,7 @@ class AveragedWeights(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        # The buffers are fixed scales, which need no average, and counters of the module.
+        # Buffers are not averaged: they are fixed scales, and counters that the module itself updates.
         super().__init__(decay=decay, use_buffers=False)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -34,8 +34,8 @@ def si_snr_db(estimate: Tensor, target: Tensor) -> Tensor:
     """Compute the scale-invariant signal-to-noise ratio in dB (Le Roux et al., 2019).
 
     The result is differentiable, and finite for silent signals. For this, 1e-8 is added to the energies, so that the
-    ratio of a very soft signal is too low. For example, one second of noise with a true ratio of 20 dB gives 19.9 dB
-    at a root mean square of 5e-5 and 14.4 dB at 5e-6. :class:`EnhancementLoss` therefore scales signals to unit power
+    ratio of a very soft signal is too low. Example: one second of noise at a true ratio of 20 dB. It gives 19.9 dB if
+    its root mean square is 5e-5, and 14.4 dB at 5e-6. :class:`EnhancementLoss` therefore scales signals to unit power
     first. The evaluation (:mod:`lite_rtse_ext.evaluate.metrics`) adds no such constant.
 
     Args:
@@ -135,7 +135,8 @@ class EnhancementLoss(nn.Module):
     def _si_snr(self, enhanced: Tensor, target: Tensor) -> Tensor:
         has_speech = target.square().mean(-1) > _EPS
         ratio = si_snr_db(istft(enhanced, target.shape[-1]), target).clamp(max=self.options.si_snr_ceiling_db)
-        return -(ratio * has_speech).mean()  # over all examples: the mean of equal shares is the mean of all
+        # The mean is over all examples, silent ones included. So the mean over processes with equal shares is the same.
+        return -(ratio * has_speech).mean()
 
 
 def _power(spectrogram: Tensor) -> Tensor:

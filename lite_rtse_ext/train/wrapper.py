@@ -2,8 +2,8 @@
 
 The input of Lite-RTSE is the plain magnitude. At full scale the magnitude reaches 60. It is a thousand times larger at
 low frequencies than at high ones. The Multi-Order block raises it to the twentieth power. Training is fast and stable
-if the inputs of the LSTM and of the fusion layer are about 1 in every bin, and the input of the block is small. Both
-scales are fixed factors, the same for every recording and frame. So they can be folded into the weights:
+if two conditions hold. The inputs of the LSTM and of the fusion layer are about 1 in every bin. The input of the block
+is small. Both scales are fixed factors, the same for every recording and frame. So they can be folded into the weights:
 :meth:`ScaledLiteRTSE.plain_state` returns the parameters of a plain Lite-RTSE that computes the same.
 
 The minimum gain k can be folded into the weights, too. The output magnitude of the network is Ŷ = M + R (X − M). Here X
@@ -12,7 +12,7 @@ the removed magnitude X − M that is added back. With (1 − k) R + k instead o
 
     M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X.
 
-The term (1 − k) R + k is again the output of a linear layer, with weights (1 − k) W and bias (1 − k) b + k.
+The term (1 − k) R + k is again the output of a linear layer. Its weights are (1 − k) W, its bias is (1 − k) b + k.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def begin_as_identity(net: LiteRTSE) -> None:
 def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
     """Measure the scales that bring the magnitude of every bin to about 1.
 
-    The scale of a bin is 1 / √(m · M), where m is the mean magnitude of this bin and M that of all bins. So high
+    The scale of a bin is 1 / √(m · M). Here m is the mean magnitude of this bin and M that of all bins. So high
     frequencies, which are softer, remain somewhat softer.
 
     Args:
