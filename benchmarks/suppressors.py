@@ -124,12 +124,8 @@ class Probe:
             return f"{error.name} is not installed: {peer.install}"
         speech = [clean for clean in map(self._clean, range(len(self._source.entries))) if clean is not None][:_PROBES]
         outs = [suppressor(clean) for clean in speech]
-        behind = statistics.median_low([lag(out, clean) for out, clean in zip(outs, speech, strict=True)])
-        if off is None:
-            return Delays(behind)
-        return Delays(
-            behind, statistics.median_low([lag(out, off(clean)) for out, clean in zip(outs, speech, strict=True)])
-        )
+        behind = _usual_lag(outs, speech)
+        return Delays(behind) if off is None else Delays(behind, _usual_lag(outs, [off(clean) for clean in speech]))
 
     def _clean(self, index: int) -> Samples | None:
         try:
