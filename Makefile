@@ -8,6 +8,8 @@ PYTHON ?= python3
 # The torch to build against and test with. Any later one runs the same build.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --quiet --disable-pip-version-check --constraint constraints.txt
+# Compilers that run at a time in `make native`.
+JOBS ?= $(shell nproc)
 # For `make cuda`: a torch with CUDA, the compute capabilities to build for, and the tests to run. Without a GPU these
 # are the tests that need none, and those of the CPU's operators in that build.
 CUDA_VENV ?= .venv-cuda
@@ -77,8 +79,8 @@ docs: build ## the documentation site, warnings are errors: build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 native: ## kernels and engine as plain programs: optimized, under sanitizers, and as NEON code under qemu
-	$(MAKE) -C tests/native test
-	$(MAKE) -C tests/stream/native test
+	$(MAKE) -j$(JOBS) -C tests/native test
+	$(MAKE) -j$(JOBS) -C tests/stream/native test
 
 emulator: build ## the CUDA kernels on the CPU: the emulator, its mutants, the operators on emulated kernels
 	$(BIN)/python -m pytest tests/simt tests/cuda
