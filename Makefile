@@ -102,7 +102,7 @@ clang: build ## kernels and package built by Clang
 
 figures: build ## complexity, a first cut of the speed, the model of the CUDA kernels
 	$(BIN)/python -m benchmarks.cuda_model --device H100 --case multi_order_conv
-	$(BIN)/python -m lite_rtse_ext.complexity
+	$(BIN)/python -m lite_rtse_ext.models.complexity
 	$(BIN)/lite-rtse bench --frames 125 --rounds 3
 
 install-check: wheel $(CUDA_VENV)/.installed ## isolated install, the wheel under a later torch, the engine without torch
