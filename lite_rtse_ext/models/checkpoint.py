@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.input_gain import InputGain
-from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.metadata import other_architecture, read_metadata, with_sorted_metadata
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -105,7 +105,7 @@ def write_state_dict(
     """Write parameters as safetensors.
 
     A temporary file in the same folder is written first and then renamed. ``path`` therefore never holds an incomplete
-    file.
+    file. The same parameters and metadata always give the same bytes.
 
     Args:
         path: the file to write.
@@ -120,7 +120,7 @@ def write_state_dict(
         metadata={"format": "pt", **(metadata or {})},
     )
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(with_sorted_metadata(data))
 
 
 def description(model: nn.Module) -> dict[str, str]:

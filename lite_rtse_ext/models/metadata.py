@@ -1,4 +1,4 @@
-"""Reads a network's architecture and configuration from the metadata of a safetensors file. Needs no torch."""
+"""The metadata of safetensors files: a network's architecture and configuration. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["other_architecture", "read_metadata"]
+__all__ = ["other_architecture", "read_metadata", "with_sorted_metadata"]
 
 _MOST_HEADER_BYTES = 100_000_000  # the most that safetensors reads
 
@@ -28,6 +28,25 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         return dict(entries.get("__metadata__") or {}) if isinstance(entries, dict) else {}
     except (RecursionError, TypeError, ValueError):
         return {}
+
+
+def with_sorted_metadata(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file by name.
+
+    The safetensors library writes metadata in a random order. With sorted metadata, equal networks give equal files.
+
+    Args:
+        data: the content of a file with metadata.
+
+    Returns:
+        The content of the sorted file.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:start])
+    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+    header = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + data[start:]
 
 
 def other_architecture(metadata: dict[str, str], expected: str) -> str | None:

@@ -15,6 +15,7 @@ from torch import nn
 from lite_rtse_ext import LiteRTSE, reference
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict, write_state_dict
 from lite_rtse_ext.models.lite_rtse import infer_config
+from lite_rtse_ext.models.metadata import read_metadata
 
 from ..compare import assert_same
 from ..fusion.foreign import PublicLiteRTSE
@@ -51,6 +52,27 @@ def test_round_trip_keeps_parameters_and_configuration(config: dict[str, Any], t
     assert infer_config(loaded.state_dict()) == {"depthwise": True, **config}
     assert loaded.extra_repr() == saved.extra_repr()
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_the_same_network_always_gives_the_same_bytes(model: LiteRTSE, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.safetensors" for number in range(12)]
+    for file in files:
+        model.save_checkpoint(file)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_sorted_metadata_changes_nothing_else(tmp_path: Path) -> None:
+    state = {"a": torch.arange(3.0), "b\u00e4": torch.arange(5, dtype=torch.int8), "c": torch.zeros(2, 0)}
+    metadata = {"z": 'quotes "', "text": "\u00e4\n\u2028", "a": ""}
+    write_state_dict(tmp_path / "file", state, metadata)
+    read = safetensors.torch.load_file(tmp_path / "file")
+    assert read.keys() == state.keys()
+    for key, value in state.items():
+        assert_same(read[key], value, key)
+    with safetensors.safe_open(tmp_path / "file", "pt") as file:
+        assert file.metadata() == {"format": "pt", **metadata}
+    assert list(read_metadata(tmp_path / "file")) == ["a", "format", "text", "z"]
+    assert int.from_bytes((tmp_path / "file").read_bytes()[:8], "little") % 8 == 0
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
