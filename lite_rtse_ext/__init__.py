@@ -33,7 +33,7 @@ __all__ = [
     "unfuse",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "fusion": ("fuse", "unfuse"),
@@ -44,7 +44,3 @@ __getattr__ = lazy(
         **dict.fromkeys(("audio", "enhance", "models", "nn", "reference"), ()),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -26,6 +26,14 @@ def test_names_are_what_they_seem(name: str) -> None:
         assert not isinstance(getattr(package, public), ModuleType)
 
 
+@pytest.mark.parametrize("name", ["lite_rtse_ext", *PACKAGES])
+def test_a_name_is_loaded_once(name: str) -> None:
+    package = import_module(name)
+    assert {*package.__all__, "__name__"} <= set(dir(package))
+    for public in package.__all__:
+        assert getattr(package, public) is vars(package)[public]
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'lite_rtse_ext\.audio' has no attribute 'nothing'"):
         lite_rtse_ext.audio.nothing  # noqa: B018

@@ -27,7 +27,7 @@ __all__ = [
     "write",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "formats": ("AudioError", "AudioFormat", "AudioWarning"),
@@ -37,7 +37,3 @@ __getattr__ = lazy(
         "spectrogram": ("istft", "stft"),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -25,7 +25,7 @@ __all__ = [
     "usual_segment",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "conversion": ("Enhanced",),
@@ -34,7 +34,3 @@ __getattr__ = lazy(
         "waveform": ("SEGMENT_FRAMES", "enhance_waveform", "usual_segment"),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

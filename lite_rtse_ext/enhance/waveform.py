@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.audio.formats import MOST_CHANNELS
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import frames_of, istft, sqrt_hann, stft
 from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
@@ -24,7 +25,7 @@ SEGMENT_FRAMES = 1024
 """Default segment length, 16.4 s. The frames that two segments share cost 3 % of the convolutions' work."""
 
 _NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
-_MOST_CHANNELS, _FEWEST_SAMPLES = 64, HOP_LENGTH
+_FEWEST_SAMPLES = HOP_LENGTH
 
 
 def usual_segment(model: SpectrogramModel) -> int | None:
@@ -147,7 +148,7 @@ def _check_waveform(waveform: Tensor) -> None:
     if waveform.dim() == 0:
         raise ValueError("waveform must be (..., samples), but has no dimension")
     shape = tuple(waveform.shape)
-    if len(shape) > 1 and 0 < shape[-1] <= _MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
+    if len(shape) > 1 and 0 < shape[-1] <= MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
         raise ValueError(
             f"waveform must be (..., samples), but is {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
             "If it is (samples, channels), pass waveform.mT"

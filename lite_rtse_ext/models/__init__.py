@@ -19,14 +19,10 @@ __all__ = [
     "save_model",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "checkpoint": ("CheckpointError", "load_model", "save_model"),
         "registry": ("create_model", "model_names", "register"),
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -5,14 +5,17 @@ torch takes seconds to import, and most commands do not need it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 __all__ = ["lazy"]
 
 
-def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
-    """Return a ``__getattr__`` for a package, which loads the package's names at first use.
+def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for a package, which loads the package's names at first use.
+
+    A loaded name becomes an attribute of the package, so that later uses cost no call.
 
     Args:
         package: the package's name.
@@ -22,9 +25,14 @@ def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], ob
 
     def load(name: str) -> object:
         if name in home_of:
-            return getattr(import_module(f"{package}.{home_of[name]}"), name)
+            value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+            setattr(sys.modules[package], name, value)
+            return value
         if name in homes:
             return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return load
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home_of})
+
+    return load, names
