@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lite_rtse_ext.audio.formats import CONTAINERS
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.evaluate.dnsmos import Dnsmos
@@ -17,13 +18,13 @@ from lite_rtse_ext.evaluate.figures import figures
 from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.evaluate.metrics import MetricError, SilenceError, require_noise, require_sound
-from lite_rtse_ext.evaluate.names import wav_names
 from lite_rtse_ext.evaluate.result import Result
 from lite_rtse_ext.evaluate.sources import Entry, MakeSource
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.registry import register, registered
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.cores import cores
+from lite_rtse_ext.utils.file_names import unique_paths
 from lite_rtse_ext.utils.workers import Lost, run_tasks
 
 __all__ = ["evaluate"]
@@ -61,7 +62,8 @@ def evaluate(
     entries = make_source().entries
     load_model(model_path)  # a faulty model raises here, once
     stamps = [stamp(map(Path, entry.files)) for entry in entries]
-    targets = [None if audio is None else audio / name for name in wav_names([entry.name for entry in entries])]
+    paths = unique_paths([entry.name for entry in entries], ".wav", CONTAINERS)
+    targets = [None if audio is None else audio / path for path in paths]
     results: dict[int, Result] = {}
     for index, (entry, target) in enumerate(zip(entries, targets, strict=True)):
         kept = journal.result(entry.name, stamps[index]) if journal is not None else None

@@ -12,9 +12,9 @@ from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
 from lite_rtse_ext.data.prepare.convert import decoded_frames
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES, Cut, cut_all
 from lite_rtse_ext.data.prepare.mixtures import LEAST_SECONDS
-from lite_rtse_ext.data.prepare.names import plain, target_path
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, stretches
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.file_names import plain, target_path
 
 __all__ = ["Converted", "Recording", "clips_of", "convert_recordings", "require_sound"]
 

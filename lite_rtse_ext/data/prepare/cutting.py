@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lite_rtse_ext.data.prepare.batch import is_current
 from lite_rtse_ext.data.prepare.convert import read_back, write_flac
 from lite_rtse_ext.data.prepare.faults import silence
-from lite_rtse_ext.data.prepare.names import target_path
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.file_names import target_path
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["CUT_FRAMES", "Cut", "Piece", "cut_all", "utterances"]

@@ -16,9 +16,9 @@ from lite_rtse_ext.data.prepare.batch import is_current
 from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, decode, write_flac
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES, utterances
 from lite_rtse_ext.data.prepare.faults import pair_fault, silence
-from lite_rtse_ext.data.prepare.names import file_name, plain, target_path
 from lite_rtse_ext.data.prepare.sources import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, speakers_of
+from lite_rtse_ext.utils.file_names import file_name, plain, target_path
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["prepare_pairs"]
