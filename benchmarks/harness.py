@@ -283,7 +283,7 @@ def parse(
         "batch": "utterances at a time",
         "frames": "frames of 16 ms each",
         "threads": "CPU threads",
-        "rounds": "times each variant is timed, in turns",
+        "rounds": "interleaved timings of each variant",
         "warm_up": "untimed runs before",
         "budget_s": "no new round of a comparison begins after so many seconds",
         "results": "folder for JSON and plots",

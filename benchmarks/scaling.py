@@ -3,7 +3,7 @@
 The shapes are one utterance of 1 s to 300 s, and 1 to 32 utterances of 4 s. The memory of each shape is estimated from
 its sizes. A shape that needs more memory than the machine has free is reported and omitted.
 
-Every shape is timed alternately with a reference workload (``YARDSTICK``). Its cost is given relative to that of the
+Every shape is timed alternately with a reference workload (``WORKLOAD``). Its cost is given relative to that of the
 reference workload. A round over all shapes would take longer than the speed of a shared machine remains constant. A
 short shape is called repeatedly until it has processed 10 s of audio, as a user with many short recordings does. Its
 time is the mean.
@@ -68,8 +68,8 @@ class Shape:
         return f"{self.batch} × {self.frames / FRAMES_PER_SECOND:g} s"
 
 
-YARDSTICK = Shape(4, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND))
-_YARDSTICK = f"yardstick, {YARDSTICK.label}"
+WORKLOAD = Shape(4, round(SECONDS_OF_BATCHES * FRAMES_PER_SECOND))
+_WORKLOAD = f"reference workload, {WORKLOAD.label}"
 
 
 def shapes() -> list[Shape]:
@@ -159,25 +159,25 @@ def add(to: Report, settings: Settings, name: str, what: str, wanted: Sequence[S
     Raises:
         WrongResult: the output of a shape differs from the reference.
     """
-    yardstick = subject(name, what, YARDSTICK, settings.device)
+    workload = subject(name, what, WORKLOAD, settings.device)
     for shape in wanted or shapes():
         needed = needed_bytes(name, what, shape)
         if needed > 0.8 * available_bytes(settings.device):
             to.miss(f"{name}, {what}, {shape.label}: left out, needs about {needed / 2**30:.1f} GiB")
             continue
-        to.records.append(_beside(yardstick, subject(name, what, shape, settings.device), what, settings))
+        to.records.append(_beside(workload, subject(name, what, shape, settings.device), what, settings))
 
 
-def _beside(yardstick: Subject, this: Subject, what: str, settings: Settings) -> Record:
+def _beside(workload: Subject, this: Subject, what: str, settings: Settings) -> Record:
     one = this.repeated(this.once.name)
-    subjects = {one.name: this, _YARDSTICK: yardstick}
-    pair = [one, yardstick.repeated(_YARDSTICK)]
+    subjects = {one.name: this, _WORKLOAD: workload}
+    pair = [one, workload.repeated(_WORKLOAD)]
     measured = measure(pair, settings.rounds, settings.warm_up, settings.budget_s, device=settings.device)
     costs = _a_second(measured, subjects)
     audio = this.case.seconds_of_audio  # both as the time of this much audio: one call of this shape
     times = Rounds({name: [audio * cost for cost in values] for name, values in costs.seconds.items()}, [])
     extra = {"seconds of audio": audio, "ms a second": costs.milliseconds(one.name).p50}
-    return timed(one, this.case, what, times, _YARDSTICK, this.difference, LIMITS["forward"], extra)
+    return timed(one, this.case, what, times, _WORKLOAD, this.difference, LIMITS["forward"], extra)
 
 
 def spread(records: Sequence[Record]) -> float:

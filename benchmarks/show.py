@@ -116,7 +116,7 @@ def scaling(report: Report, path: Path) -> str:
             axes.plot([record.extra["seconds of audio"] for record in records], costs, "o-", label=name)
         axes.set_xscale("log")
         axes.set_xlabel("seconds of audio in one call")
-        axes.set_ylabel("cost of a second, in the yardstick's")
+        axes.set_ylabel("cost per second of audio, relative to the reference workload")
         axes.legend()
 
     return figure(path, draw, (8, 5))

@@ -28,7 +28,7 @@ import numpy as np
 import soxr
 import torch
 
-from benchmarks import artefacts
+from benchmarks import artifacts
 from benchmarks.peers import PEERS, Peer, Process
 from benchmarks.peers.alignment import LONGEST, in_time, lag
 from benchmarks.peers.tools import Samples
@@ -204,7 +204,7 @@ class Judge:
         except MetricError as error:
             return Cell(errors=(str(error),))
         if estimate is not noisy:
-            counted = artefacts.count(noisy, clean, estimate)._asdict()
+            counted = artifacts.count(noisy, clean, estimate)._asdict()
             found |= {kind: value for kind, value in counted.items() if np.isfinite(value)}
         return Cell(found, errors)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import show
-from benchmarks.artefacts import Artefacts
+from benchmarks.artifacts import Artifacts
 from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
 from lite_rtse_ext.evaluate.summary import Mean
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -62,7 +62,7 @@ class Comparison:
 
 
 def tables(comparison: Comparison, own: str, noisy: str) -> str:
-    """Format all tables: gains over the noisy input with 95 % confidence intervals, costs, artefacts, differences.
+    """Format all tables: gains over the noisy input with 95 % confidence intervals, costs, artifacts, differences.
 
     The differences are taken between suppressors on the same mixtures.
     """
@@ -70,7 +70,7 @@ def tables(comparison: Comparison, own: str, noisy: str) -> str:
     others = [name for name in comparison.names if name not in (own, noisy)]
     parts = [f"Gains over the noisy input, {len(comparison.rows)} mixtures", _gains(comparison, present, noisy)]
     parts += _switched_off(comparison, noisy)
-    parts += ["", "Artefacts", _artefacts(comparison, noisy)]
+    parts += ["", "Artifacts", _artifacts(comparison, noisy)]
     if own in comparison.names and others:
         parts += ["", f"{own} minus the other, on the same mixtures", _differences(comparison, present, own, others)]
     parts += ["", *_errors(comparison), *comparison.missing]
@@ -97,12 +97,12 @@ def _switched_off(comparison: Comparison, noisy: str) -> Iterator[str]:
             yield f"{name}, against the clean speech through it with its suppression off: SI-SNR {_mean(gains, 2)} dB"
 
 
-def _artefacts(comparison: Comparison, noisy: str) -> str:
-    grid = [["", "pauses softer by", "restless", "holes < 2 kHz", "> 2 kHz"]]
+def _artifacts(comparison: Comparison, noisy: str) -> str:
+    grid = [["", "noise reduction in pauses", "kurtosis ratio", "over-suppression < 2 kHz", "> 2 kHz"]]
     patterns = ("{:.1f} dB", "{:.1f}", "{:.0f} %", "{:.0f} %")
     for name in comparison.names:
         if name != noisy:
-            found = [comparison.figures(name, kind) for kind in Artefacts._fields]
+            found = [comparison.figures(name, kind) for kind in Artifacts._fields]
             means = [sum(values) / len(values) if values else None for values in found]
             cells = ["–" if mean is None else p.format(mean) for mean, p in zip(means, patterns, strict=True)]
             grid.append([name, *cells])

@@ -131,8 +131,8 @@ def _scaling(case: str, what: str) -> Callable[[Report, Settings], Measured]:
         scaling.add(own, settings, case, what)
         to.records.extend(own.records)
         costs = [f"{record.variant} {record.relative.p50:.2f}" for record in own.records]
-        yardstick = f"a second's cost in that of a second of {scaling.YARDSTICK.label}: "
-        return Measured(scaling.spread(own.records), yardstick + ", ".join(costs))
+        caption = f"cost of a second relative to {scaling.WORKLOAD.label}: "
+        return Measured(scaling.spread(own.records), caption + ", ".join(costs))
 
     return measure
 

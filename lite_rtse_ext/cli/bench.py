@@ -21,7 +21,7 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
     """Time the fused operators and the network against plain PyTorch, float32 on the CPU; or, `bench stream`, the
     streaming engine.
 
-    Both sides are first shown to compute the same, then timed in turns. The columns are the median of each side, the
+    Both sides are first shown to compute the same, then timed alternately. The columns are the median of each side, the
     median of the rounds' ratios and their 20th to 80th percentile; "diff" is the relative difference of the results
     (the outputs for forward, the gradients for forward + backward). With the defaults it takes about a minute and a
     half.

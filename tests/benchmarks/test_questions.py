@@ -106,15 +106,17 @@ def test_lengths_and_batches(
     assert right.extra["ms a second"] == pytest.approx(right.ms.p50 / (5 * 0.016)) if right.ms else False
 
 
-def test_the_spread_is_of_the_costs_in_the_yardsticks(
+def test_the_spread_is_of_the_costs_relative_to_the_workload(
     answer: Report, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        scaling, "measure", lambda *_, **__: bench.Rounds({"1 × 10 s": [30.0], "yardstick, 4 × 4 s": [32.0]}, [])
+        scaling,
+        "measure",
+        lambda *_, **__: bench.Rounds({"1 × 10 s": [30.0], "reference workload, 4 × 4 s": [32.0]}, []),
     )
     scaling.add(answer, settings, "multi_order_conv", "forward + backward", [scaling.Shape(1, 625)])
     (record,) = answer.records
-    assert record.relative_to == "yardstick, 4 × 4 s"
+    assert record.relative_to == "reference workload, 4 × 4 s"
     assert record.relative.p50 == pytest.approx(1.5)  # 30 s for 10 s of audio, 32 s for 16
     assert record.extra["ms a second"] == pytest.approx(3000)
     costs = [replace(record, relative=bench.Quantiles(cost, cost, cost)) for cost in (0.8, 1.0, 0.9)]

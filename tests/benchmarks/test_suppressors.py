@@ -148,7 +148,7 @@ def test_delays_are_taken_back(answer: tuple[str, dict]) -> None:
             assert after["si_snr"] == pytest.approx(before["si_snr"], abs=0.2)
             assert after["stoi"] == pytest.approx(before["stoi"], abs=2e-3)
             assert after["cpu"] >= 0
-        assert row["figures"]["late"]["softer_db"] == pytest.approx(6.02, abs=0.01)
+        assert row["figures"]["late"]["noise_reduction_db"] == pytest.approx(6.02, abs=0.01)
     assert any(row["figures"][OWN]["si_snr"] > row["figures"][NOISY]["si_snr"] for row in answer[1]["mixtures"])
 
 

@@ -1,4 +1,4 @@
-"""Artefacts of enhancement: noise reduction in pauses, kurtosis ratio (musical noise), and speech over-suppression.
+"""Artifacts of enhancement: noise reduction in pauses, kurtosis ratio (musical noise), and speech over-suppression.
 
 They describe a suppressor in addition to its metrics. None of them is a measure of quality. All are computed from the
 spectrograms S, N, Y = S + N and E of clean speech, noise, noisy recording and enhanced recording.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.spectrogram import stft
 
-__all__ = ["Artefacts", "count"]
+__all__ = ["Artifacts", "count"]
 
 _Samples = NDArray[np.float32]
 _FLOOR = 1e-12
@@ -26,33 +26,34 @@ _BINS_IN_PAUSES = slice(8, 200)
 _TREBLE_BIN = 64
 """2 kHz."""
 
-_LOUD_FRAME_DB, _STRONG_DB, _CLEAR_DB, _HOLE_DB = 30.0, 25.0, 10.0, 12.0
+_LOUD_FRAME_DB, _STRONG_DB, _CLEAR_DB, _SUPPRESSED_DB = 30.0, 25.0, 10.0, 12.0
 
 
-class Artefacts(NamedTuple):
-    """Artefacts of one recording. The first two are NaN if it has no pauses.
+class Artifacts(NamedTuple):
+    """Artifacts of one recording. The first two are NaN if it has no pauses.
 
     Args:
-        softer_db: attenuation of the noise in pauses, in dB. Pauses are frames over 45 dB below the loudest of S.
-        restless: kurtosis ratio of the noise in pauses. The kurtosis of a bin is ⟨|E|⁴⟩ / ⟨|E|²⟩² over the pauses. The
-            mean over all bins is divided by that of Y. At 1 the noise sounds as before, only softer. Values far above 1
-            mean that its level fluctuates, as in musical noise.
-        bass_holes: speech over-suppression below 2 kHz, in percent. It is the share of the strong and clear
+        noise_reduction_db: attenuation of the noise in pauses, in dB. Pauses are frames over 45 dB below the loudest of
+            S.
+        kurtosis_ratio: of the noise in pauses. The kurtosis of a bin is ⟨|E|⁴⟩ / ⟨|E|²⟩² over the pauses. The mean over
+            all bins is divided by that of Y. At 1 the noise keeps its character. Values far above 1 mean that its level
+            fluctuates, as in musical noise.
+        over_suppression_bass: speech over-suppression below 2 kHz, in percent. It is the share of the strong and clear
             time-frequency bins that are attenuated by more than 12 dB. NaN if there are no such bins. A bin of S is
             strong if it is within 25 dB of the maximum at its frequency and its frame is within 30 dB of the loudest.
             It is clear if S is more than 10 dB above N. The levels of E and S in the clear bins are matched first:
             SI-SNR and PESQ do not depend on the level either.
-        treble_holes: speech over-suppression from 2 kHz on, likewise.
+        over_suppression_treble: speech over-suppression from 2 kHz on, likewise.
     """
 
-    softer_db: float
-    restless: float
-    bass_holes: float
-    treble_holes: float
+    noise_reduction_db: float
+    kurtosis_ratio: float
+    over_suppression_bass: float
+    over_suppression_treble: float
 
 
-def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
-    """Compute the artefacts of a recording.
+def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artifacts:
+    """Compute the artifacts of a recording.
 
     Args:
         noisy, clean, enhanced: aligned waveforms ``(samples,)``, float32, 16 kHz.
@@ -60,10 +61,10 @@ def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
     speech, noise, before, after = (_power(samples) for samples in (clean, noisy - clean, noisy, enhanced))
     level_db = _db(speech.sum(0))
     pause = level_db < level_db.max() - _PAUSE_DB
-    softer_db, restless = np.nan, np.nan
+    noise_reduction_db, kurtosis_ratio = np.nan, np.nan
     if pause.sum() >= _FEWEST_PAUSES:
-        softer_db = float(_db(before[:, pause].sum()) - _db(after[:, pause].sum()))
-        restless = _kurtosis(after[_BINS_IN_PAUSES, pause]) / _kurtosis(before[_BINS_IN_PAUSES, pause])
+        noise_reduction_db = float(_db(before[:, pause].sum()) - _db(after[:, pause].sum()))
+        kurtosis_ratio = _kurtosis(after[_BINS_IN_PAUSES, pause]) / _kurtosis(before[_BINS_IN_PAUSES, pause])
     strong = (_db(speech) > _db(speech.max(1, keepdims=True)) - _STRONG_DB) & (
         level_db > level_db.max() - _LOUD_FRAME_DB
     )
@@ -71,9 +72,11 @@ def count(noisy: _Samples, clean: _Samples, enhanced: _Samples) -> Artefacts:
     gains_db = _db(after) - _db(speech)
     scale = np.sqrt(speech * after)[clear].sum() / max(speech[clear].sum(), _FLOOR)  # of |E| to |S|, by least squares
     usual_db = _db(np.maximum(scale**2, _FLOOR))
-    hole = clear & (gains_db < usual_db - _HOLE_DB)
+    suppressed = clear & (gains_db < usual_db - _SUPPRESSED_DB)
     bass, treble = slice(None, _TREBLE_BIN), slice(_TREBLE_BIN, None)
-    return Artefacts(softer_db, restless, *(_percent(hole[bins], clear[bins]) for bins in (bass, treble)))
+    return Artifacts(
+        noise_reduction_db, kurtosis_ratio, *(_percent(suppressed[bins], clear[bins]) for bins in (bass, treble))
+    )
 
 
 def _power(samples: _Samples) -> NDArray[np.float64]:
