@@ -36,7 +36,11 @@ The largest tensor has 32 channels of these frames and takes 20 MiB. The C libra
 class LiteRTSE(NotScriptable, reference.LiteRTSE):
     """The network of :class:`lite_rtse_ext.reference.LiteRTSE` with fused blocks.
 
-    Its constructor's arguments and its parameters are the same.
+    Its constructor's arguments and its parameters are the same. So is its result, up to rounding.
+
+    On the CPU and without gradients, a long or large input is processed in pieces. The memory of a piece is reused. The
+    memory of all frames at once would be mapped again in every call. Hooks on inner modules then run once for each
+    piece.
 
     ::
 
@@ -50,25 +54,9 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
     reconstruction = nn.MaskResidual
     config_limits: ClassVar[Mapping[str, int]] = {"bins": 4097, "channels": 1024, "order": 10}  # as in the engine
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        """Enhance a noisy spectrogram, as :meth:`lite_rtse_ext.reference.LiteRTSE.forward` does.
-
-        On the CPU and without gradients, a long or large input is processed in pieces. The result is the same up to
-        rounding. The memory of a piece is reused. The memory of all frames at once would be mapped again in every call.
-        Hooks on inner modules then run once for each piece.
-
-        Args:
-            spectrogram: (B, F, T, 2) or complex (B, F, T).
-
-        Returns:
-            The enhanced spectrogram, in the same layout.
-
-        Raises:
-            ValueError: the spectrogram has another shape or does not have ``bins`` frequency bins.
-        """
-        self._check(spectrogram)
+    def _compute(self, spectrogram: Tensor) -> Tensor:
         if not self._takes_pieces(spectrogram):
-            return super().forward(spectrogram)
+            return super()._compute(spectrogram)
         enhanced = torch.empty_like(spectrogram)
         together = max(1, PIECE_FRAMES // spectrogram.shape[2])
         for first in range(0, len(spectrogram), together):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.reference.functional import magnitude
 from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
-from lite_rtse_ext.signal import Signal
+from lite_rtse_ext.signal import BINS, Signal
 
 __all__ = ["LiteRTSE", "States"]
 
@@ -45,7 +45,7 @@ class LiteRTSE(SpectrogramModel):
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
     reconstruction: ClassVar[type[MaskResidual]] = MaskResidual
 
-    def __init__(self, bins: int = 257, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
+    def __init__(self, bins: int = BINS, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
         super().__init__()
         self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
         self.signal = Signal(n_fft=2 * (bins - 1), hop_length=bins - 1)
@@ -76,6 +76,10 @@ class LiteRTSE(SpectrogramModel):
             ValueError: the spectrogram has another shape or does not have ``bins`` frequency bins.
         """
         self._check(spectrogram)
+        return self._compute(spectrogram)
+
+    def _compute(self, spectrogram: Tensor) -> Tensor:
+        """Enhance a spectrogram whose shape has been checked."""
         if spectrogram.shape[2] == 0:  # an LSTM takes no empty sequence
             return spectrogram.clone()
         return self.advance(spectrogram)[0]
