@@ -5,6 +5,7 @@
 // vectorizes.
 
 constexpr int kPoints256 = 256;
+static_assert(kWindow == 2 * kPoints256);
 
 // exp(-2πi k / n), computed in double.
 LITE_RTSE_INLINE void twiddle(int k, int n, float& re, float& im) {
