@@ -1,7 +1,8 @@
 """The operators' argument checks for tracing.
 
 They check tensors without data as csrc/ops checks tensors when an operator runs. `torch.compile`, `torch.export` and
-meta tensors then fail where the operator itself would fail.
+meta tensors then fail where the operator itself would fail. C++ cannot check symbolic sizes, so both sides have the
+checks. tests/ops/test_errors.py holds both to the same messages.
 """
 
 from __future__ import annotations
