@@ -42,6 +42,23 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("docs/adding-a-data-source.md", "vctk_demand"),
+        ("docs/adding-a-model.md", "lite_rtse"),
+        ("docs/adding-an-operator.md", "causal_dwconv2d"),
+        ("CONTRIBUTING.md", "enhance"),
+    ],
+)
+def test_the_files_that_a_guide_names_are_there(page: str, name: str) -> None:
+    """NAME stands for a name, here for that of something that the package has."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("NAME", name)
+    paths = re.findall(r"`((?:lite_rtse_ext|csrc|tests|docs)/[\w./-]*)`", text)
+    assert len(paths) >= 3
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_README_LINES
 
