@@ -36,8 +36,8 @@ from lite_rtse_ext.benchmark.operators import (
     difference,
     measure,
 )
+from lite_rtse_ext.signal import BINS, FRAMES_PER_SECOND
 
-FRAMES_PER_SECOND = 62.5
 SECONDS = (1, 3, 10, 30, 100, 300)
 BATCHES = (1, 2, 4, 8, 16, 32)
 SECONDS_OF_BATCHES = 4
@@ -87,7 +87,7 @@ def available_bytes(device: str = "cpu") -> int:
 
 def needed_bytes(name: str, what: str, shape: Shape) -> int:
     """Estimate the memory of a shape by the table above."""
-    return _BYTES_PER_POINT[name, what] * shape.batch * shape.frames * 257
+    return _BYTES_PER_POINT[name, what] * shape.batch * shape.frames * BINS
 
 
 def deviation(this: Case) -> float:

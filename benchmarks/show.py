@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Record, Report
+from lite_rtse_ext.signal import FRAMES_PER_SECOND
 
 
 def header(report: Report) -> str:
@@ -108,7 +109,7 @@ def scaling(report: Report, path: Path) -> str:
     def draw(axes: Any) -> None:
         series: dict[str, list[Record]] = {}
         for record in report.records:
-            kind = "one utterance" if record.batch == 1 else f"{record.frames / 62.5:g} s each"
+            kind = "one utterance" if record.batch == 1 else f"{record.frames / FRAMES_PER_SECOND:g} s each"
             series.setdefault(f"{record.case}, {record.what}, {kind}", []).append(record)
         for name, records in series.items():
             records = sorted(records, key=lambda record: record.extra["seconds of audio"])

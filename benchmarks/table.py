@@ -98,7 +98,7 @@ def _share(what: str) -> Callable[[Report, Settings], Measured]:
         roofline.add(own, settings, BLOCK, what)
         to.records.extend(own.records)
         extra = own.find(BLOCK, what, "fused").extra
-        useful = f", {100 * extra['share useful']:.0f} % without what is computed anew" if what == "backward" else ""
+        useful = f", {100 * extra['share useful']:.0f} % without recomputation" if what == "backward" else ""
         return Measured(100 * extra["share executed"], f"{extra['GFLOP/s']:.0f} GFLOP/s{useful}")
 
     return measure
