@@ -12,6 +12,7 @@ __all__ = [
     "causal_dwconv2d",
     "causal_padding",
     "complex_gain",
+    "compressed",
     "conv_block",
     "gate_channels",
     "lstm",
@@ -19,6 +20,9 @@ __all__ = [
     "mask_residual",
     "multi_order_conv",
 ]
+
+
+_COMPRESSION_FLOOR = 1e-8  # as in csrc/stream/network.h
 
 
 def causal_padding(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
@@ -177,6 +181,24 @@ def magnitude(spectrogram: Tensor) -> Tensor:
     """
     norm: Tensor = torch.linalg.vector_norm(_parts(spectrogram), dim=-1)
     return norm.transpose(1, 2).contiguous()
+
+
+def compressed(magnitude: Tensor, exponent: float) -> Tensor:
+    """Compress magnitudes: (m² + 1e-8)^(exponent / 2), computed at least in float32.
+
+    The constant keeps the derivative finite at m = 0. It is 80 dB below the magnitude 1.
+
+    Args:
+        magnitude: of any shape, not negative.
+        exponent: above 0. With 1 the magnitudes are returned as they are.
+
+    Returns:
+        The compressed magnitudes, in the dtype of ``magnitude``.
+    """
+    if exponent == 1:
+        return magnitude
+    wide = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
+    return (wide.square() + _COMPRESSION_FLOOR).pow(exponent / 2).to(magnitude.dtype)
 
 
 def complex_gain(

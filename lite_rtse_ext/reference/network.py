@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
-from lite_rtse_ext.reference.functional import magnitude
+from lite_rtse_ext.reference.functional import compressed, magnitude
 from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
 from lite_rtse_ext.signal import BINS, Signal
 
@@ -36,7 +36,22 @@ class LiteRTSE(SpectrogramModel):
         channels: C of the Multi-Order block. The Conv-Blocks have C / 2 channels.
         order: order of the Multi-Order block.
         depthwise: False gives the variant whose Conv-Blocks have a full 3×3 convolution.
+        compression: exponent p of the magnitudes that the layers read. With p < 1 soft sounds are less soft.
+        mask_branch: whether Y2 is also added to the logit of the mask. As published, it reaches the residual alone.
+
+    With ``compression`` or ``mask_branch``, every layer reads magnitudes through one function, and two buffers of shape
+    (F,) are added to the parameters. The buffers are 0 and 1 until training measures them::
+
+        read(m) = ((m² + 1e-8)^(p/2) - input_mean) · input_scale
+        L  = fc1(lstm1(read(m))) + Y2                      logit of the mask, with mask_branch
+        Z  = lstm2(fc2([read(m), read(Y1), Y2]))           fusion
+
+    Raises:
+        ValueError: ``compression`` is not above 0 and at most 1.
     """
+
+    input_mean: Tensor
+    input_scale: Tensor
 
     architecture: ClassVar[str] = "lite-rtse"
 
@@ -45,9 +60,20 @@ class LiteRTSE(SpectrogramModel):
     multi_order_conv: ClassVar[type[MultiOrderConv]] = MultiOrderConv
     reconstruction: ClassVar[type[MaskResidual]] = MaskResidual
 
-    def __init__(self, bins: int = BINS, channels: int = 64, order: int = 5, depthwise: bool = True) -> None:
+    def __init__(
+        self,
+        bins: int = BINS,
+        channels: int = 64,
+        order: int = 5,
+        depthwise: bool = True,
+        compression: float = 1.0,
+        mask_branch: bool = False,
+    ) -> None:
         super().__init__()
+        if not 0 < compression <= 1:
+            raise ValueError(f"compression: expected a number above 0 and at most 1, got {compression}")
         self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
+        self.compression, self.mask_branch = compression, mask_branch
         self.signal = Signal(n_fft=2 * (bins - 1), hop_length=bins - 1)
         self.lstm1 = nn.LSTM(bins, bins, batch_first=True)
         self.fc1 = nn.Linear(bins, bins)
@@ -60,6 +86,20 @@ class LiteRTSE(SpectrogramModel):
         self.lstm2 = nn.LSTM(bins, bins, batch_first=True)
         self.to_mag, self.to_real, self.to_imag = (nn.Linear(bins, bins) for _ in range(3))
         self.mask_residual = self.reconstruction()
+        if self.standardized:
+            self.register_buffer("input_mean", torch.zeros(bins))
+            self.register_buffer("input_scale", torch.ones(bins))
+
+    @property
+    def standardized(self) -> bool:
+        """Whether the layers read magnitudes through :meth:`read`. If not, the network is the published one."""
+        return self.compression != 1 or self.mask_branch
+
+    def read(self, mag: Tensor) -> Tensor:
+        """Compress and standardize magnitudes (..., F), as the layers read them."""
+        if not self.standardized:
+            return mag
+        return (compressed(mag, self.compression) - self.input_mean) * self.input_scale
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Enhance a noisy spectrogram.
@@ -103,15 +143,23 @@ class LiteRTSE(SpectrogramModel):
         """
         mask_state, fusion_state = states or (None, None)
         mag = magnitude(spectrogram)
-        features = self.msmo_conv(mag.unsqueeze(1)).squeeze(1)[:, before:]
-        spectrogram, mag = spectrogram[:, :, before:], mag[:, before:]
-        hidden, mask_state = self.run_lstm(self.lstm1, mag, mask_state)
+        levels = self.read(mag)
+        features = self.run_branch(levels)[:, before:]
+        spectrogram, mag, levels = spectrogram[:, :, before:], mag[:, before:], levels[:, before:]
+        hidden, mask_state = self.run_lstm(self.lstm1, levels, mask_state)
         mask_logit = self.fc1(hidden)
-        masked = mag * torch.sigmoid(mask_logit)
-        fused = self.fc2(torch.cat([mag, masked, features], dim=-1))
+        if self.mask_branch:
+            mask_logit = mask_logit + features
+        masked = self.read(mag * torch.sigmoid(mask_logit))
+        fused = self.fc2(torch.cat([levels, masked, features], dim=-1))
         z, fusion_state = self.run_lstm(self.lstm2, fused, fusion_state)
         enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
         return enhanced, (mask_state, fusion_state)
+
+    def run_branch(self, levels: Tensor) -> Tensor:
+        """Run the convolution branch on (B, T, F)."""
+        features: Tensor = self.msmo_conv(levels.unsqueeze(1)).squeeze(1)
+        return features
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor, state: _LSTMState) -> tuple[Tensor, _LSTMState]:
         """Run one of the two LSTMs on (B, T, F)."""
@@ -128,4 +176,5 @@ class LiteRTSE(SpectrogramModel):
             raise ValueError(f"a {kind} spectrogram must be {want}, but is {shape}")
 
     def extra_repr(self) -> str:
-        return f"bins={self.bins}, channels={self.channels}, order={self.order}, depthwise={self.depthwise}"
+        sizes = f"bins={self.bins}, channels={self.channels}, order={self.order}, depthwise={self.depthwise}"
+        return f"{sizes}, compression={self.compression}, mask_branch={self.mask_branch}"

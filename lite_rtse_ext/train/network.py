@@ -15,12 +15,13 @@ from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.models.registry import find_model
 from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.train.initial import begin_as_identity, begin_with_unit_gain, measure_scale, standardize
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, begin_as_identity, measure_scale, min_gain_per_bin
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, min_gain_per_bin
 
 __all__ = ["build_network", "construct"]
 
-_SCALE_EXAMPLES = 64
+_SCALE_EXAMPLES = 256
 
 
 def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool = False) -> InputGain | ScaledLiteRTSE:
@@ -44,13 +45,17 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_parameters(net, path)
     if not isinstance(net, LiteRTSE):
-        if recipe.normalize_input or recipe.identity or recipe.dropout or any(recipe.min_gain):
-            raise RecipeError("model.normalize_input, identity, dropout and min_gain are for Lite-RTSE alone")
+        if recipe.normalize_input or recipe.identity or recipe.unit_gain or recipe.dropout or any(recipe.min_gain):
+            raise RecipeError("model.normalize_input, identity, unit_gain, dropout and min_gain are for Lite-RTSE alone")
         return InputGain(net, recipe.input_gain)
     scale = torch.full((net.bins,), recipe.input_gain)
     if recipe.normalize_input and not resumed:
         noisy = (examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
-        scale = measure_scale(map(remove_offset, noisy) if recipe.high_pass else noisy)
+        noisy = map(remove_offset, noisy) if recipe.high_pass else noisy
+        if not net.standardized:
+            scale = measure_scale(noisy)
+        elif not recipe.initial:
+            standardize(net, noisy)
     min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
     if recipe.initial:
         return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)
@@ -62,6 +67,8 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
     scaled.min_gain.copy_(min_gain)
     if recipe.identity:
         begin_as_identity(net)
+    if recipe.unit_gain:
+        begin_with_unit_gain(net)
     return scaled
 
 

@@ -66,8 +66,12 @@ class ModelRecipe:
         initial: path of the checkpoint to start from. "pretrained" stands for the weights of the package.
         input_gain: factor on the input spectrogram. The output is divided by the same factor.
         normalize_input: Lite-RTSE only. Scale the inputs of the first LSTM and of the fusion layer, bin by bin. The
-            scales are measured on the training data. They are folded into the weights when these are saved.
+            scales are measured on the training data. They are folded into the weights when these are saved. A network
+            with ``compression`` or ``mask_branch`` has buffers for this. The mean and the deviation of the compressed
+            magnitudes are stored in them, unless ``initial`` sets them.
         identity: Lite-RTSE only. Initialize the network such that its output is close to its input.
+        unit_gain: Lite-RTSE only. Initialize the network such that the signal passes the convolution branch. Use it
+            with ``compression``: with plain magnitudes the branch overflows.
         dropout: Lite-RTSE only. Probability that an output value of an LSTM is dropped in a training step.
         min_gain: Lite-RTSE only. Minimum gain below 1 kHz and above 2 kHz. With 0.1 no bin is attenuated by more than
             20 dB, provided that the network's own output magnitude is not negative. Training steps do not apply the
@@ -85,6 +89,7 @@ class ModelRecipe:
     input_gain: Positive = 1.0
     normalize_input: Flag = False
     identity: Flag = False
+    unit_gain: Flag = False
     dropout: Share = 0.0
     min_gain: tuple[Share, Share] = (0.0, 0.0)
     delayed_branch: Text | None = None

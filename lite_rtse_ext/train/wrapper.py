@@ -17,20 +17,18 @@ The term (1 − k) R + k is again the output of a linear layer. Its weights are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.audio.spectrogram import stft
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models import lite_rtse as model
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-__all__ = ["ScaledLiteRTSE", "begin_as_identity", "delay_branch", "measure_scale", "min_gain_per_bin"]
+__all__ = ["ScaledLiteRTSE", "delay_branch", "min_gain_per_bin"]
 
 _BASS_HZ = 1000.0
 
@@ -125,36 +123,6 @@ class ScaledLiteRTSE(SpectrogramModel):
             weight *= lost.unsqueeze(1)
             bias.mul_(lost).add_(self.min_gain)
         return converted
-
-
-@torch.no_grad()
-def begin_as_identity(net: LiteRTSE) -> None:
-    """Set initial values that make the output of the network close to its input, in place.
-
-    The mask begins at about 3/4. The phase is unchanged. The output of the Multi-Order block is zero until its last
-    layer has been trained.
-    """
-    nn.init.ones_(net.fc1.bias)
-    nn.init.ones_(net.to_real.bias)
-    nn.init.zeros_(net.to_mag.bias)
-    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.weight"))
-    nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.bias"))
-
-
-def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
-    """Measure the scales that bring the magnitude of every bin to about 1.
-
-    The scale of a bin is 1 / √(m · M). Here m is the mean magnitude of this bin and M that of all bins. So high
-    frequencies, which are softer, remain somewhat softer.
-
-    Args:
-        noisy: waveforms ``(samples,)``.
-
-    Returns:
-        Scales ``(bins,)``.
-    """
-    means = torch.stack([stft(waveform).abs().mean(-1) for waveform in noisy]).mean(0)
-    return (means * means.mean()).clamp(min=1e-8).rsqrt()
 
 
 def min_gain_per_bin(bins: int, bass: float, treble: float) -> Tensor:

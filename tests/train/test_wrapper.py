@@ -8,11 +8,10 @@ from torch import nn
 
 from lite_rtse_ext import LiteRTSE, reference
 from lite_rtse_ext.models.input_gain import InputGain
+from lite_rtse_ext.train.initial import begin_as_identity, measure_scale
 from lite_rtse_ext.train.wrapper import (
     ScaledLiteRTSE,
-    begin_as_identity,
     delay_branch,
-    measure_scale,
     min_gain_per_bin,
 )
 
