@@ -17,7 +17,9 @@ class Network:
     channels: int
     order: int
     depthwise: bool
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], precision: str) -> None: ...
+    def __init__(
+        self, weights: Mapping[str, NDArray[np.float32]], precision: str, compression: float, mask_branch: bool
+    ) -> None: ...
 
 class Stream:
     def __init__(self, network: Network, live: bool, high_pass: bool) -> None: ...

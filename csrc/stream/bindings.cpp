@@ -21,13 +21,13 @@ Precision precision_of(const std::string& name) {
   throw py::value_error("precision must be 'float32' or 'int16', but is '" + name + "'");
 }
 
-std::shared_ptr<const Network> make_network(const std::map<std::string, Samples>& weights,
-                                            const std::string& precision) {
+std::shared_ptr<const Network> make_network(const std::map<std::string, Samples>& weights, const std::string& precision,
+                                            const Options& options) {
   std::map<std::string, Array> arrays;
   for (const auto& [name, a] : weights) arrays[name] = {a.data(), {a.shape(), a.shape() + a.ndim()}};
   const Precision chosen = precision_of(precision);
   py::gil_scoped_release release;
-  return engine().network(parameters(arrays), chosen);
+  return engine().network(parameters(arrays, options), chosen);
 }
 
 py::ssize_t length(const Samples& a, const char* name) {
@@ -151,10 +151,11 @@ PYBIND11_MODULE(_stream, m) {
   m.def("isa", [] { return std::string(engine().isa); });
   m.def("isas", &runnable_isas);
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
-      .def(py::init([](const std::map<std::string, Samples>& weights, const std::string& precision) {
-             return std::const_pointer_cast<Network>(make_network(weights, precision));
+      .def(py::init([](const std::map<std::string, Samples>& weights, const std::string& precision, float compression,
+                       bool mask_branch) {
+             return std::const_pointer_cast<Network>(make_network(weights, precision, {compression, mask_branch}));
            }),
-           py::arg("weights"), py::arg("precision"))
+           py::arg("weights"), py::arg("precision"), py::arg("compression"), py::arg("mask_branch"))
       .def_property_readonly("channels", [](const Network& n) { return n.config().channels; })
       .def_property_readonly("order", [](const Network& n) { return n.config().order; })
       .def_property_readonly("depthwise", [](const Network& n) { return n.config().depthwise; });

@@ -4,14 +4,16 @@
 // The flow of data. A frame is 256 new samples, 16 ms at 16 kHz:
 //
 //   256 samples + the 256 before ─► window, FFT ─► X, 257 bins ─► m = |X|
-//   m ─► LSTM 1 ─► linear ─► logit of the mask;  Y1 = m · sigmoid(logit)
-//   m ─► Conv-Block ─► Conv-Block ─► Multi-Order block ─► Y2
-//   [m, Y1, Y2] ─► linear ─► LSTM 2 ─► three linears ─► R
+//   read(m) ─► Conv-Block ─► Conv-Block ─► Multi-Order block ─► Y2
+//   read(m) ─► LSTM 1 ─► linear ─► logit of the mask (+ Y2);  Y1 = m · sigmoid(logit)
+//   [read(m), read(Y1), Y2] ─► linear ─► LSTM 2 ─► three linears ─► R
 //   X · gain(logit, R) ─► inverse FFT, window ─► added to the end of the frame before ─► 256 samples
 //
 // From frame to frame a stream keeps 256 input samples, 256 unfinished output samples and the states of the LSTMs. For
 // every depthwise stage it also keeps the last 2 or 6 frames of the stage's input. These frames stay in lane rows
 // (cpu/rows.inl) throughout: only m and Y2 have a layout by bins alone. Before the first frame everything is zero.
+//
+// read(m) is m in the published network. With the options of Config, read(m) is the compressed and standardized m.
 #pragma once
 
 #include <cstdint>
@@ -29,10 +31,19 @@ inline constexpr int64_t kWindow = 512;  // samples of the window and of the tra
 inline constexpr int64_t kHop = kWindow / 2;
 inline constexpr int64_t kBins = kWindow / 2 + 1;
 
-// The constructor arguments of the Python class LiteRTSE.
+// The constructor arguments of the Python class LiteRTSE that change what its parameters mean.
+struct Options {
+  float compression = 1;     // the exponent p of read(m) = ((m² + 1e-8)^(p / 2) - mean) · scale; 1: no compression
+  bool mask_branch = false;  // whether Y2 is added to the logit of the mask
+  bool standardized() const { return compression != 1 || mask_branch; }
+};
+inline constexpr float kCompressionFloor = 1e-8f;  // as in lite_rtse_ext/reference/functional.py
+
+// All of its constructor arguments. The sizes follow from the parameters' shapes.
 struct Config {
   int64_t channels = 0, order = 0;
   bool depthwise = true;
+  Options options;
 };
 
 // Pointers to one network's parameters: dense, row-major float32, in PyTorch's layouts. They are read while a Network
@@ -52,6 +63,7 @@ struct Parameters {
   Linear fc1, fc2, to_mag, to_real, to_imag;
   Block blocks[2];
   MultiOrderConvArgs multi_order;
+  const float *input_mean, *input_scale;  // one number for each bin; null if the network is not standardized
 };
 
 // A parameter of a checkpoint; the map's key is its name.
@@ -61,7 +73,7 @@ struct Array {
 };
 
 // Checks names, shapes and values of a checkpoint. Throws std::invalid_argument, whose message says what is wrong.
-Parameters parameters(const std::map<std::string, Array>& arrays);
+Parameters parameters(const std::map<std::string, Array>& arrays, const Options& options);
 
 // How the weights of the LSTMs and linear layers are stored. Each frame reads them once, from beyond the second-level
 // cache.

@@ -5,6 +5,49 @@
 
 class StateBuild;
 
+// x^e for a normal x above 0 and 0 < e <= 0.5. log2(x) = k + log2(m) with m in [√½, √2), and log2(m) is the series in
+// s = (m - 1) / (m + 1), whose next term is below 1e-9. 2^y is computed as exp_negative computes exp.
+LITE_RTSE_INLINE float power(float x, float e) {
+  const uint32_t bits = float_to_bits(x) - 0x3f3504f3u;  // √½
+  const float k = float(int32_t(bits) >> 23);
+  const float m = bits_to_float((bits & 0x007fffffu) + 0x3f3504f3u);
+  const float s = (m - 1) / (m + 1), s2 = s * s;
+  const float log2_m =
+      s * (2.88539008f + s2 * (0.961796694f + s2 * (0.577078016f + s2 * (0.412198583f + s2 * 0.320598898f))));
+  const float y = e * (k + log2_m), magic = 12582912.0f, shifted = y + magic;
+  const float t = (y - (shifted - magic)) * 0.693147181f;
+  float p = 1.0f / 720;
+  p = p * t + 1.0f / 120;
+  p = p * t + 1.0f / 24;
+  p = p * t + 1.0f / 6;
+  p = p * t + 0.5f;
+  p = p * t + 1.0f;
+  p = p * t + 1.0f;
+  return p * bits_to_float((float_to_bits(shifted) - float_to_bits(magic) + 127u) << 23);
+}
+
+// The magnitudes of a frame as the layers read them.
+class Reading {
+ public:
+  explicit Reading(const Parameters& p) : options_(p.config.options) {
+    if (!options_.standardized()) return;
+    std::copy_n(p.input_mean, kBins, mean_);
+    std::copy_n(p.input_scale, kBins, scale_);
+  }
+  // In place: from magnitudes to what is read.
+  void run(float* m) const {
+    if (!options_.standardized()) return;
+    const float e = options_.compression / 2;
+    if (options_.compression != 1)
+      for (int64_t f = 0; f < kBins; ++f) m[f] = power(m[f] * m[f] + kCompressionFloor, e);
+    for (int64_t f = 0; f < kBins; ++f) m[f] = (m[f] - mean_[f]) * scale_[f];
+  }
+
+ private:
+  Options options_;
+  float mean_[kBins], scale_[kBins];
+};
+
 class NetworkBuild final : public Network {
  public:
   NetworkBuild(const Parameters& p, Precision precision)
@@ -13,7 +56,8 @@ class NetworkBuild final : public Network {
         lstm2_(lstm_dense(p.lstm2, kBins, kBins, precision)), heads_(heads_dense(p, precision)),
         block1_(p.blocks[0], 1, p.config.channels / 2, p.config.depthwise),
         block2_(p.blocks[1], p.config.channels / 2, p.config.channels / 2, p.config.depthwise),
-        multi_order_(p.multi_order) {
+        multi_order_(p.multi_order), reading_(p), constant_branch_(all_zero(p.multi_order)),
+        branch_bias_(*static_cast<const float*>(p.multi_order.bias.back())) {
     for (int64_t i = 0; i < kWindow; ++i) window_[i] = float(std::sin(3.14159265358979323846 * double(i) / kWindow));
   }
 
@@ -32,8 +76,15 @@ class NetworkBuild final : public Network {
         [&](int64_t o) { return heads[o / kBins].bias[o % kBins]; });
   }
 
+  // Whether Y2 is the bias of its last layer, whatever the input: that layer's weights are zero.
+  static bool all_zero(const MultiOrderConvArgs& a) {
+    const float* last = static_cast<const float*>(a.weight.back());
+    return std::all_of(last, last + a.channels, [](float w) { return w == 0; });
+  }
+
   void analyse(StateBuild& s, const float* in) const;
   void convolve(StateBuild& s) const;
+  void mask(StateBuild& s) const;
   bool synthesise(StateBuild& s, float* out, float wet) const;
 
   const Config config_;
@@ -42,6 +93,9 @@ class NetworkBuild final : public Network {
   const Dense lstm1_, fc1_, fc2_, lstm2_, heads_;
   const ConvBlockFrame block1_, block2_;
   const MultiOrderFrame multi_order_;
+  const Reading reading_;
+  const bool constant_branch_;
+  const float branch_bias_;
 };
 
 class StateBuild final : public State {
@@ -68,10 +122,10 @@ class StateBuild final : public State {
     ConvBlockFrame::State block1, block2;
     MultiOrderFrame::State multi_order;
     // Scratch memory.
-    float *real, *imag, *samples;     // spectrum; a window of samples
-    float *gates, *logit, *residual;  // pre-activations of an LSTM; those of the mask; R_mag, R_re, R_im
-    float *fusion, *fused;            // m, Y1, Y2 as one vector; the linear layer's output for it
-    std::vector<const float*> magnitude;
+    float *real, *imag, *samples;       // spectrum; a window of samples
+    float *gates, *logit, *residual;    // pre-activations of an LSTM; those of the mask; R_mag, R_re, R_im
+    float *magnitude, *fusion, *fused;  // m; read(m), read(Y1), Y2 as one vector; the linear layer's output for it
+    std::vector<const float*> branch_in;
 
     Parts(Arena& arena, const NetworkBuild& n)
         : before(arena.take<float>(kHop)), overlap(arena.take<float>(kHop)), lstm1_in(arena.take<float>(2 * kBins)),
@@ -79,8 +133,8 @@ class StateBuild final : public State {
           block1(arena, n.block1_), block2(arena, n.block2_), multi_order(arena, n.multi_order_),
           real(arena.take<float>(kBins)), imag(arena.take<float>(kBins)), samples(arena.take<float>(kWindow)),
           gates(arena.take<float>(n.lstm1_.padded())), logit(arena.take<float>(n.fc1_.padded())),
-          residual(arena.take<float>(n.heads_.padded())), fusion(arena.take<float>(3 * kBins)),
-          fused(arena.take<float>(n.fc2_.padded())), magnitude{fusion} {}
+          residual(arena.take<float>(n.heads_.padded())), magnitude(arena.take<float>(kBins)),
+          fusion(arena.take<float>(3 * kBins)), fused(arena.take<float>(n.fc2_.padded())), branch_in{fusion} {}
   };
 
   void clear() override {
@@ -133,7 +187,7 @@ class StateBuild final : public State {
 
 std::unique_ptr<State> NetworkBuild::make_state() const { return std::make_unique<StateBuild>(*this); }
 
-// Applies the window to the last frame and this one, then computes the spectrum and its magnitude.
+// Applies the window to the last frame and this one, then computes the spectrum, its magnitude and read(m).
 void NetworkBuild::analyse(StateBuild& s, const float* in) const {
   for (int64_t i = 0; i < kHop; ++i) {
     s->samples[i] = s->before[i] * window_[i];
@@ -142,17 +196,33 @@ void NetworkBuild::analyse(StateBuild& s, const float* in) const {
   }
   transform_.forward(s->samples, s->real, s->imag);
   for (int64_t f = 0; f < kBins; ++f) {
-    s->fusion[f] = std::sqrt(s->real[f] * s->real[f] + s->imag[f] * s->imag[f]);
-    s->lstm1_in[f] = s->fusion[f];
+    s->magnitude[f] = std::sqrt(s->real[f] * s->real[f] + s->imag[f] * s->imag[f]);
+    s->fusion[f] = s->magnitude[f];
   }
+  reading_.run(s->fusion);
+  std::copy_n(s->fusion, kBins, s->lstm1_in);
 }
 
-// Computes Y2 from m.
+// Computes Y2 from read(m).
 void NetworkBuild::convolve(StateBuild& s) const {
+  if (constant_branch_) {
+    std::fill_n(s->fusion + 2 * kBins, kBins, branch_bias_);
+    return;
+  }
   const int64_t t = s.frame();
-  block1_.run(s->block1, {s->magnitude.data(), 1}, t);
+  block1_.run(s->block1, {s->branch_in.data(), 1}, t);
   block2_.run(s->block2, s->block1.y.channels(), t);
   multi_order_.run(s->multi_order, s->block2.y.channels(), t, s->fusion + 2 * kBins);
+}
+
+// Computes the logit of the mask and read(Y1).
+void NetworkBuild::mask(StateBuild& s) const {
+  float *logit = s->logit, *masked = s->fusion + kBins;
+  const float *m = s->magnitude, *features = s->fusion + 2 * kBins;
+  if (config_.options.mask_branch)
+    for (int64_t f = 0; f < kBins; ++f) logit[f] += features[f];
+  for (int64_t f = 0; f < kBins; ++f) masked[f] = m[f] * sigmoid(logit[f]);
+  reading_.run(masked);
 }
 
 // Magnitudes of floats have the order of their bits; Inf and NaN are at the end.
@@ -206,9 +276,8 @@ void NetworkBuild::step(Frame* frames, int64_t n) const {
   for (int64_t i = 0; i < n; ++i) lstm_cell((*s[i])->gates, kBins, (*s[i])->cell1, (*s[i])->lstm1_in + kBins);
   product(fc1_, [](StateBuild& x) { return x->lstm1_in + kBins; }, [](StateBuild& x) { return x->logit; });
   for (int64_t i = 0; i < n; ++i) {
-    float *m = (*s[i])->fusion, *logit = (*s[i])->logit;
-    for (int64_t f = 0; f < kBins; ++f) m[kBins + f] = m[f] * sigmoid(logit[f]);
     convolve(*s[i]);
+    mask(*s[i]);
   }
   product(fc2_, [](StateBuild& x) { return x->fusion; }, [](StateBuild& x) { return x->fused; });
   for (int64_t i = 0; i < n; ++i) std::copy_n((*s[i])->fused, kBins, (*s[i])->lstm2_in);

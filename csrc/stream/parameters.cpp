@@ -73,11 +73,16 @@ int64_t dimension(const Reader& r, const std::string& name, size_t dimensions, s
   return shape[which];
 }
 
-Config config(const Reader& r) {
+Config config(const Reader& r, const Options& options) {
+  if (!(options.compression > 0 && options.compression <= 1))
+    fail("compression must be above 0 and at most 1, but is " + std::to_string(options.compression));
+  if (r.has("input_mean") && !options.standardized())
+    fail("input_mean belongs to a network with compression or mask_branch: state its configuration");
   const int64_t bins = dimension(r, "fc1.weight", 2, 0);
   if (bins != kBins)
     fail("streaming needs a network of " + std::to_string(kBins) + " bins, but this one has " + std::to_string(bins));
   Config c;
+  c.options = options;
   c.channels = dimension(r, "msmo_conv.2.pwconvN.weight", 4, 1);
   c.depthwise = dimension(r, "msmo_conv.0.conv.2.weight", 4, 1) == 1;
   c.order = 1;
@@ -119,10 +124,12 @@ MultiOrderConvArgs multi_order(Reader& r, const std::string& module, const Confi
 
 }  // namespace
 
-Parameters parameters(const Arrays& arrays) {
+Parameters parameters(const Arrays& arrays, const Options& options) {
   Reader r(arrays);
   Parameters p{};
-  p.config = config(r);
+  p.config = config(r, options);
+  if (options.standardized())
+    p.input_mean = r.take("input_mean", {kBins}), p.input_scale = r.take("input_scale", {kBins});
   const int64_t half = p.config.channels / 2;
   p.lstm1 = r.lstm("lstm1", kBins, kBins);
   p.fc1 = r.linear("fc1", {kBins, kBins});

@@ -19,11 +19,11 @@ from torch.nn.utils import parametrize
 
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
+from lite_rtse_ext.utils.hooks import has_hooks
 
 __all__ = ["Candidate", "recognise"]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -193,7 +193,7 @@ def _interference(path: str, module: nn.Module, is_root: bool, keeps_parameters:
     name = path or "it"
     if "forward" in vars(module):
         yield f"{name} has a forward of its own, set on the instance"
-    if not is_root and any(getattr(module, hooks) for hooks in _HOOKS):
+    if not is_root and has_hooks(module):
         yield f"{name} has hooks, which would no longer run"
     if parametrize.is_parametrized(module):
         yield f"{name} is parametrized"

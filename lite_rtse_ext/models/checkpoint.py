@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.input_gain import InputGain
-from lite_rtse_ext.models.metadata import other_architecture, read_metadata, with_sorted_metadata
+from lite_rtse_ext.models.metadata import other_architecture, read_config, read_metadata, with_sorted_metadata
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -207,9 +207,12 @@ def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     state = read_state_dict(path)
     try:
+        own = _fitting(model, state)
         if isinstance(model, SpectrogramModel) and model.architecture:
-            _check_architecture(type(model), read_metadata(path))
-        load_into(model, state)
+            metadata = read_metadata(path)
+            _check_architecture(type(model), metadata)
+            _check_config_fits(model, _told_config(metadata) or {})
+        model.load_state_dict(own)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -228,15 +231,19 @@ def _named(architecture: str) -> type[SpectrogramModel]:
 
 
 def _told_config(metadata: dict[str, str]) -> dict[str, Any] | None:
-    if "config" not in metadata:
-        return None
     try:
-        config = json.loads(metadata["config"])
-    except (RecursionError, ValueError):
-        config = None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"config: expected a JSON object, got {metadata['config'][:40]!r}")
-    return config
+        return read_config(metadata)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _check_config_fits(model: SpectrogramModel, told: Mapping[str, Any]) -> None:
+    """Refuse a file whose network has the same shapes but computes something else."""
+    own = model.config()
+    others = [name for name in told.keys() & own.keys() if json.loads(json.dumps(own[name])) != told[name]]
+    if others:
+        name = min(others)
+        raise CheckpointError(f"{name}: expected {own[name]}, as in this network, got {told[name]}")
 
 
 def _told_gain(metadata: dict[str, str]) -> float:

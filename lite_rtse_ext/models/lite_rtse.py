@@ -21,6 +21,7 @@ from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.nn.lstm import run_lstm
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.arguments import Real, sample_rate_hz
+from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_recorded
 
 __all__ = ["LiteRTSE"]
@@ -70,6 +71,26 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
         for start, stop, piece in in_pieces(self, spectrogram.shape[2], PIECE_FRAMES, read):
             enhanced[:, :, start:stop] = piece
+
+    def run_branch(self, levels: Tensor) -> Tensor:
+        last: Any = self.msmo_conv[2].pwconvN
+        if self._branch_is_constant(levels, last):
+            constant: Tensor = last.bias.to(levels).expand_as(levels)
+            return constant
+        return super().run_branch(levels)
+
+    def _branch_is_constant(self, levels: Tensor, last: Any) -> bool:
+        """Whether the branch's output is the bias of its last layer, as that layer's weights are zero.
+
+        Only inference on the CPU asks. On another device, the answer would wait for all that runs there.
+        """
+        if levels.device.type != "cpu" or is_recorded() or torch.is_grad_enabled():
+            return False
+        # A hook or a replaced forward changes what the module computes. A quantized weight is no tensor.
+        changed = any(has_hooks(module) or "forward" in vars(module) for module in self.msmo_conv.modules())
+        if changed or not isinstance(last.weight, Tensor):
+            return False
+        return last.bias is not None and not last.weight.any()
 
     def run_lstm(self, lstm: LSTM, x: Tensor, state: Any) -> Any:
         return run_lstm(lstm, x, state)
@@ -183,8 +204,10 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
         Arguments of the constructor: ``bins``, ``channels``, ``order`` and ``depthwise``.
 
     Raises:
-        CheckpointError: the parameters are not those of Lite-RTSE.
+        CheckpointError: the parameters are not those of Lite-RTSE, or their shapes do not tell the configuration.
     """
+    if "input_mean" in state:
+        raise CheckpointError("expected a file that states compression and mask_branch, as input_mean is in it")
     shapes = {}
     for key, dims in (("fc1.weight", 2), ("msmo_conv.0.conv.2.weight", 4), ("msmo_conv.2.pwconvN.weight", 4)):
         if key not in state:

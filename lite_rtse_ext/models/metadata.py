@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["other_architecture", "read_metadata", "with_sorted_metadata"]
+__all__ = ["other_architecture", "read_config", "read_metadata", "with_sorted_metadata"]
 
 _MOST_HEADER_BYTES = 100_000_000  # the most that safetensors reads
 
@@ -47,6 +48,23 @@ def with_sorted_metadata(data: bytes) -> bytes:
     header = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
     return len(header).to_bytes(8, "little") + header + data[start:]
+
+
+def read_config(metadata: dict[str, str]) -> dict[str, Any] | None:
+    """The configuration that metadata state. None if they state none.
+
+    Raises:
+        ValueError: the configuration is not a JSON object.
+    """
+    if "config" not in metadata:
+        return None
+    try:
+        config = json.loads(metadata["config"])
+    except (RecursionError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"config: expected a JSON object, got {metadata['config'][:40]!r}")
+    return config
 
 
 def other_architecture(metadata: dict[str, str], expected: str) -> str | None:

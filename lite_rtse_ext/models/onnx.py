@@ -73,17 +73,20 @@ class OneFrame(nn.Module):
         model = self.model
         h1, c1, h2, c2, *histories = memory
         mag = magnitude(spectrum.unsqueeze(2))[:, 0]
-        h1, c1 = _lstm_step(model.lstm1, mag, h1, c1)
+        levels = model.read(mag)
+        h1, c1 = _lstm_step(model.lstm1, levels, h1, c1)
         logit = model.fc1(h1)
         frames = _Frames(histories)
-        features = mag[:, None, None]
+        features = levels[:, None, None]
         for block in model.msmo_conv:
             features = (
                 frames.multi_order(block, features)
                 if isinstance(block, MultiOrderConv)
                 else frames.conv_block(block, features)
             )
-        fused = model.fc2(torch.cat([mag, mag * torch.sigmoid(logit), features[:, 0, 0]], dim=-1))
+        features = features[:, 0, 0]
+        logit = logit + features if model.mask_branch else logit
+        fused = model.fc2(torch.cat([levels, model.read(mag * torch.sigmoid(logit)), features], dim=-1))
         h2, c2 = _lstm_step(model.lstm2, fused, h2, c2)
         heads = (logit, model.to_mag(h2), model.to_real(h2), model.to_imag(h2))
         enhanced = complex_gain(spectrum.unsqueeze(2), *(head.unsqueeze(1) for head in heads)).squeeze(2)
@@ -149,7 +152,7 @@ def export_onnx(model: LiteRTSE, path: str | os.PathLike[str], batch: int = 1) -
         raise ValueError(f"model must be float32, but is {dtype}")
     for name in ("onnx", "onnxscript"):
         _package(name)
-    plain = reference.LiteRTSE(model.bins, model.channels, model.order, model.depthwise)
+    plain = reference.LiteRTSE(**model.config())
     load_into(plain, model.state_dict())
     frame = OneFrame(plain.eval().requires_grad_(False)).eval()
     inputs = (torch.zeros(batch, model.bins, 2), *frame.start(batch))

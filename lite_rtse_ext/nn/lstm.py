@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class LSTM(NotScriptable, nn.LSTM):
@@ -35,7 +34,7 @@ def run_lstm(module: nn.LSTM, input: Any, hx: tuple[Tensor, Tensor] | None = Non
     This function serves networks that hold PyTorch's own LSTM. Tools such as ``quantize_dynamic`` recognize only that
     class. A module of another class, or with hooks, is called directly.
     """
-    plain = type(module) is nn.LSTM and not any(getattr(module, name) for name in _HOOKS)
+    plain = type(module) is nn.LSTM and not has_hooks(module)
     return _fused(module, input, hx) if plain and _runs(module, input, hx) else module(input, hx)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +13,7 @@ import safetensors
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.metadata import other_architecture, read_config, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
@@ -63,18 +64,28 @@ class Network:
             The names may have prefixes of wrappers, such as ``module.``.
         precision: storage type of the weights of LSTM and linear layers. "int16" halves the memory that a frame reads.
             The result then differs by about 1e-4 of its magnitude (-80 dB).
+        compression, mask_branch: as in :class:`lite_rtse_ext.LiteRTSE`. The arrays do not tell them.
 
     Raises:
         TypeError: a weight is not an array of a floating dtype.
-        ValueError: names, shapes or values do not match a network with 257 bins, or ``precision`` is unknown.
+        ValueError: names, shapes or values do not match a network with 257 bins and these options, or ``precision`` is
+            unknown.
     """
 
-    def __init__(self, weights: Mapping[str, NDArray[np.floating]], precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, NDArray[np.floating]],
+        precision: Precision = "float32",
+        *,
+        compression: float = 1.0,
+        mask_branch: bool = False,
+    ) -> None:
         weights = network_parameters(weights)
         _check_size(np.size(value) for value in weights.values())
         self._weights = {name: _as_float32(name, value) for name, value in weights.items()}
-        self._network = _stream.Network(self._weights, precision)
+        self._network = _stream.Network(self._weights, precision, compression, mask_branch)
         self.precision: Precision = precision
+        self._options: dict[str, Any] = {"compression": compression, "mask_branch": mask_branch}
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:
@@ -91,7 +102,7 @@ class Network:
         """
         path = pretrained_path() if path is None else Path(path)
         try:
-            return cls(_read_safetensors(path), precision)
+            return cls(_read_safetensors(path), precision, **_options(read_config(read_metadata(path)) or {}))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -115,16 +126,33 @@ class Network:
                 what = "a tensor without data" if hasattr(value, "detach") else type(value).__name__
                 raise TypeError(f"{name} must be a tensor of numbers, but is {what}")
         _check_size(value.numel() for value in state.values())
-        return cls({name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}, precision)
+        arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}
+        return cls(arrays, precision, **_options_of(model))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The engine's layout of the weights depends on the processor. The other process therefore builds its own.
-        return type(self), (self._weights, self.precision)
+        return partial(type(self), **self._options), (self._weights, self.precision)
 
     def __repr__(self) -> str:
         network = self._network
         sizes = f"channels={network.channels}, order={network.order}, depthwise={network.depthwise}"
-        return f"Network({sizes}, precision={self.precision!r})"
+        options = "".join(f", {name}={value}" for name, value in self._options.items())
+        return f"Network({sizes}{options}, precision={self.precision!r})"
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network's configuration that its arrays do not tell."""
+    options = {name: config[name] for name in ("compression", "mask_branch") if name in config}
+    compression, mask_branch = options.get("compression", 1.0), options.get("mask_branch", False)
+    if isinstance(compression, bool) or not isinstance(compression, int | float) or not isinstance(mask_branch, bool):
+        raise ValueError(f"config: expected a number as compression and true or false as mask_branch, got {options}")
+    return options
+
+
+def _options_of(model: _Model) -> dict[str, Any]:
+    """The options of a network, which wrappers may hold."""
+    modules = getattr(model, "modules", lambda: [model])()
+    return next((_options(vars(module)) for module in modules if "mask_branch" in vars(module)), {})
 
 
 def _check_size(sizes: Iterable[int]) -> None:

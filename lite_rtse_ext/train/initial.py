@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,8 @@ def _unit_gain_multi_order(block: MultiOrderConv) -> None:
     _pointwise(block.pwconv1)
     last = len(block.pwconvs) - 1
     for k, (stage, pointwise) in enumerate(zip(block.dwconvs, block.pwconvs, strict=True)):
-        depthwise, gates = stage[1], pointwise.in_channels  # type: ignore[index]
+        depthwise: Any = stage[1]  # type: ignore[index]
+        gates: Any = pointwise.in_channels
         _near_identity(depthwise)
         depthwise.weight[-gates:] *= 0.3
         depthwise.bias[-gates:] = 1.0
@@ -68,14 +70,16 @@ def _unit_gain_multi_order(block: MultiOrderConv) -> None:
 
 
 def _pointwise(conv: nn.Module, gain: float = 1.0, bias: float = 0.0) -> None:
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
     nn.init.normal_(conv.weight, std=gain * conv.in_channels**-0.5)
     nn.init.constant_(conv.bias, bias)
 
 
 def _near_identity(conv: nn.Module) -> None:
     """Noise of a variance that does not depend on the kernel's size, and the identity: the newest frame, same bin."""
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
     time, frequency = conv.kernel_size
     nn.init.normal_(conv.weight, std=0.4 / time)
     nn.init.zeros_(conv.bias)

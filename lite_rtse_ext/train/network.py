@@ -46,16 +46,18 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         checkpoint.load_parameters(net, path)
     if not isinstance(net, LiteRTSE):
         if recipe.normalize_input or recipe.identity or recipe.unit_gain or recipe.dropout or any(recipe.min_gain):
-            raise RecipeError("model.normalize_input, identity, unit_gain, dropout and min_gain are for Lite-RTSE alone")
+            raise RecipeError(
+                "model.normalize_input, identity, unit_gain, dropout and min_gain are for Lite-RTSE alone"
+            )
         return InputGain(net, recipe.input_gain)
     scale = torch.full((net.bins,), recipe.input_gain)
     if recipe.normalize_input and not resumed:
         noisy = (examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
-        noisy = map(remove_offset, noisy) if recipe.high_pass else noisy
+        heard = map(remove_offset, noisy) if recipe.high_pass else noisy
         if not net.standardized:
-            scale = measure_scale(noisy)
+            scale = measure_scale(heard)
         elif not recipe.initial:
-            standardize(net, noisy)
+            standardize(net, heard)
     min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
     if recipe.initial:
         return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)

@@ -24,6 +24,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "small": {"channels": 8, "order": 3},
     "idle lanes": {"channels": 20, "order": 2, "depthwise": False},
     "deep": {"channels": 32, "order": 6},
+    "compressed": {"channels": 16, "order": 3, "compression": 0.3},
+    "mask branch": {"channels": 8, "order": 3, "compression": 0.5, "mask_branch": True},
+    "mask branch alone": {"channels": 8, "order": 3, "mask_branch": True},
 }
 TOLERANCE = 1e-5
 
@@ -32,7 +35,11 @@ TOLERANCE = 1e-5
 def model(name: str) -> LiteRTSE:
     """The network of that configuration, with the same random parameters on every run."""
     torch.manual_seed(zlib.crc32(name.encode()))
-    return LiteRTSE(**CONFIGS[name]).eval()
+    network = LiteRTSE(**CONFIGS[name]).eval()
+    if network.standardized:
+        network.input_mean.uniform_(0, 1)
+        network.input_scale.uniform_(0.5, 2)
+    return network
 
 
 @lru_cache

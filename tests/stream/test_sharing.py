@@ -173,9 +173,9 @@ def test_the_compiled_module_refuses_none_everywhere() -> None:
         lambda: stream.load(None),  # type: ignore[arg-type]
         lambda: stream.set_wet(None),  # type: ignore[arg-type]
         lambda: _stream.Stream.feed(None, block),  # type: ignore[arg-type]
-        lambda: _stream.Network(None, "float32"),  # type: ignore[arg-type]
-        lambda: _stream.Network({"fc1.weight": None}, "float32"),  # type: ignore[dict-item]
-        lambda: _stream.Network({}, None),  # type: ignore[arg-type]
+        lambda: _stream.Network(None, "float32", 1.0, False),  # type: ignore[arg-type]
+        lambda: _stream.Network({"fc1.weight": None}, "float32", 1.0, False),  # type: ignore[dict-item]
+        lambda: _stream.Network({}, None, 1.0, False),  # type: ignore[arg-type]
     ]
     for call in calls:
         with pytest.raises((TypeError, ValueError, RuntimeError)):

@@ -111,7 +111,7 @@ void change_weights(Script& script) {
     chosen->second.data = data.data();
   }
   try {
-    parameters(arrays);
+    parameters(arrays, {});
   } catch (const std::invalid_argument&) {
   }
 }
@@ -120,7 +120,7 @@ void change_weights(Script& script) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::shared_ptr<const Network> network =
-      engine().network(parameters(weights().arrays()), Precision::f32);
+      engine().network(parameters(weights().arrays(), {}), Precision::f32);
   Script script(data, size);
   Stream first(network, Timing::aligned), second(network, Timing::live);
   Stream* const streams[2] = {&first, &second};

@@ -205,7 +205,7 @@ void test_missing_and_wrong_weights() {
     arrays.erase(entry.first);
     bool refused = false;
     try {
-      parameters(arrays);
+      parameters(arrays, {});
     } catch (const std::invalid_argument& error) {
       refused = std::string(error.what()).find(entry.first) != std::string::npos;
     }
@@ -214,7 +214,7 @@ void test_missing_and_wrong_weights() {
     arrays[entry.first].shape.push_back(1);
     refused = false;
     try {
-      parameters(arrays);
+      parameters(arrays, {});
     } catch (const std::invalid_argument& error) {
       refused = std::string(error.what()).find(entry.first) != std::string::npos;
     }
