@@ -207,11 +207,13 @@ def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     state = read_state_dict(path)
     try:
+        metadata = read_metadata(path)
+        named = model if isinstance(model, SpectrogramModel) and model.architecture else None
+        if named:
+            _check_architecture(type(named), metadata)
         own = _fitting(model, state)
-        if isinstance(model, SpectrogramModel) and model.architecture:
-            metadata = read_metadata(path)
-            _check_architecture(type(model), metadata)
-            _check_config_fits(model, _told_config(metadata) or {})
+        if named:
+            _check_config_fits(named, _told_config(metadata) or {})
         model.load_state_dict(own)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
