@@ -171,7 +171,31 @@ def collection(
         _summarise(prepare_collection(target, folder, options=options, report=click.echo))
 
 
-def _summarise(manifest: Manifest) -> None:
+@prepare.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Manifest to write.")
+@click.option(
+    "--judge-by",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Source whose validation and test files are used; by default all.",
+)
+@click.option(
+    "--only-license", multiple=True, metavar="PATTERN", help="License of training files to use, such as 'CC-BY-4*'."
+)
+def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], only_license: tuple[str, ...]) -> None:
+    """One manifest of several: SOURCES are manifests in folders beside the new one. No audio is copied.
+
+    \b
+    lite-rtse prepare join debian/manifest.json mine/manifest.json --out both.json
+    """
+    with one_line():
+        from lite_rtse_ext.data.prepare.join import join_manifests
+
+        _summarise(join_manifests(target, sources, judge_by=judge_by, only_license=only_license), target)
+
+
+def _summarise(manifest: Manifest, path: Path | None = None) -> None:
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
     from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
@@ -190,4 +214,4 @@ def _summarise(manifest: Manifest) -> None:
         if mixtures:
             parts.append(f"{mixtures} fixed mixtures")
         click.echo(f"{split + ':':<7}{', '.join(parts) or 'nothing'}")
-    click.echo(f"manifest: {manifest.root / 'manifest.json'}")
+    click.echo(f"manifest: {path or manifest.root / 'manifest.json'}")

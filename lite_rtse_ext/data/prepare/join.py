@@ -1,0 +1,104 @@
+"""``lite-rtse prepare join``: one manifest of several prepared folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
+
+__all__ = ["join_manifests"]
+
+
+def join_manifests(
+    target: Path,
+    sources: Sequence[Path],
+    *,
+    judge_by: Sequence[Path] = (),
+    only_license: Sequence[str] = (),
+) -> Manifest:
+    """Write a manifest with the files of several manifests. No audio file is copied or read.
+
+    Args:
+        target: the file to write. The folders of all sources must lie in its folder.
+        sources: the manifests, at least one.
+        judge_by: the sources whose validation and test files are used. By default those of all sources are.
+        only_license: patterns in the syntax of file name patterns. A training clip is used only if its license matches
+            one of them. By default all are used. Letter case is ignored.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        OSError: a manifest can't be read, or the target can't be written.
+        ManifestError: a source is not a manifest or is outside the target's folder, or ``judge_by`` is no source. No
+            training data is left. Or ``only_license`` is given and a source has training pairs, which state no license.
+    """
+    root = Path(os.path.abspath(target)).parent
+    folders = {Path(os.path.abspath(source)): _inside(source, root) for source in sources}
+    judges = [Path(os.path.abspath(path)) for path in judge_by]
+    for path in judges:
+        if path not in folders:
+            raise ManifestError(f"judge_by: expected one of the joined manifests, got {path}")
+    if Path(os.path.abspath(target)) in folders:
+        raise ManifestError(f"target: expected a new file, got {target}, which is joined")
+    clips: list[Clip] = []
+    mixtures: list[Mixture] = []
+    pairs: list[Pair] = []
+    for path, folder in folders.items():
+        manifest = Manifest.load(path)
+        if only_license and any(pair.split == "train" for pair in manifest.pairs):
+            raise ManifestError(f"{path}: expected clips, whose licenses are known, got training pairs")
+        judge = not judges or path in judges
+        clips += _clips(manifest, folder, judge, only_license)
+        if judge:
+            mixtures += (_moved_mixture(mixture, folder) for mixture in manifest.mixtures)
+        pairs += (_moved_pair(pair, folder) for pair in manifest.pairs if judge or pair.split == "train")
+    if "train" not in {clip.split for clip in clips} | {pair.split for pair in pairs}:
+        raise ManifestError(f"{', '.join(map(str, sources))}: no training data is left")
+    joined = Manifest(root, target.stem, tuple(clips), tuple(mixtures), tuple(pairs))
+    joined.save(target)
+    return joined
+
+
+def _inside(source: Path, root: Path) -> str:
+    folder = Path(os.path.abspath(source)).parent
+    if not folder.is_relative_to(root):
+        raise ManifestError(f"{source}: expected a manifest in {root}, where the joined one is written")
+    return folder.relative_to(root).as_posix()
+
+
+def _clips(manifest: Manifest, folder: str, judge: bool, only_license: Sequence[str]) -> Iterable[Clip]:
+    for clip in manifest.clips:
+        if _licensed(clip, only_license) if clip.split == "train" else judge:
+            yield replace(clip, path=_below(folder, clip.path))
+
+
+def _licensed(clip: Clip, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(clip.licence.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _below(folder: str, path: str) -> str:
+    return (PurePath(folder) / path).as_posix()
+
+
+def _named(folder: str, name: str) -> str:
+    return f"{folder.replace('/', '-')}-{name}" if folder != "." else name
+
+
+def _moved_mixture(mixture: Mixture, folder: str) -> Mixture:
+    return replace(
+        mixture,
+        name=_named(folder, mixture.name),
+        speech=_below(folder, mixture.speech),
+        noise=_below(folder, mixture.noise),
+    )
+
+
+def _moved_pair(pair: Pair, folder: str) -> Pair:
+    return replace(
+        pair, name=_named(folder, pair.name), noisy=_below(folder, pair.noisy), clean=_below(folder, pair.clean)
+    )
