@@ -91,7 +91,8 @@ def slug(name: str) -> str:
 def gain_db(model: SpectrogramModel, manifest: Manifest, high_pass: bool) -> float:
     """The mean gain of SI-SNR on the validation mixtures."""
     gains = []
-    for noisy, clean in FixedExamples(manifest, "valid"):
+    examples = FixedExamples(manifest, "valid")
+    for noisy, clean in (examples[i] for i in range(len(examples))):
         enhanced = enhance_waveform(model, noisy, high_pass=high_pass)
         gains.append(float(si_snr_db(enhanced, clean) - si_snr_db(noisy, clean)))
     return mean(gains)
