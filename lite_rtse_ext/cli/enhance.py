@@ -26,7 +26,9 @@ from lite_rtse_ext.utils.atomic_file import replaceable
 @click.option(
     "--attenuation-limit", metavar="DB", type=click.FloatRange(min=0), help="The most by which noise is turned down."
 )
-@click.option("--wet", metavar="SHARE", type=click.FloatRange(0, 1), help="Share of the enhanced signal, 0 to 1.")
+@click.option(
+    "--wet", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."
+)
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @click.option("--raw", type=click.Choice(RAW_TYPES), help="What goes through - has no header: little-endian samples.")
 @click.option("--rate", metavar="HZ", type=int, help="Sample rate of raw input.")
@@ -40,7 +42,7 @@ def enhance(
     force: bool,
     skip_existing: bool,
     attenuation_limit: float | None,
-    wet: float | None,
+    wet: float,
     no_high_pass: bool,
     raw: str | None,
     rate: int | None,
@@ -75,18 +77,12 @@ def enhance(
     lite-rtse enhance recordings/ cleaned/ --skip-existing
     ffmpeg -i talk.mkv -f wav - | lite-rtse enhance - - | ffmpeg -i - clean.opus
     """
-    options = {
-        "attenuation_limit_db": attenuation_limit,
-        "wet": 1.0 if wet is None else wet,
-        "high_pass": not no_high_pass,
-    }
+    options = {"attenuation_limit_db": attenuation_limit, "wet": wet, "high_pass": not no_high_pass}
     with one_line(), told():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")
         if device != "cpu":
             _check_device(device)
-            if (attenuation_limit, wet) != (None, None):
-                raise JobError("--attenuation-limit and --wet need --device cpu")
         raw_samples = raw_format(source, target, raw, rate, channels)
         if is_stream(source) or is_pipe(target):
             if skip_existing or device != "cpu":
@@ -103,9 +99,7 @@ def enhance(
         failed = len(settled.errors)
         if jobs:
             engine = device == "cpu" and has_engine(checkpoint)
-            if not engine and (attenuation_limit, wet) != (None, None):
-                raise JobError("--attenuation-limit and --wet need the streaming engine, which knows lite-rtse alone")
-            by = _by_engine(checkpoint, options) if engine else _by_torch(checkpoint, device, not no_high_pass)
+            by = _by_engine(checkpoint, options) if engine else _by_torch(checkpoint, device, options)
             failed += run_jobs(by, jobs, threads if engine else 1)
     if failed:
         raise click.exceptions.Exit(1)
@@ -148,13 +142,13 @@ def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
     )
 
 
-def _by_torch(checkpoint: Path | None, device: str, high_pass: bool) -> Enhance:
+def _by_torch(checkpoint: Path | None, device: str, options: dict[str, Any]) -> Enhance:
     from lite_rtse_ext.enhance import enhance_file
     from lite_rtse_ext.models import load_model
 
     model = load_model(chosen(checkpoint)).to(device).eval()
     return lambda job, progress: enhance_file(
-        model, job.source, job.target, overwrite=job.overwrite, high_pass=high_pass, progress=progress
+        model, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )
 
 

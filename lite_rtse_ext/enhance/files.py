@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import Reader, split
 from lite_rtse_ext.audio.resampling import resample_blocks
@@ -16,6 +17,7 @@ from lite_rtse_ext.enhance.conversion import Blocks, Enhanced, file_to_file
 from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.arguments import Real
 
 
 def enhance_file(
@@ -24,6 +26,8 @@ def enhance_file(
     target: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    attenuation_limit_db: Real | None = None,
+    wet: Real = 1.0,
     high_pass: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> Enhanced:
@@ -50,6 +54,8 @@ def enhance_file(
             suffix selects another format, which keeps the bit depth if possible. If the sample type changes, an
             :class:`lite_rtse_ext.audio.AudioWarning` says so.
         overwrite: whether ``target`` may already exist. It is replaced only when the new file is complete.
+        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit.
+        wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset from every channel; see
             :func:`lite_rtse_ext.audio.remove_offset`.
         progress: called repeatedly with the seconds of audio finished since the last call. One call may report nothing
@@ -63,7 +69,11 @@ def enhance_file(
         FileExistsError: ``target`` exists and ``overwrite`` is false.
         AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or the network's
             result is not finite.
+        TypeError, ValueError: ``wet`` or ``attenuation_limit_db`` has a wrong type or is out of range.
     """
+    limit, share = limit_db(attenuation_limit_db), wet_share(wet)
+    # The filter runs in place if the unfiltered signal is not needed again. The copy is freed before the result exists.
+    in_place = high_pass and enhanced_share(share, limit) == 1
 
     def enhanced(reader: Reader) -> Blocks:
         channels = reader.format.channels
@@ -71,10 +81,16 @@ def enhance_file(
         report = (lambda samples: progress(samples / SAMPLE_RATE_HZ / channels)) if progress else None
         for channel in range(channels):
             waveform = torch.from_numpy(noisy[:, channel])
-            if high_pass:
-                waveform.copy_(remove_offset(waveform))  # in place: the copy is freed before the result is computed
+            if in_place:
+                waveform.copy_(remove_offset(waveform))
             noisy[:, channel] = enhance_waveform(
-                model, waveform, segment_frames=usual_segment(model), progress=report, high_pass=False
+                model,
+                waveform,
+                segment_frames=usual_segment(model),
+                attenuation_limit_db=limit,
+                wet=share,
+                high_pass=high_pass and not in_place,
+                progress=report,
             ).numpy()
         yield from resample_blocks(split(noisy), SAMPLE_RATE_HZ, reader.format.sample_rate, frames)
 

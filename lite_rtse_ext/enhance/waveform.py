@@ -11,12 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.formats import MOST_CHANNELS
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import frames_of, istft, sqrt_hann, stft
 from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
 from lite_rtse_ext.signal import HOP_LENGTH, N_FFT, SIGNAL
-from lite_rtse_ext.utils.arguments import switch
+from lite_rtse_ext.utils.arguments import Real, switch
 from lite_rtse_ext.utils.tracing import is_recorded
 
 __all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
@@ -39,6 +40,8 @@ def enhance_waveform(
     waveform: Tensor,
     *,
     segment_frames: int | None = None,
+    attenuation_limit_db: Real | None = None,
+    wet: Real = 1.0,
     high_pass: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
@@ -50,6 +53,9 @@ def enhance_waveform(
             utterance. With segments the waveform stays on its own device, and may exceed the memory of the model's
             device.
         segment_frames: number of frames (16 ms each) per segment, left context included. None: all frames at once.
+        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit. The limit is implemented by
+            mixing in the noisy signal at that level.
+        wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal, without the high-pass.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset; see
             :func:`lite_rtse_ext.audio.remove_offset`. It needs the memory of one copy of the waveform.
         progress: called with the number of samples per utterance that were finished since the last call.
@@ -61,17 +67,19 @@ def enhance_waveform(
         FloatingPointError: the network's result contains a NaN or an infinity.
         TypeError: the model is not a :class:`SpectrogramModel`, the waveform's dtype is not a floating one, or another
             argument has the wrong type.
-        ValueError: the network is for another signal, or ``segment_frames`` is given and the network needs the whole
-            recording. Or ``segment_frames`` is less than 1. Or the waveform has no dimension, has the shape
-            (samples, channels), or has a sample that is not finite.
+        ValueError: the network is for another signal. Or ``segment_frames`` is given and the network needs the whole
+            recording, or ``segment_frames`` is less than 1. Or ``wet`` or ``attenuation_limit_db`` is out of range. Or
+            the waveform has no dimension, has the shape (samples, channels), or has a sample that is not finite.
     """
     _check_model(model, segment_frames)
     _check_waveform(waveform)
+    share = enhanced_share(wet_share(wet), limit_db(attenuation_limit_db))
     if waveform.numel() == 0:
         return waveform.clone()
     wide = torch.promote_types(waveform.dtype, torch.float32)  # the filter and the transform support no 16-bit dtype
     device = placement(model)[0] if segment_frames is None else waveform.device
     batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
+    noisy = batch
     batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
     if segment_frames is None:
         enhanced = _whole(model, batch)
@@ -79,6 +87,7 @@ def enhance_waveform(
             progress(waveform.shape[-1])
     else:
         enhanced = _in_segments(model, batch, segment_frames, progress)
+    enhanced = enhanced if share == 1 else enhanced.lerp(noisy, 1 - share)
     return enhanced.reshape(waveform.shape).to(waveform)
 
 

@@ -103,7 +103,15 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             return False
         return spectrogram.shape[0] * spectrogram.shape[2] > PIECE_FRAMES
 
-    def enhance(self, waveform: Tensor, sample_rate: Real = SAMPLE_RATE_HZ, *, high_pass: bool = True) -> Tensor:
+    def enhance(
+        self,
+        waveform: Tensor,
+        sample_rate: Real = SAMPLE_RATE_HZ,
+        *,
+        attenuation_limit_db: Real | None = None,
+        wet: Real = 1.0,
+        high_pass: bool = True,
+    ) -> Tensor:
         """Enhance speech.
 
         The network runs in its own dtype on its own device, without gradients. Its result does not depend on
@@ -112,6 +120,8 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         Args:
             waveform: (..., samples), full scale 1, any floating dtype. Each leading index is a separate utterance.
             sample_rate: sample rate of the waveform in Hz. It must be 16000. Resample other waveforms first.
+            attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit.
+            wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal.
             high_pass: whether a high-pass at 2 Hz first removes a constant offset from the waveform. See
                 :func:`lite_rtse_ext.audio.remove_offset`.
 
@@ -121,12 +131,13 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         Raises:
             FloatingPointError: the network's result contains a NaN or an infinity.
             TypeError: the waveform does not have a floating dtype, or another argument has a wrong type.
-            ValueError: the sample rate is not 16000. The waveform has no dimensions, is laid out as
-                (samples, channels), or contains a sample that is not finite. The network does not have 257 bins.
+            ValueError: the sample rate is not 16000. ``wet`` or ``attenuation_limit_db`` is out of range. The waveform
+                has no dimensions, is laid out as (samples, channels), or contains a sample that is not finite. The
+                network does not have 257 bins.
         """
         if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
-        return enhance_waveform(self, waveform, high_pass=high_pass)
+        return enhance_waveform(self, waveform, attenuation_limit_db=attenuation_limit_db, wet=wet, high_pass=high_pass)
 
     @classmethod
     def from_pretrained(cls) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
 from lite_rtse_ext import _stream
+from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.resampling import QUALITIES, Quality
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import LATENCY_SAMPLES, Network, Precision, _Model
 from lite_rtse_ext.stream.rates import RoundTrip
-from lite_rtse_ext.utils.arguments import Real, real_number, sample_rate_hz, switch
+from lite_rtse_ext.utils.arguments import Real, sample_rate_hz, switch
 
 _NOT_FINITE = (
     "the network's result was not finite (samples far above full scale, or a damaged checkpoint): the stream was reset"
@@ -100,7 +100,7 @@ class Streamer:
         self._rates = None if self.sample_rate == SAMPLE_RATE_HZ else RoundTrip(self.sample_rate, resampling)
         self._overflows = self._muted = 0
         self._idle, self._settings = Lock(), Lock()
-        self._wet, self._attenuation_limit_db = _share(wet), _limit(attenuation_limit_db)
+        self._wet, self._attenuation_limit_db = wet_share(wet), limit_db(attenuation_limit_db)
         self._mix()
 
     @classmethod
@@ -207,7 +207,7 @@ class Streamer:
 
     @wet.setter
     def wet(self, share: Real) -> None:
-        checked = _share(share)
+        checked = wet_share(share)
         with self._settings:
             self._wet = checked
             self._mix()
@@ -219,14 +219,13 @@ class Streamer:
 
     @attenuation_limit_db.setter
     def attenuation_limit_db(self, limit: Real | None) -> None:
-        checked = _limit(limit)
+        checked = limit_db(limit)
         with self._settings:
             self._attenuation_limit_db = checked
             self._mix()
 
     def _mix(self) -> None:
-        limit = self._attenuation_limit_db
-        self._stream.set_wet(self._wet * (1.0 if limit is None else 1 - 10 ** (-limit / 20)))
+        self._stream.set_wet(enhanced_share(self._wet, self._attenuation_limit_db))
 
     @property
     def faults(self) -> Faults:
@@ -331,26 +330,6 @@ class Streamer:
         """Whether a value overflowed in the network or in soxr since the last call, and ``on_fault`` is "raise"."""
         before, self._overflows = self._overflows, sum(self._stream.faults())
         return self._overflows > before and self.on_fault == "raise"
-
-
-def _share(value: object) -> float:
-    """Check a value of :attr:`Streamer.wet`."""
-    expected = "a share from 0 to 1"
-    share = real_number(value, "wet", expected)
-    if not 0 <= share <= 1:
-        raise ValueError(f"wet: expected {expected}, got {value!r}")
-    return share
-
-
-def _limit(value: object) -> float | None:
-    """Check a value of :attr:`Streamer.attenuation_limit_db`."""
-    if value is None:
-        return None
-    expected = "None or a number of dB from 0 up"
-    limit = real_number(value, "attenuation_limit_db", expected)
-    if not (limit >= 0 and math.isfinite(limit)):
-        raise ValueError(f"attenuation_limit_db: expected {expected}, got {value!r}")
-    return limit
 
 
 def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:

@@ -113,3 +113,29 @@ def test_a_result_that_is_not_finite_ends_the_work(model: reference.LiteRTSE) ->
     with pytest.raises(FloatingPointError, match="the network's result is not finite"):
         enhance_waveform(model, waveform, segment_frames=7, progress=steps.append)
     assert sum(steps) <= 5000
+
+
+@pytest.mark.parametrize("segment_frames", [None, 16])
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [({"wet": 0.5}, 0.5), ({"attenuation_limit_db": 20}, 0.9), ({"attenuation_limit_db": 0}, 0.0), ({"wet": 0}, 0.0)],
+)
+def test_the_noisy_signal_is_mixed_in(
+    model: reference.LiteRTSE, segment_frames: int | None, options: dict[str, float], share: float
+) -> None:
+    noisy = 0.1 * torch.randn(2, 5000, dtype=torch.float64) + 0.25  # the offset stays in the noisy part
+    enhanced = enhance_waveform(model, noisy, segment_frames=segment_frames)
+    mixed = enhance_waveform(model, noisy, segment_frames=segment_frames, **options)
+    torch.testing.assert_close(mixed, share * enhanced + (1 - share) * noisy)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wet": 1.5}, "wet: expected a share from 0 to 1, got 1.5"),
+        ({"attenuation_limit_db": -1.0}, "attenuation_limit_db: expected None or a number of dB from 0 up, got -1.0"),
+    ],
+)
+def test_impossible_mixtures_are_refused(model: reference.LiteRTSE, options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        enhance_waveform(model, torch.zeros(100), **options)
