@@ -46,6 +46,7 @@ from lite_rtse_ext.utils.workers import Lost, run_tasks
 
 RESULTS = Path(__file__).parent / "results"
 NOISY, OWN = "noisy", "Lite-RTSE"
+LEVELS_DB = -20.0, 6.0
 _PROBES = 3
 
 
@@ -77,9 +78,23 @@ class Question:
         return Peer(partial(_own, self.model)) if name == OWN else self.peers[name]
 
 
-def _own(path: Path) -> Process:
-    model = load_model(path)
-    return lambda noisy: enhance_waveform(model, torch.from_numpy(noisy), segment_frames=SEGMENT_FRAMES).numpy()
+def _own(path: Path, input_db: float = 0.0, limit_db: float | None = None) -> Process:
+    """The package's network, with its input made louder and its output softer again, and with limited attenuation."""
+    model, gain = load_model(path), 10 ** (input_db / 20)
+
+    def process(noisy: Samples) -> Samples:
+        louder = torch.from_numpy(noisy * np.float32(gain))
+        enhanced = enhance_waveform(model, louder, segment_frames=SEGMENT_FRAMES, attenuation_limit_db=limit_db)
+        return enhanced.numpy() / np.float32(gain)
+
+    return process
+
+
+def variants(model: Path, limits_db: Sequence[float]) -> dict[str, Peer]:
+    """The same network at other input levels, and with limits of the attenuation."""
+    levels = {f"{OWN}, input {level:+g} dB": Peer(partial(_own, model, input_db=level)) for level in LEVELS_DB}
+    limits = {f"{OWN}, at most {limit:g} dB": Peer(partial(_own, model, limit_db=limit)) for limit in limits_db}
+    return levels | limits
 
 
 class Suppressor:
@@ -253,13 +268,18 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", type=Path, help="a checkpoint instead of what comes with the package")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--variants", action="store_true", help="also the network at other input levels")
+    parser.add_argument("--limits", type=float, nargs="*", default=[], help="with limits of the attenuation in dB")
+    parser.add_argument("--alone", action="store_true", help="leave the other suppressors out")
     parser.add_argument("--no-dnsmos", action="store_true", help="leave DNSMOS out, which takes most of the time")
     parser.add_argument("--jobs", type=_at_least_one, default=cores())
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     try:
         model = options.model or pretrained_path()
-        question = Question(options.manifest, options.split, model, PEERS, not options.no_dnsmos)
+        own = variants(model, options.limits) if options.variants or options.limits else {}
+        peers = own if options.alone else PEERS | own
+        question = Question(options.manifest, options.split, model, peers, not options.no_dnsmos)
         comparison = compare(question, options.jobs)
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -250,3 +250,16 @@ def test_pieces_hold_all_samples() -> None:
     back = from_int16(cut.reshape(-1))
     np.testing.assert_allclose(back[:1000], np.clip(samples, -1, 1), atol=1e-4)
     assert not back[1000:].any()
+
+
+def test_variants_of_the_network_change_level_and_limit(tmp_path: Path) -> None:
+    rows = suppressors.variants(pretrained_path(), [12.0])
+    assert list(rows) == ["Lite-RTSE, input -20 dB", "Lite-RTSE, input +6 dB", "Lite-RTSE, at most 12 dB"]
+    noisy = np.random.default_rng(0).normal(0, 0.05, 8000).astype(np.float32)
+    plain = suppressors._own(pretrained_path())(noisy)
+    softer, louder, limited = (peer.make()(noisy) for peer in rows.values())
+    share = 10 ** (-12 / 20)
+    np.testing.assert_allclose(limited, (1 - share) * plain + share * noisy, atol=1e-6)
+    for other in (softer, louder):
+        assert 0 < np.abs(other - plain).max()  # the level changes what the network computes
+        assert np.linalg.norm(other) < 2 * np.linalg.norm(plain)
