@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import mixing, textures
+from lite_rtse_ext.data import equipment, mixing, textures
 from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.mixing import MixingOptions
@@ -60,6 +60,7 @@ class TrainingExamples(Dataset[Example]):
 
     Raises:
         ManifestError: the manifest has nothing to train on, or ``noise_weights`` does not fit its kinds of noise.
+        RuntimeError: libsndfile lacks a codec that the options ask for.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrainingExamples(Dataset[Example]):
         cache_megabytes: float = 0.0,
     ) -> None:
         self.manifest, self.options, self.seed, self.refuse_damaged = manifest, options, seed, refuse_damaged
+        equipment.require_codecs(options)
         self._cache = AudioCache(cache_megabytes)
         self._warned: set[str] = set()
         self._with_sound: dict[str, bool] = {}
@@ -189,44 +191,34 @@ class TrainingExamples(Dataset[Example]):
             clip = voice[random.integers(len(voice))]
         others = (self._speech[random.integers(len(self._speech))] for _ in itertools.count())
         clips = itertools.chain([clip], others)
-        clean = self._sounding("speech", lambda: self._speech_stretch(next(clips), random))
+        speech = clean = self._sounding("speech", lambda: self._speech_stretch(next(clips), random))
         noise = self._noise(random)
         if self._rooms and random.random() < options.reverb_prob:
-            clean, noise = self._in_rooms(clean, noise, random)
-        level = 10 ** (random.uniform(*options.speech_dbfs) / 20) / max(mixing.rms(clean), 1e-6)
-        clean = clean * np.float32(level)
-        noise = mixing.mix_at(clean, noise, random.uniform(*options.snr_db))
+            speech, clean, noise = self._in_rooms(speech, noise, random)
+        level = np.float32(10 ** (random.uniform(*options.speech_dbfs) / 20) / max(mixing.rms(speech), 1e-6))
+        speech, clean = speech * level, clean * level
+        noise = mixing.mix_at(speech, noise, random.uniform(*options.snr_db))
         what = random.random()
         if what < options.no_noise:
             noise = np.zeros_like(noise)
         elif what < options.no_noise + options.no_speech:
-            clean = np.zeros_like(clean)
-        noisy = clean + noise
-        if random.random() < options.band_limit:
-            cutoff = random.uniform(*options.band_limit_hz)
-            noisy, clean = mixing.band_limit(noisy, cutoff), mixing.band_limit(clean, cutoff)
-        noisy = self._electrical(noisy, random)
-        peak = max(1.0, float(np.abs(noisy).max()))
-        return noisy / np.float32(peak), clean / np.float32(peak)
+            speech, clean = np.zeros_like(speech), np.zeros_like(clean)
+        return equipment.record(speech + noise, clean, options, random)
 
-    def _electrical(self, noisy: _Samples, random: np.random.Generator) -> _Samples:
-        """Add the faults of cheap or badly connected equipment: a constant offset and hum."""
-        options = self.options
-        if random.random() < options.offset:
-            level = random.choice((-1.0, 1.0)) * 10 ** (random.uniform(*options.offset_dbfs) / 20)
-            noisy = noisy + np.float32(level)
-        if random.random() < options.hum:
-            level = 10 ** (random.uniform(*options.hum_dbfs) / 20)
-            noisy = noisy + np.float32(level) * textures.hum(len(noisy), random)
-        return noisy
-
-    def _in_rooms(self, clean: _Samples, noise: _Samples, random: np.random.Generator) -> tuple[_Samples, _Samples]:
-        responses = [self._sounding("room responses", lambda: self._response(random)) for _ in range(2)]
-        return mixing.reverberate(clean, responses[0]), mixing.reverberate(noise, responses[1])
+    def _in_rooms(
+        self, speech: _Samples, noise: _Samples, random: np.random.Generator
+    ) -> tuple[_Samples, _Samples, _Samples]:
+        """Return the reverberant speech, the clean signal of it, and the reverberant noise."""
+        room, other = (self._sounding("room responses", lambda: self._response(random)) for _ in range(2))
+        heard, early_ms = mixing.reverberate(speech, room, 0), self.options.early_ms
+        clean = heard if early_ms is None else mixing.reverberate(speech, mixing.early_part(room, early_ms), 0)
+        return heard, clean, mixing.reverberate(noise, other, 0)
 
     def _response(self, random: np.random.Generator) -> _Samples:
+        """Read a room response from its direct sound on."""
         clip = self._rooms[random.integers(len(self._rooms))]
         response = self._read(clip, 0, min(clip.frames, _LONGEST_RESPONSE))
+        response = response[mixing.direct_sound(response) :]
         return np.pad(response, (0, 1))  # a response of one sample would count as silent, since it is constant
 
     def _speech_stretch(self, clip: Clip, random: np.random.Generator) -> _Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -30,6 +31,8 @@ __all__ = [
     "change_speed",
     "cut",
     "diffuse_response",
+    "direct_sound",
+    "early_part",
     "equalize",
     "mix_at",
     "reverberate",
@@ -38,10 +41,14 @@ __all__ = [
 
 _Samples = NDArray[np.float32]
 TINY = 1e-9
+_EARLY_FADE_SECONDS = 0.005
+_CORNERS_HZ = np.array([100.0, 300.0, 800.0, 1800.0, 3500.0, 7000.0])
 
 _Speed = Annotated[Positive, Field(ge=0.1, le=10)]
 _Voices = Annotated[int, Field(strict=True, ge=1, le=1000)]
 _Hz = Annotated[Positive, Field(ge=1)]
+_BelowPeak = Annotated[Decibels, Field(le=0)]
+_Kbps = Annotated[Positive, Field(ge=12, le=128)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,7 +60,8 @@ class MixingOptions:
         snr_db: signal-to-noise ratio in dB, from the powers of speech and noise.
         balance_speakers: probability that a speaker is drawn first, all equally likely, and then one utterance of this
             speaker. Otherwise all utterances are used in turn, so speakers with many utterances occur more often.
-        speech_dbfs: power of the speech over the whole example, in dB relative to full scale.
+        speech_dbfs: power of the speech over the whole example, in dB relative to full scale. In a room it is the
+            reverberant speech. Where speech and noise together exceed full scale, both are scaled down.
         noises: relative probabilities that 1, 2, 3 … noises are summed.
         babble: probability that a noise is babble, a sum of several other training utterances.
         babble_voices: number of utterances in babble.
@@ -74,11 +82,24 @@ class MixingOptions:
         band_limit: probability that noisy and clean signal of an example are band-limited; see :func:`band_limit`.
         band_limit_hz: cutoff frequency in Hz.
         reverb_prob: probability that speech and noise are convolved with room responses, if the manifest has any.
+        early_ms: length in ms of the early part of a room response. The clean signal is the speech convolved with this
+            part, so the network learns to remove later reflections. None keeps them: the clean signal is then as
+            reverberant as the noisy one. See :func:`early_part`.
+        microphone_prob: probability that noisy and clean signal pass the same random microphone; see
+            :func:`~lite_rtse_ext.data.equipment.microphone`.
+        microphone_db: largest gain in dB, up or down, of each part of a microphone's response.
         offset: probability that a constant is added to the noisy signal. A high-pass before the network removes it.
             The option is for networks that are trained and used without a high-pass.
         offset_dbfs: level of the constant in dB relative to full scale.
         hum: probability that hum is added to the noisy signal; see :func:`~lite_rtse_ext.data.textures.hum`.
         hum_dbfs: power of the hum in dB relative to full scale.
+        clipping_prob: probability that the noisy signal is clipped.
+        clipping_db: level at which it is clipped, in dB relative to its peak.
+        opus_prob: probability that the noisy signal is encoded by Opus and decoded. An example passes one codec at
+            most; see :func:`~lite_rtse_ext.data.equipment.encode`.
+        mp3_prob: the same for MP3.
+        g711_prob: the same for G.711, with A-law or μ-law at 8 kHz. The clean signal is also limited to this band.
+        codec_kbps: bit rate of Opus and MP3 in kbit/s. Below about 30 kbit/s MP3 removes frequencies above 5.5 kHz.
         no_noise: probability that an example has no noise.
         no_speech: probability that an example has no speech, only noise.
         noise_weights: relative frequency of each kind of noise, by its label. A kind that is not named has weight 1.
@@ -108,17 +129,30 @@ class MixingOptions:
     band_limit: Probability = 0.0
     band_limit_hz: Annotated[tuple[_Hz, _Hz], Ordered] = (3400.0, 7500.0)
     reverb_prob: Probability = 0.0
+    early_ms: Annotated[Positive, Field(le=10_000)] | None = 50.0
+    microphone_prob: Probability = 0.0
+    microphone_db: Annotated[Decibels, Field(ge=0)] = 6.0
     offset: Probability = 0.0
     offset_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-60.0, -10.0)
     hum: Probability = 0.0
     hum_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-60.0, -30.0)
+    clipping_prob: Probability = 0.0
+    clipping_db: Annotated[tuple[_BelowPeak, _BelowPeak], Ordered] = (-15.0, -1.0)
+    opus_prob: Probability = 0.0
+    mp3_prob: Probability = 0.0
+    g711_prob: Probability = 0.0
+    codec_kbps: Annotated[tuple[_Kbps, _Kbps], Ordered] = (24.0, 64.0)
     no_noise: Probability = 0.0
     no_speech: Probability = 0.0
     noise_weights: dict[Text, NonNegative] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        for names in (("babble", "synthetic", "granular_prob"), ("no_noise", "no_speech")):
+        for names in (
+            ("babble", "synthetic", "granular_prob"),
+            ("opus_prob", "mp3_prob", "g711_prob"),
+            ("no_noise", "no_speech"),
+        ):
             total = sum(getattr(self, name) for name in names)
             if total > 1 + 1e-9:
                 raise ValueError(f"{' + '.join(names)}: expected at most 1 together, got {total:g}")
@@ -183,11 +217,15 @@ def equalize(samples: _Samples, range_db: float, random: np.random.Generator) ->
     if range_db == 0.0:
         return samples
     size = _transform_size(len(samples))
-    corners_hz = np.array([100.0, 300.0, 800.0, 1800.0, 3500.0, 7000.0])
-    gains_db = random.uniform(-range_db, range_db, len(corners_hz))
-    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)
-    gain = 10 ** (np.interp(np.log(frequencies), np.log(corners_hz), gains_db) / 20)
+    gains_db = random.uniform(-range_db, range_db, len(_CORNERS_HZ))
+    gain = 10 ** (np.interp(_log_frequencies(size), np.log(_CORNERS_HZ), gains_db) / 20)
     return _filtered(samples, gain, size)
+
+
+@lru_cache(maxsize=4)
+def _log_frequencies(size: int) -> NDArray[np.float64]:
+    """Return the logarithm of each frequency of a transform, where frequencies below 1 Hz count as 1 Hz."""
+    return np.asarray(np.log(np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 1.0)))
 
 
 def band_limit(samples: _Samples, cutoff_hz: float) -> _Samples:
@@ -226,13 +264,45 @@ def diffuse_response(random: np.random.Generator) -> _Samples:
     return response
 
 
-def reverberate(samples: _Samples, response: _Samples) -> _Samples:
+def direct_sound(response: _Samples) -> int:
+    """Return the index of the direct sound of a room response: the first sample within 20 dB of the strongest.
+
+    ISO 3382-1 defines the start of a response so. The strongest sample may be a sum of reflections.
+    """
+    level = np.abs(response)
+    return int(np.argmax(level >= 0.1 * level.max()))
+
+
+def reverberate(samples: _Samples, response: _Samples, start: int | None = None) -> _Samples:
     """Convolve a signal with the impulse response of a room. The result has the length of the signal.
 
-    The strongest sample of the response, the first of equals, counts as the direct sound. It gets a delay of zero.
+    Args:
+        samples: float32, ``(samples,)``.
+        response: float32, ``(samples,)``, at the same sample rate.
+        start: the sample of the response that gets a delay of zero. Earlier samples are not used. By default it is the
+            strongest sample, the first of equals.
     """
-    direct = int(np.argmax(np.abs(response)))
-    response = response[direct:]
+    response = response[int(np.argmax(np.abs(response))) if start is None else start :]
     size = _transform_size(len(samples) + len(response) - 1)
     product = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
     return np.fft.irfft(product, size)[: len(samples)].astype(np.float32)
+
+
+def early_part(response: _Samples, early_ms: float) -> _Samples:
+    """Return the early part of a room response that begins with the direct sound.
+
+    The part is unchanged for ``early_ms``, and fades out within the next 5 ms. Listeners do not hear reflections within
+    about 50 ms as separate sounds. Such reflections support the speech.
+
+    Args:
+        response: the impulse response from the direct sound on, float32, ``(samples,)``, at 16 kHz.
+        early_ms: length of the part in ms, without the fade.
+
+    Returns:
+        The part, float32.
+    """
+    whole, fade = max(1, round(early_ms * SAMPLE_RATE_HZ / 1000)), round(_EARLY_FADE_SECONDS * SAMPLE_RATE_HZ)
+    early: _Samples = response[: whole + fade].copy()
+    falling = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / (fade + 1))
+    early[whole:] *= falling[: max(0, len(early) - whole)].astype(np.float32)
+    return early

@@ -14,9 +14,10 @@ import torch
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.manifest import Clip
-from lite_rtse_ext.data.mixing import MixingOptions, rms
+from lite_rtse_ext.data.mixing import MixingOptions, direct_sound, early_part, reverberate, rms
 from lite_rtse_ext.data.prepare.convert import write_flac
 from tests.data.prepare.corpus import make_corpus
+from tests.data.test_mixing import room
 
 
 def with_clips(path: Path, **signals: np.ndarray) -> Manifest:
@@ -82,6 +83,38 @@ def test_silent_rooms_are_not_used(tmp_path: Path) -> None:
     manifest = with_clips(make_corpus(tmp_path), room_hall=impulse, room_muted=np.zeros(50), room_point=np.ones(1))
     data = TrainingExamples(manifest, MixingOptions(seconds=0.1, reverb_prob=1.0), seed=1)
     assert all(data[0, place].clean.any() for place in range(20))
+
+
+@pytest.mark.parametrize("early_ms", [20.0, 50.0, None])
+def test_speech_in_a_room_is_cleaned_up_to_its_early_part(tmp_path: Path, early_ms: float | None) -> None:
+    """The noisy signal has the whole response, and both have one delay, level and scale."""
+    response = room(direct=70)
+    manifest = with_clips(make_corpus(tmp_path), room_hall=response * 0.5)
+    options = MixingOptions(seconds=0.6, speech_dbfs=(-30.0, -30.0), snr_db=(4.0, 4.0), no_noise=0.5, early_ms=early_ms)
+    dry = TrainingExamples(manifest, options, seed=1)
+    wet = TrainingExamples(manifest, dataclasses.replace(options, reverb_prob=1.0), seed=1)
+    response = wet._response(np.random.default_rng(0))
+    assert direct_sound(response) == 0
+    part = response if early_ms is None else early_part(response, early_ms)
+    quiet = 0
+    for place in range(6):
+        noisy, clean = (signal.numpy() for signal in wet[0, place])
+        speech = dry[0, place].clean.numpy()  # before the room, as the draws before it are the same
+        heard, want = reverberate(speech, response, 0), reverberate(speech, part, 0)
+        gain = 10 ** (-30 / 20) / rms(heard)
+        np.testing.assert_allclose(clean, want * gain, atol=1e-5)
+        rest = noisy - heard * gain
+        if rms(rest) < 1e-6:
+            quiet += 1
+        else:
+            assert 20 * np.log10(rms(heard * gain) / rms(rest)) == pytest.approx(4.0, abs=0.01)
+    assert 0 < quiet < 6
+
+
+def test_pure_noise_in_a_room_has_no_speech_left(tmp_path: Path) -> None:
+    manifest = with_clips(make_corpus(tmp_path), room_hall=room(direct=5))
+    data = TrainingExamples(manifest, MixingOptions(seconds=0.3, reverb_prob=1.0, no_speech=1.0), seed=1)
+    assert all(data[0, place].noisy.any() and not data[0, place].clean.any() for place in range(3))
 
 
 def test_sparse_noise_is_heard(tmp_path: Path) -> None:

@@ -89,3 +89,39 @@ def test_a_room_is_a_convolution_without_delay() -> None:
     samples, response = noise(0.1), np.array([0, 0, 1.0, 0.5, 0, 0.25], np.float32)
     want = np.convolve(samples, response[2:])[: len(samples)]
     np.testing.assert_allclose(mixing.reverberate(samples, response), want, atol=1e-6)
+
+
+def room(direct: int = 30, seconds: float = 0.4) -> np.ndarray:
+    """A response whose strongest sample is a reflection 100 samples after the direct sound."""
+    decay = 10 ** (-3 * np.arange(round(seconds * RATE_HZ)) / (seconds * RATE_HZ))
+    tail = np.random.default_rng(3).normal(0, 0.05, len(decay)) * decay
+    tail[0], tail[100] = 0.4, 1.0
+    return np.concatenate([np.zeros(direct), tail]).astype(np.float32)
+
+
+def test_the_direct_sound_need_not_be_the_strongest() -> None:
+    assert mixing.direct_sound(room(direct=30)) == 30
+    assert mixing.direct_sound(-room(direct=0)) == 0
+    assert mixing.direct_sound(np.zeros(5, np.float32)) == 0
+
+
+@pytest.mark.parametrize("early_ms", [0.01, 10.0, 50.0, 1000.0])
+def test_the_early_part_is_a_convolution_with_the_cut_response(early_ms: float) -> None:
+    response = room(direct=0)
+    early = mixing.early_part(response, early_ms)
+    whole = max(1, round(early_ms * 16))
+    np.testing.assert_array_equal(early[:whole], response[:whole])
+    assert len(early) <= whole + 80
+    fading = np.abs(early[whole:])
+    assert (fading <= np.abs(response[whole : whole + 80])).all()
+    if 1000 < len(early) < len(response):
+        assert fading[-8:].max() < 0.05 * np.abs(response[whole:]).max()
+    samples = noise(0.2)
+    want = np.convolve(samples, early)[: len(samples)]
+    np.testing.assert_allclose(mixing.reverberate(samples, early, 0), want, atol=1e-5)
+
+
+def test_a_room_can_begin_at_any_sample() -> None:
+    samples, response = noise(0.1), np.array([0.5, 0, 1.0, 0.25], np.float32)
+    want = np.convolve(samples, response)[: len(samples)]
+    np.testing.assert_allclose(mixing.reverberate(samples, response, 0), want, atol=1e-6)
