@@ -195,6 +195,33 @@ def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], on
         _summarise(join_manifests(target, sources, judge_by=judge_by, only_license=only_license), target)
 
 
+@prepare.command()
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to add to, or to fill; made if need be.",
+)
+@click.option("--count", type=click.IntRange(1, 10**6), required=True, help="Number of rooms, with a response each.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another one, other rooms."
+)
+def rooms(target: Path, count: int, seed: int) -> None:
+    """Simulated room responses for training, added to the manifest of a prepared folder.
+
+    Needs the extra `rooms`. One room takes about a third of a second. What another command wrote into the folder is
+    kept. That command leaves the rooms out of the manifest when it runs again; run this one after it.
+
+    \b
+    lite-rtse prepare rooms --count 500 --out mine
+    """
+    with one_line():
+        from lite_rtse_ext.data.prepare.rooms import prepare_rooms
+
+        _summarise(prepare_rooms(target, count=count, seed=seed, report=click.echo))
+
+
 def _summarise(manifest: Manifest, path: Path | None = None) -> None:
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
     from lite_rtse_ext.signal import SAMPLE_RATE_HZ
