@@ -25,6 +25,12 @@ _TEST = click.option("--test-share", type=click.FloatRange(0, 1), default=0.1, s
 _MIXTURES = click.option(
     "--mixtures", type=click.IntRange(min=1), default=60, show_default=True, help="Fixed mixtures of either."
 )
+_ONLY_LICENSE = click.option(
+    "--only-license",
+    multiple=True,
+    metavar="PATTERN",
+    help="License to use, such as 'CC0*'; may be given several times.",
+)
 
 
 @click.group()
@@ -42,7 +48,8 @@ def prepare() -> None:
 )
 @click.option("--suite", default="trixie", show_default=True, help="Debian release for what the system's own lacks.")
 @click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 1.3 GB.")
-def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
+@_ONLY_LICENSE
+def debian(target: Path, debs: Path | None, suite: str, more: bool, only_license: tuple[str, ...]) -> None:
     """Speech and noise that Debian and Ubuntu ship as packages: 1.8 hours of speech, half an hour of noise.
 
     Fetches about 90 MB with apt, as an ordinary user, and installs nothing. Needs Debian or Ubuntu.
@@ -53,7 +60,9 @@ def debian(target: Path, debs: Path | None, suite: str, more: bool) -> None:
     with one_line():
         from lite_rtse_ext.data.prepare.debian.prepare import prepare_debian
 
-        _summarise(prepare_debian(target, more=more, debs=debs, suite=suite, report=click.echo))
+        _summarise(
+            prepare_debian(target, more=more, debs=debs, suite=suite, only_license=only_license, report=click.echo)
+        )
 
 
 @prepare.command("vctk-demand")
@@ -80,7 +89,9 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
 @_VALID
 @_TEST
 @_MIXTURES
-@click.option("--licence", default="unknown", show_default=True, help="Recorded in the manifest.")
+@click.option(
+    "--license", "--licence", "licence", default="unknown", show_default=True, help="Recorded in the manifest."
+)
 @_REFUSE
 def folders(
     speech: Path,
@@ -141,6 +152,7 @@ def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share
 @click.option(
     "--leave-out", multiple=True, metavar="PATTERN", help="Label, speaker or language not to take, such as 'rain*'."
 )
+@_ONLY_LICENSE
 @_VALID
 @_TEST
 @_MIXTURES
@@ -149,6 +161,7 @@ def collection(
     folder: Path,
     target: Path,
     leave_out: tuple[str, ...],
+    only_license: tuple[str, ...],
     valid_share: float,
     test_share: float,
     mixtures: int,
@@ -161,13 +174,14 @@ def collection(
 
     \b
     lite-rtse prepare collection recordings/ --leave-out 'rain*' --leave-out train --out mine
+    lite-rtse prepare collection recordings/ --only-license 'CC0*' --only-license 'CC BY [34]*' --out free
     """
     with one_line():
         from lite_rtse_ext.data.prepare.collection import CollectionOptions, prepare_collection
         from lite_rtse_ext.data.prepare.splits import Shares
 
         shares = Shares(valid_share, test_share)
-        options = CollectionOptions(shares, leave_out, mixtures=mixtures, refuse=refuse_damaged)
+        options = CollectionOptions(shares, leave_out, only_license, mixtures=mixtures, refuse=refuse_damaged)
         _summarise(prepare_collection(target, folder, options=options, report=click.echo))
 
 

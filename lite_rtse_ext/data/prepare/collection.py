@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest, ManifestError
 from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
+from lite_rtse_ext.data.prepare.licences import with_licences
 from lite_rtse_ext.data.prepare.mixtures import mixtures_of
 from lite_rtse_ext.data.prepare.splits import UNKNOWN, Shares, Splits, assign, divide_speech
 from lite_rtse_ext.data.rules import file as file_rule
@@ -36,6 +37,8 @@ class CollectionOptions:
         shares: shares of validation and test, of the speakers and of the recordings of noise.
         leave_out: patterns in the syntax of file name patterns. Rows whose label, speaker or language matches a pattern
             are left out.
+        only_license: patterns in the same syntax. Rows whose licence matches none of them are left out. By default all
+            licences are allowed. The licence of a row without one is "unknown".
         mixtures: number of fixed mixtures for validation, and for the test.
         snrs_db: signal-to-noise ratios of the fixed mixtures in dB.
         refuse: stop at a damaged or silent file. Otherwise the file is reported and left out.
@@ -43,6 +46,7 @@ class CollectionOptions:
 
     shares: Shares = field(default_factory=Shares)
     leave_out: tuple[str, ...] = ()
+    only_license: tuple[str, ...] = ()
     mixtures: int = 60
     snrs_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0)
     refuse: bool = False
@@ -66,10 +70,10 @@ def prepare_collection(
     """Convert the files that ``manifest.csv`` in a folder lists, and write ``manifest.json``.
 
     Every row must have the columns path and kind (speech, noise or rir). The columns source, speaker, language, gender,
-    label and licence are optional. Other columns are ignored. Each speaker and each recording of noise is in one split
-    only, so validation and test share none with training. If they are fewer than the splits, they are divided or cut;
-    see :func:`~lite_rtse_ext.data.prepare.splits.divide_speech`. Each split has about the same proportions of sources
-    and genders among its speakers. No speaker has many more fixed mixtures than another.
+    label and licence (or license) are optional. Other columns are ignored. Each speaker and each recording of noise is
+    in one split only, so validation and test share none with training. If they are fewer than the splits, they are
+    divided or cut; see :func:`~lite_rtse_ext.data.prepare.splits.divide_speech`. Each split has about the same
+    proportions of sources and genders among its speakers. No speaker has many more fixed mixtures than another.
 
     Args:
         target: the folder to fill. It is created if it doesn't exist.
@@ -87,6 +91,7 @@ def prepare_collection(
     """
     options = options or CollectionOptions()
     entries = list(_entries(folder, options, report))
+    entries = with_licences(entries, options.only_license, lambda each: each.recording.licence, report)
     for kind in ("speech", "noise"):
         require_sound(kind, folder, [each.recording.source for each in entries if each.recording.kind == kind])
     recordings = [each.recording for each in entries]
@@ -155,6 +160,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if missing:
                 raise ManifestError(f"{path}: expected columns path and kind, lacks {', '.join(sorted(missing))}")
             for row in reader:
+                row.setdefault("licence", row.get("license"))
                 yield reader.line_num, {column: (row.get(column) or "").strip() for column in columns}
     except (csv.Error, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not a table of comma-separated values ({error})") from error

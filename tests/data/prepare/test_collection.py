@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections import Counter, defaultdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,59 @@ def test_what_is_left_out_is_in_no_split(folder: Path) -> None:
     assert "0 rows with a label, speaker or language like nothing" in said
 
 
+LICENCES = {"speech": ("CC0-1.0", "CC BY 4.0", "GPL-3.0-only"), "noise": ("CC BY 3.0", "CC BY-SA 4.0", "")}
+
+
+def licensed() -> list[dict[str, str]]:
+    """The rows with three licences for each kind, by speaker and by recording."""
+    found = rows()
+    for number, row in enumerate(found):
+        some = LICENCES.get(row["kind"], ("MIT",))
+        row["licence"] = some[number // 2 % len(some)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (("CC0*", "CC BY [34]*"), {"CC0-1.0", "CC BY 4.0", "CC BY 3.0"}),
+        (("CC*", "MIT"), {"CC0-1.0", "CC BY 4.0", "CC BY 3.0", "CC BY-SA 4.0", "MIT"}),
+        (("GPL*", "unknown"), {"GPL-3.0-only", "unknown"}),
+        ((), {"CC0-1.0", "CC BY 4.0", "GPL-3.0-only", "CC BY 3.0", "CC BY-SA 4.0", "unknown", "MIT"}),
+    ],
+)
+def test_only_the_licences_asked_for_are_used(folder: Path, patterns: tuple[str, ...], expected: set[str]) -> None:
+    write_table(folder, licensed())
+    manifest, said = prepare(folder, only_license=patterns)
+    assert {clip.licence for clip in manifest.clips} == expected
+    for pattern in patterns:
+        count = sum(fnmatchcase(row["licence"] or "unknown", pattern) for row in licensed())
+        assert f"kept: {count} files with a licence like {pattern}\n" in said
+    for licence in {row["licence"] or "unknown" for row in licensed()} - expected:
+        assert f"{licence} (" in said
+    used = {mixture.speech for mixture in manifest.mixtures} | {mixture.noise for mixture in manifest.mixtures}
+    assert used <= {clip.path for clip in manifest.clips}
+
+
+def test_a_licence_that_nothing_has_is_an_error_that_names_those_there_are(folder: Path) -> None:
+    write_table(folder, licensed())
+    with pytest.raises(
+        ManifestError, match=r"only_license: expected patterns of .*GPL-3\.0-only \(16\).*, got \['cc0\*'\]"
+    ):
+        prepare(folder, only_license=("cc0*",))
+    with pytest.raises(ManifestError, match="holds no recording of noise"):
+        prepare(folder, only_license=("CC0*",))
+
+
+def test_the_column_of_licences_has_either_spelling(folder: Path) -> None:
+    columns = ["license" if column == "licence" else column for column in COLUMNS]
+    write_table(
+        folder, [{("license" if key == "licence" else key): row[key] for key in row} for row in rows()], columns
+    )
+    manifest, _ = prepare(folder)
+    assert {clip.licence for clip in manifest.clips} == {"CC0-1.0", "CC BY 4.0", "unknown"}
+
+
 def test_sources_and_licences_are_kept(folder: Path) -> None:
     manifest, _ = prepare(folder)
     assert {(clip.kind, clip.source, clip.licence) for clip in manifest.clips} == {
@@ -160,6 +214,14 @@ def test_the_command(folder: Path) -> None:
     assert outcome.exit_code == 0, outcome.output
     assert "test:  speech" in outcome.output
     assert "5 fixed mixtures" in outcome.output
+    licenses = ["--only-license", "CC0*", "--only-license", "CC BY [34]*"]
+    outcome = CliRunner().invoke(main, [*arguments, "--mixtures", "5", *licenses])
+    assert outcome.exit_code == 0, outcome.output
+    assert "kept: 48 files with a licence like CC0*" in outcome.output
+    assert "left out: files with the licences unknown (1)" in outcome.output
+    outcome = CliRunner().invoke(main, [*arguments, "--only-license", "free"])
+    assert outcome.exit_code == 1
+    assert outcome.output.splitlines()[-1].startswith("Error: only_license: expected patterns of CC0-1.0 (48)")
     (folder / "manifest.csv").unlink()
     outcome = CliRunner().invoke(main, arguments)
     assert outcome.exit_code == 1

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import Manifest
+from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.prepare.debian import noises as debian_noises
 from lite_rtse_ext.data.prepare.debian import prepare as debian
 from lite_rtse_ext.data.prepare.debian import voices as debian_voices
@@ -75,6 +75,24 @@ def test_every_file_has_its_licence_and_source(prepared: Path) -> None:
     assert {clip.source for clip in manifest.clips} == {f"Debian package {name}_1_all" for name in PACKAGES}
     for name in PACKAGES:
         assert (prepared / "licences" / f"{name}.txt").read_bytes() == b"somebody's\n"
+
+
+def test_the_licences_can_be_limited(debs: Path, prepared: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    shutil.copytree(prepared, target)
+    lines: list[str] = []
+    permissive = ("CC0*", "public domain", "CC-BY-[34]*")
+    manifest = prepare_debian(target, debs=debs, only_license=permissive, report=lines.append)
+    everything = Manifest.load(prepared / "manifest.json")
+    assert manifest.clips == tuple(
+        clip for clip in everything.clips if clip.licence in ("CC0-1.0", "public domain", "CC-BY-3.0", "CC-BY-4.0")
+    )
+    assert {clip.label for clip in manifest.select("speech", "train")} == {"carlo"}
+    assert any(line.startswith("left out: files with the licences CC-BY-SA-3.0 (") for line in lines)
+    assert len(manifest.fixed("test")) == len(everything.fixed("test"))
+    with pytest.raises(ManifestError, match="no valid mixtures can be made: there is no speech"):
+        prepare_debian(target, debs=debs, only_license=("CC0*",), report=lines.append)
+    assert Manifest.load(target / "manifest.json") == manifest
 
 
 def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from lite_rtse_ext.data.prepare.debian import apt
 from lite_rtse_ext.data.prepare.debian.noises import NOISE_PACKAGES
 from lite_rtse_ext.data.prepare.debian.packages import PACKAGES, Piece
 from lite_rtse_ext.data.prepare.debian.voices import VOICE_PACKAGES
+from lite_rtse_ext.data.prepare.licences import with_licences
 from lite_rtse_ext.data.prepare.mixtures import make_mixtures
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -43,6 +44,7 @@ def prepare_debian(
     more: bool = False,
     debs: Path | None = None,
     suite: str = apt.NEWER_SUITE,
+    only_license: Sequence[str] = (),
     report: Callable[[str], None] = print,
 ) -> Manifest:
     """Fetch, unpack and decode the packages into a folder, and write its ``manifest.json``.
@@ -55,6 +57,8 @@ def prepare_debian(
         debs: a folder of .deb files to use. Nothing is fetched then. apt verifies the packages that it fetches. Of the
             files in this folder only the package names and the unpacked sizes are checked.
         suite: the Debian release for packages that the system's own release doesn't have.
+        only_license: patterns in the syntax of file name patterns. The manifest lists only clips whose licence matches
+            one of them. The mixtures are then other ones. By default all licences are allowed.
         report: function that is called with one line about each step.
 
     Returns:
@@ -64,6 +68,7 @@ def prepare_debian(
         OSError: a folder can't be written to.
         FetchError: apt can't fetch a package, a package is missing in ``debs``, or a package is damaged.
         AudioError, ContainerError: the content of a package is not as expected.
+        ManifestError: ``only_license`` leaves too little for any mixtures of validation or test.
     """
     target.mkdir(parents=True, exist_ok=True)
     packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
@@ -72,7 +77,8 @@ def prepare_debian(
         archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
         for name in missing:
             _convert(name, packages[name], archives[name], target, report)
-    clips = [clip for name in packages for clip in _recorded(target, name) or ()]
+    recorded = (clip for name in packages for clip in _recorded(target, name) or ())
+    clips = with_licences(recorded, only_license, lambda clip: clip.licence, report)
     manifest = Manifest(target, "debian", tuple(clips), (*_mixtures("valid", clips), *_mixtures("test", clips)))
     manifest.save(target / "manifest.json")
     return manifest
