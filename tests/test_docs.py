@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
+
+from lite_rtse_ext.data.mixing import MixingOptions
+from lite_rtse_ext.train.recipe import load_recipe
 
 from .prose import faults
 
@@ -57,6 +61,29 @@ def test_the_files_that_a_guide_names_are_there(page: str, name: str) -> None:
     paths = re.findall(r"`((?:lite_rtse_ext|csrc|tests|docs)/[\w./-]*)`", text)
     assert len(paths) >= 3
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+RECIPES = {
+    f"{page.relative_to(ROOT)} {number}": text
+    for page in PAGES
+    if page.exists()
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    if "mixing:" in text
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPES[name], encoding="utf-8")
+    assert load_recipe(path).data.mixing != MixingOptions()
+
+
+def test_every_option_of_mixing_is_documented() -> None:
+    page = (ROOT / "docs" / "augmentation.md").read_text(encoding="utf-8")
+    left = {"seconds", "snr_db", "balance_speakers", "noises", "no_noise", "no_speech", "noise_weights"}
+    for option in dataclasses.fields(MixingOptions):
+        assert option.name in left or f"`{option.name}`" in page, option.name
 
 
 def test_the_readme_is_short() -> None:
