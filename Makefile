@@ -88,8 +88,8 @@ emulator: build ## the CUDA kernels on the CPU: the emulator, its mutants, the o
 budgets: ## instructions that each kernel takes, against the recorded ones
 	$(BIN)/python -m pytest tests/native
 
-endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call
-	$(BIN)/python -m pytest --slow -q "tests/stream/test_same_as_offline.py::test_ten_minutes[network]"
+endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call; all slow tests
+	$(BIN)/python -m pytest --slow -m slow -q
 	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
 	$(MAKE) -C tests/stream/native hours HOURS=0.5
 
