@@ -85,7 +85,7 @@ def _own(path: Path, input_db: float = 0.0, limit_db: float | None = None) -> Pr
     def process(noisy: Samples) -> Samples:
         louder = torch.from_numpy(noisy * np.float32(gain))
         enhanced = enhance_waveform(model, louder, segment_frames=SEGMENT_FRAMES, attenuation_limit_db=limit_db)
-        return enhanced.numpy() / np.float32(gain)
+        return np.asarray(enhanced.numpy() / np.float32(gain), np.float32)
 
     return process
 
