@@ -43,7 +43,7 @@ inline constexpr float kCompressionFloor = 1e-8f;  // as in lite_rtse_ext/refere
 struct Config {
   int64_t channels = 0, order = 0;
   bool depthwise = true;
-  Options options;
+  Options options = {};
 };
 
 // Pointers to one network's parameters: dense, row-major float32, in PyTorch's layouts. They are read while a Network

@@ -42,7 +42,7 @@ inline Samples noise(int64_t n, unsigned seed = 3) {
 }
 
 inline std::shared_ptr<const Network> make(const Weights& w, Precision precision = Precision::f32) {
-  return engine().network(parameters(w.arrays(), {}), precision);
+  return engine().network(parameters(w.arrays(), w.config.options), precision);
 }
 
 // What a stream gives for blocks of `size` samples, without the flush.

@@ -36,6 +36,8 @@ class Weights {
     linear("fc2", {kBins, 3 * kBins});
     lstm("lstm2");
     for (const char* name : {"to_mag", "to_real", "to_imag"}) linear(name, {kBins, kBins});
+    if (c.options.standardized())
+      for (const char* name : {"input_mean", "input_scale"}) add(name, {kBins}, 1);
   }
 
   int64_t gate(int64_t k) const { return config.channels >> (config.order - 1 - k); }
@@ -99,15 +101,19 @@ class PlainNetwork {
       m[f] = std::hypot(re[f], im[f]);
     }
     before_ = in;
-    const Doubles logit = linear("fc1", lstm("lstm1", m));
-    Doubles fusion = m;
-    for (int64_t f = 0; f < kBins; ++f) fusion.push_back(m[f] * sigmoid(logit[f]));
-    const Plane y2 = multi_order(block("msmo_conv.1", block("msmo_conv.0", {m})));
+    Doubles fusion = read(m), logit = linear("fc1", lstm("lstm1", fusion)), y1 = m;
+    const Plane y2 = multi_order(block("msmo_conv.1", block("msmo_conv.0", {fusion})));
+    for (int64_t f = 0; f < kBins; ++f) {
+      if (w_.config.options.mask_branch) logit[f] += y2[0][f];
+      y1[f] *= sigmoid(logit[f]);
+    }
+    const Doubles masked = read(y1);
+    fusion.insert(fusion.end(), masked.begin(), masked.end());
     fusion.insert(fusion.end(), y2[0].begin(), y2[0].end());
     const Doubles z = lstm("lstm2", linear("fc2", fusion));
     const Doubles mag = linear("to_mag", z), real = linear("to_real", z), imag = linear("to_imag", z);
     for (int64_t f = 0; f < kBins; ++f) {
-      const double y1 = fusion[kBins + f], size = mag[f] * (m[f] - y1) + y1;
+      const double size = mag[f] * (m[f] - y1[f]) + y1[f];
       const double phase = std::atan2(im[f], re[f]) + std::atan2(imag[f], real[f]);
       re[f] = size * std::cos(phase);
       im[f] = size * std::sin(phase);
@@ -119,6 +125,17 @@ class PlainNetwork {
   static constexpr double kPi = 3.14159265358979323846;
   static double window(int64_t n) { return std::sqrt(0.5 - 0.5 * std::cos(2 * kPi * double(n) / kWindow)); }
   static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+  // Magnitudes as the layers read them.
+  Doubles read(Doubles m) const {
+    const auto& options = w_.config.options;
+    if (!options.standardized()) return m;
+    for (int64_t f = 0; f < kBins; ++f) {
+      if (options.compression != 1) m[f] = std::pow(m[f] * m[f] + 1e-8, double(options.compression) / 2);
+      m[f] = (m[f] - w_["input_mean"][f]) * w_["input_scale"][f];
+    }
+    return m;
+  }
 
   Doubles overlap_add(const Doubles& re, const Doubles& im) {
     Doubles samples(kWindow), out(kHop);

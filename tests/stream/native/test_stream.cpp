@@ -199,13 +199,13 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
 }
 
 void test_missing_and_wrong_weights() {
-  const Weights weights({4, 2, true});
+  const Weights weights({4, 2, true, {0.3f, true}});
   for (const auto& entry : weights.arrays()) {
     auto arrays = weights.arrays();
     arrays.erase(entry.first);
     bool refused = false;
     try {
-      parameters(arrays, {});
+      parameters(arrays, weights.config.options);
     } catch (const std::invalid_argument& error) {
       refused = std::string(error.what()).find(entry.first) != std::string::npos;
     }
@@ -214,7 +214,7 @@ void test_missing_and_wrong_weights() {
     arrays[entry.first].shape.push_back(1);
     refused = false;
     try {
-      parameters(arrays, {});
+      parameters(arrays, weights.config.options);
     } catch (const std::invalid_argument& error) {
       refused = std::string(error.what()).find(entry.first) != std::string::npos;
     }
@@ -359,6 +359,9 @@ int main(int count, char** arguments) {
   test_against_plain_loops({64, 5, true}, 9);
   test_against_plain_loops({20, 2, false}, 9);
   test_against_plain_loops({8, 3, true}, 30);
+  test_against_plain_loops({8, 3, true, {0.3f, true}}, 9);
+  test_against_plain_loops({8, 3, true, {0.5f, false}}, 9);
+  test_against_plain_loops({8, 3, true, {1.0f, true}}, 9);
   test_missing_and_wrong_weights();
   const auto network = make(Weights({8, 3, true})), usual = make(Weights({64, 5, true}));
   test_cuts_batches_and_states(network);
