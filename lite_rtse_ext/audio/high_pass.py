@@ -6,7 +6,7 @@ differently: an offset of 0.3 changes a quarter of the result above 60 Hz.
 The filter subtracts the weighted mean of all samples so far from each sample. In this mean a sample's weight is k
 times the weight of the next sample. Written as a recursion, it is a first-order high-pass:
 
-    w[n] = k w[n-1] + 1,   m[n] = m[n-1] + (x[n] - m[n-1]) / w[n],   y[n] = x[n] - m[n],   k = 1 - 2 pi f / 16000
+    w[n] = k w[n-1] + 1,   m[n] = m[n-1] + (x[n] - m[n-1]) / w[n],   y[n] = x[n] - m[n],   k = 1 - 2 pi f / rate
 
 It has no latency. Its corner frequency and order are a compromise. The filter shifts the phase of a voice's lowest
 tones. The shift costs SI-SNR, because the filter is not inverted afterwards. If the corner is too low, an offset that
@@ -29,8 +29,9 @@ At the beginning the mean has equal weights. A waveform that is constant from th
 at once. A waveform that begins in the middle of speech hardly changes: excerpts of half a second from the clips keep
 29 dB. They would keep only 21 dB if the mean were initialized with the first sample.
 
-The filter works at 16 kHz. At another sample rate the resampler comes first, and it assumes silence before the signal.
-An offset of 0.3 at 48 kHz therefore still changes 4 % of a result of two seconds. The change lies in the first 0.3 s.
+The filter works at the network's sample rate. At another rate the resampler comes first, and it assumes silence before
+the signal. An offset of 0.3 at 48 kHz therefore still changes 4 % of a result of two seconds at 16 kHz. The change lies
+in the first 0.3 s.
 
 csrc/stream/high_pass.h implements the same filter for the streaming engine.
 """
@@ -48,25 +49,26 @@ __all__ = ["HIGH_PASS_HZ", "remove_offset"]
 
 HIGH_PASS_HZ = 2.0
 
-_KEPT = 1 - 2 * math.pi * HIGH_PASS_HZ / SAMPLE_RATE_HZ
 _ROW = 256
 _BLOCK = 256 * _ROW
 """Samples per block of the computation in float64: 4 s."""
 
 
-def remove_offset(waveform: Tensor) -> Tensor:
+def remove_offset(waveform: Tensor, sample_rate: int = SAMPLE_RATE_HZ) -> Tensor:
     """Remove a constant offset from waveforms with the high-pass that precedes the network.
 
     The corner frequency is 2 Hz. The filter is causal: output sample n depends only on input samples up to n.
 
     Args:
-        waveform: ``(..., samples)``, 16 kHz, any floating dtype. Each leading index is a separate waveform.
+        waveform: ``(..., samples)``, any floating dtype. Each leading index is a separate waveform.
+        sample_rate: sample rate of the waveform in Hz, that of the network.
 
     Returns:
         The filtered waveform, a new tensor with the shape, dtype and device of ``waveform``.
     """
     if waveform.numel() == 0:
         return waveform.clone()
+    kept = 1 - 2 * math.pi * HIGH_PASS_HZ / sample_rate
     samples = waveform.shape[-1]
     flat = waveform.reshape(-1, samples)
     first = flat[:, :1].double()  # after its subtraction a constant is exactly zero in spite of rounding
@@ -74,24 +76,24 @@ def remove_offset(waveform: Tensor) -> Tensor:
     filtered = torch.empty_like(flat)
     for start in range(0, samples, _BLOCK):
         piece = flat[:, start : start + _BLOCK].double() - first
-        sums = _fading_sums(piece, carried)
+        sums = _fading_sums(piece, carried, kept)
         carried = sums[:, -1:]
         places = torch.arange(start + 1, start + 1 + piece.shape[1], dtype=torch.float64, device=flat.device)
-        weights = -torch.expm1(places * math.log(_KEPT)) / (1 - _KEPT)
+        weights = -torch.expm1(places * math.log(kept)) / (1 - kept)
         filtered[:, start : start + _BLOCK] = piece - sums / weights
     return filtered.reshape(waveform.shape)
 
 
-def _fading_sums(piece: Tensor, before: Tensor) -> Tensor:
+def _fading_sums(piece: Tensor, before: Tensor, kept: float) -> Tensor:
     """Compute s[n] = k s[n-1] + x[n] of ``(B, samples)``, where ``before``, ``(B, 1)``, is s[-1].
 
     The sums are computed within rows first, and then from row to row.
     """
     count = piece.shape[1]
     rows = torch.nn.functional.pad(piece, (0, -count % _ROW)).reshape(len(piece), -1, _ROW)
-    inside = rows @ _powers(_ROW, _KEPT).to(piece)
-    ends = torch.cat([before, inside[:, :-1, -1]], dim=1) @ _powers(rows.shape[1], _KEPT**_ROW).to(piece)
-    fading = _KEPT ** torch.arange(1, _ROW + 1, dtype=piece.dtype, device=piece.device)
+    inside = rows @ _powers(_ROW, kept).to(piece)
+    ends = torch.cat([before, inside[:, :-1, -1]], dim=1) @ _powers(rows.shape[1], kept**_ROW).to(piece)
+    fading = kept ** torch.arange(1, _ROW + 1, dtype=piece.dtype, device=piece.device)
     sums: Tensor = (inside + ends.unsqueeze(-1) * fading).flatten(1)[:, :count]
     return sums
 

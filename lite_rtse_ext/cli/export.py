@@ -23,9 +23,10 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
 
     The graph goes from a frame's spectrum (1, 257, 2) to the enhanced one. What the network remembers from frame to
     frame goes in and out as further tensors: zeros at first, then each output next_NAME into the input NAME. Windows
-    and transforms are the caller's: 512 samples every 256 at 16 kHz, square-root Hann before and after.
+    and transforms are the caller's. Lite-RTSE takes 512 samples every 256 at 16 kHz, square-root Hann before and after.
 
-    The file is then run in ONNX Runtime and compared with this package's engine, frame by frame.
+    The file is then run in ONNX Runtime and compared frame by frame with the network's pass over a whole spectrogram.
+    A network that needs the whole recording has no such graph.
 
     \b
     lite-rtse export model.onnx
@@ -34,14 +35,12 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
         if replaceable(target) and not force:
             raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
         require_packages("exporting", "onnx", ("onnx", "onnxscript", "onnxruntime"))
-        from lite_rtse_ext.models.lite_rtse import LiteRTSE
+        from lite_rtse_ext.models.checkpoint import load_model
         from lite_rtse_ext.models.onnx import check_onnx, export_onnx
 
-        model = LiteRTSE.from_checkpoint(chosen(checkpoint)).eval()
+        model = load_model(chosen(checkpoint)).eval()
         export_onnx(model, target)
         difference = check_onnx(target, model)
         if not difference <= LIMIT:
-            raise RuntimeError(
-                f"{target}: ONNX Runtime and the engine differ by {difference:.1e}; do not use this file"
-            )
-    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; differs from the engine by {difference:.0e}")
+            raise RuntimeError(f"{target}: ONNX Runtime and PyTorch differ by {difference:.1e}; do not use this file")
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; differs from PyTorch by {difference:.0e}")

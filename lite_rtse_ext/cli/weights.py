@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from safetensors import SafetensorError, safe_open
 
 from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
 
@@ -55,7 +57,34 @@ def has_engine(checkpoint: Path | None) -> bool:
         OSError, ValueError: as :func:`chosen`.
     """
     path = chosen(checkpoint)
-    return not path.is_file() or other_architecture(read_metadata(path), "lite-rtse") is None
+    if not path.is_file():
+        return True
+    metadata = read_metadata(path)
+    return other_architecture(metadata, "lite-rtse") is None if "architecture" in metadata else _looks_like_it(path)
+
+
+def _looks_like_it(path: Path) -> bool:
+    """Whether a file that does not name its network has Lite-RTSE's parameters, or is no checkpoint at all."""
+    try:
+        if _is_safetensors(path):
+            with safe_open(path, "np") as file:  # type: ignore[no-untyped-call]
+                names = dict.fromkeys(file.keys())
+        else:
+            from lite_rtse_ext.models.checkpoint import read_state_dict
+
+            names = dict.fromkeys(read_state_dict(path))
+    except (SafetensorError, ValueError):
+        return True
+    try:
+        network_parameters(names)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def network(checkpoint: Path | None) -> Network:
@@ -67,9 +96,7 @@ def network(checkpoint: Path | None) -> Network:
     from lite_rtse_ext.stream import Network
 
     path = chosen(checkpoint)
-    with path.open("rb") as file:
-        safetensors = file.read(9)[8:] == b"{"
-    if safetensors:
+    if _is_safetensors(path):
         return Network.from_pretrained(path)
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
 

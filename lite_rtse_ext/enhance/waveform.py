@@ -14,16 +14,19 @@ from torch import Tensor, nn
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.formats import MOST_CHANNELS
 from lite_rtse_ext.audio.high_pass import remove_offset
-from lite_rtse_ext.audio.spectrogram import frames_of, istft, sqrt_hann, stft
+from lite_rtse_ext.audio.spectrogram import frames_of, istft, overlap_add, stft, to_samples
 from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
-from lite_rtse_ext.signal import HOP_LENGTH, N_FFT, SIGNAL
+from lite_rtse_ext.signal import HOP_LENGTH, Signal
 from lite_rtse_ext.utils.arguments import Real, switch
 from lite_rtse_ext.utils.tracing import is_recorded
 
 __all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
 
 SEGMENT_FRAMES = 1024
-"""Default segment length, 16.4 s. The frames that two segments share cost 3 % of the convolutions' work."""
+"""Default segment length, 16.4 s for frames of 16 ms.
+
+With Lite-RTSE the frames that two segments share cost 3 % of the convolutions' work.
+"""
 
 _NOT_FINITE = "the network's result is not finite (samples far above full scale, or a damaged checkpoint)"
 _FEWEST_SAMPLES = HOP_LENGTH
@@ -49,10 +52,10 @@ def enhance_waveform(
 
     Args:
         model: the network. Its device and dtype are used.
-        waveform: ``(..., samples)``, 16 kHz, full scale 1, any floating dtype. Each leading index is a separate
-            utterance. With segments the waveform stays on its own device, and may exceed the memory of the model's
-            device.
-        segment_frames: number of frames (16 ms each) per segment, left context included. None: all frames at once.
+        waveform: ``(..., samples)`` at the network's sample rate, full scale 1, any floating dtype. Each leading index
+            is a separate utterance. With segments the waveform stays on its own device, and may exceed the memory of
+            the model's device.
+        segment_frames: number of frames per segment, left context included. None: all frames at once.
         attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit. The limit is implemented by
             mixing in the noisy signal at that level.
         wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal, without the high-pass.
@@ -67,9 +70,9 @@ def enhance_waveform(
         FloatingPointError: the network's result contains a NaN or an infinity.
         TypeError: the model is not a :class:`SpectrogramModel`, the waveform's dtype is not a floating one, or another
             argument has the wrong type.
-        ValueError: the network is for another signal. Or ``segment_frames`` is given and the network needs the whole
-            recording, or ``segment_frames`` is less than 1. Or ``wet`` or ``attenuation_limit_db`` is out of range. Or
-            the waveform has no dimension, has the shape (samples, channels), or has a sample that is not finite.
+        ValueError: ``segment_frames`` is given and the network needs the whole recording. Or ``segment_frames`` is less
+            than 1. Or ``wet`` or ``attenuation_limit_db`` is out of range. Or the waveform has no dimension, has the
+            shape (samples, channels), or has a sample that is not finite.
     """
     _check_model(model, segment_frames)
     _check_waveform(waveform)
@@ -80,7 +83,7 @@ def enhance_waveform(
     device = placement(model)[0] if segment_frames is None else waveform.device
     batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
     noisy = batch
-    batch = remove_offset(batch) if switch(high_pass, "high_pass") else batch
+    batch = remove_offset(batch, model.signal.sample_rate) if switch(high_pass, "high_pass") else batch
     if segment_frames is None:
         enhanced = _whole(model, batch)
         if progress:
@@ -92,41 +95,44 @@ def enhance_waveform(
 
 
 def _whole(model: SpectrogramModel, batch: Tensor) -> Tensor:
-    spectrogram = torch.view_as_real(stft(batch)).to(placement(model)[1])
+    spectrogram = torch.view_as_real(stft(batch, model.signal)).to(placement(model)[1])
     enhanced = torch.view_as_complex(model(spectrogram).to(batch.dtype).contiguous())
-    return _finite(istft(enhanced, batch.shape[-1]))
+    return _finite(istft(enhanced, batch.shape[-1], model.signal))
 
 
 def _in_segments(
     model: SpectrogramModel, batch: Tensor, segment_frames: int, progress: Callable[[int], None] | None
 ) -> Tensor:
     device, dtype = placement(model)
-    samples, frames = batch.shape[-1], frames_of(batch.shape[-1])
+    signal, hop, shared = model.signal, model.signal.hop_length, model.signal.overlap - 1
+    samples, frames = batch.shape[-1], frames_of(batch.shape[-1], model.signal)
     wide = torch.promote_types(dtype, torch.float32)
-    window = sqrt_hann(wide, device)
+    analysis, synthesis = (
+        torch.tensor(window, dtype=wide, device=device) for window in (signal.analysis_window, signal.synthesis_window)
+    )
 
     def read(start: int, stop: int) -> Tensor:
-        windowed = _frames(batch, start, stop).to(window) * window
-        return torch.view_as_real(torch.fft.rfft(windowed).mT).to(dtype)
+        windowed = _frames(batch, start, stop, signal).to(analysis) * analysis
+        return torch.view_as_real(torch.fft.rfft(windowed, n=signal.n_fft).mT).to(dtype)
 
-    enhanced = batch.new_zeros(len(batch), frames + 1, HOP_LENGTH)  # one row per hop; a frame covers two rows
+    enhanced = batch.new_zeros(len(batch), frames + shared, hop)  # one row per hop; a frame covers several rows
     for start, stop, piece in in_pieces(model, frames, segment_frames, read):
         spectrogram = torch.view_as_complex(piece.to(wide).contiguous())
-        windowed = _finite(torch.fft.irfft(spectrogram.mT) * window).to(enhanced)
-        enhanced[:, start:stop] += windowed[..., :HOP_LENGTH]
-        enhanced[:, start + 1 : stop + 1] += windowed[..., HOP_LENGTH:]
+        windowed = _finite(to_samples(spectrogram, signal) * synthesis).to(enhanced)
+        enhanced[:, start : stop + shared] += overlap_add(windowed, signal)
         if progress:
-            progress(min(stop * HOP_LENGTH, samples) - min(start * HOP_LENGTH, samples))
-    return enhanced.flatten(1)[:, HOP_LENGTH : HOP_LENGTH + samples]
+            progress(min(stop * hop, samples) - min(start * hop, samples))
+    return enhanced.flatten(1)[:, shared * hop : shared * hop + samples]
 
 
-def _frames(batch: Tensor, start: int, stop: int) -> Tensor:
-    """Frames start to stop - 1, (B, frames, 512), with the positions of :func:`~lite_rtse_ext.audio.stft`."""
-    first, last = (start - 1) * HOP_LENGTH, stop * HOP_LENGTH
-    inside = batch[:, max(first, 0) : last]
+def _frames(batch: Tensor, start: int, stop: int, signal: Signal) -> Tensor:
+    """Frames start to stop - 1, (B, frames, window_length), with the positions of :func:`~lite_rtse_ext.audio.stft`."""
+    hop, shared = signal.hop_length, signal.overlap - 1
+    first, last = (start - shared) * hop, stop * hop
+    inside = batch[:, max(first, 0) : max(last, 0)]
     before = max(-first, 0)
     padded = nn.functional.pad(inside, (before, last - first - before - inside.shape[1]))
-    return padded.unfold(1, N_FFT, HOP_LENGTH)
+    return padded.unfold(1, signal.window_length, hop)
 
 
 def _finite(enhanced: Tensor) -> Tensor:
@@ -136,11 +142,8 @@ def _finite(enhanced: Tensor) -> Tensor:
 
 
 def _check_model(model: SpectrogramModel, segment_frames: int | None) -> None:
-    signal = getattr(model, "signal", None)
-    if signal is None:
+    if getattr(model, "signal", None) is None:
         raise TypeError(f"model: expected a SpectrogramModel, got {type(model).__name__}")
-    if signal != SIGNAL:
-        raise ValueError(f"model: expected a network for {SIGNAL}, got one for {signal}")
     if segment_frames is None:
         return
     if segment_frames < 1:

@@ -60,7 +60,11 @@ def evaluate(
         OSError, ValueError: the model or the source is faulty.
     """
     entries = make_source().entries
-    load_model(model_path)  # a faulty model raises here, once
+    rate = load_model(model_path).signal.sample_rate  # a faulty model raises here, once
+    if rate != SAMPLE_RATE_HZ:
+        raise ValueError(
+            f"{model_path}: expected a network for {SAMPLE_RATE_HZ} Hz, as the recordings are, got one for {rate} Hz"
+        )
     stamps = [stamp(map(Path, entry.files)) for entry in entries]
     paths = unique_paths([entry.name for entry in entries], ".wav", CONTAINERS)
     targets = [None if audio is None else audio / path for path in paths]

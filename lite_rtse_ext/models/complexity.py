@@ -30,7 +30,7 @@ from lite_rtse_ext.signal import FRAMES_PER_SECOND, Signal
 __all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "Cost", "cost", "count", "main"]
 
 PUBLISHED_FRAMES = 63
-_COUNTED_FRAMES = 64  # long enough for networks that shorten the sequence of frames internally
+_COUNTED_FRAMES = 16  # long enough for networks that shorten the sequence of frames internally
 #: Published MAC of one second of audio, by ``depthwise``.
 PUBLISHED = {True: 0.66e9, False: 0.95e9}
 #: The stages of the network and the modules that make them up.
@@ -77,11 +77,21 @@ def _formulas_with_biases() -> dict[Any, Any]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters and MACs per second of audio of a network, and the signal that it processes."""
+    """Parameters, work and latency of a network.
+
+    Attributes:
+        parameters: number of trained parameters.
+        mac_per_second: MACs per second of audio. Fixed matrices count, too.
+        signal: the signal that the network processes.
+        latency_ms: algorithmic latency in ms, look-ahead included. None: that of the whole recording.
+        look_ahead_frames: number of future frames. None: all frames of the recording.
+    """
 
     parameters: int
     mac_per_second: float
     signal: Signal
+    latency_ms: float | None
+    look_ahead_frames: int | None
 
 
 def cost(name: str, **config: Any) -> Cost:
@@ -99,9 +109,11 @@ def cost(name: str, **config: Any) -> Cost:
     """
     with torch.device("meta"):
         model = create_model(name, **config)
-    operations = _operations(model, _COUNTED_FRAMES)["Global"]
+    # The difference leaves out what a recording costs once, such as zeros before it.
+    once, twice = (_operations(model.eval(), frames)["Global"] for frames in (_COUNTED_FRAMES, 2 * _COUNTED_FRAMES))
+    work = (twice - once) / 2 / _COUNTED_FRAMES * model.signal.frames_per_second
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, operations / 2 / _COUNTED_FRAMES * model.signal.frames_per_second, model.signal)
+    return Cost(parameters, work, model.signal, model.latency_ms, model.look_ahead_frames)
 
 
 def _operations(model: SpectrogramModel, frames: int, formulas: dict[Any, Any] | None = None) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,11 +34,24 @@ class InputGain(SpectrogramModel):
     def context_frames(self) -> int | None:
         return self.net.context_frames if isinstance(self.net, SpectrogramModel) else None
 
+    @property
+    def look_ahead_frames(self) -> int | None:
+        return self.net.look_ahead_frames if isinstance(self.net, SpectrogramModel) else None
+
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
         if not isinstance(self.net, SpectrogramModel):
             return super().advance(spectrogram, before, states)
         enhanced, states = self.net.advance(spectrogram * self.input_gain, before, states)
         return enhanced / self.input_gain, states
+
+    def start(self, batch: int = 1) -> dict[str, Tensor]:
+        return self.net.start(batch) if isinstance(self.net, SpectrogramModel) else super().start(batch)
+
+    def next_frame(self, spectrum: Tensor, memory: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if not isinstance(self.net, SpectrogramModel):
+            return super().next_frame(spectrum, memory)
+        enhanced, memory = self.net.next_frame(spectrum * self.input_gain, memory)
+        return enhanced / self.input_gain, memory
 
     def plain_state(self) -> dict[str, Tensor]:
         """Parameters of the inner network only. The caller must apply the gain."""

@@ -132,8 +132,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             FloatingPointError: the network's result contains a NaN or an infinity.
             TypeError: the waveform does not have a floating dtype, or another argument has a wrong type.
             ValueError: the sample rate is not 16000. ``wet`` or ``attenuation_limit_db`` is out of range. The waveform
-                has no dimensions, is laid out as (samples, channels), or contains a sample that is not finite. The
-                network does not have 257 bins.
+                has no dimensions, is laid out as (samples, channels), or contains a sample that is not finite.
         """
         if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.interface import SpectrogramModel, placement
+from lite_rtse_ext.reference import frame
 from lite_rtse_ext.reference.functional import compressed, magnitude
 from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
 from lite_rtse_ext.signal import BINS, Signal
@@ -155,6 +157,14 @@ class LiteRTSE(SpectrogramModel):
         z, fusion_state = self.run_lstm(self.lstm2, fused, fusion_state)
         enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
         return enhanced, (mask_state, fusion_state)
+
+    def start(self, batch: int = 1) -> dict[str, Tensor]:
+        device, dtype = placement(self)
+        shapes = frame.memory_shapes(self)
+        return {name: torch.zeros(batch, *shape, device=device, dtype=dtype) for name, shape in shapes.items()}
+
+    def next_frame(self, spectrum: Tensor, memory: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return frame.next_frame(self, spectrum, memory)
 
     def run_branch(self, levels: Tensor) -> Tensor:
         """Run the convolution branch on (B, T, F)."""

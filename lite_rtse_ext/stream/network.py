@@ -37,6 +37,7 @@ LATENCY_SAMPLES: int = _stream.LATENCY_SAMPLES
 
 Precision = Literal["float32", "int16"]
 
+_ENGINE = "lite-rtse"  # the architecture that the engine runs
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # names of safetensors
 _MOST_BYTES = 256 << 20  # the largest network, 1024 channels in float64, takes 76 MiB
 _MOST_VALUES = _MOST_BYTES // 8
@@ -118,8 +119,11 @@ class Network:
 
         Raises:
             TypeError: a parameter is not a tensor of numbers, as in a quantized network.
-            ValueError: the parameters do not match one network with 257 bins.
+            ValueError: the module is another network, or its parameters do not match one network with 257 bins.
         """
+        architecture = getattr(model, "architecture", "") or _ENGINE
+        if architecture != _ENGINE:
+            raise ValueError(f"model: expected {_ENGINE}, the only network that the engine runs, got {architecture}")
         state = network_parameters(model.state_dict())
         for name, value in state.items():
             if not hasattr(value, "detach") or value.is_meta:
@@ -193,7 +197,7 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"damaged safetensors file ({error})") from error
-    problem = other_architecture(read_metadata(path), "lite-rtse")
+    problem = other_architecture(read_metadata(path), _ENGINE)
     if problem:
         raise ValueError(problem)
     return {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}

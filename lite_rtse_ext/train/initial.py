@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.audio.spectrogram import stft
 from lite_rtse_ext.reference import ConvBlock, LiteRTSE, MultiOrderConv, compressed
+from lite_rtse_ext.signal import SIGNAL, Signal
 
 __all__ = ["begin_as_identity", "begin_with_unit_gain", "measure_scale", "standardize"]
 
@@ -87,7 +88,7 @@ def _near_identity(conv: nn.Module) -> None:
     conv.weight[torch.arange(conv.out_channels), own, -1, frequency // 2] += 1.0
 
 
-def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
+def measure_scale(noisy: Iterable[Tensor], signal: Signal = SIGNAL) -> Tensor:
     """Measure the scales that bring the magnitude of every bin to about 1.
 
     The scale of a bin is 1 / √(m · M). Here m is the mean magnitude of this bin and M that of all bins. So high
@@ -95,11 +96,12 @@ def measure_scale(noisy: Iterable[Tensor]) -> Tensor:
 
     Args:
         noisy: waveforms ``(samples,)``.
+        signal: the signal of the network.
 
     Returns:
         Scales ``(bins,)``.
     """
-    means = torch.stack([stft(waveform).abs().mean(-1) for waveform in noisy]).mean(0)
+    means = torch.stack([stft(waveform, signal).abs().mean(-1) for waveform in noisy]).mean(0)
     return (means * means.mean()).clamp(min=1e-8).rsqrt()
 
 
@@ -111,6 +113,8 @@ def standardize(net: LiteRTSE, noisy: Iterable[Tensor]) -> None:
         net: a network with ``compression`` or ``mask_branch``.
         noisy: waveforms ``(samples,)``.
     """
-    levels = torch.cat([compressed(stft(waveform).abs(), net.compression).mT for waveform in noisy]).double()
+    levels = torch.cat(
+        [compressed(stft(waveform, net.signal).abs(), net.compression).mT for waveform in noisy]
+    ).double()
     net.input_mean.copy_(levels.mean(0))
     net.input_scale.copy_(1 / levels.std(0).clamp(min=_LEAST_DEVIATION))

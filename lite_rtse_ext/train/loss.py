@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from lite_rtse_ext.audio.spectrogram import istft
+from lite_rtse_ext.signal import SIGNAL, Signal
 from lite_rtse_ext.utils.options import STRICT, Decibels, NonNegative, Positive
 
 __all__ = ["EnhancementLoss", "LossOptions", "Losses", "si_snr_db"]
@@ -96,11 +97,12 @@ class EnhancementLoss(nn.Module):
 
     Args:
         options: weights of the parts and the other options; the defaults if None.
+        signal: the signal of the spectrograms.
     """
 
-    def __init__(self, options: LossOptions | None = None) -> None:
+    def __init__(self, options: LossOptions | None = None, signal: Signal = SIGNAL) -> None:
         super().__init__()
-        self.options = options or LossOptions()
+        self.options, self.signal = options or LossOptions(), signal
 
     def forward(self, enhanced: Tensor, noisy: Tensor, clean: Tensor, waveform: Tensor) -> Losses:
         """Compute the losses of a batch.
@@ -134,7 +136,8 @@ class EnhancementLoss(nn.Module):
 
     def _si_snr(self, enhanced: Tensor, target: Tensor) -> Tensor:
         has_speech = target.square().mean(-1) > _EPS
-        ratio = si_snr_db(istft(enhanced, target.shape[-1]), target).clamp(max=self.options.si_snr_ceiling_db)
+        waveform = istft(enhanced, target.shape[-1], self.signal)
+        ratio = si_snr_db(waveform, target).clamp(max=self.options.si_snr_ceiling_db)
         # The mean is over all examples, silent ones included. So the mean over processes with equal shares is the same.
         return -(ratio * has_speech).mean()
 

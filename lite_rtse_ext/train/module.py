@@ -30,7 +30,7 @@ class Enhancer(lightning.LightningModule):
     """A network with its loss, optimizer and validation metrics.
 
     Args:
-        net: maps a noisy spectrogram ``(B, 257, T, 2)`` to an enhanced one of the same shape.
+        net: maps a noisy spectrogram ``(B, bins, T, 2)`` of its own signal to an enhanced one of the same shape.
         recipe: the recipe. Its section data is not used.
     """
 
@@ -38,7 +38,7 @@ class Enhancer(lightning.LightningModule):
         super().__init__()
         self.net = net
         self.recipe = recipe
-        self.loss = EnhancementLoss(recipe.loss)
+        self.loss = EnhancementLoss(recipe.loss, net.signal)
         if recipe.run.compile:
             net.compile()  # in place, so that parameters keep their names
 
@@ -57,10 +57,10 @@ class Enhancer(lightning.LightningModule):
         """Compute the losses of a batch of waveforms ``(B, samples)``.
 
         Returns:
-            The losses, and the enhanced spectrogram ``(B, 257, T)``, complex.
+            The losses, and the enhanced spectrogram ``(B, bins, T)``, complex.
         """
         target = self._without_offset(batch.clean)
-        noisy, clean = stft(self._without_offset(batch.noisy)), stft(target)
+        noisy, clean = (stft(each, self.net.signal) for each in (self._without_offset(batch.noisy), target))
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
             return self.loss(enhanced, noisy, clean, target), enhanced
@@ -85,7 +85,7 @@ class Enhancer(lightning.LightningModule):
 
     def validation_step(self, batch: Example, batch_idx: int) -> None:
         losses, spectrogram = self.losses(batch)
-        enhanced = istft(spectrogram, batch.noisy.shape[-1])
+        enhanced = istft(spectrogram, batch.noisy.shape[-1], self.net.signal)
         after, before = si_snr_db(enhanced, batch.clean), si_snr_db(batch.noisy, batch.clean)
         figures = {
             "valid/loss": losses.total,

@@ -15,6 +15,7 @@ from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.models.registry import find_model
 from lite_rtse_ext.reference import LiteRTSE
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ, SIGNAL
 from lite_rtse_ext.train.initial import begin_as_identity, begin_with_unit_gain, measure_scale, standardize
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
 from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, min_gain_per_bin
@@ -41,6 +42,9 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
     net = construct(recipe)
+    rate = getattr(net, "signal", SIGNAL).sample_rate
+    if rate != SAMPLE_RATE_HZ:
+        raise RecipeError(f"model: expected a network for {SAMPLE_RATE_HZ} Hz, as the data is, got one for {rate} Hz")
     if recipe.initial and not resumed:
         path = pretrained_path() if recipe.initial == "pretrained" else recipe.initial
         checkpoint.load_parameters(net, path)
@@ -55,7 +59,7 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         noisy = (examples[0, place].noisy for place in range(_SCALE_EXAMPLES))
         heard = map(remove_offset, noisy) if recipe.high_pass else noisy
         if not net.standardized:
-            scale = measure_scale(heard)
+            scale = measure_scale(heard, net.signal)
         elif not recipe.initial:
             standardize(net, heard)
     min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
@@ -85,7 +89,7 @@ def construct(recipe: ModelRecipe) -> nn.Module:
         raise RecipeError(f"model.class_path: {recipe.class_path} is no torch.nn.Module")
     try:
         return kind(**recipe.arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"model.arguments: {error}") from error
 
 

@@ -59,9 +59,12 @@ class RecipeError(ValueError):
 class ModelRecipe:
     """Settings of the network.
 
+    The name of a network alone, ``model: gtcrn`` or ``model=gtcrn``, stands for that network with default settings.
+
     Args:
         class_path: dotted path of a torch.nn.Module class, or a name that ``lite-rtse models`` lists. The network maps
-            a spectrogram ``(B, 257, T, 2)`` to a spectrogram of the same shape.
+            a spectrogram ``(B, bins, T, 2)`` to a spectrogram of the same shape. Its ``signal`` states the bins; a
+            module without this attribute gets 257.
         arguments: keyword arguments of the constructor.
         initial: path of the checkpoint to start from. "pretrained" stands for the weights of the package.
         input_gain: factor on the input spectrogram. The output is divided by the same factor.
@@ -205,6 +208,7 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
     Args:
         name: path of a YAML file, or the name of a recipe in the package.
         settings: strings ``section.field=value``, which override the file. The values are parsed as YAML.
+            ``model=NAME`` replaces the whole section model.
 
     Returns:
         The recipe. Fields that neither the file nor ``settings`` set have their defaults.
@@ -218,6 +222,8 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
     content = _parsed(path.read_bytes(), str(name))
     if not isinstance(content, dict):
         raise RecipeError(f"{name}: expected sections, got {type(content).__name__}")
+    if isinstance(content.get("model"), str):
+        content["model"] = {"class_path": content["model"]}
     for setting in settings:
         _override(content, setting)
     try:
@@ -253,8 +259,11 @@ def _parsed(text: bytes | str, name: str) -> Any:
 def _override(content: dict[Any, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
     *path, last = key.split(".")
+    if equals and key == "model":
+        content["model"] = {"class_path": value}
+        return
     if not equals or not path:
-        raise RecipeError(f"{setting}: must be section.field=value")
+        raise RecipeError(f"{setting}: must be section.field=value or model=NAME")
     for part in path:
         inner = content.get(part)
         if not isinstance(inner, dict | None):

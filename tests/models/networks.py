@@ -29,14 +29,14 @@ class GruMask(SpectrogramModel):
     def context_frames(self) -> int:
         return 0
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.advance(spectrogram)[0]
-
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
         spectrogram = spectrogram[:, :, before:]
         magnitude = torch.linalg.vector_norm(spectrogram, dim=-1)
-        hidden, states = self.gru(magnitude.flatten(0, 1).unsqueeze(-1), states)
-        return spectrogram * self.out(hidden).sigmoid().view(*magnitude.shape, 1), states
+        batch, bins, frames = magnitude.shape
+        before = None if states is None else states["gru"].view(1, batch * bins, self.hidden)
+        hidden, after = self.gru(magnitude.reshape(batch * bins, frames, 1), before)
+        mask = self.out(hidden).sigmoid().view(batch, bins, frames, 1)
+        return spectrogram * mask, {"gru": after.view(batch, bins, self.hidden)}
 
 
 @register

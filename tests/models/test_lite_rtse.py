@@ -17,7 +17,6 @@ from lite_rtse_ext import LiteRTSE, fuse, reference, unfuse
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import istft, stft
 from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_waveform
-from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.models.onnx import export_onnx
 from lite_rtse_ext.utils.arguments import Real
 
@@ -289,8 +288,6 @@ def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
         network.enhance(torch.zeros(1000, dtype=torch.int16))
     with pytest.raises(ValueError, match="no dimension"):
         network.enhance(torch.tensor(1.0))
-    with pytest.raises(ValueError, match=r"model: expected a network for 257 bins .*, got one for 9 bins"):
-        LiteRTSE(**SMALL).enhance(torch.zeros(1000))
 
 
 @pytest.mark.parametrize("shape", [(256, 1), (24_000, 2), (300, 64), (3, 4000, 2), (1, 256, 8)])
@@ -340,7 +337,7 @@ def test_quantized_layers() -> None:
     segments = [enhance_waveform(net, waveform, segment_frames=SEGMENT_FRAMES) for net in (small, again)]
     for enhanced in (small.enhance(waveform), *segments):
         assert float((enhanced - expected).norm() / expected.norm()) < 0.2
-    with pytest.raises(CheckpointError, match=r"missing: lstm1\.weight_ih_l0.*; unknown: lstm1\."):
+    with pytest.raises(ValueError, match=r"model: expected parameters in float32, got others for lstm1\._"):
         export_onnx(small, "nowhere.onnx")
 
 
