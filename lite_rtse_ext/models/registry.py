@@ -18,7 +18,14 @@ __all__ = ["create_model", "find_model", "model_names", "register", "registered"
 Class = TypeVar("Class", bound="type[SpectrogramModel]")
 
 GROUP = "lite_rtse_ext.models"
-_BUILT_IN = {"lite-rtse": "lite_rtse_ext.models.lite_rtse:LiteRTSE"}
+_BUILT_IN = {
+    "dccrn": "lite_rtse_ext.models.dccrn:DCCRN",
+    "dpcrn": "lite_rtse_ext.models.dpcrn:DPCRN",
+    "dpcrn-cf": "lite_rtse_ext.models.dpcrn_cf:DPCRNCF",
+    "gagnet": "lite_rtse_ext.models.gagnet:GaGNet",
+    "gtcrn": "lite_rtse_ext.models.gtcrn:GTCRN",
+    "lite-rtse": "lite_rtse_ext.models.lite_rtse:LiteRTSE",
+}
 _registered: dict[str, type[SpectrogramModel]] = {}
 
 
