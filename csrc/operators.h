@@ -127,4 +127,35 @@ struct LstmBackwardArgs {
   float *dx, *dweight_ih, *dweight_hh, *dbias, *dh0, *dc0;
 };
 
+// One layer of a GRU in one or two directions, over many sequences. The second direction begins at the last frame. The
+// gates are in PyTorch's order r, z, n. h0 and the biases may be null, which means zeros.
+// x: (batch, frames, inputs); y: (batch, frames, directions * units); h0: (directions, batch, units).
+// For each direction: weight_ih: (3 units, inputs); weight_hh: (3 units, units); biases: (3 units).
+// A backward pass needs `kept`; otherwise it is null. It has kept_size() numbers, float64 for float64 tensors and
+// float32 for all others. Their order is the kernels' own affair.
+struct RecurrentArgs {
+  static constexpr int kMostDirections = 2;
+  static constexpr int64_t kKeptValues = 4;  // of a unit and frame
+  static constexpr int64_t kKeptGap = 16;    // behind each direction: no vector has more numbers
+
+  DType dtype;
+  int64_t batch, frames, inputs, units, directions;
+  const void *x, *h0;
+  const void *weight_ih[kMostDirections], *weight_hh[kMostDirections], *bias_ih[kMostDirections],
+      *bias_hh[kMostDirections];
+  void *y, *kept;
+
+  int64_t kept_size() const { return directions * (kKeptValues * units * frames * batch + kKeptGap); }
+};
+
+// Gradients of RecurrentArgs for a given dy. Gradients that are not wanted may be null: dx, dh0, and all of the
+// parameters' together.
+struct RecurrentBackwardArgs {
+  RecurrentArgs forward;  // y and kept are read
+  const void* dy;
+  void *dx, *dh0;
+  void *dweight_ih[RecurrentArgs::kMostDirections], *dweight_hh[RecurrentArgs::kMostDirections],
+      *dbias_ih[RecurrentArgs::kMostDirections], *dbias_hh[RecurrentArgs::kMostDirections];
+};
+
 }  // namespace lite_rtse

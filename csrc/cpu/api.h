@@ -38,6 +38,8 @@ struct Kernels {
   std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackwardArgs&);
   std::unique_ptr<Job> (*lstm)(const LstmArgs&);
   std::unique_ptr<Job> (*lstm_backward)(const LstmBackwardArgs&);
+  std::unique_ptr<Job> (*gru)(const RecurrentArgs&);
+  std::unique_ptr<Job> (*gru_backward)(const RecurrentBackwardArgs&);
   // The float32 multiply-add rate, in FLOP/s, of one thread that works in registers only. The kernels are measured
   // against it.
   double (*fma_peak)(double seconds);

@@ -36,6 +36,11 @@ namespace {
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"
+// gru, which needs the functions of lstm_cell.inl.
+#include "sequences.inl"
+#include "recurrent.inl"
+#include "gru.inl"
+#include "gru_backward.inl"
 // The measurements for benchmarks.
 #include "rates.inl"
 // clang-format on
@@ -69,6 +74,8 @@ const Kernels table = {
     backward<MaskResidualBackwardJob, MaskResidualBackwardArgs>,
     lstm,
     lstm_backward,
+    forward<GruJob, RecurrentArgs>,
+    backward<GruBackwardJob, RecurrentBackwardArgs>,
     fma_peak,
     cascade_rate,
 };

@@ -1,9 +1,10 @@
 // One step of an LSTM after its matrix products, and the functions that it needs. The operator and the streaming engine
 // use it.
 
-LITE_RTSE_INLINE float sigmoid(float x) {
-  const float e = exp_negative(x > 0 ? -x : x);
-  const float larger = 1 / (1 + e);
+template <class T>
+LITE_RTSE_INLINE T sigmoid(T x) {
+  const T e = exp_negative(x > 0 ? -x : x);
+  const T larger = 1 / (1 + e);
   return x > 0 ? larger : e * larger;
 }
 
@@ -13,11 +14,13 @@ LITE_RTSE_INLINE float sigmoid(float x) {
 LITE_RTSE_INLINE float hyperbolic_tangent(float x) {
   const float a = x < 0 ? -x : x, s = x * x;
   const float e = exp_negative(-2 * a);
-  const float large = (1 - e) / (1 + e);
-  const float small = a * (945 + s * (105 + s)) / (945 + s * (420 + 15 * s));
-  const float r = a < 0.5f ? small : large;
+  // The choice precedes the division, which takes longest.
+  const float above = a < 0.5f ? a * (945 + s * (105 + s)) : 1 - e;
+  const float below = a < 0.5f ? 945 + s * (420 + 15 * s) : 1 + e;
+  const float r = above / below;
   return x < 0 ? -r : r;
 }
+LITE_RTSE_INLINE double hyperbolic_tangent(double x) { return std::tanh(x); }
 
 // c = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c). z: gates i, f, g, o in PyTorch's order, `units` of each. Passes the
 // activated gates of each unit and its c to `keep`.

@@ -3,7 +3,7 @@
 Names, nesting and the order of registration are ignored, since every author chooses them freely. The criteria are the
 number of causal and pointwise convolutions in a module and the number of their channels. These do not show what the
 module's forward computes. :mod:`lite_rtse_ext.fusion.swap` runs the forward to determine that. The reconstruction and
-the LSTM hold no convolutions and are recognized by their class.
+the recurrent layers hold no convolutions and are recognized by their class.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def recognise(module: nn.Module) -> Candidate | None:
     if type(module) is nn.LSTM:  # its class defines what it computes; None if not supported
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate("lstm", [()], list(problems)) if fusible(module) else None
+    if type(module) is nn.GRU:
+        return Candidate("gru", [()], list(_interference("", module, is_root=True, keeps_parameters=True)))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))

@@ -37,12 +37,18 @@ __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 _OURS = (
     fused_nn.CausalDepthwiseConv2d,
     fused_nn.ConvBlock,
+    fused_nn.GRU,
     fused_nn.LSTM,
     fused_nn.MaskResidual,
     fused_nn.MultiOrderConv,
 )
 # Blocks that are recognized by their class. Their operators take more than one tensor, so each has its own forward.
-_FORWARDS = {reference.MaskResidual: fused_nn.MaskResidual.forward, nn.LSTM: fused_nn.LSTM.forward}
+_FORWARDS = {
+    reference.MaskResidual: fused_nn.MaskResidual.forward,
+    nn.GRU: fused_nn.GRU.forward,
+    nn.LSTM: fused_nn.LSTM.forward,
+}
+_RECURRENT = ("gru", "lstm")  # These operators implement PyTorch's own classes.
 _ROOT = "(the model itself)"
 _TOLERANCE = 1e-9  # relative, in float64. A different computation differs by about 1.
 
@@ -98,6 +104,8 @@ def fuse(model: nn.Module) -> FuseReport:
     Parameters on the meta device have no values yet. The block is then tried on the CPU.
 
     A missing bias counts as zeros.
+
+    An ``nn.GRU`` becomes :class:`lite_rtse_ext.nn.GRU`, with any number of layers and in one or both directions.
 
     An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` if it has one layer and one direction, is ``batch_first`` and
     has no projection. The operators do not support other LSTMs.
@@ -267,8 +275,8 @@ def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
     """Fuse one block. Returns the reason if it cannot be fused, otherwise an empty string."""
     if candidate.problems:
         return "; ".join(candidate.problems)
-    # The lstm operator implements PyTorch's own class, so no comparison is needed. It does not run in float64 either.
-    roles, reason = ((), "") if candidate.operator == "lstm" else _matching_roles(block, candidate)
+    # A layer of PyTorch's own class needs no comparison.
+    roles, reason = ((), "") if candidate.operator in _RECURRENT else _matching_roles(block, candidate)
     if roles is None:
         return reason
     try:

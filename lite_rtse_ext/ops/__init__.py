@@ -5,6 +5,7 @@ Each operator has one file with its Python function, its shapes for tracing and 
 
 from lite_rtse_ext.ops._causal_dwconv2d import causal_dwconv2d
 from lite_rtse_ext.ops._conv_block import conv_block
+from lite_rtse_ext.ops._gru import gru
 from lite_rtse_ext.ops._lstm import lstm
 from lite_rtse_ext.ops._mask_residual import mask_residual
 from lite_rtse_ext.ops._multi_order_conv import multi_order_conv
@@ -14,6 +15,7 @@ __all__ = [
     "available",
     "causal_dwconv2d",
     "conv_block",
+    "gru",
     "has_cuda",
     "isa",
     "isas",

@@ -15,6 +15,7 @@ __all__ = [
     "compressed",
     "conv_block",
     "gate_channels",
+    "gru",
     "lstm",
     "magnitude",
     "mask_residual",
@@ -249,3 +250,33 @@ def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tenso
         h = torch.sigmoid(o) * torch.tanh(c)
         found.append(h)
     return torch.stack([*found, h, c], 1)
+
+
+def gru(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], state: Tensor | None = None) -> Tensor:
+    """The formula of the fused operator ``gru`` in plain PyTorch. It serves for second derivatives.
+
+    Args:
+        x: (batch, frames, inputs).
+        weights: for each direction W_ih (3 units, inputs) and W_hh (3 units, units), with the gates in the order
+            r, z, n. The second direction begins at the last frame.
+        biases: for each direction b_ih and b_hh (3 units,), or none.
+        state: h before the first frame, (directions, batch, units). None stands for zeros.
+
+    Returns:
+        h at every frame, (batch, frames, directions · units).
+    """
+    found = []
+    for d in range(len(weights) // 2):
+        w_ih, w_hh = weights[2 * d : 2 * d + 2]
+        b_ih, b_hh = biases[2 * d : 2 * d + 2] if biases else (None, None)
+        h = x.new_zeros(len(x), w_hh.shape[1]) if state is None else state[d]
+        frames, outputs = functional.linear(x, w_ih, b_ih).unbind(1), []
+        for fixed in frames[::-1] if d else frames:
+            r_x, z_x, n_x = fixed.chunk(3, 1)
+            r_h, z_h, n_h = functional.linear(h, w_hh, b_hh).chunk(3, 1)
+            z = torch.sigmoid(z_x + z_h)
+            n = torch.tanh(n_x + torch.sigmoid(r_x + r_h) * n_h)
+            h = n + z * (h - n)
+            outputs.append(h)
+        found.append(torch.stack(outputs[::-1] if d else outputs, 1))
+    return torch.cat(found, 2)

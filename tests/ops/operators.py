@@ -1,7 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four of every type. ``lstm``, of float32 and the CPU alone, stands in ``WITH_LSTM`` besides; what
-it has of its own is in test_lstm.py.
+``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` besides, of every type and the CPU alone.
+``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these two have of their own is in test_gru.py and
+test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -44,6 +45,7 @@ class Shape:
     kernel: tuple[int, int] = (3, 3)
     bias: bool = True
     is_complex: bool = False
+    directions: int = 1
 
     def __str__(self) -> str:
         changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
@@ -294,6 +296,47 @@ class Lstm(Operator):
         return torch.stack([*outputs, h, c], 1)
 
 
+class Gru(Operator):
+    """y without a state. What the state does stands in test_gru.py."""
+
+    name = "gru"
+    signals: ClassVar = {"x": 1}
+    time_dim = 1
+    usual = Shape(batch=19, frames=33, bins=9, channels=10)
+    tiny = Shape(batch=2, frames=3, bins=4, channels=3)
+    shapes = (
+        Shape(batch=66, frames=125, bins=8, channels=8),
+        Shape(batch=40, frames=33, bins=8, channels=4, directions=2),
+        Shape(batch=1, frames=1, bins=1, channels=1),
+        Shape(batch=1, frames=1, bins=1, channels=1, directions=2),
+        Shape(batch=17, frames=2, bins=5, channels=17),
+        Shape(batch=15, frames=70, bins=3, channels=6, directions=2),
+        Shape(batch=33, frames=31, bins=16, channels=12, bias=False),
+        Shape(batch=16, frames=65, bins=4, channels=9, bias=False, directions=2),
+        Shape(batch=3, frames=18, bins=48, channels=64),
+        Shape(batch=5, frames=7, bins=257, channels=33, directions=2),
+        Shape(batch=2, frames=5, bins=30, channels=129),
+    )
+    empty = (Shape(batch=0), Shape(batch=0, directions=2), Shape(batch=0, bias=False))
+
+    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        units = shape.channels
+        weights = [(3 * units, shape.bins), (3 * units, units)] * shape.directions
+        biases = [(3 * units,)] * (len(weights) if shape.bias else 0)
+        return {"x": (shape.batch, shape.frames, shape.bins)} | _named(weights, biases)
+
+    def result_size(self, shape: Shape) -> tuple[int, ...]:
+        return (shape.batch, shape.frames, shape.directions * shape.channels)
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        y: Tensor = ops.gru(*self.arguments(tensors))[0]
+        return y
+
+    def arguments(self, tensors: Tensors) -> list[Any]:
+        x, weights, *biases = super().arguments(tensors)
+        return [x, weights, biases[0] if biases else []]
+
+
 CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
     CausalDwconv2d(),
     ConvBlock(),
@@ -302,8 +345,9 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
 CONVOLUTIONS = OPERATORS[:3]
-LSTM = Lstm()
-WITH_LSTM: tuple[Operator, ...] = (*OPERATORS, LSTM)
+GRU, LSTM = Gru(), Lstm()
+ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU)
+WITH_LSTM: tuple[Operator, ...] = (*ON_CPU, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
@@ -312,7 +356,7 @@ def _named(weights: Sequence[tuple[int, ...]], biases: Sequence[tuple[int, ...]]
     return named | {f"biases[{i}]": size for i, size in enumerate(biases)}
 
 
-def cases(operators: Iterable[Operator] = OPERATORS, kind: str = "shapes") -> list[Any]:
+def cases(operators: Iterable[Operator] = ON_CPU, kind: str = "shapes") -> list[Any]:
     """(operator, shape) pairs for ``pytest.mark.parametrize``; ``kind`` is "shapes" or "empty"."""
     return [pytest.param(op, shape, id=f"{op}-{shape}") for op in operators for shape in getattr(op, kind)]
 

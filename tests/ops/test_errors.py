@@ -16,6 +16,7 @@ from lite_rtse_ext import ops
 
 from .operators import CAUSAL_DWCONV2D as DWCONV
 from .operators import CONV_BLOCK as BLOCK
+from .operators import GRU
 from .operators import MASK_RESIDUAL as RECONSTRUCTION
 from .operators import MULTI_ORDER_CONV as MULTI_ORDER
 from .operators import Operator, Shape
@@ -27,6 +28,7 @@ SHAPES = {
     BLOCK: Shape(batch=2, frames=5, bins=6, channels=4, in_channels=3),
     MULTI_ORDER: Shape(batch=2, frames=5, bins=6, channels=8, in_channels=3, order=3, kernel=(3, 3)),
     RECONSTRUCTION: Shape(batch=2, frames=5, bins=6),
+    GRU: Shape(batch=2, frames=5, bins=6, channels=4),
 }
 Change = Callable[[Tensor], Tensor]
 

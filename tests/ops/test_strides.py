@@ -98,6 +98,7 @@ def test_partly_expanded_gradient(operator: Operator, dim: int, device: torch.de
     shape = replace(operator.usual, out_channels=operator.usual.channels)
     tensors = operator.inputs(shape, device=device)
     y = operator(tensors)
+    dim = min(dim, y.dim() - 1)
     dy = cotangent(y).narrow(dim, 0, 1).expand(y.shape)
     assert dy.stride(dim) == 0
     _, expected = gradients(operator, tensors, dy.contiguous())

@@ -1,0 +1,121 @@
+#include "common.h"
+#include "run.h"
+
+namespace lite_rtse::ops {
+namespace {
+
+// The data of tensor `index` of a list, of the given shape, with x's device and dtype; the tensor becomes dense.
+const void* data(const char* list_name, std::vector<Tensor>& list, int64_t index, const Tensor& x,
+                 std::initializer_list<int64_t> shape, const char* meaning) {
+  const std::string name = std::string(list_name) + "[" + std::to_string(index) + "]";
+  check_like(name.c_str(), list[index], "x", x);
+  check_shape(name.c_str(), list[index], shape, meaning);
+  list[index] = dense(list[index]);
+  return list[index].const_data_ptr();
+}
+const void* data(const char* name, Tensor& t, const Tensor& x, std::initializer_list<int64_t> shape,
+                 const char* meaning) {
+  check_like(name, t, "x", x);
+  check_shape(name, t, shape, meaning);
+  t = dense(t);
+  return t.const_data_ptr();
+}
+
+// The arguments that forward and backward share; the tensors become dense.
+RecurrentArgs arguments(Tensor& x, std::vector<Tensor>& weights, std::vector<Tensor>& biases,
+                        std::optional<Tensor>& h0) {
+  RecurrentArgs a{};
+  a.dtype = dtype_of("x", x);
+  check_shape("x", x, {kAny, kAny, kAny}, "(batch, frames, inputs)");
+  STD_TORCH_CHECK(x.size(1) > 0, "x has shape ", shape_text(x), ", must have at least one frame");
+  STD_TORCH_CHECK(weights.size() == 2 || weights.size() == 4, "weights has ", weights.size(),
+                  " tensors, must have 2 for each of one or two directions");
+  STD_TORCH_CHECK(biases.empty() || biases.size() == weights.size(), "biases has ", biases.size(),
+                  " tensors, must have ", weights.size(), " or none");
+  check_shape("weights[1]", weights[1], {kAny, kAny}, "(3 units, units)");
+  a.batch = x.size(0), a.frames = x.size(1), a.inputs = x.size(2), a.units = weights[1].size(1);
+  a.directions = int64_t(weights.size()) / 2;
+  STD_TORCH_CHECK(a.units > 0, "weights[1] has shape ", shape_text(weights[1]), ", must have at least one unit");
+  for (int64_t d = 0; d < a.directions; ++d) {
+    a.weight_ih[d] = data("weights", weights, 2 * d, x, {3 * a.units, a.inputs}, "(3 units, inputs of x)");
+    a.weight_hh[d] = data("weights", weights, 2 * d + 1, x, {3 * a.units, a.units}, "(3 units, units)");
+    if (biases.empty()) continue;
+    a.bias_ih[d] = data("biases", biases, 2 * d, x, {3 * a.units}, "(3 units)");
+    a.bias_hh[d] = data("biases", biases, 2 * d + 1, x, {3 * a.units}, "(3 units)");
+  }
+  if (h0) a.h0 = data("h0", *h0, x, {a.directions, a.batch, a.units}, "(directions, batch of x, units)");
+  x = dense(x);
+  a.x = x.const_data_ptr();
+  return a;
+}
+
+// The dtype of what the forward pass keeps.
+torch::headeronly::ScalarType kept_type(const RecurrentArgs& a) {
+  using torch::headeronly::ScalarType;
+  return a.dtype == DType::f64 ? ScalarType::Double : ScalarType::Float;
+}
+
+std::tuple<Tensor, Tensor> gru(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases,
+                               std::optional<Tensor> h0, bool keep) {
+  RecurrentArgs a = arguments(x, weights, biases, h0);
+  Tensor y = new_dense(x, {a.batch, a.frames, a.directions * a.units});
+  const int64_t size = keep ? a.kept_size() : 0;
+  Tensor kept = allocated(x, size, [&] { return torch::stable::new_empty(x, {size}, kept_type(a)); });
+  a.y = y.mutable_data_ptr();
+  if (keep) a.kept = kept.mutable_data_ptr();
+  run_on_cpu(&Kernels::gru, a);
+  return {y, kept};
+}
+
+// Returns dx, then the gradients of the weights, then those of the biases, then dh0. Those that are not wanted are
+// empty.
+std::vector<Tensor> gru_backward(Tensor dy, Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases,
+                                 std::optional<Tensor> h0, Tensor y, Tensor kept, bool input, bool parameters,
+                                 bool state) {
+  RecurrentBackwardArgs a{};
+  RecurrentArgs& f = a.forward;
+  f = arguments(x, weights, biases, h0);
+  // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
+  // pass, which writes them.
+  const int64_t outputs = f.directions * f.units;
+  f.y = const_cast<void*>(data("y", y, x, {f.batch, f.frames, outputs}, "(batch, frames, directions · units)"));
+  a.dy = data("dy", dy, x, {f.batch, f.frames, outputs}, "the shape of y");
+  check_shape("kept", kept, {f.kept_size()}, "what gru kept of these tensors");
+  STD_TORCH_CHECK(kept.scalar_type() == kept_type(f), "kept has dtype ",
+                  torch::headeronly::toString(kept.scalar_type()), ", must be ",
+                  torch::headeronly::toString(kept_type(f)));
+  kept = dense(kept);
+  f.kept = const_cast<void*>(kept.const_data_ptr());
+  std::vector<Tensor> gradients;
+  const auto gradient = [&](bool wanted, const std::vector<int64_t>& shape) -> void* {
+    gradients.push_back(new_dense(x, wanted ? shape : std::vector<int64_t>{0}));
+    return wanted ? gradients.back().mutable_data_ptr() : nullptr;
+  };
+  a.dx = gradient(input, {f.batch, f.frames, f.inputs});
+  for (int64_t d = 0; d < f.directions; ++d) {
+    a.dweight_ih[d] = gradient(parameters, {3 * f.units, f.inputs});
+    a.dweight_hh[d] = gradient(parameters, {3 * f.units, f.units});
+  }
+  for (int64_t d = 0; d < f.directions && !biases.empty(); ++d) {
+    a.dbias_ih[d] = gradient(parameters, {3 * f.units});
+    a.dbias_hh[d] = gradient(parameters, {3 * f.units});
+  }
+  a.dh0 = gradient(state, {f.directions, f.batch, f.units});
+  run_on_cpu(&Kernels::gru_backward, a);
+  return gradients;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
+  m.def("gru(Tensor x, Tensor[] weights, Tensor[] biases, Tensor? h0, bool keep) -> (Tensor y, Tensor kept)");
+  m.def(
+      "gru_backward(Tensor dy, Tensor x, Tensor[] weights, Tensor[] biases, Tensor? h0, Tensor y, Tensor kept, "
+      "bool input, bool parameters, bool state) -> Tensor[]");
+}
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
+  m.impl("gru", TORCH_BOX(&gru));
+  m.impl("gru_backward", TORCH_BOX(&gru_backward));
+}
+
+}  // namespace lite_rtse::ops

@@ -1,0 +1,88 @@
+"""Module of the operator ``gru``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from lite_rtse_ext import ops
+from lite_rtse_ext.utils.fallback import say_fallback
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+class GRU(NotScriptable, nn.GRU):
+    """``torch.nn.GRU`` that runs the operator ``gru`` on the CPU, in training and inference.
+
+    The operator runs for any number of layers and units, one or both directions, and either order of the dimensions.
+    It needs a batch of sequences as a dense tensor, with the dtype of the parameters. In all other cases the module
+    computes as ``torch.nn.GRU``. A :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` then states the reason once:
+    CUDA, a packed sequence, or dropout between layers in training. ``torch.nn.GRU`` also raises all errors.
+
+    State-dict keys are those of ``torch.nn.GRU``.
+    """
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> Any:
+        return _fused(self, input, hx) if _runs(self, input, hx) else nn.GRU.forward(self, input, hx)
+
+
+def _fused(module: nn.GRU, input: Tensor, hx: Tensor | None) -> tuple[Tensor, Tensor]:
+    directions, last = 2 if module.bidirectional else 1, []
+    y = input if module.batch_first else input.transpose(0, 1)
+    for layer in range(module.num_layers):
+        state = None if hx is None else hx[layer * directions : (layer + 1) * directions]
+        y, h = ops.gru(y, *_parameters(module, layer), state=state)
+        last.append(h)
+    y = y if module.batch_first else y.transpose(0, 1).contiguous()
+    return y, last[0] if len(last) == 1 else torch.cat(last)
+
+
+def _parameters(module: nn.GRU, layer: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The weights and the biases of a layer, as the operator takes them."""
+    ends = [f"_l{layer}", f"_l{layer}_reverse"] if module.bidirectional else [f"_l{layer}"]
+    weights = [getattr(module, name + end) for end in ends for name in ("weight_ih", "weight_hh")]
+    biases = [getattr(module, name + end) for end in ends if module.bias for name in ("bias_ih", "bias_hh")]
+    return weights, biases
+
+
+def _runs(module: nn.GRU, x: Any, hx: Any) -> bool:
+    """Whether the operator computes this call. If a case of its own prevents it, the reason is said."""
+    if is_for_elsewhere() or not ops.available():
+        return False
+    reason = _reason(module, x)
+    if reason:
+        say_fallback(f"GRU computes as torch.nn.GRU: {reason}")
+    return not reason and _fits(module, x, hx)
+
+
+def _reason(module: nn.GRU, x: Any) -> str:
+    if isinstance(x, PackedSequence):
+        return "the operator gru takes no packed sequence"
+    if isinstance(x, Tensor) and x.is_cuda:
+        return "the operator gru has no CUDA kernels, so cuDNN computes it"
+    if module.training and module.dropout > 0 and module.num_layers > 1:
+        return "the operator gru has no dropout between layers"
+    return ""
+
+
+def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
+    """Whether these tensors are right. For wrong ones PyTorch raises the error."""
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        return False
+    parameters = [t for layer in range(module.num_layers) for each in _parameters(module, layer) for t in each]
+    if not all(_plain(t, x.dtype) for t in (x, *parameters, *([] if hx is None else [hx]))):
+        return False
+    if torch.is_autocast_enabled("cpu") and x.dtype in (torch.float16, torch.bfloat16):
+        return False
+    batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
+    state = (module.num_layers * (2 if module.bidirectional else 1), batch, module.hidden_size)
+    return frames > 0 and x.shape[2] == module.input_size and (hx is None or hx.shape == state)
+
+
+def _plain(t: Any, dtype: torch.dtype) -> bool:
+    same = isinstance(t, Tensor) and t.device.type == "cpu" and t.dtype == dtype
+    return same and dtype in _DTYPES and t.layout == torch.strided
