@@ -110,11 +110,16 @@ struct MaskResidualBackwardArgs {
 // y: (batch, frames, units); h0, c0, h, c: (batch, units). There is at least one frame.
 // A backward pass needs gates and cells; otherwise both are null. gates gets every frame's activated gates i, f, g, o,
 // as (batch, frames, 4 units). cells gets every frame's c, as (batch, frames, units).
+// A reverse layer begins at the last frame. "Before" and "after" then follow its order.
 struct LstmArgs {
   int64_t batch, frames, inputs, units;
   const float *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
   float *y, *h, *c, *gates, *cells;
   int64_t threads;  // a hint for the number of tasks that share the sequences; the result does not depend on it
+  bool reverse;
+
+  // The frame that step `i` computes.
+  int64_t time(int64_t i) const { return reverse ? frames - 1 - i : i; }
 };
 
 // Gradients of LstmArgs for given dy, dh and dc; null means zeros. Gradients that are not wanted may be null: dx, both

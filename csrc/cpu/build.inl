@@ -36,11 +36,14 @@ namespace {
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"
-// gru, which needs the functions of lstm_cell.inl.
+// gru, for many sequences and for a few. It needs dense.inl and the functions of lstm_cell.inl.
 #include "sequences.inl"
 #include "recurrent.inl"
+#include "recurrent_gradients.inl"
 #include "gru.inl"
 #include "gru_backward.inl"
+#include "gru_rows.inl"
+#include "gru_rows_backward.inl"
 // The measurements for benchmarks.
 #include "rates.inl"
 // clang-format on
@@ -74,8 +77,8 @@ const Kernels table = {
     backward<MaskResidualBackwardJob, MaskResidualBackwardArgs>,
     lstm,
     lstm_backward,
-    forward<GruJob, RecurrentArgs>,
-    backward<GruBackwardJob, RecurrentBackwardArgs>,
+    gru,
+    gru_backward,
     fma_peak,
     cascade_rate,
 };

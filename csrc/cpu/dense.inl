@@ -33,21 +33,20 @@ LITE_RTSE_INLINE Vec<float> load_weights(const int16_t* w) {
   typedef int16_t Half __attribute__((vector_size(kVectorBytes / 2), may_alias, aligned(2)));
   return __builtin_convertvector(*reinterpret_cast<const Half*>(w), Vec<float>);
 }
-// Integer weights are multiples of their output's scale; float weights have no scale.
-LITE_RTSE_INLINE Vec<float> scaled(const float*, const float*, Vec<float> sum) { return sum; }
-LITE_RTSE_INLINE Vec<float> scaled(const int16_t*, const float* scale, Vec<float> sum) { return load(scale) * sum; }
 
 // Computes G vectors of outputs for N rows. w: (inputs, G, lanes); scale, base[n], y[n]: (G, lanes). y[n] may be
-// base[n].
+// base[n]. Integer weights are multiples of their output's scale. Float weights have no scale, and the sum begins with
+// the base.
 template <class W, int N, int G>
 void dense_tile(const W* w, int64_t inputs, const float* scale, const float* const* base, const float* const* x,
                 float* const* y) {
   constexpr int64_t L = kLanes<float>;
+  constexpr bool kScaled = !std::is_same_v<W, float>;
   Vec<float> sum[N][G];
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
-    for (int g = 0; g < G; ++g) sum[n][g] = Vec<float>{};
+    for (int g = 0; g < G; ++g) sum[n][g] = kScaled ? Vec<float>{} : load(base[n] + g * L);
   for (int64_t i = 0; i < inputs; ++i, w += G * L)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) {
@@ -59,7 +58,10 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
-    for (int g = 0; g < G; ++g) store(y[n] + g * L, load(base[n] + g * L) + scaled(w, scale + g * L, sum[n][g]));
+    for (int g = 0; g < G; ++g) {
+      if constexpr (kScaled) sum[n][g] = load(base[n] + g * L) + load(scale + g * L) * sum[n][g];
+      store(y[n] + g * L, sum[n][g]);
+    }
 }
 
 template <class W, int N>

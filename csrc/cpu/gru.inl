@@ -12,15 +12,13 @@ struct GruCell {
   static constexpr int kInput[kGates] = {0, 1, 2}, kHidden[kGates] = {0, 1, 3};
   static constexpr int kKept = 4;  // r, z, n, n'
 
-  // Turns the sums of a tile into the values that are kept, and computes h. before, after: (kUnitTile, lanes).
-  static void step(T* sums, const T* before, T* after) {
-    constexpr int64_t kNumbers = kUnitTile * kLanes<T>;
+  // Turns the four sums of `count` units into the values that are kept, and computes h.
+  static LITE_RTSE_INLINE void step(T* r, T* z, T* n, T* n_hidden, const T* before, T* after, int64_t count) {
     LITE_RTSE_INDEPENDENT
-    for (int64_t i = 0; i < kNumbers; ++i) {
-      const T r = sigmoid(sums[i]), z = sigmoid(sums[kNumbers + i]);
-      const T n = hyperbolic_tangent(sums[2 * kNumbers + i] + r * sums[3 * kNumbers + i]);
-      sums[i] = r, sums[kNumbers + i] = z, sums[2 * kNumbers + i] = n;
-      after[i] = n + z * (before[i] - n);
+    for (int64_t i = 0; i < count; ++i) {
+      sigmoids(r[i], z[i]);
+      n[i] = hyperbolic_tangent(n[i] + r[i] * n_hidden[i]);
+      after[i] = n[i] + z[i] * (before[i] - n[i]);
     }
   }
 };
@@ -89,12 +87,12 @@ class GruJob final : public Job {
 
   void frame(const RecurrentWeights<Cell, T>& weights, const T* x, const T* before, T* after, T* sums, LaneBlock block,
              int64_t d, int64_t step) const {
-    constexpr int64_t L = kLanes<T>;
+    constexpr int64_t L = kLanes<T>, kTile = kUnitTile * L;
     T* keep = a_.kept ? kept().at(block, d, step) : nullptr;
     for (int64_t tile = 0; tile < weights.tiles(); ++tile) {
       const int64_t u = tile * kUnitTile, count = std::min<int64_t>(kUnitTile, a_.units - u);
       weights.sums(tile, x, before, sums);
-      Cell::step(sums, before + u * L, after + u * L);
+      Cell::step(sums, sums + kTile, sums + 2 * kTile, sums + 3 * kTile, before + u * L, after + u * L, kTile);
       for (int64_t i = 0; keep && i < count; ++i)
         for (int k = 0; k < Cell::kKept; ++k, keep += block.count)
           store_unaligned(keep, load(sums + (k * kUnitTile + i) * L));

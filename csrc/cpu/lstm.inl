@@ -43,7 +43,7 @@ class LstmJob final : public Job {
         step(sequences, r, s.gates + (r - chunk.first) * sequences.size() * input_.padded(), s);
     }
     for (int64_t b = sequences.first; b < sequences.last; ++b)
-      std::copy_n(y(b, a_.frames - 1), a_.units, a_.h + b * a_.units);
+      std::copy_n(y(b, a_.time(a_.frames - 1)), a_.units, a_.h + b * a_.units);
   }
 
  private:
@@ -63,11 +63,11 @@ class LstmJob final : public Job {
     if (!a_.c0) std::fill_n(a_.c + first, count, 0.0f);
   }
 
-  // gates = W_ih x + b_ih + b_hh for some frames of all sequences.
+  // gates = W_ih x + b_ih + b_hh for some frames of all sequences, in the order of the layer.
   void input_product(Range sequences, Range frames, const Scratch& s) const {
     const int64_t n = sequences.size();
     const auto x = [&](int64_t row) {
-      return a_.x + ((sequences.first + row % n) * a_.frames + frames.first + row / n) * a_.inputs;
+      return a_.x + ((sequences.first + row % n) * a_.frames + a_.time(frames.first + row / n)) * a_.inputs;
     };
     for (int64_t g = 0; g < input_.groups(); ++g) {
       const float* const bias = bias_.data() + input_.group(g).first * kLanes<float>;
@@ -76,17 +76,17 @@ class LstmJob final : public Job {
     }
   }
 
-  // Computes frame t of all sequences. gates: (sequences, padded outputs), to which W_hh h is added.
-  void step(Range sequences, int64_t t, float* gates, const Scratch& s) const {
+  // Computes the frame of step `i` of all sequences. gates: (sequences, padded outputs), to which W_hh h is added.
+  void step(Range sequences, int64_t i, float* gates, const Scratch& s) const {
     const auto before = [&](int64_t row) -> const float* {
       const int64_t b = sequences.first + row;
-      return t > 0 ? y(b, t - 1) : a_.h0 ? a_.h0 + b * a_.units : s.zeros;
+      return i > 0 ? y(b, a_.time(i - 1)) : a_.h0 ? a_.h0 + b * a_.units : s.zeros;
     };
     for (int64_t g = 0; g < hidden_.groups(); ++g)
       dense_product(hidden_, g, s.weight_hh + hidden_.at(g), sequences.size(), gates, before,
                     [](const float* z) { return z; });
     for (int64_t row = 0; row < sequences.size(); ++row) {
-      const int64_t b = sequences.first + row, frame = b * a_.frames + t;
+      const int64_t b = sequences.first + row, t = a_.time(i), frame = b * a_.frames + t;
       const float* const z = gates + row * hidden_.padded();
       float* const c = a_.c + b * a_.units;
       if (!a_.gates) lstm_cell(z, a_.units, c, y(b, t));

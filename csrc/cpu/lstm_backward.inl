@@ -199,7 +199,7 @@ class LstmProductsJob final : public Job {
 
   // h before a frame; the frames are numbered through all sequences.
   const float* state_before(int64_t frame, const float* zeros) const {
-    if (frame % f_.frames > 0) return f_.y + (frame - 1) * f_.units;
+    if (frame % f_.frames != f_.time(0)) return f_.y + (f_.reverse ? frame + 1 : frame - 1) * f_.units;
     return f_.h0 ? f_.h0 + frame / f_.frames * f_.units : zeros;
   }
 
@@ -232,9 +232,9 @@ class LstmBackwardJob final : public Job {
     };
     layout(Arena(thread_scratch(layout(Arena()))));
     begin(sequences, s);
-    for (int64_t t = f_.frames - 1; t >= 0; --t) {
-      cells(sequences, t, s);
-      if (t > 0 || a_.dh0) pass_on(sequences, t, s);
+    for (int64_t i = f_.frames - 1; i >= 0; --i) {
+      cells(sequences, i, s);
+      if (i > 0 || a_.dh0) pass_on(sequences, f_.time(i), s);
     }
     end(sequences, s);
   }
@@ -257,12 +257,13 @@ class LstmBackwardJob final : public Job {
     }
   }
 
-  // Computes dz of frame t, and dc of the frame before.
-  void cells(Range sequences, int64_t t, const Scratch& s) const {
+  // Computes dz of the frame of step `step`, and dc of the frame before.
+  void cells(Range sequences, int64_t step, const Scratch& s) const {
+    const int64_t t = f_.time(step), back = f_.reverse ? -f_.units : f_.units;
     for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
       const int64_t frame = b * f_.frames + t;
       const float* const cell = f_.cells + frame * f_.units;
-      const float* const before = t > 0 ? cell - f_.units : f_.c0 ? f_.c0 + b * f_.units : s.zeros;
+      const float* const before = step > 0 ? cell - back : f_.c0 ? f_.c0 + b * f_.units : s.zeros;
       lstm_cell_backward(f_.gates + frame * hidden_.inputs, cell, before, a_.dy ? a_.dy + frame * f_.units : s.zeros,
                          s.dh + i * hidden_.padded(), f_.units, s.dc + i * f_.units, dz(b, t));
     }

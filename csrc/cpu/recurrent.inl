@@ -6,15 +6,10 @@
 //   backward   to[i] += Σ_k Σ_u W[k][u][i] d[p][u]
 //
 // k is a gate, u a unit, and p the sum to which a gate's product belongs. A cell states this for both matrices: kInput
-// and kHidden. The gradient of the weights, over several frames, is an outer product that is summed over the lanes,
-//
-//   dW[k][u][i] += Σ_t Σ_lanes d[t][p][u] x[t][i].
-//
-// Units and inputs are padded to whole tiles. The padding has zero weights, so it stays zero.
+// and kHidden. Units and inputs are padded to whole tiles. The padding has zero weights, so it stays zero.
 
-constexpr int kUnitTile = kManyRegisters ? 4 : 2;      // units whose sums are computed together
-constexpr int kGradientTile = kManyRegisters ? 4 : 2;  // columns of a tile of the weight gradient, which has 4 rows
-constexpr int kOutputTile = 4;                         // outputs of the transposed product
+constexpr int kUnitTile = kManyRegisters ? 4 : 2;  // units whose sums are computed together
+constexpr int kOutputTile = 4;                     // outputs of the transposed product
 static_assert(Columns<float>::kMultiple == kOutputTile && kOutputTile % kUnitTile == 0);
 
 // One direction's weights for the forward pass. Tile after tile of units: for each input, the weights of the tile's
@@ -132,70 +127,6 @@ class TransposedWeights {
 
   int64_t units_, columns_;
   Buffer<T> packed_;
-};
-
-// to[r * C + c] += Σ_t Σ_lanes d[t][r] x[t][c], for 4 rows and C columns. The tile's sums over the lanes are found
-// together, by a transposition.
-template <class T>
-void add_outer_tile(const T* d, int64_t d_step, const T* x, int64_t x_step, int64_t frames, T* to) {
-  constexpr int64_t L = kLanes<T>;
-  constexpr int R = 4, C = kGradientTile;
-  static_assert(R * C % L == 0);
-  Vec<T> sum[R * C];
-#pragma GCC unroll 16
-  for (int i = 0; i < R * C; ++i) sum[i] = Vec<T>{};
-  for (int64_t t = 0; t < frames; ++t, d += d_step, x += x_step) {
-    Vec<T> row[R];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) row[r] = load(d + r * L);
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      const Vec<T> column = load(x + c * L);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) sum[r * C + c] += row[r] * column;
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < R * C; i += int(L)) {
-    transpose<T>(sum + i);
-    Vec<T> total = sum[i];
-#pragma GCC unroll 16
-    for (int l = 1; l < L; ++l) total += sum[i + l];
-    add_to(to + i, total);
-  }
-}
-
-// The gradient of one matrix, (gates, padded units, padded columns), in tiles of 4 units and kGradientTile columns.
-template <class Cell, class T>
-struct OuterSums {
-  int64_t units, columns;
-
-  int64_t row_tiles() const { return Columns<T>::pad(units) / 4; }
-  int64_t column_tiles() const { return Columns<T>::pad(columns) / kGradientTile; }
-  int64_t size() const { return Cell::kGates * Columns<T>::pad(units) * Columns<T>::pad(columns); }
-
-  // d: (frames, kSums, padded units, lanes); x: (frames, padded columns, lanes).
-  template <const int (&kFrom)[Cell::kGates]>
-  void add(const T* d, const T* x, int64_t frames, T* to) const {
-    constexpr int64_t L = kLanes<T>;
-    const int64_t padded = Columns<T>::pad(units);
-    for (int k = 0; k < Cell::kGates; ++k)
-      for (int64_t r = 0; r < row_tiles(); ++r)
-        for (int64_t c = 0; c < column_tiles(); ++c, to += 4 * kGradientTile)
-          add_outer_tile(d + (kFrom[k] * padded + 4 * r) * L, Cell::kSums * padded * L, x + c * kGradientTile * L,
-                         Columns<T>::pad(columns) * L, frames, to);
-  }
-  // Writes the (gates · units, columns) matrix.
-  void write(const T* sums, DType dtype, void* to) const {
-    const Buffer<T> matrix(Cell::kGates * units * columns);
-    for (int64_t k = 0; k < Cell::kGates; ++k)
-      for (int64_t u = 0; u < units; ++u)
-        for (int64_t c = 0; c < columns; ++c) {
-          const int64_t tile = (k * row_tiles() + u / 4) * column_tiles() + c / kGradientTile;
-          matrix[(k * units + u) * columns + c] = sums[(tile * 4 + u % 4) * kGradientTile + c % kGradientTile];
-        }
-    write_parameter(to, dtype, matrix);
-  }
 };
 
 // The frames of a step of the march over time, in the order in which a direction takes them.

@@ -43,7 +43,7 @@ struct Columns {
   }
 
  private:
-  bool in_place() const { return stored_as<T>(dtype) && width == padded(); }
+  bool in_place() const { return stored_as<T>(dtype) && width == count && count == padded(); }
   int64_t offset(int64_t sequence, int64_t frame) const { return (sequence * frames + frame) * width + first; }
 
   void read_pieces(int64_t at, int64_t n, T* to) const {

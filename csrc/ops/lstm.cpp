@@ -44,8 +44,10 @@ LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optiona
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh,
                                                         std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh,
-                                                        std::optional<Tensor> h0, std::optional<Tensor> c0, bool keep) {
+                                                        std::optional<Tensor> h0, std::optional<Tensor> c0,
+                                                        bool reverse, bool keep) {
   LstmArgs a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
+  a.reverse = reverse;
   Tensor y = new_dense(x, {a.batch, a.frames, a.units});
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
@@ -66,10 +68,12 @@ std::pair<Tensor, float*> gradient(const Tensor& x, bool wanted, std::initialize
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x, Tensor weight_ih,
     Tensor weight_hh, std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh, std::optional<Tensor> h0,
-    std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells, bool input, bool parameters, bool state) {
+    std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells, bool reverse, bool input, bool parameters,
+    bool state) {
   LstmBackwardArgs a{};
   LstmArgs& f = a.forward;
   f = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
+  f.reverse = reverse;
   // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
   // pass, which writes them.
   f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
@@ -95,11 +99,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
   m.def(
       "lstm(Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0, "
-      "bool keep) -> (Tensor y, Tensor h, Tensor c, Tensor gates, Tensor cells)");
+      "bool reverse, bool keep) -> (Tensor y, Tensor h, Tensor c, Tensor gates, Tensor cells)");
   m.def(
       "lstm_backward(Tensor? dy, Tensor? dh, Tensor? dc, Tensor x, Tensor weight_ih, Tensor weight_hh, "
       "Tensor? bias_ih, Tensor? bias_hh, Tensor? h0, Tensor? c0, Tensor y, Tensor gates, Tensor cells, "
-      "bool input, bool parameters, bool state) -> "
+      "bool reverse, bool input, bool parameters, bool state) -> "
       "(Tensor dx, Tensor dweight_ih, Tensor dweight_hh, Tensor dbias, Tensor dh0, Tensor dc0)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {

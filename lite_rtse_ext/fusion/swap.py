@@ -105,10 +105,8 @@ def fuse(model: nn.Module) -> FuseReport:
 
     A missing bias counts as zeros.
 
-    An ``nn.GRU`` becomes :class:`lite_rtse_ext.nn.GRU`, with any number of layers and in one or both directions.
-
-    An ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM` if it has one layer and one direction, is ``batch_first`` and
-    has no projection. The operators do not support other LSTMs.
+    An ``nn.GRU`` becomes :class:`lite_rtse_ext.nn.GRU`, and an ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM`. They
+    may have any number of layers, and one or both directions. The operators do not support an LSTM with a projection.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.nn.recurrent import directions, parameters
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
@@ -31,10 +32,10 @@ class GRU(NotScriptable, nn.GRU):
 
 
 def _fused(module: nn.GRU, input: Tensor, hx: Tensor | None) -> tuple[Tensor, Tensor]:
-    directions, last = 2 if module.bidirectional else 1, []
+    count, last = directions(module), []
     y = input if module.batch_first else input.transpose(0, 1)
     for layer in range(module.num_layers):
-        state = None if hx is None else hx[layer * directions : (layer + 1) * directions]
+        state = None if hx is None else hx[layer * count : (layer + 1) * count]
         y, h = ops.gru(y, *_parameters(module, layer), state=state)
         last.append(h)
     y = y if module.batch_first else y.transpose(0, 1).contiguous()
@@ -43,10 +44,8 @@ def _fused(module: nn.GRU, input: Tensor, hx: Tensor | None) -> tuple[Tensor, Te
 
 def _parameters(module: nn.GRU, layer: int) -> tuple[list[Tensor], list[Tensor]]:
     """The weights and the biases of a layer, as the operator takes them."""
-    ends = [f"_l{layer}", f"_l{layer}_reverse"] if module.bidirectional else [f"_l{layer}"]
-    weights = [getattr(module, name + end) for end in ends for name in ("weight_ih", "weight_hh")]
-    biases = [getattr(module, name + end) for end in ends if module.bias for name in ("bias_ih", "bias_hh")]
-    return weights, biases
+    each = [parameters(module, layer, d) for d in range(directions(module))]
+    return [w for weights, _ in each for w in weights], [b for _, biases in each for b in biases]
 
 
 def _runs(module: nn.GRU, x: Any, hx: Any) -> bool:
@@ -73,13 +72,12 @@ def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
     """Whether these tensors are right. For wrong ones PyTorch raises the error."""
     if not isinstance(x, Tensor) or x.dim() != 3:
         return False
-    parameters = [t for layer in range(module.num_layers) for each in _parameters(module, layer) for t in each]
-    if not all(_plain(t, x.dtype) for t in (x, *parameters, *([] if hx is None else [hx]))):
+    if not all(_plain(t, x.dtype) for t in (x, *module.parameters(), *([] if hx is None else [hx]))):
         return False
     if torch.is_autocast_enabled("cpu") and x.dtype in (torch.float16, torch.bfloat16):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
-    state = (module.num_layers * (2 if module.bidirectional else 1), batch, module.hidden_size)
+    state = (module.num_layers * directions(module), batch, module.hidden_size)
     return frames > 0 and x.shape[2] == module.input_size and (hx is None or hx.shape == state)
 
 

@@ -8,27 +8,29 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.nn.recurrent import directions, parameters
 from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
+
+State = tuple[Tensor, Tensor]
 
 
 class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
-    The operator runs in the cases that it supports: float32 on the CPU, one layer, one direction, ``batch_first``, no
-    projection, a dense (batch, frames, inputs) tensor, and no autocast. In all other cases the module computes as
-    ``torch.nn.LSTM``, for example on CUDA and in an export to ONNX. ``torch.nn.LSTM`` also raises all errors. Dropout
-    acts between layers, so a single layer has none.
+    The operator runs for any number of layers and units, one or both directions, and either order of the dimensions. It
+    needs float32 on the CPU, no projection, no dropout between layers in training, a batch of sequences as a dense
+    tensor, and no autocast. In all other cases the module computes as ``torch.nn.LSTM``, for example on CUDA and in an
+    export to ONNX. ``torch.nn.LSTM`` also raises all errors.
 
-    State-dict keys: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``. With more layers or directions
-    they are those of ``torch.nn.LSTM``.
+    State-dict keys are those of ``torch.nn.LSTM``.
     """
 
-    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+    def forward(self, input: Any, hx: State | None = None) -> Any:
         return _fused(self, input, hx) if _runs(self, input, hx) else nn.LSTM.forward(self, input, hx)
 
 
-def run_lstm(module: nn.LSTM, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+def run_lstm(module: nn.LSTM, input: Any, hx: State | None = None) -> Any:
     """``module(input, hx)``, computed by the operator in the cases in which :class:`LSTM` uses it.
 
     This function serves networks that hold PyTorch's own LSTM. Tools such as ``quantize_dynamic`` recognize only that
@@ -38,21 +40,28 @@ def run_lstm(module: nn.LSTM, input: Any, hx: tuple[Tensor, Tensor] | None = Non
     return _fused(module, input, hx) if plain and _runs(module, input, hx) else module(input, hx)
 
 
-def _fused(module: nn.LSTM, input: Tensor, hx: tuple[Tensor, Tensor] | None) -> Any:
-    state = None if hx is None else (hx[0][0], hx[1][0])
-    y, (h, c) = ops.lstm(input, *_parameters(module), state=state)
-    return y, (h.unsqueeze(0), c.unsqueeze(0))
+def _fused(module: nn.LSTM, input: Tensor, hx: State | None) -> tuple[Tensor, State]:
+    y, last = input if module.batch_first else input.transpose(0, 1), []
+    for layer in range(module.num_layers):
+        found = []
+        for d in range(directions(module)):
+            index = layer * directions(module) + d
+            state = None if hx is None else (hx[0][index], hx[1][index])
+            (w_ih, w_hh), biases = parameters(module, layer, d)
+            b_ih, b_hh = biases or (None, None)
+            out, (h, c) = ops.lstm(y, w_ih, w_hh, b_ih, b_hh, state, reverse=d == 1)
+            found.append(out)
+            last.append((h, c))
+        y = found[0] if len(found) == 1 else torch.cat(found, 2)
+    y = y if module.batch_first else y.transpose(0, 1).contiguous()
+    if len(last) == 1:
+        return y, (last[0][0].unsqueeze(0), last[0][1].unsqueeze(0))
+    return y, (torch.stack([h for h, _ in last]), torch.stack([c for _, c in last]))
 
 
 def fusible(module: nn.LSTM) -> bool:
     """Whether the operator can replace this module for any input."""
-    one = module.num_layers == 1 and not module.bidirectional and module.proj_size == 0
-    return one and module.batch_first
-
-
-def _parameters(module: nn.LSTM) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    biases = (module.bias_ih_l0, module.bias_hh_l0) if module.bias else (None, None)
-    return module.weight_ih_l0, module.weight_hh_l0, *biases
+    return module.proj_size == 0
 
 
 def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
@@ -61,13 +70,14 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
         return False
     if is_for_elsewhere() or not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
         return False
-    state = () if hx is None else tuple(hx)
-    tensors = [x, *(t for t in _parameters(module) if t is not None), *state]
-    if not all(_plain(t) for t in tensors):
+    if module.training and module.dropout > 0 and module.num_layers > 1:
         return False
-    batch, frames, inputs = x.shape
-    sizes_fit = all(t.shape == (1, batch, module.hidden_size) for t in state)
-    return frames > 0 and inputs == module.input_size and sizes_fit
+    state, layers = () if hx is None else tuple(hx), module.num_layers * directions(module)
+    if not all(_plain(t) for t in (x, *module.parameters(), *state)):
+        return False
+    batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
+    sizes_fit = all(t.shape == (layers, batch, module.hidden_size) for t in state)
+    return frames > 0 and x.shape[2] == module.input_size and sizes_fit
 
 
 def _plain(t: Any) -> bool:

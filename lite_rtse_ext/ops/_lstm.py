@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ def lstm(
     bias_ih: Tensor | None = None,
     bias_hh: Tensor | None = None,
     state: tuple[Tensor, Tensor] | None = None,
+    reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """An LSTM over whole sequences. It computes the same as a one-layer ``torch.nn.LSTM(batch_first=True)``.
 
@@ -32,6 +34,8 @@ def lstm(
         weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
         state: h and c before the first frame, (batch, units) each. None stands for zeros.
+        reverse: whether the LSTM begins at the last frame, as the second direction of a bidirectional LSTM does. The
+            first frame is then the last in its order.
 
     Returns:
         h at every frame, (batch, frames, units), and the state (h, c) after the last frame, (batch, units) each.
@@ -48,7 +52,7 @@ def lstm(
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes
-    y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, keep)
+    y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, reverse, keep)
     return y, (h, c)
 
 
@@ -103,6 +107,7 @@ def _fake(
     bias_hh: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
+    reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, ...]:
     batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
@@ -125,6 +130,7 @@ def _fake_backward(
     y: Tensor,
     gates: Tensor,
     cells: Tensor,
+    reverse: bool,
     input: bool,
     parameters: bool,
     state: bool,
@@ -151,7 +157,7 @@ def _fake_backward(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, _ = inputs
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, ctx.reverse, _ = inputs
     y, _, _, gates, cells = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(gates, cells)
@@ -163,13 +169,15 @@ def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
     x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells = ctx.saved_tensors
     needs = ctx.needs_input_grad
     if gates.shape[1] == 0:  # the activations were not stored: compute them again
-        *_, gates, cells = torch.ops.lite_rtse.lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, True)
+        *_, gates, cells = torch.ops.lite_rtse.lstm(
+            x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, ctx.reverse, True
+        )
     values = (dy, dh, dc, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, y, gates, cells)
-    grads = torch.ops.lite_rtse.lstm_backward(*values, needs[0], any(needs[1:5]), needs[5] or needs[6])
+    grads = torch.ops.lite_rtse.lstm_backward(*values, ctx.reverse, needs[0], any(needs[1:5]), needs[5] or needs[6])
     dx, dweight_ih, dweight_hh, dbias, dh0, dc0 = grads
     other = dbias.clone() if needs[3] and needs[4] else dbias  # a separate tensor: it may be changed in place
     found = (dx, dweight_ih, dweight_hh, dbias, other, dh0, dc0)
-    return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None
+    return *(grad if needed else None for grad, needed in zip(found, needs, strict=False)), None, None
 
 
 @dataclass
@@ -204,26 +212,36 @@ class _PlainArguments:
         return _PlainArguments([x, weight_ih, weight_hh, bias, *state], douts)
 
 
+def _backwards(x: Tensor, *others: Tensor) -> Tensor:
+    """The formula for an LSTM that begins at the last frame."""
+    outputs = reference.lstm(x.flip(1), *others)
+    return torch.cat([outputs[:, :-2].flip(1), outputs[:, -2:]], 1)
+
+
+def _formula(reverse: bool) -> Callable[..., Tensor]:
+    return _backwards if reverse else reference.lstm
+
+
 def _plain(*values: Any) -> tuple[Tensor, ...]:
     """The formula stores no activations, since PyTorch differentiates it itself."""
-    *arguments, _ = values
+    *arguments, reverse, _ = values
     x, units = arguments[0], arguments[2].shape[1]
-    outputs = reference.lstm(*_PlainArguments.of(None, None, None, *arguments).inputs)
+    outputs = _formula(reverse)(*_PlainArguments.of(None, None, None, *arguments).inputs)
     nothing = (x.new_empty(len(x), 0, size) for size in (4 * units, units))
     return outputs[:, :-2], outputs[:, -2].clone(), outputs[:, -1].clone(), *nothing
 
 
 def _plain_backward(*values: Any) -> tuple[Tensor, ...]:
     """The gradients from the formula. y, gates and cells follow from the other arguments and are not read."""
-    *arguments, _, _, _, input, parameters, state = values
+    *arguments, _, _, _, reverse, input, parameters, state = values
     plain = _PlainArguments.of(*arguments)
     asked = (input, parameters, parameters, parameters, state, state)
-    grads = _register.first_order(reference.lstm, plain.inputs, plain.douts)
+    grads = _register.first_order(_formula(reverse), plain.inputs, plain.douts)
     return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *values, _, _, _, x, parameters, state = inputs
+    *values, _, _, _, ctx.reverse, x, parameters, state = inputs
     ctx.set_materialize_grads(False)
     ctx.asked = (x, parameters, parameters, parameters, state, state)
     ctx.save_for_backward(*values)
@@ -238,12 +256,12 @@ def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     frames = plain.inputs[0].shape[1]
     wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
     ddouts, *by_x_and_weights, by_bias, by_h0, by_c0 = _register.second_order(
-        reference.lstm, plain.inputs, plain.douts, wanted
+        _formula(ctx.reverse), plain.inputs, plain.douts, wanted
     )
     by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
     found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)
     needed = (grad if needs else None for grad, needs in zip(found, ctx.needs_input_grad, strict=False))
-    return *needed, *[None] * 6  # y, gates, cells, and the three flags
+    return *needed, *[None] * 7  # y, gates, cells, and the four flags
 
 
 def _products(x: Any, weight: Any) -> int:

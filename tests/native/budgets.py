@@ -64,6 +64,8 @@ OPERATORS = (
     "causal_dwconv2d",
     "conv_block_1_32",
     "conv_block_32_32",
+    "gru_few",
+    "gru_many",
     "lstm_1",
     "lstm_8",
     "mask_residual",

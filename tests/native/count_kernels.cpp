@@ -31,6 +31,8 @@ const std::map<std::string, Operator (*)()> kOperators = {
     {"causal_dwconv2d", [] { return dwconv(kPlane, 64, 7, 7); }},
     {"conv_block_1_32", [] { return conv_block(kPlane, 1, 32); }},
     {"conv_block_32_32", [] { return conv_block(kPlane, 32, 32); }},
+    {"gru_few", [] { return gru(1, kPlane.frames, kPlane.bins, kPlane.bins, 1, true); }},
+    {"gru_many", [] { return gru(kPlane.bins, kPlane.frames, 8, 8, 1, true); }},
     {"lstm_1", [] { return lstm(kPlane.batch, kPlane.frames, kPlane.bins, kPlane.bins, 0, 1); }},
     {"lstm_8", [] { return lstm(8, kPlane.frames / 8, kPlane.bins, kPlane.bins, 0, 1); }},
     {"mask_residual", [] { return mask_residual(kPlane, false); }},
@@ -83,7 +85,7 @@ int main(int argc, char** argv) {
   }
   std::vector<Stored> inputs = filled_like(dtype, op.inputs), gradients;
   for (int64_t n : op.gradient_sizes()) gradients.push_back(filled(dtype, n));
-  if (op.keep) op.keep(inputs);
+  if (op.keep) op.keep(dtype, inputs);
   Stored y = filled(dtype, op.output_size);  // or dy
   if (direction == "forward") counted_call([&] { return op.forward(dtype, inputs, y); });
   if (direction == "backward") counted_call([&] { return op.backward(dtype, inputs, y, gradients); });

@@ -24,7 +24,7 @@ struct Operator {
   std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& y)> forward;
   std::function<std::unique_ptr<Job>(DType, std::vector<Stored>&, Stored& dy, std::vector<Stored>& gradients)> backward;
   // Before `backward`, if there is one: runs the forward for what that keeps.
-  std::function<void(std::vector<Stored>&)> keep;
+  std::function<void(DType, std::vector<Stored>&)> keep;
 
   // Sizes of the gradients that `backward` writes.
   std::vector<int64_t> gradient_sizes() const {
@@ -249,14 +249,15 @@ inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t unit
                     y + y_size + batch * units,
                     kept ? kept->gates.data() : nullptr,
                     kept ? kept->cells.data() : nullptr,
-                    threads};
+                    threads,
+                    false};
   };
   op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
     return kernels().lstm(forward(in, static_cast<float*>(out.data()), nullptr));
   };
   const int64_t output_size = op.output_size;
   const auto kept = std::make_shared<Kept>();
-  op.keep = [=](std::vector<Stored>& in) {
+  op.keep = [=](DType, std::vector<Stored>& in) {
     const auto nothing = [](int64_t n) { return std::vector<float>(n, NAN); };
     *kept = {nothing(output_size), nothing(kept_size), nothing(y_size), nothing(kept_size)};
     run_here(*kernels().lstm(forward(in, kept->y.data(), kept.get())));
@@ -268,6 +269,65 @@ inline Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t unit
     return kernels().lstm_backward({f, dy, absent > 1 ? nullptr : dy + y_size,
                                     absent > 0 ? nullptr : dy + y_size + batch * units, kept->dz.data(), given(0),
                                     given(1), given(2), given(3), given(4), given(5)});
+  };
+  return op;
+}
+
+// Inputs x, h0, then W_ih, W_hh, b_ih and b_hh of each direction; without biases, h0 is not given either.
+inline Operator gru(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int64_t directions, bool with_bias) {
+  Operator op;
+  op.name = "gru B=" + std::to_string(batch) + " T=" + std::to_string(frames) + " I=" + std::to_string(inputs) +
+            " H=" + std::to_string(units) + " D=" + std::to_string(directions) + (with_bias ? " bias" : "");
+  const int64_t rows = 3 * units, each = with_bias ? 4 : 2, first = with_bias ? 2 : 1;
+  op.inputs = {random_values(batch * frames * inputs)};
+  if (with_bias) op.inputs.push_back(random_values(directions * batch * units));
+  for (int64_t d = 0; d < directions; ++d) {
+    op.inputs.push_back(random_values(rows * inputs, 1 / std::sqrt(double(inputs + 1))));
+    op.inputs.push_back(random_values(rows * units, 1 / std::sqrt(double(units))));
+    if (with_bias) op.inputs.push_back(random_values(rows)), op.inputs.push_back(random_values(rows));
+  }
+  op.output_size = batch * frames * directions * units;
+  op.plain = [=](const std::vector<Doubles>& in) {
+    return plain_gru(in, batch, frames, inputs, units, directions, with_bias);
+  };
+  // The tensors of the arguments, or of the gradients, in the order of the inputs.
+  const auto parameter = [=](std::vector<Stored>& in, int64_t d, int64_t i) {
+    return i < each ? in[first + d * each + i].data() : nullptr;
+  };
+  const auto args = [=](DType dtype, std::vector<Stored>& in, void* y, void* kept) {
+    RecurrentArgs a{dtype, batch, frames, inputs, units, directions, in[0].data(), with_bias ? in[1].data() : nullptr,
+                    {},    {},    {},     {},     y,     kept};
+    for (int64_t d = 0; d < directions; ++d) {
+      a.weight_ih[d] = parameter(in, d, 0), a.weight_hh[d] = parameter(in, d, 1);
+      a.bias_ih[d] = parameter(in, d, 2), a.bias_hh[d] = parameter(in, d, 3);
+    }
+    return a;
+  };
+  // What the forward pass keeps for the backward pass, and its y.
+  struct Memory {
+    std::vector<double> kept;
+    Stored y;
+  };
+  const auto memory = std::make_shared<Memory>(Memory{{}, Stored(DType::f64, 0)});
+  op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
+    return kernels().gru(args(dtype, in, y.data(), nullptr));
+  };
+  op.keep = [=](DType dtype, std::vector<Stored>& in) {
+    RecurrentArgs a = args(dtype, in, nullptr, nullptr);
+    memory->kept.assign(a.kept_size(), NAN);  // room for either type
+    memory->y = Stored(dtype, batch * frames * directions * units);
+    a.y = memory->y.data(), a.kept = memory->kept.data();
+    run_here(*kernels().gru(a));
+  };
+  op.backward = [=](DType dtype, std::vector<Stored>& in, Stored& dy, std::vector<Stored>& g) {
+    RecurrentBackwardArgs a{};
+    a.forward = args(dtype, in, memory->y.data(), memory->kept.data());
+    a.dy = dy.data(), a.dx = g[0].data(), a.dh0 = with_bias ? g[1].data() : nullptr;
+    for (int64_t d = 0; d < directions; ++d) {
+      a.dweight_ih[d] = parameter(g, d, 0), a.dweight_hh[d] = parameter(g, d, 1);
+      a.dbias_ih[d] = parameter(g, d, 2), a.dbias_hh[d] = parameter(g, d, 3);
+    }
+    return kernels().gru_backward(a);
   };
   return op;
 }

@@ -52,6 +52,37 @@ inline Doubles product(const Doubles& a, const Doubles& b) {
   return y;
 }
 
+// A GRU on x, h0, then W_ih, W_hh, b_ih and b_hh of each direction; without biases, h0 is not given either.
+inline Doubles plain_gru(const std::vector<Doubles>& in, int64_t batch, int64_t frames, int64_t inputs, int64_t units,
+                         int64_t directions, bool with_bias) {
+  Doubles y(batch * frames * directions * units);
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  for (int64_t d = 0; d < directions; ++d) {
+    const Doubles* const w = &in[with_bias ? 2 + 4 * d : 1 + 2 * d];
+    for (int64_t b = 0; b < batch; ++b) {
+      Doubles h(units);
+      for (int64_t u = 0; with_bias && u < units; ++u) h[u] = in[1][(d * batch + b) * units + u];
+      for (int64_t step = 0; step < frames; ++step) {
+        const int64_t t = d == 0 ? step : frames - 1 - step;
+        Doubles by_x(3 * units), by_h(3 * units), next(units);
+        for (int64_t o = 0; o < 3 * units; ++o) {
+          if (with_bias) by_x[o] = w[2][o], by_h[o] = w[3][o];
+          for (int64_t i = 0; i < inputs; ++i) by_x[o] += w[0][o * inputs + i] * in[0][(b * frames + t) * inputs + i];
+          for (int64_t i = 0; i < units; ++i) by_h[o] += w[1][o * units + i] * h[i];
+        }
+        for (int64_t u = 0; u < units; ++u) {
+          const double r = sigmoid(by_x[u] + by_h[u]), z = sigmoid(by_x[units + u] + by_h[units + u]);
+          const double n = std::tanh(by_x[2 * units + u] + r * by_h[2 * units + u]);
+          next[u] = (1 - z) * n + z * h[u];
+          y[((b * frames + t) * directions + d) * units + u] = next[u];
+        }
+        h = next;
+      }
+    }
+  }
+  return y;
+}
+
 // An LSTM on x, W_ih, W_hh, b_ih, b_hh, h0, c0: y, then the last h, then the last c. What each frame had, if asked for:
 // its activated gates, and the state before it.
 struct LstmFrame {

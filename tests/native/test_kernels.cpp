@@ -68,7 +68,7 @@ std::vector<Doubles> gradients(const Operator& op, DType dtype, const std::vecto
   std::vector<Stored> in = stored(dtype, inputs), out;
   for (int64_t n : op.gradient_sizes()) out.emplace_back(dtype, n);
   Stored g(dtype, dy);
-  if (op.keep) op.keep(in);
+  if (op.keep) op.keep(dtype, in);
   run(*op.backward(dtype, in, g, out));
   std::vector<Doubles> result;
   for (Stored& s : out) result.push_back(s.values());
@@ -186,6 +186,21 @@ void check_all() {
   check(lstm(0, 2, 2, 3, 0, threads));
   check(lstm(2, 3, 0, 4, 0, threads));
   check(lstm(3, 2, 30, 100, 1, threads));  // several tasks for the parameters
+  // Blocks of sequences, chunks of frames and tiles of units, each with a rest; lanes that are units; more sequences
+  // than one task takes.
+  for (const bool bias : {true, false})
+    for (const int64_t directions : {1, 2}) {
+      check(gru(18, 5, 3, 6, directions, bias));
+      check(gru(3, 35, 8, 8, directions, bias));
+      check(gru(2, 20, 5, 17, directions, bias));
+      check(gru(5, 3, 3, 2, directions, bias));
+    }
+  check(gru(1, 300, 3, 16, 1, true));
+  check(gru(70, 2, 30, 33, 2, true));
+  check(gru(1100, 2, 2, 1, 1, true));
+  check(gru(0, 2, 2, 3, 2, true));
+  check(gru(2, 3, 0, 4, 1, true));
+  check(gru(2, 3, 0, 16, 1, true));
   check_half_round_trip(DType::f16, "float16");
   check_half_round_trip(DType::bf16, "bfloat16");
 }

@@ -102,11 +102,36 @@ def test_gradients_reach_the_parameters() -> None:
     assert_all_agree(list(ours.parameters()), expected, 1e-6, list(dict(ours.named_parameters())))
 
 
-OTHERS = {
+KINDS = {
     "two layers": {"num_layers": 2},
     "both directions": {"bidirectional": True},
-    "a projection": {"proj_size": 4},
     "frames first": {"batch_first": False},
+    "three layers in both directions": {"num_layers": 3, "bidirectional": True, "bias": False},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("with_state", [True, False])
+def test_any_layers_and_directions(options: dict[str, Any], with_state: bool) -> None:
+    ours, plain = both(5, 9, **options)
+    exact = copy.deepcopy(plain).double()
+    layers = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+    results = []
+    for module, dtype in ((ours, torch.float32), (exact, torch.float64)):
+        tensors = [random(3, 7, 5), random(layers, 3, 9, seed=1), random(layers, 3, 9, seed=2)]
+        if not plain.batch_first:
+            tensors[0] = tensors[0].transpose(0, 1)
+        x, *state = (t.to(dtype).requires_grad_() for t in tensors)
+        y, (h, c) = module(x, tuple(state) if with_state else None)
+        inputs = [x, *(state if with_state else []), *module.parameters()]
+        results.append([y, h, c, *torch.autograd.grad(y.square().sum() + h.sum() + c.sum(), inputs)])
+    assert_all_agree(*results, 1e-5, [str(i) for i in range(len(results[0]))])
+    assert operator_runs(lambda: ours(tensors[0].float()))
+
+
+OTHERS = {
+    "a projection": {"proj_size": 4},
+    "dropout between layers": {"num_layers": 2, "dropout": 0.5},
     "float64": {"dtype": torch.float64},
     "bfloat16": {"dtype": torch.bfloat16},
 }
@@ -116,9 +141,12 @@ OTHERS = {
 @torch.no_grad()
 def test_what_the_operator_is_not_for_is_torchs(options: dict[str, Any]) -> None:
     ours, plain = both(5, 9, **options)
-    x = random(3, 7, 5).to(options.get("dtype", torch.float32))
+    x, results = random(3, 7, 5).to(options.get("dtype", torch.float32)), []
     assert not operator_runs(lambda: ours(x))
-    assert_all_same(flat(ours(x)), flat(plain(x)), NAMES)
+    for module in (ours, plain):
+        torch.manual_seed(0)
+        results.append(flat(module(x)))
+    assert_all_same(*results, NAMES)
 
 
 @torch.no_grad()
@@ -210,20 +238,22 @@ def test_fuse_swaps_torchs_and_only_those_that_it_can_be() -> None:
         {
             "one": nn.LSTM(5, 9, batch_first=True),
             "deep": nn.LSTM(5, 9, num_layers=2, batch_first=True),
-            "frames_first": nn.LSTM(5, 9),
+            "both": nn.LSTM(5, 9, bidirectional=True),
+            "projected": nn.LSTM(5, 9, proj_size=4, batch_first=True),
         }
     )
     x = random(3, 7, 5)
     expected = {name: flat(module(x)) for name, module in model.items()}
     report = fuse(model)
-    assert [(f.path, f.block, f.operator) for f in report.fused] == [("one", "LSTM", "lstm")]
+    fused_paths = ["one", "deep", "both"]
+    assert [(f.path, f.block, f.operator) for f in report.fused] == [(p, "LSTM", "lstm") for p in fused_paths]
     assert not report.left
     assert operator_runs(lambda: model["one"](x))
     for name, module in model.items():
         assert_all_agree(flat(module(x)), expected[name], 2e-6, NAMES)
-    assert fuse(model).already == ["one"]
+    assert fuse(model).already == fused_paths
     assert_agrees(copy.deepcopy(model)["one"](x)[0], expected["one"][0], 2e-6)
-    assert unfuse(model) == ["one"]
+    assert unfuse(model) == fused_paths
     assert type(model["one"]) is nn.LSTM
 
 

@@ -115,9 +115,7 @@ def test_scratch_is_clean_whatever_ran_before(operator: Operator, device: torch.
 def test_calls_from_several_python_threads(threads: int, device: torch.device) -> None:
     """All operators at once, each call with its own shape, as a server with a thread per request makes them."""
     torch.set_num_threads(threads)
-    jobs = [
-        (operator, operator.inputs(shape, device=device)) for operator in ON_CPU for shape in some_shapes(operator)
-    ]
+    jobs = [(operator, operator.inputs(shape, device=device)) for operator in ON_CPU for shape in some_shapes(operator)]
     expected = [everything(operator, tensors) for operator, tensors in jobs]
     order = list(range(len(jobs))) * 3
     random.Random(1).shuffle(order)

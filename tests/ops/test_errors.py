@@ -16,10 +16,9 @@ from lite_rtse_ext import ops
 
 from .operators import CAUSAL_DWCONV2D as DWCONV
 from .operators import CONV_BLOCK as BLOCK
-from .operators import GRU
+from .operators import GRU, Operator, Shape
 from .operators import MASK_RESIDUAL as RECONSTRUCTION
 from .operators import MULTI_ORDER_CONV as MULTI_ORDER
-from .operators import Operator, Shape
 
 ERRORS = (RuntimeError, ValueError, TypeError)
 

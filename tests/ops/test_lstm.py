@@ -291,7 +291,7 @@ def test_a_gpus_tensors_are_refused_in_words() -> None:
 def test_opcheck(optional: bool, keep: bool) -> None:
     given = arguments(bias=optional, state=optional)
     state = given.pop("state") or (None, None)
-    torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state, keep))
+    torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state, False, keep))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])

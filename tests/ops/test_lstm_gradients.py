@@ -121,10 +121,10 @@ def test_some_inputs_alone(wanted: tuple[str, ...]) -> None:
 
 def test_what_nobody_asked_for_is_not_computed() -> None:
     x, weight_ih, weight_hh, *others, h0, c0 = flat(arguments()).values()
-    y, _, _, gates, cells = OPERATOR(x, weight_ih, weight_hh, *others, h0, c0, True)
+    y, _, _, gates, cells = OPERATOR(x, weight_ih, weight_hh, *others, h0, c0, False, True)
     whole = [(3, 7, 5), (36, 5), (36, 9), (36,), (3, 9), (3, 9)]
     for asked in itertools.product((True, False), repeat=3):
-        found = BACKWARD(y, None, None, x, weight_ih, weight_hh, *others, h0, c0, y, gates, cells, *asked)
+        found = BACKWARD(y, None, None, x, weight_ih, weight_hh, *others, h0, c0, y, gates, cells, False, *asked)
         is_asked = [asked[0], asked[1], asked[1], asked[1], asked[2], asked[2]]
         assert [tuple(t.shape) for t in found] == [s if a else (0,) for s, a in zip(whole, is_asked, strict=True)]
 
@@ -152,7 +152,7 @@ def test_without_what_forward_keeps_it_is_computed_again() -> None:
     values = {name: v.requires_grad_() for name, v in flat(arguments()).items()}
     results = []
     for keep in (True, False):
-        y, h, c, gates, cells = OPERATOR(*values.values(), keep)
+        y, h, c, gates, cells = OPERATOR(*values.values(), False, keep)
         assert gates.shape == (3, 7 * keep, 36)
         assert cells.shape == (3, 7 * keep, 9)
         results.append(torch.autograd.grad(y.square().sum() + h.sum() + c.sum(), list(values.values())))
@@ -248,11 +248,12 @@ def test_inputs_are_left_alone() -> None:
 
 def backward_arguments(given: Arguments) -> dict[str, Any]:
     values = flat(given)
-    y, _, _, gates, cells = OPERATOR(*values.values(), True)
+    y, _, _, gates, cells = OPERATOR(*values.values(), False, True)
     grads = upstream(given)
     named = {f"d{name}": g for name, g in grads.items()}
     named |= {name: values[name] for name in INPUTS}
-    return named | {"y": y, "gates": gates, "cells": cells, "input": True, "parameters": True, "state": True}
+    named |= {"y": y, "gates": gates, "cells": cells, "reverse": False}
+    return named | {"input": True, "parameters": True, "state": True}
 
 
 WRONG = {
@@ -286,7 +287,7 @@ def test_opcheck(optional: bool) -> None:
     """Of the forward with gradients, which checks them under torch.compile too, and of the backward."""
     given = flat(arguments(bias=optional, state=optional))
     values = [None if v is None else v.requires_grad_() for v in given.values()]
-    torch.library.opcheck(OPERATOR, (*values, True))
+    torch.library.opcheck(OPERATOR, (*values, False, True))
     given = backward_arguments(arguments(bias=optional, state=optional))
     if not optional:
         given |= {"dy": None, "dc": None, "input": False}

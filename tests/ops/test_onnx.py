@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.nn import LSTM
+from lite_rtse_ext.nn import GRU, LSTM
 
 from ..compare import assert_agrees, assert_all_agree
-from .operators import ON_CPU, Operator
+from .operators import OPERATORS, Operator
 
 FRAMES = torch.export.Dim("frames", min=2, max=64)
 
@@ -40,7 +40,7 @@ def run(session: object, *values: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, given)[0])
 
 
-@pytest.mark.parametrize("operator", ON_CPU, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
 def test_onnx_holds_the_formula_for_any_number_of_frames(operator: Operator, tmp_path: Path) -> None:
     tensors = operator.inputs(operator.tiny)
     dims = tuple({operator.signals[name]: FRAMES} if name in operator.signals else None for name in tensors)
@@ -49,14 +49,15 @@ def test_onnx_holds_the_formula_for_any_number_of_frames(operator: Operator, tmp
     assert_agrees(run(session, *longer.values()), operator(longer), 1e-6)
 
 
-def test_onnx_holds_an_lstm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_onnx_holds_a_recurrent_layer(kind: type[GRU | LSTM], tmp_path: Path) -> None:
     class First(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.lstm = LSTM(4, 3, batch_first=True)
+            self.layer = kind(4, 3, batch_first=True)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.lstm(x)[0]
+            return self.layer(x)[0]
 
     module, x = First().eval(), torch.randn(2, 5, 4)
     session = exported(module, (x,), tmp_path / "x.onnx")
