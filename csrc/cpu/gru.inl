@@ -16,7 +16,8 @@ struct GruCell {
   static LITE_RTSE_INLINE void step(T* r, T* z, T* n, T* n_hidden, const T* before, T* after, int64_t count) {
     LITE_RTSE_INDEPENDENT
     for (int64_t i = 0; i < count; ++i) {
-      sigmoids(r[i], z[i]);
+      r[i] = sigmoid(r[i]);
+      z[i] = sigmoid(z[i]);
       n[i] = hyperbolic_tangent(n[i] + r[i] * n_hidden[i]);
       after[i] = n[i] + z[i] * (before[i] - n[i]);
     }

@@ -8,16 +8,6 @@ LITE_RTSE_INLINE T sigmoid(T x) {
   return x > 0 ? larger : e * larger;
 }
 
-// a = σ(a) and b = σ(b), with one division for both. It takes longer than all else.
-template <class T>
-LITE_RTSE_INLINE void sigmoids(T& a, T& b) {
-  const T e = exp_negative(a > 0 ? -a : a), f = exp_negative(b > 0 ? -b : b);
-  const T inverse = 1 / ((1 + e) * (1 + f));
-  const T larger_a = inverse * (1 + f), larger_b = inverse * (1 + e);
-  a = a > 0 ? larger_a : e * larger_a;
-  b = b > 0 ? larger_b : f * larger_b;
-}
-
 // tanh to a few units in the last place, also for small x. The formula (1 - e) / (1 + e) with e = exp(-2|x|) cancels
 // near 0. Below 0.5 it is therefore replaced by the continued fraction x / (1 + x²/(3 + x²/(5 + …))), cut after 9. The
 // error of the fraction there is 2e-10.

@@ -115,7 +115,7 @@ def test_on_a_gpu_it_is_torchs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     called = []
     monkeypatch.setattr(nn.GRU, "forward", lambda module, x, hx=None: called.append(x.device))
     with torch._subclasses.FakeTensorMode():
-        ours = fused.GRU(5, 9, batch_first=True, device="cuda:0")
+        ours = fused.GRU(5, 9, batch_first=True)
         (message,) = said(lambda: ours(torch.empty(3, 7, 5, device="cuda:0")))
     assert "no CUDA kernels, so cuDNN computes it" in message
     assert called == [torch.device("cuda:0")]
