@@ -201,7 +201,8 @@ def compressed(magnitude: Tensor, exponent: float) -> Tensor:
     wide = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
     # (100 m)² + 1e-4, and not m² + 1e-8: an export to ONNX drops the addition of a constant up to 1e-8.
     power = (100 * wide).square() + 1e4 * _COMPRESSION_FLOOR
-    return (power.pow(exponent / 2) * 100**-exponent).to(magnitude.dtype)
+    result: Tensor = power.pow(exponent / 2) * 100**-exponent
+    return result.to(magnitude.dtype)
 
 
 def complex_gain(
