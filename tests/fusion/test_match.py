@@ -170,6 +170,6 @@ def test_the_operators_own_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_other_networks_are_left_in_peace() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.LSTM(8, 8), nn.Linear(8, 8), nn.Conv2d(8, 8, 1))
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.RNN(8, 8), nn.Linear(8, 8), nn.Conv2d(8, 8, 1))
     report = fuse(model)
     assert (report.fused, report.left, report.already) == ([], [], [])
