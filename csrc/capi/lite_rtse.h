@@ -1,0 +1,190 @@
+/* lite_rtse: speech enhancement in real time, as a C library.
+ *
+ * Sound is 16 kHz, mono, 32-bit float, full scale 1. A network holds weights. A stream enhances one signal. Any number
+ * of streams can share a network.
+ *
+ *     lite_rtse_network* network;
+ *     lite_rtse_stream* stream;
+ *     size_t written;
+ *     if (lite_rtse_network_load("lite-rtse.safetensors", LITE_RTSE_FLOAT32, &network, NULL, 0)) ...
+ *     if (lite_rtse_stream_create(network, LITE_RTSE_LIVE, 1, &stream)) ...
+ *     lite_rtse_network_destroy(network);
+ *     while (...) lite_rtse_stream_process(stream, block, count, block, count, &written);
+ *     lite_rtse_stream_destroy(stream);
+ *
+ * Errors. Every function that can fail returns a lite_rtse_status. A call that fails changes neither the stream nor
+ * the output samples. It sets results behind pointers, such as `network` or `written`, to NULL or 0. No C++ exception
+ * leaves the library.
+ *
+ * Threads. A network can be used by any number of threads at the same time. A stream belongs to one thread at a time:
+ * a second thread gets LITE_RTSE_ERROR_BUSY. Only lite_rtse_stream_set_wet, lite_rtse_stream_set_attenuation_limit,
+ * lite_rtse_stream_faults and lite_rtse_stream_latency can be called by any thread at any time. No thread may use
+ * a network or a stream while another thread destroys it, or later.
+ *
+ * Real time. Loading a network and creating a stream allocate memory. All other functions with a stream, other than
+ * lite_rtse_stream_destroy, allocate nothing, lock nothing and call no system function.
+ */
+#ifndef LITE_RTSE_H
+#define LITE_RTSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of this header. */
+#define LITE_RTSE_VERSION_MAJOR 0
+#define LITE_RTSE_VERSION_MINOR 1
+#define LITE_RTSE_VERSION_PATCH 0
+/* The version as one number that can be compared: 1.2.3 is 10203. */
+#define LITE_RTSE_VERSION (LITE_RTSE_VERSION_MAJOR * 10000 + LITE_RTSE_VERSION_MINOR * 100 + LITE_RTSE_VERSION_PATCH)
+
+#if defined(LITE_RTSE_BUILDING) && defined(__GNUC__)
+#define LITE_RTSE_API __attribute__((visibility("default")))
+#else
+#define LITE_RTSE_API
+#endif
+
+#define LITE_RTSE_SAMPLE_RATE_HZ 16000
+/* The largest number of samples that lite_rtse_stream_flush writes. */
+#define LITE_RTSE_MOST_FLUSHED 512
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef int32_t lite_rtse_status;
+
+enum {
+  LITE_RTSE_OK = 0,
+  LITE_RTSE_ERROR_NULL = 1,     /* a pointer is NULL that must not be */
+  LITE_RTSE_ERROR_RANGE = 2,    /* a number is outside its range */
+  LITE_RTSE_ERROR_ROOM = 3,     /* the output has too little room */
+  LITE_RTSE_ERROR_OVERLAP = 4,  /* input and output overlap where they must not */
+  LITE_RTSE_ERROR_BUSY = 5,     /* another thread is using the stream */
+  LITE_RTSE_ERROR_FILE = 6,     /* the file can't be opened or read */
+  LITE_RTSE_ERROR_FORMAT = 7,   /* the weights are no safetensors file, or a damaged one */
+  LITE_RTSE_ERROR_NETWORK = 8,  /* the weights are those of another network */
+  LITE_RTSE_ERROR_ISA = 9,      /* LITE_RTSE_ISA names no instruction set that this processor can run */
+  LITE_RTSE_ERROR_MEMORY = 10,  /* the system refused to give memory */
+  LITE_RTSE_ERROR_INTERNAL = 11 /* a fault of the library */
+};
+
+/* How the weights of the LSTMs and linear layers are stored. With 16-bit integers a frame reads half as much memory.
+ * The output then differs by about 1e-4 of its magnitude (-80 dB). */
+enum { LITE_RTSE_FLOAT32 = 0, LITE_RTSE_INT16 = 1 };
+
+/* LITE_RTSE_ALIGNED: sample n of the output is sample n of the input, enhanced. Output comes in frames of 256 samples,
+ * so a call can return fewer or more samples than it takes. With lite_rtse_stream_flush the output is as long as the
+ * input. This is the timing for files.
+ * LITE_RTSE_LIVE: every call returns as many samples as it takes. The output is late by lite_rtse_stream_latency
+ * samples, and silent at first. This is the timing for sound callbacks. */
+enum { LITE_RTSE_ALIGNED = 0, LITE_RTSE_LIVE = 1 };
+
+typedef struct lite_rtse_network lite_rtse_network;
+typedef struct lite_rtse_stream lite_rtse_stream;
+
+/* The LITE_RTSE_VERSION of the library that the program runs with. */
+LITE_RTSE_API int32_t lite_rtse_version(void);
+
+/* The meaning of a status in English, for any number. The text is constant and never NULL. */
+LITE_RTSE_API const char* lite_rtse_status_text(lite_rtse_status status);
+
+/* Reads a safetensors file of Lite-RTSE weights, such as the lite-rtse.safetensors that comes with the library.
+ *
+ *   path          the file's name
+ *   precision     LITE_RTSE_FLOAT32 or LITE_RTSE_INT16
+ *   network       gets the network, to be destroyed by lite_rtse_network_destroy
+ *   message       gets what exactly is wrong, or an empty text; it is printable ASCII, cut to `message_size` bytes with
+ *                 its final zero. May be NULL.
+ *   message_size  bytes at `message`; 300 hold most messages
+ *
+ * Errors: NULL, RANGE, FILE, FORMAT, NETWORK, ISA, MEMORY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_network_load(const char* path, int32_t precision, lite_rtse_network** network,
+                                                      char* message, size_t message_size);
+
+/* The same for the content of such a file, `size` bytes in memory. They are not used after the call.
+ *
+ * Errors: NULL, RANGE, FORMAT, NETWORK, ISA, MEMORY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_network_parse(const void* data, size_t size, int32_t precision,
+                                                       lite_rtse_network** network, char* message, size_t message_size);
+
+/* Streams of the network remain usable. NULL is allowed. */
+LITE_RTSE_API void lite_rtse_network_destroy(lite_rtse_network* network);
+
+/* Makes a stream.
+ *
+ *   timing     LITE_RTSE_ALIGNED or LITE_RTSE_LIVE
+ *   high_pass  1: a high-pass filter at 2 Hz comes before the network, which removes a constant offset; 0: it does not
+ *   stream     gets the stream, to be destroyed by lite_rtse_stream_destroy
+ *
+ * Errors: NULL, RANGE, MEMORY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_create(const lite_rtse_network* network, int32_t timing,
+                                                       int32_t high_pass, lite_rtse_stream** stream);
+
+/* NULL is allowed. */
+LITE_RTSE_API void lite_rtse_stream_destroy(lite_rtse_stream* stream);
+
+/* The largest number of samples that lite_rtse_stream_process would write now for `count` samples. For a live stream
+ * this is `count`. For an aligned stream it is at most `count` + 255.
+ *
+ * Errors: NULL, RANGE, BUSY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_room(const lite_rtse_stream* stream, size_t count, size_t* room);
+
+/* Takes samples and writes those that are ready.
+ *
+ *   in       `count` samples. NaN and infinity count as 0; lite_rtse_stream_faults counts them.
+ *   count    any number, also 0; `in` may then be NULL
+ *   out      the enhanced samples. It must not overlap `in`. For a live stream it can be the same pointer as `in`.
+ *   room     samples that `out` has room for, at least those of lite_rtse_stream_room. If that is 0, `out` may be NULL.
+ *   written  gets the number of samples in `out`
+ *
+ * Errors: NULL, RANGE, ROOM, OVERLAP, BUSY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_process(lite_rtse_stream* stream, const float* in, size_t count,
+                                                        float* out, size_t room, size_t* written);
+
+/* Ends the signal: writes its remaining samples, at most LITE_RTSE_MOST_FLUSHED, and resets the stream. The output of
+ * an aligned stream is then as long as the input. That of a live stream is longer by the latency.
+ *
+ *   room     samples that `out` has room for, at least LITE_RTSE_MOST_FLUSHED
+ *   written  gets the number of samples in `out`
+ *
+ * Errors: NULL, ROOM, BUSY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_flush(lite_rtse_stream* stream, float* out, size_t room,
+                                                      size_t* written);
+
+/* Discards the signal so far. Settings and counts of faults are kept.
+ *
+ * Errors: NULL, BUSY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_reset(lite_rtse_stream* stream);
+
+/* Sets the share of the enhanced signal in the output, from 0 to 1. The rest is the input, aligned in time. A new
+ * stream has 1. The setting takes effect at the next call of lite_rtse_stream_process or lite_rtse_stream_flush.
+ *
+ * Errors: NULL, RANGE. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_wet(lite_rtse_stream* stream, double share);
+
+/* Sets the largest attenuation of noise in dB, from 0 to INFINITY, which means no limit. A new stream has no limit.
+ * A limit of L dB mixes in the input at -L dB. The setting takes effect as that of lite_rtse_stream_set_wet.
+ *
+ * Errors: NULL, RANGE. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_attenuation_limit(lite_rtse_stream* stream, double db);
+
+/* The delay in samples, from a sample's input to its enhanced sample in the output: 512, which is 32 ms. The output of
+ * an aligned stream is not shifted. Its enhanced samples are returned that much later.
+ *
+ * Errors: NULL. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_latency(const lite_rtse_stream* stream, size_t* samples);
+
+/* Counts of the faults since the stream was created. All of them were repaired.
+ *
+ *   samples  NaN or infinite samples of the input, which count as 0
+ *   frames   frames of 256 samples in which a number overflowed. They become silence.
+ *
+ * Errors: NULL. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_faults(const lite_rtse_stream* stream, uint64_t* samples,
+                                                       uint64_t* frames);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
