@@ -24,13 +24,14 @@ CSRC := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h cs
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
 CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \
-    $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h)
+    $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h) \
+    $(wildcard tests/capi/*.c tests/capi/*.h examples/c/*.c)
 NVCC := $(shell command -v nvcc)
 CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz clang figures \
+.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz capi clang figures \
     install-check cuda sass-check format wheel clean
 
 help: ## this list
@@ -61,7 +62,7 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-test-all: test native emulator budgets endurance fuzz clang figures install-check cuda sass-check ## all tests there are
+test-all: test native emulator budgets endurance fuzz capi clang figures install-check cuda sass-check ## all tests there are
 
 lint: build ## ruff, mypy, clang-format, import contracts, prose, workflows
 	$(BIN)/ruff check
@@ -96,6 +97,10 @@ endurance: build ## hours of sound through engine and pipe: flat memory, no drif
 fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
 	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
 	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=20
+
+capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation
+	$(MAKE) -C tests/capi test
+	$(BIN)/python -m pytest tests/capi
 
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")

@@ -1,0 +1,59 @@
+"""The C library computes what the Python package computes, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lite_rtse_ext
+from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.stream import Network, Streamer
+
+from .library import Library, Samples
+
+SIZES = (1, 100, 0, 256, 257, 4000, 3)
+
+
+def signal() -> list[Samples]:
+    """Blocks of noise with a constant offset."""
+    random = np.random.default_rng(0)
+    return [(0.1 * random.standard_normal(size) + 0.05).astype(np.float32) for size in SIZES]
+
+
+def test_version(library: Library) -> None:
+    version = library.version()
+    assert f"{version // 10000}.{version // 100 % 100}.{version % 100}" == lite_rtse_ext.__version__
+
+
+@pytest.mark.parametrize("precision", ["float32", "int16"])
+@pytest.mark.parametrize("live", [False, True], ids=["aligned", "live"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"high_pass": False},
+        {"wet": 0.7},
+        {"wet": 0.0},
+        {"attenuation_limit_db": 12.3},
+        {"attenuation_limit_db": 0.0},
+        {"wet": 0.9, "attenuation_limit_db": 30.0},
+    ],
+    ids=str,
+)
+def test_equal_to_streamer(library: Library, precision: Any, live: bool, settings: dict[str, Any]) -> None:
+    streamer = Streamer(Network.from_pretrained(precision=precision), compensate_delay=not live, **settings)
+    expected = np.concatenate([*(streamer.feed(block) for block in signal()), streamer.flush()])
+    network = library.network(pretrained_path().read_bytes(), precision)
+    got = library.enhance(
+        network,
+        signal(),
+        live=live,
+        high_pass=settings.get("high_pass", True),
+        wet=settings.get("wet", 1.0),
+        limit=settings.get("attenuation_limit_db"),
+    )
+    library.destroy_network(network)
+    assert np.array_equal(got, expected)
+    assert np.abs(got).max() > 0.01
