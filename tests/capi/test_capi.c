@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "../stream/native/allocations.h"
 #include "check.h"
@@ -289,6 +290,7 @@ int main(int argc, char** argv) {
   uint32_t state = 1;
   char* bytes;
   if (argc != 2) return 2;
+  alarm(300); /* ends the program if a status never comes that it waits for */
   for (i = 0; i < COUNT; ++i) {
     state = state * 1664525u + 1013904223u;
     noise[i] = 0.2f * ((float)(state >> 8) / 16777216.0f - 0.5f);
