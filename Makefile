@@ -25,7 +25,7 @@ CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
 CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \
     $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h) \
-    $(wildcard tests/capi/*.c tests/capi/*.h examples/c/*.c)
+    $(wildcard csrc/ladspa/*.c tests/capi/*.c tests/capi/*.h examples/c/*.c)
 NVCC := $(shell command -v nvcc)
 CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
@@ -37,7 +37,7 @@ ACTIONLINT := $(shell command -v actionlint)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
-tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, ALSA's tools
+tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, ALSA's and LADSPA's tools
 	.ci/tools
 
 setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the tests and the demo need
@@ -98,9 +98,9 @@ fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
 	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
 	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=20
 
-capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation
+capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
-	$(BIN)/python -m pytest tests/capi
+	$(BIN)/python -m pytest tests/capi tests/ladspa
 
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")
