@@ -33,7 +33,12 @@ from lite_rtse_ext.train.recipe import Recipe, load_recipe
 from lite_rtse_ext.train.run import BEST_WEIGHTS, fit
 
 RESULTS = Path(__file__).parent / "results" / "ablations.json"
-_WITHOUT_BRANCH = ["model.delayed_branch=msmo_conv", "model.delayed_branch_step=1000000000"]
+_WITHOUT_BRANCH = [
+    "model.delayed_branch=msmo_conv",
+    "model.delayed_branch_step=1000000000",
+    "model.unit_gain=false",  # a branch that has not joined must put out zeros
+    "model.identity=true",
+]
 
 ROWS: dict[str, list[str]] = {
     "whole recipe": [],

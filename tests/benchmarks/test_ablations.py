@@ -14,10 +14,10 @@ from lite_rtse_ext.train.recipe import load_recipe
 
 @pytest.mark.parametrize("row", ablations.ROWS)
 def test_each_row_changes_the_recipe_of_the_weights(row: str) -> None:
-    recipe = load_recipe("pretrained", ablations.settings(row, 1, 7))
+    recipe = load_recipe("mask_branch", ablations.settings(row, 1, 7))
     assert (recipe.run.steps, recipe.run.seed) == (7, 1)
     construct(recipe.model)
-    same_model = recipe.model == load_recipe("pretrained").model
+    same_model = recipe.model == load_recipe("mask_branch").model
     assert same_model == (row == "whole recipe")
 
 
