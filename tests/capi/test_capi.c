@@ -1,9 +1,9 @@
-/* Every function of lite_rtse.h, and every error. The argument is the file of the weights. */
-#include <limits.h>
+/* Every function of lite_rtse.h, and every error that is not a fault of the library. The argument is the file of the
+ * weights. */
 #include <lite_rtse.h>
-#include <locale.h>
 #include <math.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../stream/native/allocations.h"
@@ -285,6 +285,44 @@ static void test_allocations(void) {
   lite_rtse_stream_destroy(l);
 }
 
+/* Comes before the first network, which settles the choice. */
+static void test_instruction_set(const char* path) {
+  const char* before = getenv("LITE_RTSE_ISA");
+  lite_rtse_network* n;
+  char message[300];
+  setenv("LITE_RTSE_ISA", "abacus", 1);
+  CHECK(lite_rtse_network_load(path, 0, &n, message, sizeof message) == LITE_RTSE_ERROR_ISA && !n);
+  CHECK(strncmp(message, "LITE_RTSE_ISA is 'abacus', must be one of: ", 43) == 0);
+  before ? setenv("LITE_RTSE_ISA", before, 1) : unsetenv("LITE_RTSE_ISA");
+}
+
+static void limit_memory(rlim_t bytes) {
+  struct rlimit limit;
+  CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
+  limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+  CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+/* The program may not get any more memory. A sanitizer needs some for itself. */
+static void test_memory(const char* bytes, size_t size) {
+  static lite_rtse_stream* streams[1000];
+  static lite_rtse_network* networks[100];
+  char message[300] = "";
+  lite_rtse_status status = LITE_RTSE_OK;
+  size_t made = 0, i;
+  if (allocations() == -1) return;
+  limit_memory(1);
+  while (made < 1000 && !(status = lite_rtse_stream_create(network, LITE_RTSE_LIVE, 1, &streams[made]))) ++made;
+  CHECK(status == LITE_RTSE_ERROR_MEMORY);
+  for (i = 0; i < made; ++i) lite_rtse_stream_destroy(streams[i]);
+  made = 0;
+  while (made < 100 && !(status = lite_rtse_network_parse(bytes, size, 0, &networks[made], message, sizeof message)))
+    ++made;
+  limit_memory(RLIM_INFINITY);
+  CHECK(status == LITE_RTSE_ERROR_MEMORY && strcmp(message, lite_rtse_status_text(status)) == 0);
+  for (i = 0; i < made; ++i) lite_rtse_network_destroy(networks[i]);
+}
+
 int main(int argc, char** argv) {
   size_t size, i;
   uint32_t state = 1;
@@ -296,6 +334,7 @@ int main(int argc, char** argv) {
     noise[i] = 0.2f * ((float)(state >> 8) / 16777216.0f - 0.5f);
   }
   bytes = read_whole(argv[1], &size);
+  test_instruction_set(argv[1]);
   CHECK(lite_rtse_network_parse(bytes, size, LITE_RTSE_FLOAT32, &network, NULL, 0) == LITE_RTSE_OK);
   test_texts();
   test_load(argv[1]);
@@ -309,6 +348,7 @@ int main(int argc, char** argv) {
   test_network_may_go_first(argv[1]);
   test_busy();
   test_allocations();
+  test_memory(bytes, size);
   lite_rtse_network_destroy(network);
   free(bytes);
   return report("test_capi");
