@@ -41,6 +41,9 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
         RecipeError: the class does not exist, or it does not fit the recipe.
         CheckpointError: ``initial`` is not a checkpoint of this network.
     """
+    if recipe.unit_gain and (recipe.identity or recipe.delayed_branch):
+        # Saved weights hold no delay, so the output of a branch that has not joined must be zero.
+        raise RecipeError("model.unit_gain: expected neither identity nor delayed_branch beside it, got one of them")
     net = construct(recipe)
     rate = getattr(net, "signal", SIGNAL).sample_rate
     if rate != SAMPLE_RATE_HZ:

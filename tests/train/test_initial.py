@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio.spectrogram import stft
 from lite_rtse_ext.train.initial import begin_with_unit_gain, standardize
+from lite_rtse_ext.train.network import build_network
+from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
 
 
 def waveforms() -> list[torch.Tensor]:
@@ -52,3 +57,10 @@ def test_the_first_mask_and_residual_keep_the_input() -> None:
     gain = torch.view_as_complex(net(x).detach().contiguous()) / torch.view_as_complex(x)
     assert (gain.abs() > 0.3).all()
     assert gain.angle().abs().max() < 1.0
+
+
+@pytest.mark.parametrize("other", [{"identity": True}, {"delayed_branch": "msmo_conv"}])
+def test_a_branch_with_unit_gain_cannot_be_delayed(other: dict[str, Any]) -> None:
+    """Its output would not be zero in the saved weights, which hold no delay."""
+    with pytest.raises(RecipeError, match=r"model\.unit_gain: expected neither identity nor delayed_branch"):
+        build_network(ModelRecipe(unit_gain=True, **other), examples=None)  # type: ignore[arg-type]
