@@ -28,6 +28,7 @@ from lite_rtse_ext.data.manifest import Clip
 from lite_rtse_ext.enhance import enhance_waveform
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.train.callbacks import TrainingError
 from lite_rtse_ext.train.loss import si_snr_db
 from lite_rtse_ext.train.recipe import Recipe, load_recipe
 from lite_rtse_ext.train.run import BEST_WEIGHTS, fit
@@ -48,6 +49,7 @@ ROWS: dict[str, list[str]] = {
     "PyTorch's initial values": ["model.unit_gain=false", "model.identity=true"],
 }
 FIELDS = ("speech", "noise", "license")
+ZEROED = "gain_db_branch_zeroed"
 SEEDED = ("whole recipe", "no convolution branch")
 
 
@@ -112,12 +114,16 @@ def without_branch(model: SpectrogramModel) -> SpectrogramModel:
 
 
 def measured(recipe: Recipe, folder: Path) -> dict[str, float]:
-    """Train a row and judge it. A run that was interrupted is continued."""
-    fit(recipe, folder, resume=folder.exists(), progress=False)
+    """Train a row and judge it. A run that was interrupted is continued. A run that diverges has no figures."""
+    try:
+        fit(recipe, folder, resume=folder.exists(), progress=False)
+    except TrainingError as error:
+        print(f"{folder}: {error}")
+        return {}
     manifest, best = Manifest.load(recipe.data.manifest), folder / BEST_WEIGHTS
     result = {"gain_db": gain_db(load_model(folder), manifest, recipe.model.high_pass)}
     if recipe.model.delayed_branch is None:
-        result["gain_db_branch_zeroed"] = gain_db(without_branch(load_model(folder)), manifest, recipe.model.high_pass)
+        result[ZEROED] = gain_db(without_branch(load_model(folder)), manifest, recipe.model.high_pass)
     best.unlink()
     return result
 
@@ -132,10 +138,9 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
     """The Markdown table: the gains of all seeds."""
     lines = ["| trained with | SI-SNR gain in dB, each seed | the same, branch zeroed |", "|---|---|---|"]
     for row, results in rows.items():
-        cells = [
-            ", ".join(f"{result[name]:+.2f}" for result in results.values() if name in result)
-            for name in ("gain_db", "gain_db_branch_zeroed")
-        ]
+        gains = [f"{result['gain_db']:+.2f}" if result else "diverged" for result in results.values()]
+        zeroed = [f"{result[ZEROED]:+.2f}" for result in results.values() if ZEROED in result]
+        cells = [", ".join(gains), ", ".join(zeroed)]
         lines.append(f"| {row} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 

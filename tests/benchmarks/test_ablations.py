@@ -49,5 +49,7 @@ def test_rows_and_table() -> None:
     rows = list(ablations.runs(2, ["new noise"]))
     assert rows.count(("whole recipe", 1)) == rows.count(("no convolution branch", 1)) == 1
     assert rows[-1] == ("without new noise", 0)
-    text = ablations.table({"a": {"0": {"gain_db": 1.0, "gain_db_branch_zeroed": -2.0}, "1": {"gain_db": 3.0}}})
-    assert text.splitlines()[-1] == "| a | +1.00, +3.00 | -2.00 |"
+    text = ablations.table(
+        {"a": {"0": {"gain_db": 1.0, "gain_db_branch_zeroed": -2.0}, "1": {"gain_db": 3.0}, "2": {}}}
+    )
+    assert text.splitlines()[-1] == "| a | +1.00, +3.00, diverged | -2.00 |"
