@@ -120,7 +120,10 @@ def measured(recipe: Recipe, folder: Path) -> dict[str, float]:
     except TrainingError as error:
         print(f"{folder}: {error}")
         return {}
-    manifest, best = Manifest.load(recipe.data.manifest), folder / BEST_WEIGHTS
+    best = folder / BEST_WEIGHTS
+    if not best.exists():  # it diverged in an earlier call
+        return {}
+    manifest = Manifest.load(recipe.data.manifest)
     result = {"gain_db": gain_db(load_model(folder), manifest, recipe.model.high_pass)}
     if recipe.model.delayed_branch is None:
         result[ZEROED] = gain_db(without_branch(load_model(folder)), manifest, recipe.model.high_pass)
