@@ -5,7 +5,7 @@
 # A counter or a flag is copied.
 # What happens: by default every buffer is averaged and the result is put back into the buffer's own type. An integer
 # loses its fraction at each update, so with the default decay of 0.999 a counter that grows by one stays at its first
-# value. A flag that turned from True to False stays True, as 0.999 is not zero. There is no warning. The model after fit
+# value. A flag that turned from True to False stays True, as 0.999 is not zero. No warning. The model after fit
 # has these values, and so has the checkpoint. A model that warms up by such a flag stays in its warm-up.
 # With use_buffers=False counters and flags have the model's last values.
 #
