@@ -86,11 +86,10 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         """
         if levels.device.type != "cpu" or is_recorded() or torch.is_grad_enabled():
             return False
-        # A hook or a replaced forward changes what the module computes. A quantized weight is no tensor.
-        changed = any(has_hooks(module) or "forward" in vars(module) for module in self.msmo_conv.modules())
-        if changed or not isinstance(last.weight, Tensor):
+        if not isinstance(last.weight, Tensor) or last.bias is None or last.weight.any():  # quantized: no tensor
             return False
-        return last.bias is not None and not last.weight.any()
+        # A hook or a replaced forward changes what the module computes.
+        return not any(has_hooks(module) or "forward" in vars(module) for module in self.msmo_conv.modules())
 
     def run_lstm(self, lstm: LSTM, x: Tensor, state: Any) -> Any:
         return run_lstm(lstm, x, state)

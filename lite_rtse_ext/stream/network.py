@@ -103,7 +103,8 @@ class Network:
         """
         path = pretrained_path() if path is None else Path(path)
         try:
-            return cls(_read_safetensors(path), precision, **_options(read_config(read_metadata(path)) or {}))
+            weights, options = _read_safetensors(path)
+            return cls(weights, precision, **options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -182,7 +183,8 @@ def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[n
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any]]:
+    """The weights of a file, and the options that its metadata state."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
@@ -197,7 +199,9 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"damaged safetensors file ({error})") from error
-    problem = other_architecture(read_metadata(path), _ENGINE)
+    metadata = read_metadata(path)
+    problem = other_architecture(metadata, _ENGINE)
     if problem:
         raise ValueError(problem)
-    return {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}
+    weights = {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}
+    return weights, _options(read_config(metadata) or {})

@@ -24,9 +24,7 @@ def begin_as_identity(net: LiteRTSE) -> None:
     The mask begins at about 3/4. The phase is unchanged. The output of the Multi-Order block is zero until its last
     layer has been trained.
     """
-    nn.init.ones_(net.fc1.bias)
-    nn.init.ones_(net.to_real.bias)
-    nn.init.zeros_(net.to_mag.bias)
+    _begin_open(net)
     nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.weight"))
     nn.init.zeros_(net.get_parameter("msmo_conv.2.pwconvN.bias"))
 
@@ -40,9 +38,7 @@ def begin_with_unit_gain(net: LiteRTSE) -> None:
     the identity. Pointwise convolutions preserve the variance. The mask and the residual begin as in
     :func:`begin_as_identity`.
     """
-    nn.init.ones_(net.fc1.bias)
-    nn.init.ones_(net.to_real.bias)
-    nn.init.zeros_(net.to_mag.bias)
+    _begin_open(net)
     for block in net.msmo_conv:
         if isinstance(block, ConvBlock):
             inner, causal, outer = block.conv[0], block.conv[2], block.conv[3]
@@ -52,6 +48,13 @@ def begin_with_unit_gain(net: LiteRTSE) -> None:
             _pointwise(block.skip, gain=0.3, bias=1.0)
         elif isinstance(block, MultiOrderConv):
             _unit_gain_multi_order(block)
+
+
+def _begin_open(net: LiteRTSE) -> None:
+    """The mask begins at about 3/4, and the residual leaves magnitude and phase nearly unchanged."""
+    nn.init.ones_(net.fc1.bias)
+    nn.init.ones_(net.to_real.bias)
+    nn.init.zeros_(net.to_mag.bias)
 
 
 def _unit_gain_multi_order(block: MultiOrderConv) -> None:
