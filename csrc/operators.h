@@ -1,5 +1,5 @@
-// The operators' arguments. The CPU kernels, the CUDA kernels and the argument checks in front of them share these
-// structs. This is plain C++ without torch or Python.
+// The list of the operators, and their arguments. The CPU kernels, the CUDA kernels and the argument checks in front of
+// them share both. This is plain C++ without torch or Python.
 //
 // All tensors are dense and row-major unless strides are given. Half types are computed in float32.
 #pragma once
@@ -13,6 +13,16 @@
 #else
 #define LITE_RTSE_SHARED_CODE
 #endif
+
+// Every operator: X(name, Struct). Its arguments are StructArgs and StructBackwardArgs. The entry points in cpu/api.h
+// and cuda/api.h are made from this list.
+#define LITE_RTSE_OPERATORS(X)        \
+  X(causal_dwconv2d, CausalDwconv2d)  \
+  X(conv_block, ConvBlock)            \
+  X(multi_order_conv, MultiOrderConv) \
+  X(mask_residual, MaskResidual)      \
+  X(lstm, Lstm)                       \
+  X(gru, Recurrent)
 
 namespace lite_rtse {
 

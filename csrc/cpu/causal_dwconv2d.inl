@@ -162,3 +162,10 @@ class CausalDwconv2dBackwardJob final : public Job {
   const std::vector<LaneBlock> blocks_;
   Buffer<T> flipped_, gradients_;
 };
+
+inline std::unique_ptr<Job> causal_dwconv2d(const CausalDwconv2dArgs& a) {
+  return job_for<CausalDwconv2dJob>(a.dtype, a);
+}
+inline std::unique_ptr<Job> causal_dwconv2d_backward(const CausalDwconv2dBackwardArgs& a) {
+  return job_for<CausalDwconv2dBackwardJob>(a.forward.dtype, a);
+}

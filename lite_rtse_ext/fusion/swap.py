@@ -34,14 +34,7 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 
-_OURS = (
-    fused_nn.CausalDepthwiseConv2d,
-    fused_nn.ConvBlock,
-    fused_nn.GRU,
-    fused_nn.LSTM,
-    fused_nn.MaskResidual,
-    fused_nn.MultiOrderConv,
-)
+_OURS = tuple(getattr(fused_nn, name) for name in fused_nn.__all__)
 # Blocks that are recognized by their class. Their operators take more than one tensor, so each has its own forward.
 _FORWARDS = {
     reference.MaskResidual: fused_nn.MaskResidual.forward,

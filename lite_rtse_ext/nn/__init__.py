@@ -13,11 +13,9 @@ Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain
 this package. ``torch.jit.script`` is refused.
 """
 
-from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d
-from lite_rtse_ext.nn.conv_block import ConvBlock
+from lite_rtse_ext.nn import blocks
+from lite_rtse_ext.nn.blocks import *
 from lite_rtse_ext.nn.gru import GRU
 from lite_rtse_ext.nn.lstm import LSTM
-from lite_rtse_ext.nn.mask_residual import MaskResidual
-from lite_rtse_ext.nn.multi_order_conv import MultiOrderConv
 
-__all__ = ["GRU", "LSTM", "CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]
+__all__ = ["GRU", "LSTM", *blocks.__all__]

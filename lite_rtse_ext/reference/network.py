@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel, placement
 from lite_rtse_ext.reference import frame
-from lite_rtse_ext.reference.functional import compressed, magnitude
-from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
+from lite_rtse_ext.reference.convolutions import ConvBlock, MultiOrderConv
+from lite_rtse_ext.reference.spectrum import MaskResidual, compressed, magnitude
 from lite_rtse_ext.signal import BINS, Signal
 
 __all__ = ["LiteRTSE", "States"]

@@ -20,7 +20,7 @@ SIMT_DYNAMIC_SHARED(SIMT_DEFINE_DYNAMIC_SHARED)
 
 // None of the CPU's kernels are here, so that nothing can take them by mistake.
 const Kernels& kernels() {
-  static const Kernels none{"emulated CUDA", {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  static const Kernels none{.isa = "emulated CUDA"};
   return none;
 }
 std::vector<std::string> runnable_isas() { return {"emulated CUDA"}; }
