@@ -24,7 +24,7 @@ CSRC := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h cs
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
 CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \
-    $(wildcard tests/native/*.cpp tests/native/*.h) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h) \
+    $(wildcard tests/native/*.cpp tests/native/*.h tests/native/*/*.cpp) $(wildcard tests/stream/*/*.cpp tests/stream/*/*.h) \
     $(wildcard csrc/ladspa/*.c tests/capi/*.c tests/capi/*.h examples/c/*.c)
 NVCC := $(shell command -v nvcc)
 CLANG := $(shell command -v clang++)

@@ -33,7 +33,8 @@ def test_the_lists_have_the_same_operators() -> None:
 
 @pytest.mark.parametrize("name", declared() if (ROOT / "csrc").exists() else [])
 def test_an_operator_has_one_name_in_every_folder(name: str) -> None:
-    for path in (f"csrc/ops/{name}.cpp", f"csrc/cpu/{name}.inl", f"lite_rtse_ext/ops/_{name}.py"):
+    files = [f"csrc/ops/{name}.cpp", f"csrc/cpu/{name}.inl", f"lite_rtse_ext/ops/_{name}.py"]
+    for path in (*files, f"tests/native/operators/{name}.cpp"):
         assert (ROOT / path).exists(), path
     assert f'#include "{name}.inl"' in (ROOT / "csrc" / "cpu" / "build.inl").read_text(encoding="utf-8")
     assert f"::: lite_rtse_ext.ops.{name}\n" in (ROOT / "docs" / "api" / "operators.md").read_text(encoding="utf-8")
