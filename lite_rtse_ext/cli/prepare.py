@@ -29,7 +29,7 @@ _ONLY_LICENSE = click.option(
     "--only-license",
     multiple=True,
     metavar="PATTERN",
-    help="License to use, such as 'CC0*'; may be given several times.",
+    help="License to use, such as 'CC0*'; may be given several times. Letter case is ignored.",
 )
 
 
@@ -90,7 +90,7 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
 @_TEST
 @_MIXTURES
 @click.option(
-    "--license", "--licence", "licence", default="unknown", show_default=True, help="Recorded in the manifest."
+    "--license", "--licence", "license", default="unknown", show_default=True, help="Recorded in the manifest."
 )
 @_REFUSE
 def folders(
@@ -101,7 +101,7 @@ def folders(
     valid_share: float,
     test_share: float,
     mixtures: int,
-    licence: str,
+    license: str,
     refuse_damaged: bool,
 ) -> None:
     """Your own recordings: a folder of speech and one of noise, in any format.
@@ -116,7 +116,7 @@ def folders(
     with one_line():
         from lite_rtse_ext.data.prepare.folders import FolderOptions, prepare_folders
 
-        options = FolderOptions(valid_share, test_share, mixtures=mixtures, licence=licence, refuse=refuse_damaged)
+        options = FolderOptions(valid_share, test_share, mixtures=mixtures, license=license, refuse=refuse_damaged)
         _summarise(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
 
 
@@ -169,7 +169,7 @@ def collection(
 ) -> None:
     """A FOLDER of speech, noise and room responses that its manifest.csv describes.
 
-    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and licence.
+    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and license.
     Validation and test have speakers and noises that training has not.
 
     \b
@@ -195,7 +195,10 @@ def collection(
     help="Source whose validation and test files are used; by default all.",
 )
 @click.option(
-    "--only-license", multiple=True, metavar="PATTERN", help="License of training files to use, such as 'CC-BY-4*'."
+    "--only-license",
+    multiple=True,
+    metavar="PATTERN",
+    help="License of training files to use, such as 'CC-BY-4*'. Letter case is ignored.",
 )
 def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], only_license: tuple[str, ...]) -> None:
     """One manifest of several: SOURCES are manifests in folders beside the new one. No audio is copied.
@@ -206,7 +209,8 @@ def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], on
     with one_line():
         from lite_rtse_ext.data.prepare.join import join_manifests
 
-        _summarise(join_manifests(target, sources, judge_by=judge_by, only_license=only_license), target)
+        joined = join_manifests(target, sources, judge_by=judge_by, only_license=only_license, report=click.echo)
+        _summarise(joined, target)
 
 
 @prepare.command()
