@@ -63,7 +63,7 @@ class Clip:
         path: path relative to the manifest's folder.
         frames: length in samples at 16 kHz.
         label: the speaker, or the kind of noise.
-        license: SPDX name, or the owner's own statement.
+        license: SPDX name, or the owner's own statement. The key in the file is ``licence``.
         source: where the file came from.
 
     Raises:
