@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from safetensors import SafetensorError, safe_open
 
-from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
@@ -84,7 +84,7 @@ def _looks_like_it(path: Path) -> bool:
 
 def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+        return is_safetensors(file.read(HEAD_BYTES))
 
 
 def network(checkpoint: Path | None) -> Network:

@@ -22,7 +22,14 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.input_gain import InputGain
-from lite_rtse_ext.models.metadata import other_architecture, read_config, read_metadata, with_sorted_metadata
+from lite_rtse_ext.models.metadata import (
+    HEAD_BYTES,
+    is_safetensors,
+    other_architecture,
+    read_config,
+    read_metadata,
+    with_sorted_metadata,
+)
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -70,9 +77,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     with path.open("rb") as file:
-        head = file.read(9)
-    # safetensors: 8 bytes of header length, then the header, a JSON object
-    return _read_safetensors(path) if head[8:] == b"{" else _read_pytorch(path, head)
+        head = file.read(HEAD_BYTES)
+    return _read_safetensors(path) if is_safetensors(head) else _read_pytorch(path, head)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
