@@ -45,7 +45,7 @@ setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the
 # Without build isolation, pesq (which has no wheel) is built with the numpy and Cython that are here already.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja numpy cython
+	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "numpy>=2" ninja cython
 	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev,docs]"
 	touch $@
 
@@ -125,8 +125,8 @@ sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers
 
 $(CUDA_VENV)/.installed:
 	$(PYTHON) -m venv $(CUDA_VENV)
-	$(CUDA_VENV)/bin/pip install $(PIP_FLAGS) "$(CUDA_TORCH)" numpy soundfile soxr safetensors click matplotlib \
-	    pytest hypothesis expecttest "setuptools>=77" "pybind11>=3" ninja
+	$(CUDA_VENV)/bin/pip install $(PIP_FLAGS) "$(CUDA_TORCH)" soundfile soxr safetensors click matplotlib \
+	    pytest hypothesis expecttest "setuptools>=77" "numpy>=2" ninja
 	touch $@
 
 format: $(STAMP) ## let ruff and clang-format rewrite

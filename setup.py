@@ -1,4 +1,6 @@
-"""Builds the operators (`lite_rtse_ext/_C`). All other metadata is in pyproject.toml.
+"""Builds the operators (`lite_rtse_ext/_C`) and the streaming engine (`lite_rtse_ext/_stream`).
+
+All other metadata is in pyproject.toml.
 
 The CUDA kernels are built along where torch has CUDA and a toolkit is found. Environment variables:
 
@@ -15,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -28,12 +31,15 @@ except ImportError:
         "environment with `pip install .`."
     )
 try:
-    import pybind11
+    import numpy
 except ImportError:
-    sys.exit("lite-rtse-ext: building needs pybind11, which this environment lacks: `pip install pybind11`.")
+    sys.exit("lite-rtse-ext: building needs numpy >= 2, which this environment lacks: `pip install 'numpy>=2'`.")
 
 # One build serves every later torch: the operators use the LibTorch stable ABI as of torch 2.10 and nothing else.
 STABLE_ABI = "0x020a000000000000"
+# And every later Python, but a free-threaded one: there the limited API begins with 3.15.
+LIMITED_API = "0x030a0000"
+ONE_FOR_ALL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
 X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp", "frame_isa_avx2.cpp", "frame_isa_avx512.cpp")
@@ -120,6 +126,8 @@ class Build(BuildExtension):
         else:
             print(f"lite-rtse-ext: building for the CPU only: {WHY_NO_CUDA}.", file=sys.stderr)
         super().run()
+        if self.inplace and ONE_FOR_ALL:  # Python would prefer one that an older version of this file built
+            Path(f"lite_rtse_ext/_stream{sysconfig.get_config_var('EXT_SUFFIX')}").unlink(missing_ok=True)
 
 
 def sources() -> list[str]:
@@ -159,7 +167,7 @@ if CUDA_HOME:
 else:
     extension = CppExtension("lite_rtse_ext._C", sources(), extra_compile_args=CXX_FLAGS, py_limited_api=True)
 
-# The streaming engine: numpy alone, no torch. pybind11 knows no stable ABI, so each Python needs a build of its own.
+# The streaming engine: numpy alone, no torch.
 stream = Extension(
     "lite_rtse_ext._stream",
     [
@@ -167,9 +175,15 @@ stream = Extension(
         for path in sorted(Path("csrc/stream").glob("*.cpp"))
         if path.name not in X86_ONLY or platform.machine() in ("x86_64", "AMD64")
     ],
-    include_dirs=[pybind11.get_include()],
+    include_dirs=[numpy.get_include()],
+    define_macros=[("Py_LIMITED_API", LIMITED_API)] if ONE_FOR_ALL else [],
     extra_compile_args=[flag for flag in CXX_FLAGS if "TORCH" not in flag],
     language="c++",
+    py_limited_api=ONE_FOR_ALL,
 )
 
-setup(ext_modules=[extension, stream], cmdclass={"build_ext": Build})
+setup(
+    ext_modules=[extension, stream],
+    cmdclass={"build_ext": Build},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if ONE_FOR_ALL else {},
+)
