@@ -20,7 +20,7 @@ CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py netw
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CSRC := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
+CSRC := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
 CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \

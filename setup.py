@@ -131,7 +131,12 @@ class Build(BuildExtension):
 
 
 def sources() -> list[str]:
-    patterns = ["csrc/cpu/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
+    patterns = [
+        "csrc/*.cpp",
+        "csrc/cpu/*.cpp",
+        "csrc/ops/*.cpp",
+        *(["csrc/cuda/*/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else []),
+    ]
     unwanted = set() if CUDA_HOME else {"csrc/ops/cuda.cpp"}
     if platform.machine() not in ("x86_64", "AMD64"):
         unwanted |= {f"csrc/cpu/{name}" for name in X86_ONLY}
@@ -172,7 +177,7 @@ stream = Extension(
     "lite_rtse_ext._stream",
     [
         str(path)
-        for path in sorted(Path("csrc/stream").glob("*.cpp"))
+        for path in (*sorted(Path("csrc").glob("*.cpp")), *sorted(Path("csrc/stream").glob("*.cpp")))
         if path.name not in X86_ONLY or platform.machine() in ("x86_64", "AMD64")
     ],
     include_dirs=[numpy.get_include()],
