@@ -134,8 +134,13 @@ format: $(STAMP) ## let ruff and clang-format rewrite
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-wheel: build ## dist/*.whl
-	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
+# On Linux auditwheel names the oldest system that the wheel runs on. The libraries of torch come with the user's torch.
+wheel: build ## dist/*.whl: one for every Python from 3.10 on, checked
+	rm -rf dist build/wheel
+	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir build/wheel .
+	$(if $(filter Linux,$(shell uname)),PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --exclude 'libtorch*' \
+	    --exclude 'libc10*' --exclude 'libcu*' --wheel-dir dist build/wheel/*.whl && $(BIN)/python -m tests.wheel dist/*.whl,\
+	    mkdir dist && cp build/wheel/*.whl dist)
 
 clean: ## what was built
 	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out

@@ -21,6 +21,7 @@ import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 try:
     import torch
@@ -42,6 +43,8 @@ LIMITED_API = "0x030a0000"
 ONE_FOR_ALL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
+# There the engine alone, by clang-cl: the operators would have to share C++ with a PyTorch that MSVC has built.
+WINDOWS = os.name == "nt"
 X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp", "frame_isa_avx2.cpp", "frame_isa_avx512.cpp")
 # What the kernels are planned for, as far as the toolkit knows it; the last one also as PTX, for later devices.
 ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
@@ -49,6 +52,12 @@ ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
 def require_compiler() -> None:
     """Stops with plain words where there is no compiler, or one too old."""
+    if WINDOWS:
+        if shutil.which("clang-cl") is None:
+            sys.exit(
+                "lite-rtse-ext: no clang-cl was found: LLVM >= 14 and Visual Studio's C++ tools are needed."
+            )
+        return
     command = shlex.split(os.environ.get("CXX") or "c++")
     if shutil.which(command[0]) is None:
         sys.exit(
@@ -129,6 +138,13 @@ class Build(BuildExtension):
         if self.inplace and ONE_FOR_ALL:  # Python would prefer one that an older version of this file built
             Path(f"lite_rtse_ext/_stream{sysconfig.get_config_var('EXT_SUFFIX')}").unlink(missing_ok=True)
 
+    def build_extensions(self) -> None:
+        if not WINDOWS:
+            return super().build_extensions()
+        self.compiler.initialize()
+        self.compiler.cc, self.compiler.linker = shutil.which("clang-cl"), shutil.which("lld-link")
+        return build_ext.build_extensions(self)  # PyTorch's would call ninja with the flags of MSVC
+
 
 def sources() -> list[str]:
     patterns = [
@@ -161,6 +177,9 @@ CXX_FLAGS = [
 # Without a path: torch adds no architectures of its own where a flag has "arch" in it, as in /home/me/research.
 NVCC_FLAGS = ["-O3", "-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-fvisibility=hidden"]
 
+# clang-cl hands these on to Clang.
+CLANG_CL_FLAGS = ["/std:c++20", "/EHsc", *(f"/clang:{flag}" for flag in CXX_FLAGS if flag.startswith(("-O", "-f")))]
+
 if CUDA_HOME:
     extension = CUDAExtension(
         "lite_rtse_ext._C",
@@ -182,13 +201,13 @@ stream = Extension(
     ],
     include_dirs=[numpy.get_include()],
     define_macros=[("Py_LIMITED_API", LIMITED_API)] if ONE_FOR_ALL else [],
-    extra_compile_args=[flag for flag in CXX_FLAGS if "TORCH" not in flag],
+    extra_compile_args=CLANG_CL_FLAGS if WINDOWS else [flag for flag in CXX_FLAGS if "TORCH" not in flag],
     language="c++",
     py_limited_api=ONE_FOR_ALL,
 )
 
 setup(
-    ext_modules=[extension, stream],
+    ext_modules=[stream] if WINDOWS else [extension, stream],
     cmdclass={"build_ext": Build},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if ONE_FOR_ALL else {},
 )
