@@ -54,9 +54,7 @@ def require_compiler() -> None:
     """Stops with plain words where there is no compiler, or one too old."""
     if WINDOWS:
         if shutil.which("clang-cl") is None:
-            sys.exit(
-                "lite-rtse-ext: no clang-cl was found: LLVM >= 14 and Visual Studio's C++ tools are needed."
-            )
+            sys.exit("lite-rtse-ext: no clang-cl was found: LLVM >= 14 and Visual Studio's C++ tools are needed.")
         return
     command = shlex.split(os.environ.get("CXX") or "c++")
     if shutil.which(command[0]) is None:
