@@ -99,7 +99,7 @@ void test_cuts_batches_and_states(const std::shared_ptr<const Network>& network)
     to.push_back(outputs[i].data());
     count.push_back(int64_t(inputs[i].size()));
   }
-  feed(which.data(), from.data(), count.data(), to.data(), written.data(), kMany);
+  feed(which.data(), from.data(), count.data(), to.data(), nullptr, written.data(), kMany);
   for (int64_t i = 0; i < kMany; ++i) {
     Stream alone(network, Timing::aligned);
     outputs[i].resize(written[i]);
@@ -182,7 +182,7 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
   expect(refused(state), "a state of another timing is refused");
   s.save(state.data());
   expect(!refused(state), "a state of one's own is not");
-  for (int i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 100}) {
+  for (int i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 18, 100}) {
     Samples changed = state;
     changed[i] = std::numeric_limits<float>::quiet_NaN();
     expect(refused(changed), "NaN in a state is refused");
@@ -193,7 +193,7 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
   expect(refused(state), "a state without high-pass is refused");
   for (float weight : {-1.0f, 1e6f}) {
     s.save(state.data());
-    state[11] = weight;
+    state[12] = weight;
     expect(refused(state), "a high-pass that can't be is refused");
   }
 }
@@ -236,7 +236,7 @@ void work(std::vector<std::unique_ptr<Stream>>& streams, const Samples& in, Samp
     count[i] = int64_t(in.size());
   }
   for (int i = 0; i < 4; ++i) written[i] = which[i]->feed(from[i], count[i], to[i]);
-  feed(which, from, count, to, written, 4);
+  feed(which, from, count, to, nullptr, written, 4);
   which[0]->flush(to[0]);
   which[1]->reset();
 }
