@@ -5,8 +5,8 @@
 // Exclusive lets one thread at a time use a Stream.
 #include <atomic>
 
+#include "host_stream.h"
 #include "python_api.h"
-#include "stream.h"
 
 namespace {
 
@@ -71,9 +71,10 @@ bool depthwise(SharedNetwork& network) { return network->config().depthwise; }
 // Functions that other threads may call while the stream is in use need no Use.
 class Exclusive {
  public:
-  Exclusive(SharedNetwork network, Timing timing, bool high_pass) : stream_(std::move(network), timing, high_pass) {}
+  Exclusive(SharedNetwork network, Timing timing, bool high_pass, int64_t rate_hz, int64_t channels)
+      : stream_(std::move(network), timing, high_pass, rate_hz, channels) {}
 
-  Stream& shared() { return stream_; }
+  HostStream& shared() { return stream_; }
 
   class Use {
    public:
@@ -84,28 +85,31 @@ class Exclusive {
     ~Use() { owner_.busy_.store(false, std::memory_order_release); }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
-    Stream* operator->() const { return &owner_.stream_; }
-    Stream* get() const { return &owner_.stream_; }
+    HostStream* operator->() const { return &owner_.stream_; }
+    HostStream* get() const { return &owner_.stream_; }
 
    private:
     Exclusive& owner_;
   };
 
  private:
-  Stream stream_;
+  HostStream stream_;
   std::atomic<bool> busy_ = false;
 };
 
 PyObject* new_stream(PyTypeObject* type, PyObject* positional, PyObject* named) {
-  static const char* names[] = {"network", "live", "high_pass", nullptr};
+  static const char* names[] = {"network", "live", "high_pass", "rate_hz", "channels", nullptr};
   const Types& types = *static_cast<Types*>(PyType_GetModuleState(type));
   PyObject* network = nullptr;
   int live = 0, high_pass = 0;
-  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!pp", const_cast<char**>(names), types.network, &network, &live,
-                                   &high_pass))
+  long long rate_hz = 0, channels = 0;
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!ppLL", const_cast<char**>(names), types.network, &network,
+                                   &live, &high_pass, &rate_hz, &channels))
     throw Raised();
+  if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw std::invalid_argument("rate_hz is out of range");
+  if (channels < 1 || channels > kMostChannels) throw std::invalid_argument("channels is out of range");
   return Object<Exclusive>::make(type, Object<SharedNetwork>::of(network), live ? Timing::live : Timing::aligned,
-                                 high_pass != 0);
+                                 high_pass != 0, rate_hz, channels);
 }
 
 npy_intp length(const Floats& a, const char* name) {
@@ -113,10 +117,19 @@ npy_intp length(const Floats& a, const char* name) {
   return a.size();
 }
 
+// Samples of one channel, (samples,), or of several, (samples, channels).
+npy_intp length(const Floats& a, int64_t channels) {
+  if (channels == 1) return length(a, "samples");
+  if (a.dimensions() != 2 || a.size(1) != channels)
+    throw std::invalid_argument("samples must have the shape (samples, channels)");
+  return a.size();
+}
+Floats room(int64_t count, int64_t channels) { return channels == 1 ? Floats({count}) : Floats({count, channels}); }
+
 Floats feed_one(Exclusive& stream, const Floats& in) {
   const Exclusive::Use use(stream);
-  const int64_t count = length(in, "samples");
-  Floats out(use->room(count));
+  const int64_t count = length(in, use->channels());
+  Floats out = room(use->room(count), use->channels());
   float* to = out.mutable_data();
   int64_t written = 0;
   {
@@ -136,7 +149,7 @@ std::vector<Floats> feed_many(Types& types, PyObject* stream_sequence, PyObject*
   if (size_t(PyList_Size(samples.get())) != n)
     throw std::invalid_argument("as many blocks of samples as streams are needed");
   std::vector<std::unique_ptr<Exclusive::Use>> uses;
-  std::vector<Stream*> plain(n);
+  std::vector<HostStream*> plain(n);
   std::vector<const float*> from(n);
   std::vector<float*> to(n);
   std::vector<int64_t> count(n), written(n);
@@ -148,8 +161,8 @@ std::vector<Floats> feed_many(Types& types, PyObject* stream_sequence, PyObject*
     plain[i] = uses[i]->get();
     if (plain[i]->network() != plain[0]->network()) throw std::invalid_argument("the streams must share one network");
     in.emplace_back(PyList_GetItem(samples.get(), Py_ssize_t(i)));
-    count[i] = length(in[i], "samples");
-    out.emplace_back(plain[i]->room(count[i]));
+    count[i] = length(in[i], plain[i]->channels());
+    out.push_back(room(plain[i]->room(count[i]), plain[i]->channels()));
     from[i] = in[i].data();
     to[i] = out[i].mutable_data();
   }
@@ -163,7 +176,7 @@ std::vector<Floats> feed_many(Types& types, PyObject* stream_sequence, PyObject*
 
 Floats flush(Exclusive& stream) {
   const Exclusive::Use use(stream);
-  Floats out(kLatency);
+  Floats out = room(use->latency(), use->channels());
   float* to = out.mutable_data();
   int64_t written = 0;
   {
@@ -174,6 +187,7 @@ Floats flush(Exclusive& stream) {
   return out;
 }
 
+int64_t latency(Exclusive& stream) { return stream.shared().latency(); }
 void reset(Exclusive& stream) { Exclusive::Use(stream)->reset(); }
 void set_wet(Exclusive& stream, float wet) { stream.shared().set_wet(wet); }
 std::pair<int64_t, int64_t> faults(Exclusive& stream) {
@@ -183,7 +197,7 @@ std::pair<int64_t, int64_t> faults(Exclusive& stream) {
 
 Floats save(Exclusive& stream) {
   const Exclusive::Use use(stream);
-  Floats state(use->size());
+  Floats state({use->size()});
   use->save(state.mutable_data());
   return state;
 }
@@ -202,6 +216,8 @@ std::vector<std::string> isas(Types&) { return runnable_isas(); }
 PyMethodDef stream_methods[] = {
     function<&feed_one>("feed"), function<&flush>("flush"), function<&reset>("reset"), function<&set_wet>("set_wet"),
     function<&faults>("faults"), function<&save>("save"),   function<&load>("load"),   {}};
+PyMethodDef no_methods[] = {{}};
+PyGetSetDef stream_attributes[] = {attribute<&latency>("latency"), {}};
 PyGetSetDef network_attributes[] = {
     attribute<&channels>("channels"), attribute<&order>("order"), attribute<&depthwise>("depthwise"), {}};
 PyMethodDef functions[] = {function<&isa>("isa"), function<&isas>("isas"), function<&feed_many>("feed"), {}};
@@ -209,10 +225,10 @@ PyMethodDef functions[] = {function<&isa>("isa"), function<&isas>("isas"), funct
 int fill(PyObject* module) {
   if (PyArray_ImportNumPyAPI() < 0) throw Raised();
   Types& types = owner<Types>(module);
-  types.network = add_type<SharedNetwork, &new_network>(module, "lite_rtse_ext._stream.Network",
-                                                        {Py_tp_getset, network_attributes});
+  types.network =
+      add_type<SharedNetwork, &new_network>(module, "lite_rtse_ext._stream.Network", no_methods, network_attributes);
   types.stream =
-      add_type<Exclusive, &new_stream>(module, "lite_rtse_ext._stream.Stream", {Py_tp_methods, stream_methods});
+      add_type<Exclusive, &new_stream>(module, "lite_rtse_ext._stream.Stream", stream_methods, stream_attributes);
   add(module, "SAMPLE_RATE_HZ", to_python(kSampleRateHz));
   add(module, "HOP_LENGTH", to_python(kHop));
   add(module, "LATENCY_SAMPLES", to_python(kLatency));

@@ -13,6 +13,7 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #include <numpy/arrayobject.h>
 
+#include <initializer_list>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -83,7 +84,9 @@ R guarded(const F& work, R failed) noexcept {
 // A dense float32 array.
 class Floats {
  public:
-  explicit Floats(npy_intp count) : object_(PyArray_SimpleNew(1, &count, NPY_FLOAT32)) {}
+  // A new array, whose values are unspecified.
+  explicit Floats(std::initializer_list<npy_intp> shape)
+      : object_(PyArray_SimpleNew(int(shape.size()), const_cast<npy_intp*>(shape.begin()), NPY_FLOAT32)) {}
   explicit Floats(PyObject* borrowed) {
     if (!PyArray_Check(borrowed)) wrong_type("a float32 array", borrowed);
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(borrowed);
@@ -97,10 +100,12 @@ class Floats {
   const float* data() const { return static_cast<const float*>(PyArray_DATA(array())); }
   float* mutable_data() { return static_cast<float*>(PyArray_DATA(array())); }
   PyObject* release() { return object_.release(); }
-  // Leaves the first `count` numbers of an array of one dimension that nobody else has seen.
+  // Leaves the first `count` rows of an array that nobody else has seen.
   void shorten(npy_intp count) {
     if (count == size()) return;
-    PyArray_Dims shape = {&count, 1};
+    std::vector<npy_intp> rows(PyArray_DIMS(array()), PyArray_DIMS(array()) + dimensions());
+    rows[0] = count;
+    PyArray_Dims shape = {rows.data(), dimensions()};
     Ref(PyArray_Resize(array(), &shape, 0, NPY_CORDER));
   }
 
@@ -245,15 +250,16 @@ inline void add(PyObject* module, const char* name, PyObject* value) {
   if (PyModule_AddObjectRef(module, name, owned.get()) < 0) throw Raised();
 }
 
-// Adds a type whose objects hold a T. `make` is its constructor; `rows` is the slot with its methods or attributes.
+// Adds a type whose objects hold a T. `make` is its constructor.
 template <class T, PyObject* (*make)(PyTypeObject*, PyObject*, PyObject*)>
-PyTypeObject* add_type(PyObject* module, const char* name, PyType_Slot rows) {
+PyTypeObject* add_type(PyObject* module, const char* name, PyMethodDef* methods, PyGetSetDef* attributes) {
   const newfunc construct = [](PyTypeObject* type, PyObject* positional, PyObject* named) noexcept {
     return guarded([&] { return make(type, positional, named); }, static_cast<PyObject*>(nullptr));
   };
   PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(construct)},
                          {Py_tp_dealloc, reinterpret_cast<void*>(&Object<T>::destroy)},
-                         rows,
+                         {Py_tp_methods, methods},
+                         {Py_tp_getset, attributes},
                          {}};
   PyType_Spec spec = {name, int(sizeof(Object<T>)), 0, Py_TPFLAGS_DEFAULT, slots};
   Ref type(PyType_FromModuleAndSpec(module, &spec, nullptr));
