@@ -20,7 +20,7 @@ CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py netw
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CSRC := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
+CSRC := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
 CUDA_RUN := build/cuda/run
 LIBRARY := lite_rtse_ext/_C.abi3.so
 CXX_FILES := $(CSRC) $(wildcard csrc/*/*.cuh csrc/*/*.cu csrc/*/*/*.cuh csrc/*/*/*.cu) \
@@ -45,7 +45,7 @@ setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the
 # Without build isolation, pesq (which has no wheel) is built with the numpy and Cython that are here already.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "pybind11>=3" ninja numpy cython
+	$(BIN)/pip install $(PIP_FLAGS) "$(TORCH)" "setuptools>=77" "numpy>=2" ninja cython
 	$(BIN)/pip install $(PIP_FLAGS) --no-build-isolation --editable ".[test,demo,dev,docs]"
 	touch $@
 
@@ -125,8 +125,8 @@ sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers
 
 $(CUDA_VENV)/.installed:
 	$(PYTHON) -m venv $(CUDA_VENV)
-	$(CUDA_VENV)/bin/pip install $(PIP_FLAGS) "$(CUDA_TORCH)" numpy soundfile soxr safetensors click matplotlib \
-	    pytest hypothesis expecttest "setuptools>=77" "pybind11>=3" ninja
+	$(CUDA_VENV)/bin/pip install $(PIP_FLAGS) "$(CUDA_TORCH)" soundfile soxr safetensors click matplotlib \
+	    pytest hypothesis expecttest "setuptools>=77" "numpy>=2" ninja
 	touch $@
 
 format: $(STAMP) ## let ruff and clang-format rewrite
@@ -134,8 +134,13 @@ format: $(STAMP) ## let ruff and clang-format rewrite
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-wheel: build ## dist/*.whl
-	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
+# On Linux auditwheel names the oldest system that the wheel runs on. The libraries of torch come with the user's torch.
+wheel: build ## dist/*.whl: one for every Python from 3.10 on, checked
+	rm -rf dist build/wheel
+	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir build/wheel .
+	$(if $(filter Linux,$(shell uname)),PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --exclude 'libtorch*' \
+	    --exclude 'libc10*' --exclude 'libcu*' --wheel-dir dist build/wheel/*.whl && $(BIN)/python -m tests.wheel dist/*.whl,\
+	    mkdir dist && cp build/wheel/*.whl dist)
 
 clean: ## what was built
 	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out

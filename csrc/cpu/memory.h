@@ -28,6 +28,7 @@ inline constexpr std::size_t kGap = 0;
 // The system refused to give memory.
 class OutOfMemory : public std::bad_alloc {
  public:
+  OutOfMemory() noexcept { std::snprintf(text_, sizeof text_, "can't allocate memory"); }
   explicit OutOfMemory(std::size_t bytes) noexcept {
     std::snprintf(text_, sizeof text_, "can't allocate memory: you tried to allocate %zu bytes", bytes);
   }

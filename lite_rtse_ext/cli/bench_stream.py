@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.extras import require_torch
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.stream import Network
 
 
 @contextmanager
@@ -40,7 +44,8 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
 
     Shows the median, the 99th and 99.9th percentile and the longest, the real-time factor, and how many calls one core
     carries with a tenth of its time to spare. --paced leaves the caches to others between two frames, and takes as long
-    as the audio. The parameters are random ones: the time does not depend on them.
+    as the audio. The parameters are those that come with the package. With --full they are random ones, which takes
+    torch: the time does not depend on them.
 
     \b
     lite-rtse bench stream
@@ -48,10 +53,9 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
     """
     with one_line(), json_file(json_path) as save:
         from lite_rtse_ext.benchmark.frames import FRAME_MS, SKIPPED, FrameTimes, histogram, steps, time_frames
-        from lite_rtse_ext.reference import LiteRTSE
-        from lite_rtse_ext.stream import Network, isa
+        from lite_rtse_ext.stream import isa
 
-        network = Network.from_model(LiteRTSE(depthwise=not full), precision)  # type: ignore[arg-type]
+        network = _network(precision, full)
         step = steps(network, calls, frames + SKIPPED)
         seconds = time_frames(step, frames + SKIPPED, FRAME_MS / 1e3 if paced else 0.0)[SKIPPED:]
         times = FrameTimes.of(seconds, calls)
@@ -64,3 +68,14 @@ def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, jso
         derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
         settings = {"precision": precision, "full": full, "paced": paced, "isa": isa()}
         save(settings | asdict(times) | derived)
+
+
+def _network(precision: Any, full: bool) -> Network:
+    from lite_rtse_ext.stream import Network
+
+    if not full:
+        return Network.from_pretrained(precision=precision)
+    require_torch("--full")
+    from lite_rtse_ext.reference import LiteRTSE
+
+    return Network.from_model(LiteRTSE(depthwise=False), precision)

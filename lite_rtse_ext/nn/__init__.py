@@ -13,6 +13,10 @@ Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain
 this package. ``torch.jit.script`` is refused.
 """
 
+from lite_rtse_ext.utils.extras import require_torch
+
+require_torch(__name__)
+
 from lite_rtse_ext.nn import blocks
 from lite_rtse_ext.nn.blocks import *
 from lite_rtse_ext.nn.gru import GRU

@@ -3,6 +3,10 @@
 Each operator has one file with its Python function, its shapes for tracing and its gradients.
 """
 
+from lite_rtse_ext.utils.extras import require_torch
+
+require_torch(__name__)
+
 from lite_rtse_ext.ops._causal_dwconv2d import causal_dwconv2d
 from lite_rtse_ext.ops._conv_block import conv_block
 from lite_rtse_ext.ops._gru import gru

@@ -13,6 +13,10 @@ Layouts: a spectrogram ``X`` is (B, F, T, 2) with real and imaginary part last, 
 frame t of any output depends on frames <= t only.
 """
 
+from lite_rtse_ext.utils.extras import require_torch
+
+require_torch(__name__)
+
 from lite_rtse_ext.reference import convolutions, network, recurrent, spectrum
 from lite_rtse_ext.reference.convolutions import *
 from lite_rtse_ext.reference.network import *

@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_config, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 try:
     from lite_rtse_ext import _stream

@@ -145,8 +145,8 @@ def test_what_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    monkeypatch.setattr("lite_rtse_ext.cli.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("lite_rtse_ext.utils.extras.find_spec", lambda name: None)
     result = CliRunner().invoke(main, command)
     assert result.stderr == (
-        "Error: exporting needs onnx, onnxscript, onnxruntime: pip install 'lite-rtse-ext[onnx]'\n"
+        "Error: exporting needs torch, onnx, onnxscript, onnxruntime: pip install 'lite-rtse-ext[onnx]'\n"
     )
