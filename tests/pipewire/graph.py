@@ -1,8 +1,8 @@
 """A PipeWire of its own for a test: no session, no device, no other user's sound.
 
-It has one device, the node "microphone", which gives what is linked to it. A timer of that node drives the graph, in
-cycles so long that a busy machine keeps up with them. There is no session manager, so this module does what one does: it
-gives ports to nodes, and links the ports.
+It has one device, the node "microphone", which gives what is linked to it. A timer of that node drives the graph. Its
+cycles are so long that a busy machine keeps up with them. There is no session manager, so this module does what one
+does: it gives ports to nodes, and links the ports.
 """
 
 from __future__ import annotations
