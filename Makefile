@@ -31,13 +31,13 @@ CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz capi clang figures \
-    install-check cuda sass-check format wheel clean
+.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz capi pipewire clang \
+    figures install-check cuda sass-check format wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
-tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, ALSA's and LADSPA's tools
+tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, tools of ALSA, LADSPA, PipeWire
 	.ci/tools
 
 setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the tests and the demo need
@@ -62,7 +62,7 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-test-all: test native emulator budgets endurance fuzz capi clang figures install-check cuda sass-check ## all tests there are
+test-all: test native emulator budgets endurance fuzz capi pipewire clang figures install-check cuda sass-check ## all tests there are
 
 lint: build ## ruff, mypy, clang-format, import contracts, prose, workflows
 	$(BIN)/ruff check
@@ -101,6 +101,10 @@ fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
 capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
 	$(BIN)/python -m pytest tests/capi tests/ladspa
+
+pipewire: tools build ## the virtual microphone in a PipeWire without devices: the samples of the command line
+	@command -v pw-link >/dev/null || { echo "pipewire: expected Debian's packages pipewire and pipewire-bin" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/pipewire
 
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")

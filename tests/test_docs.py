@@ -46,6 +46,16 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+def test_included_files_are_there(page: Path) -> None:
+    """A formatter may take the mark of an inclusion for code, and damage it."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith("--8"):
+            included = re.fullmatch(r'--8<-- "(.+)"', line.strip())
+            assert included, line
+            assert (ROOT / included[1]).exists(), line
+
+
 @pytest.mark.parametrize(
     ("page", "name"),
     [
