@@ -93,7 +93,7 @@ class PcmStream:
         return 1e3 * self.latency_samples / self.sample_rate
 
     def set(self, settings: Settings, enabled: bool = True) -> None:
-        """Apply settings from the next sample on. If not enabled, the output is the input with the same delay."""
+        """Apply settings within two frames, 32 ms. If not enabled, the output is the input with the same delay."""
         for streamer in self._streamers:
             streamer.attenuation_limit_db = settings.attenuation_limit_db
             streamer.wet = settings.wet if enabled else 0.0

@@ -20,7 +20,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import click
@@ -75,31 +74,46 @@ class _Call:
 
 
 class CallServer:
-    """The handler of connections. :func:`serving` runs it.
+    """A running server. :func:`serving` makes it.
 
     Args:
         network: the weights.
         batches: where the calls are enhanced together.
         limits: what is granted.
 
-    Attributes:
-        port: where the server listens.
     """
+
+    _server: Server
 
     def __init__(self, network: Network, batches: Batches, limits: Limits) -> None:
         self._network, self._batches, self.limits = network, batches, limits
-        self.port = 0
         self._calls: set[_Call] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def listen(self, host: str, port: int) -> None:
+        """Begin to accept calls. PCM does not compress, and deflating it costs much time, so messages are not deflated.
+
+        Raises:
+            OSError: the server can't listen there.
+        """
+        most = self.limits.message_bytes
+        self._server = await serve(
+            self._answer, host, port, compression=None, max_size=most, max_queue=_QUEUE, close_timeout=5
+        )
 
     @property
     def calls(self) -> int:
         """Number of calls at the moment."""
         return len(self._calls)
 
-    async def __call__(self, connection: ServerConnection) -> None:
-        """Serve a call until it ends."""
+    async def _answer(self, connection: ServerConnection) -> None:
         call = _Call(connection, self._now())
         try:
             if self.calls >= self.limits.calls:
@@ -144,8 +158,9 @@ class CallServer:
                 else:
                     self._end(call, CloseCode.POLICY_VIOLATION, f"idle: expected a message within {limit:g} s")
 
-    async def stop(self, server: Server) -> None:
+    async def stop(self) -> None:
         """Accept no more calls, finish the answers that are begun, end all calls. It takes at most ``idle_s``."""
+        server = self._server
         self._stopping = True
         server.close(close_connections=False)
         for call in self._calls:
@@ -215,17 +230,14 @@ async def serving(
     Raises:
         OSError: the server can't listen there.
     """
-    limits = limits or Limits()
     async with Batches() as batches:
-        calls = CallServer(network, batches, limits)
-        listen = partial(serve, compression=None, max_size=limits.message_bytes, max_queue=_QUEUE, close_timeout=5)
-        server = await listen(calls, host, port)  # PCM does not compress, and deflating costs more than the network
-        calls.port = server.sockets[0].getsockname()[1]
-        watch = asyncio.create_task(calls.watch())
+        server = CallServer(network, batches, limits or Limits())
+        await server.listen(host, port)
+        watch = asyncio.create_task(server.watch())
         try:
-            yield calls
+            yield server
         finally:
-            await calls.stop(server)
+            await server.stop()
             watch.cancel()
 
 
@@ -234,8 +246,8 @@ async def _run(network: Network, host: str, port: int, limits: Limits, ready: Ca
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with serving(network, host, port, limits) as calls:
-        ready(calls)
+    async with serving(network, host, port, limits) as server:
+        ready(server)
         await stopped.wait()
 
 
@@ -254,7 +266,7 @@ async def _run(network: Network, host: str, port: int, limits: Limits, ready: Ca
     default=Limits.idle_s,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Silence that ends a call.",
+    help="Seconds without a message that end a call.",
 )
 def main(host: str, port: int, weights: str | None, calls: int, message_bytes: int, idle_s: float) -> None:
     def ready(server: CallServer) -> None:
