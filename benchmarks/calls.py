@@ -67,7 +67,7 @@ class Calls:
 
     async def run(self, calls: int) -> None:
         """Connect the calls, and have them all at the same time."""
-        connections = [await connect(self._url, compression=None) for _ in range(calls)]
+        connections = [await connect(self._url, compression=None, ping_interval=None) for _ in range(calls)]
         start, phases = time.perf_counter() + 0.1, random.Random(0)
         await asyncio.gather(*(self._call(each, start + phases.random() * self._packet_s) for each in connections))
         await asyncio.gather(*(each.close() for each in connections))

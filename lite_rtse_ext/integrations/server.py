@@ -52,7 +52,7 @@ class Limits:
         idle_s: seconds without a message, or with an answer that the client does not read.
     """
 
-    calls: int = 40
+    calls: int = 32
     message_bytes: int = 64 << 10
     idle_s: float = 30.0
 
@@ -78,15 +78,13 @@ class CallServer:
 
     Args:
         network: the weights.
-        batches: where the calls are enhanced together.
         limits: what is granted.
-
     """
 
     _server: Server
 
-    def __init__(self, network: Network, batches: Batches, limits: Limits) -> None:
-        self._network, self._batches, self.limits = network, batches, limits
+    def __init__(self, network: Network, limits: Limits) -> None:
+        self._network, self.limits, self._batches = network, limits, Batches()
         self._calls: set[_Call] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -98,14 +96,20 @@ class CallServer:
         return port
 
     async def listen(self, host: str, port: int) -> None:
-        """Begin to accept calls. PCM does not compress, and deflating it costs much time, so messages are not deflated.
+        """Begin to accept calls.
 
         Raises:
             OSError: the server can't listen there.
         """
-        most = self.limits.message_bytes
         self._server = await serve(
-            self._answer, host, port, compression=None, max_size=most, max_queue=_QUEUE, close_timeout=5
+            self._answer,
+            host,
+            port,
+            compression=None,  # PCM hardly becomes smaller, and deflating it costs much time
+            max_size=self.limits.message_bytes,
+            max_queue=_QUEUE,
+            ping_interval=None,  # the limit of idleness finds lost clients, and a pong waits behind stopped messages
+            close_timeout=5,
         )
 
     @property
@@ -230,15 +234,14 @@ async def serving(
     Raises:
         OSError: the server can't listen there.
     """
-    async with Batches() as batches:
-        server = CallServer(network, batches, limits or Limits())
-        await server.listen(host, port)
-        watch = asyncio.create_task(server.watch())
-        try:
-            yield server
-        finally:
-            await server.stop()
-            watch.cancel()
+    server = CallServer(network, limits or Limits())
+    await server.listen(host, port)
+    watch = asyncio.create_task(server.watch())
+    try:
+        yield server
+    finally:
+        await server.stop()
+        watch.cancel()
 
 
 async def _run(network: Network, host: str, port: int, limits: Limits, ready: Callable[[CallServer], None]) -> None:
