@@ -23,13 +23,14 @@ _LOADING = Lock()
 
 def samples_of(pcm: bytes | memoryview) -> NDArray[np.float32]:
     """Convert int16 PCM to float32, full scale 1. The number of bytes must be even."""
-    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+    samples: NDArray[np.float32] = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+    return samples
 
 
 def pcm_of(samples: NDArray[np.float32]) -> bytes:
     """Convert float32 of full scale 1 to the nearest int16 PCM. Samples above full scale clip."""
-    scaled = np.rint(samples * np.float32(_FULL_SCALE))
-    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
+    scaled: NDArray[np.float32] = np.rint(samples * np.float32(_FULL_SCALE))
+    return scaled.clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
 
 
 @lru_cache(maxsize=1)

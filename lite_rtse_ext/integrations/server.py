@@ -20,6 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import click
@@ -200,9 +201,9 @@ def _streamer(network: Network, path: str) -> Streamer:
         raise _Refusal(CloseCode.POLICY_VIOLATION, str(error)) from error
 
 
-def _options(path: str) -> dict[str, float]:
+def _options(path: str) -> dict[str, Any]:
     """The parameters of a call's address, as arguments of a streamer."""
-    options = {"sample_rate": float(SAMPLE_RATE_HZ)}
+    options: dict[str, float] = {"sample_rate": SAMPLE_RATE_HZ}
     given = parse_qsl(urlsplit(path).query, keep_blank_values=True)
     for name, text in given:
         if name not in ("sample_rate", "wet", "attenuation_limit_db"):
