@@ -1,19 +1,24 @@
 """How many calls a core holds: ``python -m benchmarks.calls`` loads the WebSocket server on loopback, in real time.
 
-The server is a process of its own on one core. This process is the client, on the other cores where there are any. Each
-call sends a packet of int16 PCM when it is due, whether or not the last one was answered. Calls begin at random times
-within a packet. The latency of a packet is the time from sending to receiving its answer. So it includes the client's
-own delays. ``client_late_ms`` says how late the client itself was, and a high value means a disturbed measurement. The
-server's processor time is hardly disturbed by other programs, so the JSON has it for each number of calls.
+Each call sends a packet of int16 PCM when it is due, whether or not the last one was answered. Calls begin at random
+times within a packet. The latency of a packet is the time from sending to receiving its answer. Two clocks measure it:
+
+- "cpu": server and client share a process. Time is its processor time, and idle time is skipped. Other programs hardly
+  disturb this clock, so a busy machine shows what a core of its own would. The client's work counts as well, so the
+  server alone holds more calls.
+- "wall": the server is a process of its own on one core, and this process is the client on the others. Any other
+  program on the machine makes the latencies longer. ``client_late_ms`` shows it: it is small where nothing disturbs.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.metadata
 import json
 import os
 import random
+import selectors
 import subprocess
 import sys
 import time
@@ -29,7 +34,8 @@ from benchmarks import show
 from benchmarks.harness import RESULTS, packages
 from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.frames import FRAME_MS, speech_like
-from lite_rtse_ext.integrations.pcm import SAMPLE_BYTES, pcm_of
+from lite_rtse_ext.integrations.pcm import SAMPLE_BYTES, packaged_network, pcm_of
+from lite_rtse_ext.integrations.server import Limits, serving
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
 
 _SKIPPED_S = 1.0  # at the beginning of a load, while connections and caches settle
@@ -39,6 +45,7 @@ _SKIPPED_S = 1.0  # at the beginning of a load, while connections and caches set
 class Load:
     """What a number of calls at a time took. Latencies are in milliseconds."""
 
+    clock: str
     calls: int
     packets: int
     p50: float
@@ -49,9 +56,40 @@ class Load:
     client_late_ms: float
     """99th percentile of the time from when a packet was due until the client sent it."""
     core_share: float
-    """Share of a core that the server used."""
+    """Share of a core that the server used. With the clock "cpu", the client's part is included, also below."""
     cpu_ms: float
-    """The server's processor time for a second of one call, in milliseconds."""
+    """Processor time for a second of one call, in milliseconds."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class _Selector(selectors.DefaultSelector):
+    """A selector that does not sleep. It adds the time that it would have slept to :attr:`skipped`."""
+
+    skipped = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(None if timeout is None else 0)
+        if not ready and timeout:
+            self.skipped += timeout
+        return ready
+
+
+class CpuClockLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is the processor time of this process, without idle time.
+
+    Other programs can interrupt this process, but they hardly change its processor time. So a busy machine shows
+    the latencies of a core that does nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._waits = _Selector()
+        super().__init__(self._waits)
+
+    def time(self) -> float:
+        return time.process_time() + self._waits.skipped
 
 
 class Calls:
@@ -68,7 +106,7 @@ class Calls:
     async def run(self, calls: int) -> None:
         """Connect the calls, and have them all at the same time."""
         connections = [await connect(self._url, compression=None, ping_interval=None) for _ in range(calls)]
-        start, phases = time.perf_counter() + 0.1, random.Random(0)
+        start, phases = _now() + 0.1, random.Random(0)
         await asyncio.gather(*(self._call(each, start + phases.random() * self._packet_s) for each in connections))
         await asyncio.gather(*(each.close() for each in connections))
 
@@ -80,8 +118,8 @@ class Calls:
     async def _send(self, connection: ClientConnection, start: float, sent: list[float]) -> None:
         for number in range(self._packets):
             due = start + number * self._packet_s
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            sent.append(time.perf_counter())
+            await asyncio.sleep(max(0.0, due - _now()))
+            sent.append(_now())
             if sent[-1] - start >= _SKIPPED_S:
                 self.late_ms.append(1e3 * (sent[-1] - due))
             await connection.send(self._sound[number * self._bytes : (number + 1) * self._bytes])
@@ -92,7 +130,7 @@ class Calls:
             if len(answer) != self._bytes:
                 raise RuntimeError(f"answer {number}: expected {self._bytes} bytes, got {len(answer)}")
             if sent[number] - start >= _SKIPPED_S:
-                self.latency_ms.append(1e3 * (time.perf_counter() - sent[number]))
+                self.latency_ms.append(1e3 * (_now() - sent[number]))
 
 
 @contextmanager
@@ -121,7 +159,27 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(calls: int, seconds: float, packet_ms: float) -> Load:
+def measure_cpu(calls: int, seconds: float, packet_ms: float) -> Load:
+    """Measure a number of calls at a time by processor time. The client's own is counted, too."""
+
+    async def run() -> tuple[Calls, float]:
+        async with serving(packaged_network(), limits=Limits(calls=calls)) as server_:
+            url = f"ws://127.0.0.1:{server_.port}/"
+            await Calls(url, packet_ms, seconds / 4).run(1)  # the first packets take longer
+            load = Calls(url, packet_ms, seconds)
+            begin = time.process_time()
+            await load.run(calls)
+            return load, time.process_time() - begin
+
+    loop = CpuClockLoop()
+    try:
+        load, used = loop.run_until_complete(run())
+    finally:
+        loop.close()
+    return _load("cpu", calls, seconds, load, used)
+
+
+def measure_wall(calls: int, seconds: float, packet_ms: float) -> Load:
     """Measure a number of calls at a time, in a server of their own."""
     with server(calls) as (url, process):
         load = Calls(url, packet_ms, seconds)
@@ -130,15 +188,22 @@ def measure(calls: int, seconds: float, packet_ms: float) -> Load:
         begin = cpu_seconds(process)
         asyncio.run(load.run(calls))
         used = cpu_seconds(process) - begin
+    return _load("wall", calls, seconds, load, used)
+
+
+def _load(clock: str, calls: int, seconds: float, load: Calls, used: float) -> Load:
     ms = np.asarray(load.latency_ms)
     p50, p99, most = (float(q) for q in np.quantile(ms, (0.5, 0.99, 1.0)))
     late = float(np.quantile(load.late_ms, 0.99))
     share = float((ms > FRAME_MS).mean())
-    return Load(calls, len(ms), p50, p99, most, share, late, used / seconds, 1e3 * used / seconds / calls)
+    return Load(clock, calls, len(ms), p50, p99, most, share, late, used / seconds, 1e3 * used / seconds / calls)
+
+
+MEASURES = {"cpu": measure_cpu, "wall": measure_wall}
 
 
 def held(loads: Sequence[Load]) -> int:
-    """The largest number of calls up to which every load had a p99 below a frame; 0 if there is none."""
+    """The largest number of calls up to which every load of a clock had a p99 below a frame; 0 if there is none."""
     most = 0
     for load in sorted(loads, key=lambda load: load.calls):
         if load.p99 >= FRAME_MS:
@@ -151,22 +216,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 10, 20, 30, 40], help="numbers of calls at a time")
+    parser.add_argument("--clocks", choices=MEASURES, nargs="+", default=list(MEASURES))
     parser.add_argument("--seconds", type=float, default=10.0, help="of each call, at least 2")
     parser.add_argument("--packet-ms", type=float, default=20.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON")
     settings = vars(parser.parse_args(arguments))
     folder = settings.pop("results")
-    loads = [measure(calls, settings["seconds"], settings["packet_ms"]) for calls in settings["calls"]]
+    seconds, packet_ms = settings["seconds"], settings["packet_ms"]
+    loads = [MEASURES[clock](calls, seconds, packet_ms) for clock in settings["clocks"] for calls in settings["calls"]]
+    most = {clock: held([load for load in loads if load.clock == clock]) for clock in settings["clocks"]}
     where = environment()
-    print(f"{where.machine}, {where.cores} cores; {where.isa}; packets of {settings['packet_ms']:g} ms\n")
+    print(f"{where.machine}, {where.cores} cores; {where.isa}; packets of {packet_ms:g} ms\n")
     print(_table(loads))
-    print(f"\ncalls that one core holds at p99 < {FRAME_MS:g} ms, of those tried: {held(loads)}")
+    for clock, calls in most.items():
+        print(f"calls that one core holds at p99 < {FRAME_MS:g} ms, of those tried, by the {clock} clock: {calls}")
     data = {
         "question": "calls",
         "environment": asdict(where),
-        "packages": packages(),
+        "packages": packages() | {"websockets": importlib.metadata.version("websockets")},
         "settings": settings,
-        "held": held(loads),
+        "held": most,
         "records": [asdict(load) for load in loads],
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,11 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _table(loads: Sequence[Load]) -> str:
-    rows = [["calls", "p50 ms", "p99", "max", "late", "client late ms", "core", "CPU ms per call and s"]]
+    rows = [["clock", "calls", "p50 ms", "p99", "max", "late", "client late ms", "core", "CPU ms per call and s"]]
     for load in loads:
         times = [f"{value:.1f}" for value in (load.p50, load.p99, load.max)]
         shares = [f"{100 * load.late_share:.2f} %", f"{load.client_late_ms:.1f}", f"{100 * load.core_share:.0f} %"]
-        rows.append([str(load.calls), *times, *shares, f"{load.cpu_ms:.1f}"])
+        rows.append([load.clock, str(load.calls), *times, *shares, f"{load.cpu_ms:.1f}"])
     return show.grid(rows)
 
 
