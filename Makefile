@@ -10,6 +10,8 @@ TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --quiet --disable-pip-version-check --constraint constraints.txt
 # Compilers that run at a time in `make native`.
 JOBS ?= $(shell nproc)
+# For `make agents`. Pipecat asks for versions of soxr, soundfile and protobuf that constraints.txt excludes.
+AGENTS_VENV ?= .venv-agents
 # For `make cuda`: a torch with CUDA, the compute capabilities to build for, and the tests to run. Without a GPU these
 # are the tests that need none, and those of the CPU's operators in that build.
 CUDA_VENV ?= .venv-cuda
@@ -31,7 +33,7 @@ CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz capi pipewire clang \
+.PHONY: help tools setup build demo test test-all agents lint docs native emulator budgets endurance fuzz capi pipewire clang \
     figures install-check cuda sass-check format wheel clean
 
 help: ## this list
@@ -62,7 +64,11 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-test-all: test native emulator budgets endurance fuzz capi pipewire clang figures install-check cuda sass-check ## all tests there are
+test-all: test agents native emulator budgets endurance fuzz capi pipewire clang figures install-check cuda sass-check ## all tests there are
+
+agents: build $(AGENTS_VENV)/.installed ## Pipecat's and LiveKit's own classes and the call server, without torch
+	$(AGENTS_VENV)/bin/python -m pytest --noconftest tests/integrations
+	$(AGENTS_VENV)/bin/python -m pytest --noconftest tests/test_docs.py -k voice-agents
 
 lint: build ## ruff, mypy, clang-format, import contracts, prose, workflows
 	$(BIN)/ruff check
@@ -126,6 +132,12 @@ cuda: $(if $(NVCC),$(CUDA_VENV)/.installed) ## the operators with CUDA kernels: 
 sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers, widths of accesses, multiply-adds
 	$(BIN)/pip install $(PIP_FLAGS) nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python -m pytest tests/cuda/test_gates.py tests/cuda/test_machine_code.py
+
+$(AGENTS_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(AGENTS_VENV)
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check pipecat-ai==1.14.0 livekit==1.2.1 \
+	    websockets==17.4 numpy soundfile soxr safetensors "click>=8.2" typing-extensions pytest
+	touch $@
 
 $(CUDA_VENV)/.installed:
 	$(PYTHON) -m venv $(CUDA_VENV)
