@@ -32,7 +32,7 @@ ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
 .PHONY: help tools setup build demo test test-all lint docs native emulator budgets endurance fuzz capi clang figures \
-    install-check cuda sass-check format wheel clean
+    install-check cuda sass-check format wheel web web-check web-figures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -62,7 +62,7 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-test-all: test native emulator budgets endurance fuzz capi clang figures install-check cuda sass-check ## all tests there are
+test-all: test native emulator budgets endurance fuzz capi web-check clang figures install-check cuda sass-check ## all tests there are
 
 lint: build ## ruff, mypy, clang-format, import contracts, prose, workflows
 	$(BIN)/ruff check
@@ -101,6 +101,23 @@ fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
 capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
 	$(BIN)/python -m pytest tests/capi tests/ladspa
+
+# The compiler that makes WebAssembly, and the driver of the browser. Both come complete as wheels.
+ZIGLANG := ziglang==0.17.1
+PLAYWRIGHT := playwright==1.65.2
+WEB := packages/web
+
+web: $(STAMP) ## the package for web pages: the engine as WebAssembly, and its weights, in packages/web/dist
+	$(BIN)/pip install $(PIP_FLAGS) $(ZIGLANG)
+	$(MAKE) -C csrc/wasm PYTHON=$(abspath $(BIN))/python
+	install -D -m 644 build/wasm/lite_rtse.wasm $(WEB)/dist/lite_rtse.wasm
+	$(BIN)/python $(WEB)/int16_weights.py lite_rtse_ext/models/weights/lite-rtse.safetensors \
+	    $(WEB)/dist/lite-rtse.int16.safetensors
+
+web-check: build web ## the package for web pages: its types, in Node.js, in Chromium with a microphone, the demo
+	.ci/web
+	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
+	$(BIN)/python -m pytest tests/web
 
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 #include "json.h"
 
@@ -97,14 +98,16 @@ Tensor tensor(const std::string& name, const Json& entry, int64_t data_bytes) {
 }
 
 // Every byte of the data belongs to one tensor.
-void check_cover(std::vector<Tensor> tensors, int64_t data_bytes) {
-  std::stable_sort(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+void check_cover(const std::vector<Tensor>& tensors, int64_t data_bytes) {
+  std::vector<const Tensor*> in_order;
+  for (const Tensor& t : tensors) in_order.push_back(&t);
+  std::sort(in_order.begin(), in_order.end(), [](const Tensor* a, const Tensor* b) {
+    return std::tie(a->begin, a->end, a) < std::tie(b->begin, b->end, b);
   });
   int64_t end = 0;
-  for (const Tensor& t : tensors) {
-    if (t.begin != end) damaged("there is a gap or an overlap before " + t.name);
-    end = t.end;
+  for (const Tensor* t : in_order) {
+    if (t->begin != end) damaged("there is a gap or an overlap before " + t->name);
+    end = t->end;
   }
   if (end != data_bytes) damaged("the data end elsewhere than the tensors, or the file was cut");
 }
