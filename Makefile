@@ -119,6 +119,13 @@ web-check: build web ## the package for web pages: its types, in Node.js, in Chr
 	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
 	$(BIN)/python -m pytest tests/web
 
+# RNNoise is there to compare with.
+web-figures: build web ## time of a frame in Chromium beside RNNoise, a minute of a microphone: benchmarks/results/web.json
+	.ci/web
+	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
+	npm install --silent --no-save --ignore-scripts --prefix build/npm @shiguredo/rnnoise-wasm@2025.1.5
+	$(BIN)/python -m benchmarks.web
+
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from lite_rtse_ext import Streamer
 
-from .pages import PACKAGE, chromium, serve
+from benchmarks.chromium import PACKAGE, chromium, serve
 
 RATE = 16000
 Samples = NDArray[np.float32]

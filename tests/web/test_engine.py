@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from .conftest import RATE, Samples, difference, native
-from .pages import PACKAGE, ROOT
+from benchmarks.chromium import PACKAGE, ROOT
 
 PRETRAINED = ROOT / "lite_rtse_ext" / "models" / "weights" / "lite-rtse.safetensors"
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""The package's files and the tests' pages on a port of this machine, and Chromium with a microphone that is a file."""
+"""The web package's files on a port of this machine, and Chromium with a microphone that is a file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "packages" / "web"
 # What a page needs for a clock of five microseconds.
 HEADERS = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-FOLDERS = {"tests": Path(__file__).parent, "npm": ROOT / "build" / "npm" / "node_modules"}
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
+FOLDERS = {
+    "tests": ROOT / "tests" / "web",
+    "benchmarks": ROOT / "benchmarks",
+    "npm": ROOT / "build" / "npm" / "node_modules",
+}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
+    extensions_map = TYPES
 
     def translate_path(self, path: str) -> str:
         folder, _, rest = path.lstrip("/").partition("?")[0].partition("/")
