@@ -8,7 +8,7 @@
 #include <limits>
 #include <new>
 
-#include "../stream/stream.h"
+#include "../stream/host_stream.h"
 #include "weights.h"
 
 using namespace lite_rtse;
@@ -18,20 +18,26 @@ struct lite_rtse_network {
 };
 
 struct lite_rtse_stream {
-  lite_rtse_stream(const lite_rtse_network& of, stream::Timing timing, bool high_pass)
-      : stream(of.network, timing, high_pass) {}
+  lite_rtse_stream(const lite_rtse_network& of, stream::Timing timing, bool high_pass, int64_t rate_hz,
+                   int64_t channels)
+      : stream(of.network, timing, high_pass, rate_hz, channels) {}
 
-  stream::Stream stream;
+  stream::HostStream stream;
   mutable std::atomic<bool> busy = false;
   // Two settings whose product is the engine's. Threads may set both at the same time.
   std::atomic<double> wet = 1, limited = 1;
 };
 static_assert(std::atomic<double>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 static_assert(stream::kLatency == LITE_RTSE_MOST_FLUSHED && stream::kSampleRateHz == LITE_RTSE_SAMPLE_RATE_HZ);
+static_assert(stream::kLeastRateHz == LITE_RTSE_LEAST_RATE_HZ && stream::kMostRateHz == LITE_RTSE_MOST_RATE_HZ);
+static_assert(stream::kMostChannels == LITE_RTSE_MOST_CHANNELS);
 
 namespace {
 
-constexpr size_t kMostSamples = std::numeric_limits<ptrdiff_t>::max() / sizeof(float);  // that an array can have
+// The most samples of a channel that an array can have.
+size_t most_samples(const lite_rtse_stream* s) {
+  return std::numeric_limits<ptrdiff_t>::max() / sizeof(float) / size_t(s->stream.channels());
+}
 
 class FileError : public std::runtime_error {
   using runtime_error::runtime_error;
@@ -185,13 +191,20 @@ void lite_rtse_network_destroy(lite_rtse_network* network) { delete network; }
 
 lite_rtse_status lite_rtse_stream_create(const lite_rtse_network* network, int32_t timing, int32_t high_pass,
                                          lite_rtse_stream** stream) {
+  return lite_rtse_stream_create_at(network, timing, high_pass, LITE_RTSE_SAMPLE_RATE_HZ, 1, stream);
+}
+
+lite_rtse_status lite_rtse_stream_create_at(const lite_rtse_network* network, int32_t timing, int32_t high_pass,
+                                            int32_t sample_rate_hz, int32_t channels, lite_rtse_stream** stream) {
   if (stream) *stream = nullptr;
   if (!network || !stream) return LITE_RTSE_ERROR_NULL;
   if (timing != LITE_RTSE_ALIGNED && timing != LITE_RTSE_LIVE) return LITE_RTSE_ERROR_RANGE;
   if (high_pass != 0 && high_pass != 1) return LITE_RTSE_ERROR_RANGE;
+  if (sample_rate_hz < LITE_RTSE_LEAST_RATE_HZ || sample_rate_hz > LITE_RTSE_MOST_RATE_HZ) return LITE_RTSE_ERROR_RANGE;
+  if (channels < 1 || channels > LITE_RTSE_MOST_CHANNELS) return LITE_RTSE_ERROR_RANGE;
   try {
     const auto kind = timing == LITE_RTSE_LIVE ? stream::Timing::live : stream::Timing::aligned;
-    *stream = new lite_rtse_stream(*network, kind, high_pass == 1);
+    *stream = new lite_rtse_stream(*network, kind, high_pass == 1, sample_rate_hz, channels);
     return LITE_RTSE_OK;
   } catch (...) {
     return status_of_exception(nullptr, 0);
@@ -203,7 +216,7 @@ void lite_rtse_stream_destroy(lite_rtse_stream* stream) { delete stream; }
 lite_rtse_status lite_rtse_stream_room(const lite_rtse_stream* stream, size_t count, size_t* room) {
   if (room) *room = 0;
   if (!stream || !room) return LITE_RTSE_ERROR_NULL;
-  if (count > kMostSamples) return LITE_RTSE_ERROR_RANGE;
+  if (count > most_samples(stream)) return LITE_RTSE_ERROR_RANGE;
   const Use use(stream);
   if (!use) return LITE_RTSE_ERROR_BUSY;
   *room = size_t(stream->stream.room(int64_t(count)));
@@ -214,16 +227,16 @@ lite_rtse_status lite_rtse_stream_process(lite_rtse_stream* stream, const float*
                                           size_t room, size_t* written) {
   if (written) *written = 0;
   if (!stream || !written || (!in && count > 0)) return LITE_RTSE_ERROR_NULL;
-  if (count > kMostSamples) return LITE_RTSE_ERROR_RANGE;
+  if (count > most_samples(stream)) return LITE_RTSE_ERROR_RANGE;
   const Use use(stream);
   if (!use) return LITE_RTSE_ERROR_BUSY;
-  stream::Stream& s = stream->stream;
-  const size_t needed = size_t(s.room(int64_t(count)));
+  stream::HostStream& s = stream->stream;
+  const size_t needed = size_t(s.room(int64_t(count))), channels = size_t(s.channels());
   if (!out && needed > 0) return LITE_RTSE_ERROR_NULL;
   if (room < needed) return LITE_RTSE_ERROR_ROOM;
   // A live stream reads each sample before it writes to the sample's place.
   const bool in_place = in == out && s.timing() == stream::Timing::live;
-  if (!in_place && overlap(in, count, out, needed)) return LITE_RTSE_ERROR_OVERLAP;
+  if (!in_place && overlap(in, count * channels, out, needed * channels)) return LITE_RTSE_ERROR_OVERLAP;
   apply_settings(stream);
   *written = size_t(s.feed(in, int64_t(count), out));
   return LITE_RTSE_OK;
@@ -232,7 +245,7 @@ lite_rtse_status lite_rtse_stream_process(lite_rtse_stream* stream, const float*
 lite_rtse_status lite_rtse_stream_flush(lite_rtse_stream* stream, float* out, size_t room, size_t* written) {
   if (written) *written = 0;
   if (!stream || !written || !out) return LITE_RTSE_ERROR_NULL;
-  if (room < LITE_RTSE_MOST_FLUSHED) return LITE_RTSE_ERROR_ROOM;
+  if (room < size_t(stream->stream.latency())) return LITE_RTSE_ERROR_ROOM;
   const Use use(stream);
   if (!use) return LITE_RTSE_ERROR_BUSY;
   apply_settings(stream);
@@ -265,7 +278,7 @@ lite_rtse_status lite_rtse_stream_set_attenuation_limit(lite_rtse_stream* stream
 lite_rtse_status lite_rtse_stream_latency(const lite_rtse_stream* stream, size_t* samples) {
   if (samples) *samples = 0;
   if (!stream || !samples) return LITE_RTSE_ERROR_NULL;
-  *samples = size_t(stream::kLatency);
+  *samples = size_t(stream->stream.latency());
   return LITE_RTSE_OK;
 }
 

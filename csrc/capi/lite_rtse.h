@@ -1,7 +1,8 @@
 /* lite_rtse: speech enhancement in real time, as a C library.
  *
- * Sound is 16 kHz, mono, 32-bit float, full scale 1. A network holds weights. A stream enhances one signal. Any number
- * of streams can share a network.
+ * Sound is 32-bit float, full scale 1, at 16 kHz and mono, or at any rate and with any number of channels that
+ * lite_rtse_stream_create_at is told. A network holds weights. A stream enhances one signal. Any number of streams can
+ * share a network.
  *
  *     lite_rtse_network* network;
  *     lite_rtse_stream* stream;
@@ -43,8 +44,13 @@
 #define LITE_RTSE_API
 #endif
 
+/* The sample rate of the network, and of streams that lite_rtse_stream_create makes. */
 #define LITE_RTSE_SAMPLE_RATE_HZ 16000
-/* The largest number of samples that lite_rtse_stream_flush writes. */
+/* The sample rates and numbers of channels that lite_rtse_stream_create_at accepts. */
+#define LITE_RTSE_LEAST_RATE_HZ 1000
+#define LITE_RTSE_MOST_RATE_HZ 1000000
+#define LITE_RTSE_MOST_CHANNELS 64
+/* The largest number of samples that lite_rtse_stream_flush writes at 16 kHz: the latency. */
 #define LITE_RTSE_MOST_FLUSHED 512
 
 #ifdef __cplusplus
@@ -110,7 +116,7 @@ LITE_RTSE_API lite_rtse_status lite_rtse_network_parse(const void* data, size_t 
 /* Streams of the network remain usable. NULL is allowed. */
 LITE_RTSE_API void lite_rtse_network_destroy(lite_rtse_network* network);
 
-/* Makes a stream.
+/* Makes a stream at 16 kHz with one channel.
  *
  *   timing     LITE_RTSE_ALIGNED or LITE_RTSE_LIVE
  *   high_pass  1: a high-pass filter at 2 Hz comes before the network, which removes a constant offset; 0: it does not
@@ -120,11 +126,33 @@ LITE_RTSE_API void lite_rtse_network_destroy(lite_rtse_network* network);
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_create(const lite_rtse_network* network, int32_t timing,
                                                        int32_t high_pass, lite_rtse_stream** stream);
 
+/* Makes a stream at another sample rate, or with several channels that get one common gain.
+ *
+ * The network hears the signal at 16 kHz, so up to 8 kHz. What lies above passes with the gain that the network gives
+ * to the highest quarter of what it hears, and is aligned with the rest. Nothing appears above half the sample rate.
+ * See lite_rtse_stream_latency for the delay.
+ *
+ * The samples of several channels alternate: left, right, left, right. All numbers of samples in the functions below
+ * are those of one channel: `in` of lite_rtse_stream_process holds `count` times `channels` numbers. The network hears
+ * the channels' root mean square in each frequency. Its gains apply to all channels, so that their differences in level
+ * and time remain. Channels that are to be enhanced independently need a stream each.
+ *
+ *   timing, high_pass, stream  as in lite_rtse_stream_create
+ *   sample_rate_hz             any whole number from LITE_RTSE_LEAST_RATE_HZ to LITE_RTSE_MOST_RATE_HZ. The rates of
+ *                              devices, such as 8000, 44100 and 48000, are made in some milliseconds. A rate that has
+ * no large common factor with 16000 can take a second. channels                   from 1 to LITE_RTSE_MOST_CHANNELS
+ *
+ * Errors: NULL, RANGE, MEMORY. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_create_at(const lite_rtse_network* network, int32_t timing,
+                                                          int32_t high_pass, int32_t sample_rate_hz, int32_t channels,
+                                                          lite_rtse_stream** stream);
+
 /* NULL is allowed. */
 LITE_RTSE_API void lite_rtse_stream_destroy(lite_rtse_stream* stream);
 
-/* The largest number of samples that lite_rtse_stream_process would write now for `count` samples. For a live stream
- * this is `count`. For an aligned stream it is at most `count` + 255.
+/* The largest number of samples that lite_rtse_stream_process could write now for `count` samples. For a live stream
+ * this is `count`. For an aligned stream it is at most `count` + 255 at 16 kHz, and at most `count` and the latency at
+ * other rates.
  *
  * Errors: NULL, RANGE, BUSY. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_room(const lite_rtse_stream* stream, size_t count, size_t* room);
@@ -141,10 +169,10 @@ LITE_RTSE_API lite_rtse_status lite_rtse_stream_room(const lite_rtse_stream* str
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_process(lite_rtse_stream* stream, const float* in, size_t count,
                                                         float* out, size_t room, size_t* written);
 
-/* Ends the signal: writes its remaining samples, at most LITE_RTSE_MOST_FLUSHED, and resets the stream. The output of
- * an aligned stream is then as long as the input. That of a live stream is longer by the latency.
+/* Ends the signal: writes its remaining samples, at most those of lite_rtse_stream_latency, and resets the stream. The
+ * output of an aligned stream is then as long as the input. That of a live stream is longer by the latency.
  *
- *   room     samples that `out` has room for, at least LITE_RTSE_MOST_FLUSHED
+ *   room     samples that `out` has room for, at least those of lite_rtse_stream_latency
  *   written  gets the number of samples in `out`
  *
  * Errors: NULL, ROOM, BUSY. */
@@ -168,8 +196,9 @@ LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_wet(lite_rtse_stream* stream
  * Errors: NULL, RANGE. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_attenuation_limit(lite_rtse_stream* stream, double db);
 
-/* The delay in samples, from a sample's input to its enhanced sample in the output: 512, which is 32 ms. The output of
- * an aligned stream is not shifted. Its enhanced samples are returned that much later.
+/* The delay in samples at the stream's rate, from a sample's input to its enhanced sample in the output: 512 at 16 kHz,
+ * which is 32 ms. At other rates from 8 kHz up it is 40.3 to 40.6 ms. The output of an aligned stream is not shifted.
+ * Its enhanced samples are returned at most that much later.
  *
  * Errors: NULL. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_latency(const lite_rtse_stream* stream, size_t* samples);

@@ -6,7 +6,7 @@
 
 #include <functional>
 
-#include "stream.h"
+#include "host_stream.h"
 
 namespace py = pybind11;
 using namespace lite_rtse::stream;
@@ -35,14 +35,25 @@ py::ssize_t length(const Samples& a, const char* name) {
   return a.shape(0);
 }
 
+// Samples of one channel, (samples,), or of several, (samples, channels).
+py::ssize_t length(const Samples& a, int64_t channels) {
+  if (channels == 1) return length(a, "samples");
+  if (a.ndim() != 2 || a.shape(1) != channels) throw py::value_error("samples must have the shape (samples, channels)");
+  return a.shape(0);
+}
+Samples room(int64_t count, int64_t channels) {
+  return channels == 1 ? Samples(count) : Samples(std::vector<py::ssize_t>{py::ssize_t(count), py::ssize_t(channels)});
+}
+
 // A stream that two Python threads cannot use at the same time: the second thread gets an error instead of waiting.
 // Functions that other threads may call while the stream is in use need no Use.
 class Exclusive {
  public:
-  Exclusive(std::shared_ptr<const Network> network, Timing timing, bool high_pass)
-      : stream_(std::move(network), timing, high_pass) {}
+  Exclusive(std::shared_ptr<const Network> network, Timing timing, bool high_pass, int64_t rate_hz, int64_t channels)
+      : stream_(std::move(network), timing, high_pass, rate_hz, channels) {}
 
   void set_wet(float wet) { stream_.set_wet(wet); }
+  int64_t latency() const { return stream_.latency(); }
   py::tuple faults() const {
     const Faults so_far = stream_.faults();
     return py::make_tuple(so_far.samples, so_far.frames);
@@ -57,28 +68,30 @@ class Exclusive {
     ~Use() { owner_.busy_ = false; }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
-    Stream* operator->() const { return &owner_.stream_; }
-    Stream* get() const { return &owner_.stream_; }
+    HostStream* operator->() const { return &owner_.stream_; }
+    HostStream* get() const { return &owner_.stream_; }
 
    private:
     Exclusive& owner_;
   };
 
  private:
-  Stream stream_;
+  HostStream stream_;
   bool busy_ = false;  // read and written with the GIL held
 };
 
 // The first `count` samples of an array that was allocated for more.
 Samples shortened(Samples a, int64_t count) {
-  if (count != a.shape(0)) a.resize({py::ssize_t(count)});
+  std::vector<py::ssize_t> shape(a.shape(), a.shape() + a.ndim());
+  shape[0] = py::ssize_t(count);
+  if (count != a.shape(0)) a.resize(shape);
   return a;
 }
 
 Samples feed_one(Exclusive& stream, const Samples& in) {
   const Exclusive::Use use(stream);
-  const int64_t count = length(in, "samples");
-  Samples out(use->room(count));
+  const int64_t count = length(in, use->channels());
+  Samples out = room(use->room(count), use->channels());
   const float* from = in.data();
   float* to = out.mutable_data();
   int64_t written = 0;
@@ -95,7 +108,7 @@ std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusiv
   const size_t n = streams.size();
   if (in.size() != n) throw py::value_error("as many blocks of samples as streams are needed");
   std::vector<std::unique_ptr<Exclusive::Use>> uses;
-  std::vector<Stream*> plain(n);
+  std::vector<HostStream*> plain(n);
   std::vector<const float*> from(n);
   std::vector<float*> to(n);
   std::vector<int64_t> count(n), written(n);
@@ -104,8 +117,8 @@ std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusiv
     uses.push_back(std::make_unique<Exclusive::Use>(streams[i].get()));
     plain[i] = uses[i]->get();
     if (plain[i]->network() != plain[0]->network()) throw py::value_error("the streams must share one network");
-    count[i] = length(in[i], "samples");
-    out.emplace_back(plain[i]->room(count[i]));
+    count[i] = length(in[i], plain[i]->channels());
+    out.push_back(room(plain[i]->room(count[i]), plain[i]->channels()));
     from[i] = in[i].data();
     to[i] = out[i].mutable_data();
   }
@@ -119,7 +132,7 @@ std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusiv
 
 Samples flush(Exclusive& stream) {
   const Exclusive::Use use(stream);
-  Samples out(kLatency);
+  Samples out = room(use->latency(), use->channels());
   float* to = out.mutable_data();
   int64_t written = 0;
   {
@@ -160,10 +173,15 @@ PYBIND11_MODULE(_stream, m) {
       .def_property_readonly("order", [](const Network& n) { return n.config().order; })
       .def_property_readonly("depthwise", [](const Network& n) { return n.config().depthwise; });
   py::class_<Exclusive>(m, "Stream")
-      .def(py::init([](std::shared_ptr<Network> network, bool live, bool high_pass) {
-             return std::make_unique<Exclusive>(std::move(network), live ? Timing::live : Timing::aligned, high_pass);
+      .def(py::init([](std::shared_ptr<Network> network, bool live, bool high_pass, int64_t rate_hz, int64_t channels) {
+             if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw py::value_error("rate_hz is out of range");
+             if (channels < 1 || channels > kMostChannels) throw py::value_error("channels is out of range");
+             const Timing timing = live ? Timing::live : Timing::aligned;
+             return std::make_unique<Exclusive>(std::move(network), timing, high_pass, rate_hz, channels);
            }),
-           py::arg("network").none(false), py::arg("live"), py::arg("high_pass"))
+           py::arg("network").none(false), py::arg("live"), py::arg("high_pass"), py::arg("rate_hz"),
+           py::arg("channels"))
+      .def_property_readonly("latency", &Exclusive::latency)
       .def("feed", &feed_one, py::arg("samples").noconvert())
       .def("flush", &flush)
       .def("reset", [](Exclusive& s) { Exclusive::Use(s)->reset(); })

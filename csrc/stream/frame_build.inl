@@ -35,10 +35,23 @@ std::unique_ptr<Network> make_network(const Parameters& p, Precision precision) 
 void transform(const float* samples, float* real, float* imag) { RealTransform().forward(samples, real, imag); }
 void inverse(const float* real, const float* imag, float* samples) { RealTransform().inverse(real, imag, samples); }
 
+float dot(const float* a, const float* b, int64_t length) {
+  constexpr int64_t kSums = 16 / kLanes<float>;
+  Vec<float> sums[kSums] = {};
+  for (int64_t i = 0; i < length; i += 16)
+    for (int64_t j = 0; j < kSums; ++j) {
+      const int64_t at = i + j * kLanes<float>;
+      sums[j] += load_unaligned(a + at) * load_unaligned(b + at);
+    }
+  Vec<float> sum = sums[0];
+  for (int64_t j = 1; j < kSums; ++j) sum += sums[j];
+  return lane_sum<float>(sum);
+}
+
 }  // namespace
 
 extern const Engine table;
-const Engine table = {LITE_RTSE_BUILD_NAME, make_network, transform, inverse};
+const Engine table = {LITE_RTSE_BUILD_NAME, make_network, transform, inverse, dot};
 
 }  // namespace LITE_RTSE_BUILD
 }  // namespace lite_rtse::stream

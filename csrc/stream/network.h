@@ -9,6 +9,9 @@
 //   [read(m), read(Y1), Y2] ─► linear ─► LSTM 2 ─► three linears ─► R
 //   X · gain(logit, R) ─► inverse FFT, window ─► added to the end of the frame before ─► 256 samples
 //
+// A stream can have several channels, for which the network computes one common gain. m is then the root mean square of
+// the channels' magnitudes in each bin, and the gain is applied to the X of every channel.
+//
 // From frame to frame a stream keeps 256 input samples, 256 unfinished output samples and the states of the LSTMs. For
 // every depthwise stage it also keeps the last 2 or 6 frames of the stage's input. These frames stay in lane rows
 // (cpu/rows.inl) throughout: only m and Y2 have a layout by bins alone. Before the first frame everything is zero.
@@ -30,6 +33,7 @@ inline constexpr int64_t kSampleRateHz = 16000;
 inline constexpr int64_t kWindow = 512;  // samples of the window and of the transform
 inline constexpr int64_t kHop = kWindow / 2;
 inline constexpr int64_t kBins = kWindow / 2 + 1;
+inline constexpr int64_t kMostChannels = 64;  // of a stream
 
 // The constructor arguments of the Python class LiteRTSE that change what its parameters mean.
 struct Options {
@@ -91,12 +95,20 @@ class State {
   virtual void load(const float* from) = 0;
 };
 
+// A range of bins.
+struct Band {
+  int64_t first = 0, last = 0;  // without the last one
+};
+
 // One frame of one stream.
 struct Frame {
   State* state;
-  const float* in;  // 256 samples
-  float* out;       // 256 samples: the enhanced samples of the frame before
+  const float* in;  // 256 samples of each channel, channel by channel
+  float* out;       // 256 samples of each channel: the enhanced samples of the frame before
   float wet;        // share of the enhanced signal; the rest is the input signal
+  Band band;        // bins whose gain is wanted
+  float gain;       // set by step: the root of the band's energy after the network divided by that before it, or -1
+                    // if the band has no energy
   bool finite;      // set by step: false if a number overflowed. The state is then unusable until it is cleared.
 };
 
@@ -104,7 +116,7 @@ class Network {
  public:
   virtual ~Network() = default;
   virtual const Config& config() const = 0;
-  virtual std::unique_ptr<State> make_state() const = 0;
+  virtual std::unique_ptr<State> make_state(int64_t channels) const = 0;
   // Computes one frame of each of n streams, at most kMostStreams. It allocates nothing, locks nothing and calls no
   // system function. A stream's result does not depend, to the bit, on the other streams.
   virtual void step(Frame* frames, int64_t n) const = 0;
@@ -118,6 +130,8 @@ struct Engine {
   // The transforms alone, for tests: 512 samples to 257 bins, and back.
   void (*transform)(const float* samples, float* real, float* imag);
   void (*inverse)(const float* real, const float* imag, float* samples);
+  // The scalar product of two vectors. Their length is a multiple of 16.
+  float (*dot)(const float* a, const float* b, int64_t length);
 };
 
 // The best build that this machine can run, or the build that LITE_RTSE_ISA names; see cpu/choose.h.

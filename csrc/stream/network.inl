@@ -5,6 +5,8 @@
 
 class StateBuild;
 
+constexpr int64_t kRow = ceil_div(kBins, 16) * 16;  // of the spectra of several channels
+
 // x^e for a normal x above 0 and 0 < e <= 0.5. log2(x) = k + log2(m) with m in [√½, √2), and log2(m) is the series in
 // s = (m - 1) / (m + 1), whose next term is below 1e-9. 2^y is computed as exp_negative computes exp.
 LITE_RTSE_INLINE float power(float x, float e) {
@@ -62,7 +64,7 @@ class NetworkBuild final : public Network {
   }
 
   const Config& config() const override { return config_; }
-  std::unique_ptr<State> make_state() const override;
+  std::unique_ptr<State> make_state(int64_t channels) const override;
   void step(Frame* frames, int64_t n) const override;
 
  private:
@@ -85,6 +87,7 @@ class NetworkBuild final : public Network {
   void analyse(StateBuild& s, const float* in) const;
   void convolve(StateBuild& s) const;
   void mask(StateBuild& s) const;
+  float gains(StateBuild& s, Band band) const;
   bool synthesise(StateBuild& s, float* out, float wet) const;
 
   const Config config_;
@@ -100,38 +103,43 @@ class NetworkBuild final : public Network {
 
 class StateBuild final : public State {
  public:
-  explicit StateBuild(const NetworkBuild& network) {
+  StateBuild(const NetworkBuild& network, int64_t channels) : channels(channels) {
     Arena measure;
-    Parts sizes(measure, network);
+    Parts sizes(measure, network, channels);
     used_ = measure.used();
     bytes_ = huge_bytes(used_);
     Arena arena(bytes_.get());
-    parts_.emplace(arena, network);
+    parts_.emplace(arena, network, channels);
     // Runs a frame of silence. It touches every page of memory and makes everything grow that grows at its first use.
-    float silence[kHop] = {};
-    Frame frame{this, silence, silence, 1.0f, true};
+    std::vector<float> silence(channels * kHop);
+    Frame frame{this, silence.data(), silence.data(), 1.0f, {}, 0.0f, true};
     network.step(&frame, 1);
     clear();
   }
 
+  const int64_t channels;
+
   struct Parts {
     // Memory from frame to frame.
-    float *before, *overlap;     // the last frame's input samples; the second half of its output samples
+    float *before, *overlap;     // of each channel: the last frame's input, and the second half of its output
     float *lstm1_in, *lstm2_in;  // input, then the last output h, as one vector
     float *cell1, *cell2;        // c
     ConvBlockFrame::State block1, block2;
     MultiOrderFrame::State multi_order;
     // Scratch memory.
-    float *real, *imag, *samples;       // spectrum; a window of samples
+    float *real, *imag, *samples;       // each channel's spectrum, in rows of kRow; a window of samples
+    float *gain_real, *gain_imag;       // of the network
     float *gates, *logit, *residual;    // pre-activations of an LSTM; those of the mask; R_mag, R_re, R_im
     float *magnitude, *fusion, *fused;  // m; read(m), read(Y1), Y2 as one vector; the linear layer's output for it
     std::vector<const float*> branch_in;
 
-    Parts(Arena& arena, const NetworkBuild& n)
-        : before(arena.take<float>(kHop)), overlap(arena.take<float>(kHop)), lstm1_in(arena.take<float>(2 * kBins)),
-          lstm2_in(arena.take<float>(2 * kBins)), cell1(arena.take<float>(kBins)), cell2(arena.take<float>(kBins)),
-          block1(arena, n.block1_), block2(arena, n.block2_), multi_order(arena, n.multi_order_),
-          real(arena.take<float>(kBins)), imag(arena.take<float>(kBins)), samples(arena.take<float>(kWindow)),
+    Parts(Arena& arena, const NetworkBuild& n, int64_t channels)
+        : before(arena.take<float>(channels * kHop)), overlap(arena.take<float>(channels * kHop)),
+          lstm1_in(arena.take<float>(2 * kBins)), lstm2_in(arena.take<float>(2 * kBins)),
+          cell1(arena.take<float>(kBins)), cell2(arena.take<float>(kBins)), block1(arena, n.block1_),
+          block2(arena, n.block2_), multi_order(arena, n.multi_order_), real(arena.take<float>(channels * kRow)),
+          imag(arena.take<float>(channels * kRow)), samples(arena.take<float>(kWindow)),
+          gain_real(arena.take<float>(kBins)), gain_imag(arena.take<float>(kBins)),
           gates(arena.take<float>(n.lstm1_.padded())), logit(arena.take<float>(n.fc1_.padded())),
           residual(arena.take<float>(n.heads_.padded())), magnitude(arena.take<float>(kBins)),
           fusion(arena.take<float>(3 * kBins)), fused(arena.take<float>(n.fc2_.padded())), branch_in{fusion} {}
@@ -167,7 +175,7 @@ class StateBuild final : public State {
   template <class Vector, class Each>
   void each(Vector vector, Each history) const {
     const Parts& p = *parts_;
-    for (float* v : {p.before, p.overlap}) vector(v, kHop);
+    for (float* v : {p.before, p.overlap}) vector(v, channels * kHop);
     for (float* v : {p.lstm1_in + kBins, p.cell1, p.lstm2_in + kBins, p.cell2}) vector(v, kBins);
     for (const ConvBlockFrame::State* block : {&p.block1, &p.block2})
       for (const History& h : block->history) history(h);
@@ -185,19 +193,30 @@ class StateBuild final : public State {
   int64_t frame_ = kFirstFrame;
 };
 
-std::unique_ptr<State> NetworkBuild::make_state() const { return std::make_unique<StateBuild>(*this); }
+std::unique_ptr<State> NetworkBuild::make_state(int64_t channels) const {
+  return std::make_unique<StateBuild>(*this, channels);
+}
 
-// Applies the window to the last frame and this one, then computes the spectrum, its magnitude and read(m).
+// Applies the window to the last frame and this one, then computes the spectrum of each channel, m and read(m).
 void NetworkBuild::analyse(StateBuild& s, const float* in) const {
-  for (int64_t i = 0; i < kHop; ++i) {
-    s->samples[i] = s->before[i] * window_[i];
-    s->samples[kHop + i] = in[i] * window_[kHop + i];
-    s->before[i] = in[i];
+  float* m = s->magnitude;
+  for (int64_t c = 0; c < s.channels; ++c, in += kHop) {
+    float *before = s->before + c * kHop, *real = s->real + c * kRow, *imag = s->imag + c * kRow;
+    for (int64_t i = 0; i < kHop; ++i) {
+      s->samples[i] = before[i] * window_[i];
+      s->samples[kHop + i] = in[i] * window_[kHop + i];
+      before[i] = in[i];
+    }
+    transform_.forward(s->samples, real, imag);
+    for (int64_t f = 0; f < kBins; ++f) {
+      const float power = real[f] * real[f] + imag[f] * imag[f];
+      m[f] = c == 0 ? power : m[f] + power;
+    }
   }
-  transform_.forward(s->samples, s->real, s->imag);
+  const float share = 1 / float(s.channels);
   for (int64_t f = 0; f < kBins; ++f) {
-    s->magnitude[f] = std::sqrt(s->real[f] * s->real[f] + s->imag[f] * s->imag[f]);
-    s->fusion[f] = s->magnitude[f];
+    m[f] = std::sqrt(share * m[f]);
+    s->fusion[f] = m[f];
   }
   reading_.run(s->fusion);
   std::copy_n(s->fusion, kBins, s->lstm1_in);
@@ -232,25 +251,45 @@ bool all_finite(const float* v, int64_t n) {
   return largest < 0x7f800000u;
 }
 
-// Computes the samples from X and R. Returns false if one of them, or of the numbers in the LSTMs' memory, is not
-// finite.
-bool NetworkBuild::synthesise(StateBuild& s, float* out, float wet) const {
+// Computes the gain of every bin from R, and that of a band from m.
+float NetworkBuild::gains(StateBuild& s, Band band) const {
   const float *r_mag = s->residual, *r_real = r_mag + kBins, *r_imag = r_real + kBins, *logit = s->logit;
-  float *real = s->real, *imag = s->imag;
+  float *real = s->gain_real, *imag = s->gain_imag;
   LITE_RTSE_INDEPENDENT
   for (int64_t f = 0; f < kBins; ++f) {
     const Gain<float> g = gain(logit[f], r_mag[f], r_real[f], r_imag[f]);
-    const float a = wet * g.amount * g.real + (1 - wet), b = wet * g.amount * g.imag;
-    const float x = real[f], y = imag[f];
-    real[f] = a * x - b * y;
-    imag[f] = a * y + b * x;
+    real[f] = g.amount * g.real;
+    imag[f] = g.amount * g.imag;
   }
-  transform_.inverse(real, imag, s->samples);
-  for (int64_t i = 0; i < kHop; ++i) {
-    out[i] = s->overlap[i] + s->samples[i] * window_[i];
-    s->overlap[i] = s->samples[kHop + i] * window_[kHop + i];
+  float before = 0, after = 0;
+  for (int64_t f = band.first; f < band.last; ++f) {
+    const float energy = s->magnitude[f] * s->magnitude[f];
+    before += energy;
+    after += energy * (real[f] * real[f] + imag[f] * imag[f]);
   }
-  bool finite = all_finite(out, kHop) && all_finite(s->overlap, kHop);
+  return before > 0 ? std::sqrt(after / before) : -1;
+}
+
+// Computes the samples of each channel from X and the gains. Returns false if one of them, or of the numbers in the
+// LSTMs' memory, is not finite.
+bool NetworkBuild::synthesise(StateBuild& s, float* out, float wet) const {
+  bool finite = true;
+  for (int64_t c = 0; c < s.channels; ++c, out += kHop) {
+    float *real = s->real + c * kRow, *imag = s->imag + c * kRow, *overlap = s->overlap + c * kHop;
+    LITE_RTSE_INDEPENDENT
+    for (int64_t f = 0; f < kBins; ++f) {
+      const float a = wet * s->gain_real[f] + (1 - wet), b = wet * s->gain_imag[f];
+      const float x = real[f], y = imag[f];
+      real[f] = a * x - b * y;
+      imag[f] = a * y + b * x;
+    }
+    transform_.inverse(real, imag, s->samples);
+    for (int64_t i = 0; i < kHop; ++i) {
+      out[i] = overlap[i] + s->samples[i] * window_[i];
+      overlap[i] = s->samples[kHop + i] * window_[kHop + i];
+    }
+    finite = finite && all_finite(out, kHop) && all_finite(overlap, kHop);
+  }
   for (const float* v : {s->cell1, s->cell2, s->lstm1_in + kBins, s->lstm2_in + kBins})
     finite = finite && all_finite(v, kBins);
   return finite;
@@ -285,6 +324,7 @@ void NetworkBuild::step(Frame* frames, int64_t n) const {
   for (int64_t i = 0; i < n; ++i) lstm_cell((*s[i])->gates, kBins, (*s[i])->cell2, (*s[i])->lstm2_in + kBins);
   product(heads_, [](StateBuild& x) { return x->lstm2_in + kBins; }, [](StateBuild& x) { return x->residual; });
   for (int64_t i = 0; i < n; ++i) {
+    frames[i].gain = gains(*s[i], frames[i].band);
     frames[i].finite = synthesise(*s[i], frames[i].out, frames[i].wet);
     s[i]->advance();
   }

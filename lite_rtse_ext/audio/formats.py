@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from lite_rtse_ext.utils.arguments import sample_rate_hz
+from lite_rtse_ext.utils.arguments import MOST_CHANNELS, sample_rate_hz
 
 CONTAINERS = {
     ".wav": "WAV",
@@ -75,8 +75,6 @@ SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PC
 SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
 """Bytes per sample of the sample types with a fixed size."""
 
-MOST_CHANNELS = 64
-"""Maximum number of channels of a file or pipe. The number is limited because each channel needs its own engine."""
 RATES = range(1000, 1_000_001)
 """Sample rates in Hz that a file or pipe may have."""
 

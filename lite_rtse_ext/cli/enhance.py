@@ -11,6 +11,7 @@ import click
 from lite_rtse_ext.cli.errors import describe, one_line, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
+from lite_rtse_ext.cli.options import link_option
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, has_engine, network
@@ -30,6 +31,7 @@ from lite_rtse_ext.utils.atomic_file import replaceable
     "--wet", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."
 )
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
+@link_option
 @click.option("--raw", type=click.Choice(RAW_TYPES), help="What goes through - has no header: little-endian samples.")
 @click.option("--rate", metavar="HZ", type=int, help="Sample rate of raw input.")
 @click.option("--channels", metavar="N", type=int, help="Channels of raw input; by default 1.")
@@ -44,6 +46,7 @@ def enhance(
     attenuation_limit: float | None,
     wet: float,
     no_high_pass: bool,
+    link_channels: bool,
     raw: str | None,
     rate: int | None,
     channels: int | None,
@@ -57,8 +60,9 @@ def enhance(
     are read too. Every output has the sample rate, channels and length of its input, and its format too unless OUT has
     another suffix. A sample type that can't be written there is told, with the nearest that is written instead.
 
-    Every channel is enhanced by itself, at 16 kHz: what a file holds above 8 kHz is not in the output. Files may be of
-    any length, none is ever in memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB.
+    Every channel is enhanced by itself, or with --link-channels all with one gain. The network hears what lies below
+    8 kHz. What a file holds above passes with the gain of 6 to 8 kHz. Files may be of any length, none is ever in
+    memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB, and MEMORY at 48 kHz.
 
     A file of a folder that fails is reported, the others go on, and the exit code is 1. What is no audio, is hidden or
     is of a kind that is not read is named. A file of a kind that can't be written goes to its name with .wav behind it.
@@ -77,7 +81,12 @@ def enhance(
     lite-rtse enhance recordings/ cleaned/ --skip-existing
     ffmpeg -i talk.mkv -f wav - | lite-rtse enhance - - | ffmpeg -i - clean.opus
     """
-    options = {"attenuation_limit_db": attenuation_limit, "wet": wet, "high_pass": not no_high_pass}
+    options = {
+        "attenuation_limit_db": attenuation_limit,
+        "wet": wet,
+        "high_pass": not no_high_pass,
+        "link_channels": link_channels,
+    }
     with one_line(), told():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")

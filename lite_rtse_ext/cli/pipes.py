@@ -38,8 +38,9 @@ def raw_format(
     Raises:
         JobError: they don't go together.
     """
-    from lite_rtse_ext.audio.formats import MOST_CHANNELS, RATES, AudioFormat
+    from lite_rtse_ext.audio.formats import RATES, AudioFormat
     from lite_rtse_ext.audio.pipe import RAW_SUBTYPES
+    from lite_rtse_ext.utils.arguments import MOST_CHANNELS
 
     needed = raw is not None and is_stream(source)
     if not needed and (rate, channels) != (None, None):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import Reader, split
-from lite_rtse_ext.audio.resampling import resample_blocks
+from lite_rtse_ext.audio.resampling import resample
 from lite_rtse_ext.enhance.conversion import Blocks, Enhanced, file_to_file
+from lite_rtse_ext.enhance.spectra import BandGain, highest_quarter
 from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
+from lite_rtse_ext.enhance.wide_band import add_wide_band
 from lite_rtse_ext.interface import SpectrogramModel
-from lite_rtse_ext.utils.arguments import Real
+from lite_rtse_ext.utils.arguments import Real, switch
 
 
 def enhance_file(
@@ -28,17 +31,18 @@ def enhance_file(
     attenuation_limit_db: Real | None = None,
     wet: Real = 1.0,
     high_pass: bool = True,
+    link_channels: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Enhanced:
     """Enhance an audio file and write the result to another one.
 
-    Each channel is enhanced independently, at the network's sample rate. Other rates are converted to it and back. A
-    network for 16 kHz processes no content above 8 kHz. Its result of a 44.1 or 48 kHz file therefore has none above
-    8 kHz, but it keeps the file's sample rate.
+    The network works at its own sample rate. Other rates are converted to it and back. A network for 16 kHz hears
+    nothing above 8 kHz. What a 44.1 or 48 kHz file holds there passes with the gain of 6 to 8 kHz; see
+    :mod:`lite_rtse_ext.enhance.wide_band`.
 
     The file is processed in segments of 1024 frames, 16 s with Lite-RTSE, unless the network needs the whole recording.
-    With segments, the memory is that of one segment and of the waveform at the network's rate. Measured with
-    Lite-RTSE: 130 MB for a minute of mono, and 9 MB for each further minute.
+    With segments, the memory is that of one segment, of the waveform at the network's rate, and at another rate of the
+    waveform itself. MEMORY
 
     The result keeps the tags, and the speaker layout of a WAV. Other chunks (cue points, broadcast data, pictures) are
     not written.
@@ -57,6 +61,9 @@ def enhance_file(
         wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset from every channel; see
             :func:`lite_rtse_ext.audio.remove_offset`.
+        link_channels: whether all channels get one common gain, so that their differences in level and time remain. The
+            network then hears the root mean square of their magnitudes. Otherwise each channel is enhanced
+            independently.
         progress: called repeatedly with the seconds of audio finished since the last call. One call may report nothing
             (0) or the whole file.
 
@@ -70,44 +77,44 @@ def enhance_file(
             result is not finite.
         TypeError, ValueError: ``wet`` or ``attenuation_limit_db`` has a wrong type or is out of range.
     """
-    limit, share = limit_db(attenuation_limit_db), wet_share(wet)
+    share = enhanced_share(wet_share(wet), limit_db(attenuation_limit_db))
+    link = switch(link_channels, "link_channels")
     # The filter runs in place if the unfiltered signal is not needed again. The copy is freed before the result exists.
-    in_place = high_pass and enhanced_share(share, limit) == 1
+    in_place = high_pass and share == 1
 
     def enhanced(reader: Reader) -> Blocks:
-        channels, rate = reader.format.channels, model.signal.sample_rate
-        noisy, frames = _read_at(reader, rate)
-        report = (lambda samples: progress(samples / rate / channels)) if progress else None
-        for channel in range(channels):
-            waveform = torch.from_numpy(noisy[:, channel])
+        channels, rate, own = reader.format.channels, reader.format.sample_rate, model.signal.sample_rate
+        full = np.concatenate(list(reader.blocks()))
+        converts = rate != own
+        noisy = resample(full, rate, own) if converts else full
+        gains: list[NDArray[np.float32]] = []
+        groups = [slice(channels)] if link else [slice(channel, channel + 1) for channel in range(channels)]
+        for group in groups:
+            waveform = torch.from_numpy(noisy[:, group].T)
+            heard = waveform.clone() if in_place and converts else waveform
             if in_place:
-                waveform.copy_(remove_offset(waveform, rate))
-            noisy[:, channel] = enhance_waveform(
+                heard.copy_(remove_offset(heard, own))
+            width = len(waveform)
+            band = BandGain(highest_quarter(model.signal, rate)) if converts else None
+            result = enhance_waveform(
                 model,
-                waveform,
+                heard,
                 segment_frames=usual_segment(model),
-                attenuation_limit_db=limit,
                 wet=share,
                 high_pass=high_pass and not in_place,
-                progress=report,
-            ).numpy()
-        yield from resample_blocks(split(noisy), rate, reader.format.sample_rate, frames)
+                link_channels=link,
+                band=band,
+                progress=partial(_report, progress, width / own / channels) if progress else None,
+            )
+            if band and len(full):
+                gain = band.at_samples(share, model.signal)
+                gains += width * [gain]
+                result -= torch.from_numpy(gain[: len(noisy)]) * waveform
+            noisy[:, group] = result.numpy().T
+        yield from add_wide_band(noisy, gains, own, full, rate) if converts else split(noisy)
 
     return file_to_file(source, target, overwrite, enhanced)
 
 
-def _read_at(reader: Reader, rate: int) -> tuple[NDArray[np.float32], int]:
-    """Read the audio at a sample rate, ``(samples, channels)``, and its number of frames at its own sample rate.
-
-    The frames are counted. The header's number may be wrong.
-    """
-    frames = 0
-
-    def counted() -> Iterator[NDArray[np.float32]]:
-        nonlocal frames
-        for block in reader.blocks():
-            frames += len(block)
-            yield block
-
-    samples = np.concatenate(list(resample_blocks(counted(), reader.format.sample_rate, rate)))
-    return samples, frames
+def _report(progress: Callable[[float], None], seconds_per_sample: float, samples: int) -> None:
+    progress(samples * seconds_per_sample)

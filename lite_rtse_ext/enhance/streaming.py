@@ -37,8 +37,8 @@ def stream_file(
     Args:
         network: the weights.
         source, target, overwrite, progress: as in :func:`lite_rtse_ext.enhance.enhance_file`.
-        options: options of :class:`lite_rtse_ext.stream.Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``,
-            ``resampling``.
+        options: options of :func:`lite_rtse_ext.stream.enhance_blocks`: ``link_channels``, ``wet``,
+            ``attenuation_limit_db``, ``high_pass``.
 
     Returns:
         The duration of the audio and the elapsed time.

@@ -7,17 +7,18 @@ passed from segment to segment. The result then equals that of one pass over the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
-from lite_rtse_ext.audio.formats import MOST_CHANNELS
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import frames_of, istft, overlap_add, stft, to_samples
+from lite_rtse_ext.enhance.spectra import BandGain, apply_common_gain, common_spectrogram
 from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
 from lite_rtse_ext.signal import HOP_LENGTH, Signal
-from lite_rtse_ext.utils.arguments import Real, switch
+from lite_rtse_ext.utils.arguments import MOST_CHANNELS, Real, switch
 from lite_rtse_ext.utils.tracing import is_recorded
 
 __all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
@@ -46,6 +47,8 @@ def enhance_waveform(
     attenuation_limit_db: Real | None = None,
     wet: Real = 1.0,
     high_pass: bool = True,
+    link_channels: bool = False,
+    band: BandGain | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Enhance speech. No gradient is recorded.
@@ -61,6 +64,10 @@ def enhance_waveform(
         wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal, without the high-pass.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset; see
             :func:`lite_rtse_ext.audio.remove_offset`. It needs the memory of one copy of the waveform.
+        link_channels: whether the leading indexes are channels of one utterance that get one common gain; see
+            :func:`lite_rtse_ext.enhance.spectra.common_spectrogram`.
+        band: follows the gain of a band of bins, before ``wet`` and ``attenuation_limit_db``. All leading indexes have
+            one gain.
         progress: called with the number of samples per utterance that were finished since the last call.
 
     Returns:
@@ -84,25 +91,49 @@ def enhance_waveform(
     batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
     noisy = batch
     batch = remove_offset(batch, model.signal.sample_rate) if switch(high_pass, "high_pass") else batch
+    spectra = _Spectra(model, switch(link_channels, "link_channels"), band)
     if segment_frames is None:
-        enhanced = _whole(model, batch)
+        enhanced = _whole(spectra, batch)
         if progress:
             progress(waveform.shape[-1])
     else:
-        enhanced = _in_segments(model, batch, segment_frames, progress)
+        enhanced = _in_segments(spectra, batch, segment_frames, progress)
     enhanced = enhanced if share == 1 else enhanced.lerp(noisy, 1 - share)
     return enhanced.reshape(waveform.shape).to(waveform)
 
 
-def _whole(model: SpectrogramModel, batch: Tensor) -> Tensor:
-    spectrogram = torch.view_as_real(stft(batch, model.signal)).to(placement(model)[1])
-    enhanced = torch.view_as_complex(model(spectrogram).to(batch.dtype).contiguous())
+class _Spectra:
+    """What the network hears of a batch of spectrograms, and what becomes of them."""
+
+    def __init__(self, model: SpectrogramModel, link: bool, band: BandGain | None) -> None:
+        self.model, self._link, self._band = model, link, band
+
+    def heard(self, noisy: Tensor) -> Tensor:
+        """The network's input (B, bins, T, 2) of complex spectrograms (B, bins, T). Linked channels are one."""
+        common = common_spectrogram(noisy) if self._link else noisy
+        return torch.view_as_real(common).to(placement(self.model)[1])
+
+    def enhanced(self, output: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
+        """The complex spectrograms (B, bins, T) of the network's output, for these noisy ones."""
+        result = torch.view_as_complex(output.contiguous())
+        if self._link:
+            result = apply_common_gain(noisy(), common_spectrogram(noisy()), result)
+        if self._band:
+            self._band.add(noisy(), result)
+        return result
+
+
+def _whole(spectra: _Spectra, batch: Tensor) -> Tensor:
+    model = spectra.model
+    noisy = stft(batch, model.signal)
+    enhanced = spectra.enhanced(model(spectra.heard(noisy)).to(batch.dtype), lambda: noisy)
     return _finite(istft(enhanced, batch.shape[-1], model.signal))
 
 
 def _in_segments(
-    model: SpectrogramModel, batch: Tensor, segment_frames: int, progress: Callable[[int], None] | None
+    spectra: _Spectra, batch: Tensor, segment_frames: int, progress: Callable[[int], None] | None
 ) -> Tensor:
+    model = spectra.model
     device, dtype = placement(model)
     signal, hop, shared = model.signal, model.signal.hop_length, model.signal.overlap - 1
     samples, frames = batch.shape[-1], frames_of(batch.shape[-1], model.signal)
@@ -113,11 +144,12 @@ def _in_segments(
 
     def read(start: int, stop: int) -> Tensor:
         windowed = _frames(batch, start, stop, signal).to(analysis) * analysis
-        return torch.view_as_real(torch.fft.rfft(windowed, n=signal.n_fft).mT).to(dtype)
+        return torch.fft.rfft(windowed, n=signal.n_fft).mT
 
     enhanced = batch.new_zeros(len(batch), frames + shared, hop)  # one row per hop; a frame covers several rows
-    for start, stop, piece in in_pieces(model, frames, segment_frames, read):
-        spectrogram = torch.view_as_complex(piece.to(wide).contiguous())
+    pieces = in_pieces(model, frames, segment_frames, lambda start, stop: spectra.heard(read(start, stop)))
+    for start, stop, piece in pieces:
+        spectrogram = spectra.enhanced(piece.to(wide), partial(read, start, stop))
         windowed = _finite(to_samples(spectrogram, signal) * synthesis).to(enhanced)
         enhanced[:, start : stop + shared] += overlap_add(windowed, signal)
         if progress:

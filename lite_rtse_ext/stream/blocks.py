@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
-from lite_rtse_ext.utils.arguments import Real
+from lite_rtse_ext.utils.arguments import Real, channel_count, switch
 
 
 def enhance_blocks(
@@ -18,17 +18,20 @@ def enhance_blocks(
     blocks: Iterable[NDArray[np.float32]],
     sample_rate: Real,
     channels: int,
+    *,
+    link_channels: bool = False,
     **options: Any,
 ) -> Iterator[NDArray[np.float32]]:
-    """Enhance the blocks of one signal. Each channel is enhanced independently.
+    """Enhance the blocks of one signal.
 
     Args:
         network: the weights.
         blocks: ``(frames, channels)`` float32, full scale 1. The division into blocks does not affect the result.
         sample_rate: sample rate of the blocks in Hz.
         channels: number of channels.
-        options: options of :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``,
-            ``resampling``.
+        link_channels: whether all channels get one common gain; see :class:`Streamer`. Otherwise each channel is
+            enhanced independently.
+        options: options of :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``.
 
     Yields:
         Blocks ``(frames, channels)`` float32 as soon as they are ready. Their total length is that of the input. All
@@ -36,15 +39,18 @@ def enhance_blocks(
 
     Raises:
         TypeError, ValueError, FloatingPointError: as :class:`Streamer` and :meth:`Streamer.feed`.
-        ValueError: ``channels`` is less than 1.
+        ValueError: ``channels`` is less than 1, or more than 64.
     """
-    if channels < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
-    streamers = [Streamer(network, sample_rate=sample_rate, **options) for _ in range(channels)]
+    channels = channel_count(channels)
+    linked = channels if switch(link_channels, "link_channels") else 1
+    streamers = [
+        Streamer(network, sample_rate=sample_rate, channels=linked, **options) for _ in range(channels // linked)
+    ]
     for block in blocks:
-        ready = process_batch(streamers, list(block.T))
+        parts = list(block.T) if linked == 1 else [block]
+        ready = process_batch(streamers, parts)
         if len(ready[0]):
-            yield np.stack(ready, axis=1)
+            yield np.column_stack(ready)
     rest = [streamer.flush() for streamer in streamers]
     if len(rest[0]):
-        yield np.stack(rest, axis=1)
+        yield np.column_stack(rest)

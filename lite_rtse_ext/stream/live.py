@@ -37,7 +37,9 @@ class Counts:
 class LiveCallback:
     """The callback of a duplex stream.
 
-    It enhances the mean of the input channels and writes the result to every output channel.
+    A streamer with one channel enhances the mean of the input channels. The result is written to every output channel.
+    A streamer with several channels takes as many input channels. If there is another number of output channels, the
+    mean of the result is written to every one.
 
     It never raises an exception, because a sound library would stop the stream. If the streamer raises one, the
     callback stores it in :attr:`error` and calls ``stop``. The output is silent from then on.
@@ -71,7 +73,7 @@ class LiveCallback:
         if self.error is not None:
             return
         try:
-            outdata[:] = self._streamer.feed(indata.mean(axis=1))[:, None]
+            outdata[:] = self._enhanced(indata, outdata.shape[1])
         except Exception as error:  # of any kind: the caller of the sound library reads it
             self.error = error
             self._stop()
@@ -79,3 +81,9 @@ class LiveCallback:
         counts.busy_s += took
         counts.worst_s = max(counts.worst_s, took)
         counts.late += took > frames / self._streamer.sample_rate
+
+    def _enhanced(self, block: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+        if self._streamer.channels == 1:
+            return self._streamer.feed(block.mean(axis=1))[:, None]
+        enhanced = self._streamer.feed(block)
+        return enhanced if channels == enhanced.shape[1] else enhanced.mean(axis=1, keepdims=True)

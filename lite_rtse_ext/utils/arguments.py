@@ -7,12 +7,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["LEAST_RATE_HZ", "MOST_RATE_HZ", "Real", "real_number", "sample_rate_hz", "switch"]
+__all__ = [
+    "LEAST_RATE_HZ",
+    "MOST_CHANNELS",
+    "MOST_RATE_HZ",
+    "Real",
+    "channel_count",
+    "real_number",
+    "sample_rate_hz",
+    "switch",
+]
 
 Real: TypeAlias = "float | np.number[Any]"
 """A Python or numpy number."""
 
 LEAST_RATE_HZ, MOST_RATE_HZ = 1000, 1_000_000
+MOST_CHANNELS = 64
+"""Maximum number of channels of a signal. The number is limited because each channel needs its own engine."""
 
 
 def _plain(value: object) -> object:
@@ -48,6 +59,20 @@ def switch(value: object, name: str) -> bool:
     if not isinstance(plain, bool):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return plain
+
+
+def channel_count(value: object, name: str = "channels") -> int:
+    """Convert a number of channels of any numeric type to an int.
+
+    Raises:
+        TypeError: the value is not a real number.
+        ValueError: the value is not a whole number from 1 to :data:`MOST_CHANNELS`.
+    """
+    expected = f"a whole number from 1 to {MOST_CHANNELS}"
+    number = real_number(value, name, expected)
+    if not (1 <= number <= MOST_CHANNELS and number.is_integer()):
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    return int(number)
 
 
 def sample_rate_hz(

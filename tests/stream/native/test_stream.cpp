@@ -25,6 +25,7 @@
 
 #include "allocations.h"
 #include "harness.h"
+#include "test_rates.h"
 
 namespace {
 
@@ -99,7 +100,7 @@ void test_cuts_batches_and_states(const std::shared_ptr<const Network>& network)
     to.push_back(outputs[i].data());
     count.push_back(int64_t(inputs[i].size()));
   }
-  feed(which.data(), from.data(), count.data(), to.data(), written.data(), kMany);
+  feed(which.data(), from.data(), count.data(), to.data(), nullptr, written.data(), kMany);
   for (int64_t i = 0; i < kMany; ++i) {
     Stream alone(network, Timing::aligned);
     outputs[i].resize(written[i]);
@@ -182,7 +183,7 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
   expect(refused(state), "a state of another timing is refused");
   s.save(state.data());
   expect(!refused(state), "a state of one's own is not");
-  for (int i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 100}) {
+  for (int i : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 18, 100}) {
     Samples changed = state;
     changed[i] = std::numeric_limits<float>::quiet_NaN();
     expect(refused(changed), "NaN in a state is refused");
@@ -193,7 +194,7 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
   expect(refused(state), "a state without high-pass is refused");
   for (float weight : {-1.0f, 1e6f}) {
     s.save(state.data());
-    state[11] = weight;
+    state[12] = weight;
     expect(refused(state), "a high-pass that can't be is refused");
   }
 }
@@ -236,7 +237,7 @@ void work(std::vector<std::unique_ptr<Stream>>& streams, const Samples& in, Samp
     count[i] = int64_t(in.size());
   }
   for (int i = 0; i < 4; ++i) written[i] = which[i]->feed(from[i], count[i], to[i]);
-  feed(which, from, count, to, written, 4);
+  feed(which, from, count, to, nullptr, written, 4);
   which[0]->flush(to[0]);
   which[1]->reset();
 }
@@ -376,6 +377,7 @@ int main(int count, char** arguments) {
   test_the_control_word_is_restored(network);
 #endif
   test_subnormals_are_flushed(network);
+  test_rates();
   std::printf("%s: %d cases, %d failures\n", engine().isa, cases, failures);
   return failures ? 1 : 0;
 }
