@@ -1,11 +1,9 @@
 #include "weights.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <tuple>
 
 #include "json.h"
 
@@ -99,13 +97,10 @@ Tensor tensor(const std::string& name, const Json& entry, int64_t data_bytes) {
 
 // Every byte of the data belongs to one tensor.
 void check_cover(const std::vector<Tensor>& tensors, int64_t data_bytes) {
-  std::vector<const Tensor*> in_order;
-  for (const Tensor& t : tensors) in_order.push_back(&t);
-  std::sort(in_order.begin(), in_order.end(), [](const Tensor* a, const Tensor* b) {
-    return std::tie(a->begin, a->end, a) < std::tie(b->begin, b->end, b);
-  });
+  std::multimap<std::pair<int64_t, int64_t>, const Tensor*> in_order;  // by begin and end
+  for (const Tensor& t : tensors) in_order.emplace(std::pair(t.begin, t.end), &t);
   int64_t end = 0;
-  for (const Tensor* t : in_order) {
+  for (const auto& [range, t] : in_order) {
     if (t->begin != end) damaged("there is a gap or an overlap before " + t->name);
     end = t->end;
   }

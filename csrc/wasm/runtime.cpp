@@ -1,7 +1,6 @@
 // What the C library would ask of the system. A browser has no environment and no standard error.
 // The module therefore imports nothing. Where the C library would end the program with a text, the module traps.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdarg>
 #include <cstdint>
@@ -22,10 +21,9 @@ class Text {
     }
   }
   void put(uint64_t number, int digits = 1) {
-    char text[20];
-    const std::string_view all(text, size_t(std::to_chars(text, text + sizeof text, number).ptr - text));
-    for (size_t i = all.size(); i < size_t(digits); ++i) put("0");
-    put(all);
+    char text[20], *first = text + sizeof text;
+    for (; number > 0 || digits > 0; number /= 10, --digits) *--first = char('0' + number % 10);
+    put(std::string_view(first, size_t(text + sizeof text - first)));
   }
   // With six decimals, rounded.
   void put(double number) {
