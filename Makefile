@@ -33,8 +33,8 @@ CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools setup build demo test test-all agents lint docs native emulator budgets endurance fuzz capi pipewire clang \
-    figures install-check cuda sass-check format wheel clean
+.PHONY: help tools setup build demo test test-all agents lint docs native emulator budgets endurance fuzz capi pipewire \
+    web web-check web-figures clang figures install-check cuda sass-check format wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -64,7 +64,8 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(BIN)/python -m pytest
 
-test-all: test agents native emulator budgets endurance fuzz capi pipewire clang figures install-check cuda sass-check ## all tests there are
+test-all: test agents native emulator budgets endurance fuzz capi pipewire web-check clang figures install-check cuda \
+    sass-check ## all tests there are
 
 agents: build $(AGENTS_VENV)/.installed ## Pipecat's and LiveKit's own classes and the call server, without torch
 	$(AGENTS_VENV)/bin/python -m pytest --noconftest tests/integrations
@@ -111,6 +112,30 @@ capi: build ## the C library: every function and error, sanitizers, damaged weig
 pipewire: tools build ## the virtual microphone in a PipeWire without devices: the samples of the command line
 	@command -v pw-link >/dev/null || { echo "pipewire: expected Debian's packages pipewire and pipewire-bin" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/pipewire
+
+# The compiler that makes WebAssembly, and the driver of the browser. Both come complete as wheels.
+ZIGLANG := ziglang==0.17.1
+PLAYWRIGHT := playwright==1.65.2
+WEB := packages/web
+
+web: $(STAMP) ## the package for web pages: the engine as WebAssembly, and its weights, in packages/web/dist
+	$(BIN)/pip install $(PIP_FLAGS) $(ZIGLANG)
+	$(MAKE) -C csrc/wasm PYTHON=$(abspath $(BIN))/python
+	install -D -m 644 build/wasm/lite_rtse.wasm $(WEB)/dist/lite_rtse.wasm
+	$(BIN)/python $(WEB)/int16_weights.py lite_rtse_ext/models/weights/lite-rtse.safetensors \
+	    $(WEB)/dist/lite-rtse.int16.safetensors
+
+web-check: build web ## the package for web pages: its types, in Node.js, in Chromium with a microphone, the demo
+	.ci/web
+	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
+	$(BIN)/python -m pytest tests/web
+
+# RNNoise is there to compare with.
+web-figures: build web ## time of a frame in Chromium beside RNNoise, a minute of a microphone: benchmarks/results/web.json
+	.ci/web
+	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
+	npm install --silent --no-save --ignore-scripts --prefix build/npm @shiguredo/rnnoise-wasm@2025.1.5
+	$(BIN)/python -m benchmarks.web
 
 clang: build ## kernels and package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")

@@ -54,7 +54,11 @@ inline AlignedBytes aligned_bytes(std::size_t n) {
   return AlignedBytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kAlignment))));
 }
 
+#if defined(__linux__)
 inline constexpr std::size_t kHugePage = std::size_t(2) << 20;
+#else
+inline constexpr std::size_t kHugePage = kAlignment;  // no system call asks for huge pages
+#endif
 
 struct HugeFree {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t(kHugePage)); }

@@ -1,0 +1,97 @@
+"""The AudioWorklet in Chromium: its samples are the native engine's, from files and from a microphone."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import RATE, Samples, difference, native
+
+SECONDS = 6  # of the microphone; benchmarks/web.py listens for a minute
+
+
+def encoded(samples: Samples) -> str:
+    return base64.b64encode(samples.tobytes()).decode()
+
+
+def decoded(text: str) -> Samples:
+    return np.frombuffer(base64.b64decode(text), np.float32)
+
+
+def offline(page: Page, samples: Samples, options: dict[str, Any]) -> Samples:
+    return decoded(page.evaluate("([input, options]) => lab.offline(input, options)", [encoded(samples), options]))
+
+
+def failure(page: Page, script: str) -> str:
+    message: str = page.evaluate(f"lab.failure(async () => {{ {script} }})")
+    return message
+
+
+def test_offline_equals_native(page: Page, noisy: Samples) -> None:
+    assert difference(offline(page, noisy, {}), native(noisy)) <= 1e-4
+
+
+def test_settings_hold_from_the_first_sample(page: Page, noisy: Samples) -> None:
+    limited = offline(page, noisy, {"attenuationLimit": 6})
+    assert difference(limited, native(noisy, 6)) <= 1e-4
+    bypassed = offline(page, noisy, {"bypass": True})
+    assert difference(bypassed[512:], noisy[:-512]) <= 1e-5
+
+
+def best_match(part: Samples, whole: Samples) -> float:
+    """The largest correlation of the part with a stretch of the signal, which repeats."""
+    size = len(whole)
+    spectra = np.fft.rfft(whole) * np.conj(np.fft.rfft(part, size))
+    ring = np.concatenate([whole, whole])
+    lag = int(np.argmax(np.fft.irfft(spectra, size)))
+    return float(np.corrcoef(ring[lag : lag + len(part)], part)[0, 1])
+
+
+def test_microphone_equals_native(page: Page, noisy: Samples) -> None:
+    heard = page.evaluate("seconds => lab.microphone(seconds)", SECONDS)
+    given, output = decoded(heard["input"]), decoded(heard["output"])
+    assert best_match(given[3 * RATE : 4 * RATE], noisy) > 0.8  # resampled to the device's rate and back
+    assert difference(output, native(given)) <= 1e-4
+    assert heard["statistics"]["faults"] == {"samples": 0, "frames": 0}
+    assert heard["statistics"]["quanta"] >= len(given) / 128
+
+
+def test_delay_and_settings(page: Page) -> None:
+    script = """async () => {
+        const context = new OfflineAudioContext(1, 128, 16000);
+        const node = await lab.liteRtse.createEnhancer(context, { attenuationLimit: 12 });
+        node.bypass = true;
+        return [node.delay, node.attenuationLimit, node.bypass];
+    }"""
+    assert page.evaluate(script) == [0.032, 12, True]
+
+
+CREATE = "await lab.liteRtse.createEnhancer(new OfflineAudioContext(1, 128, 16000), {options})"
+WEIGHTS = "await (await fetch('/dist/lite-rtse.int16.safetensors')).arrayBuffer()"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "await lab.liteRtse.createEnhancer(new OfflineAudioContext(1, 128, 48000))",
+            "RangeError: context.sampleRate: expected 16000 Hz, got 48000: create it with new AudioContext",
+        ),
+        (CREATE.format(options="{ attenuationLimit: -3 }"), "RangeError: attenuationLimit: expected a number of dB"),
+        (CREATE.format(options="{ attenuationLimit: '6' }"), "RangeError: attenuationLimit: expected a number of dB"),
+        (CREATE.format(options="{ bypass: 1 }"), "TypeError: bypass: expected true or false, got 1"),
+        (CREATE.format(options="{ weights: new Uint8Array(0) }"), "Error: weights: expected a file of Lite-RTSE weig"),
+        (CREATE.format(options="{ wasm: new Uint8Array(8) }"), "Error: wasm: expected the file lite_rtse.wasm, got 8"),
+        (
+            f"const weights = ({WEIGHTS}).slice(0, 2e6); " + CREATE.format(options="{ weights }"),
+            "Error: weights: expected a file of Lite-RTSE weights, got: damaged safetensors file",
+        ),
+        ("WebAssembly.validate = () => false; " + CREATE.format(options="{}"), "Error: WebAssembly: expected SIMD"),
+    ],
+)
+def test_errors(page: Page, script: str, message: str) -> None:
+    assert failure(page, script).startswith(message)
