@@ -130,7 +130,7 @@ def cascade_gflops(frames: int = 250) -> float:
     The block has the network's sizes. The input is one utterance of `frames` frames.
     """
     if frames < 1:
-        raise ValueError(f"frames must be at least 1, but is {frames}")
+        raise ValueError(f"frames: expected at least 1, got {frames}")
     return float(_ask("lite_rtse_cascade_rate", ctypes.c_double, ctypes.c_int64(frames))) * 1e-9
 
 
