@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _HOW_TO_BUILD = (
-    "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+    "reinstall lite-rtse-ext where a C++ compiler is installed (from a checkout: `pip install --no-build-isolation .`)"
 )
 _HOW_TO_BUILD_CUDA = (
     "with a CUDA build of torch and the CUDA toolkit installed, reinstall lite-rtse-ext "
