@@ -60,7 +60,7 @@ def debian(target: Path, debs: Path | None, suite: str, more: bool, only_license
     with one_line():
         from lite_rtse_ext.data.prepare.debian.prepare import prepare_debian
 
-        _summarise(
+        _summarize(
             prepare_debian(target, more=more, debs=debs, suite=suite, only_license=only_license, report=click.echo)
         )
 
@@ -78,7 +78,7 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
     with one_line():
         from lite_rtse_ext.data.prepare.vctk_demand import prepare_vctk_demand
 
-        _summarise(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))
+        _summarize(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))
 
 
 @prepare.command()
@@ -117,7 +117,7 @@ def folders(
         from lite_rtse_ext.data.prepare.folders import FolderOptions, prepare_folders
 
         options = FolderOptions(valid_share, test_share, mixtures=mixtures, license=license, refuse=refuse_damaged)
-        _summarise(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
+        _summarize(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
 
 
 @prepare.command()
@@ -141,7 +141,7 @@ def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share
         from lite_rtse_ext.data.prepare.splits import Shares
 
         shares = Shares(valid_share, test_share)
-        _summarise(
+        _summarize(
             prepare_pairs(target, noisy=noisy, clean=clean, shares=shares, refuse=refuse_damaged, report=click.echo)
         )
 
@@ -182,7 +182,7 @@ def collection(
 
         shares = Shares(valid_share, test_share)
         options = CollectionOptions(shares, leave_out, only_license, mixtures=mixtures, refuse=refuse_damaged)
-        _summarise(prepare_collection(target, folder, options=options, report=click.echo))
+        _summarize(prepare_collection(target, folder, options=options, report=click.echo))
 
 
 @prepare.command()
@@ -210,7 +210,7 @@ def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], on
         from lite_rtse_ext.data.prepare.join import join_manifests
 
         joined = join_manifests(target, sources, judge_by=judge_by, only_license=only_license, report=click.echo)
-        _summarise(joined, target)
+        _summarize(joined, target)
 
 
 @prepare.command()
@@ -237,10 +237,10 @@ def rooms(target: Path, count: int, seed: int) -> None:
     with one_line():
         from lite_rtse_ext.data.prepare.rooms import prepare_rooms
 
-        _summarise(prepare_rooms(target, count=count, seed=seed, report=click.echo))
+        _summarize(prepare_rooms(target, count=count, seed=seed, report=click.echo))
 
 
-def _summarise(manifest: Manifest, path: Path | None = None) -> None:
+def _summarize(manifest: Manifest, path: Path | None = None) -> None:
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
     from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 

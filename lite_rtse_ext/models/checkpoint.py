@@ -312,7 +312,7 @@ def _check_config(network: type[SpectrogramModel], config: Mapping[str, Any]) ->
         most = network.config_limits.get(name, _MOST)
         for number in _numbers(value):
             if not number <= most:
-                raise CheckpointError(f"{name} must be at most {most}, but is {number}")
+                raise CheckpointError(f"{name}: expected at most {most}, got {number}")
 
 
 def _numbers(value: Any) -> Iterator[float]:

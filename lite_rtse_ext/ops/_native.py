@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _HOW_TO_BUILD = (
-    "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+    "reinstall lite-rtse-ext where a C++ compiler is installed (from a checkout: `pip install --no-build-isolation .`)"
 )
 _HOW_TO_BUILD_CUDA = (
     "with a CUDA build of torch and the CUDA toolkit installed, reinstall lite-rtse-ext "
@@ -130,7 +130,7 @@ def cascade_gflops(frames: int = 250) -> float:
     The block has the network's sizes. The input is one utterance of `frames` frames.
     """
     if frames < 1:
-        raise ValueError(f"frames must be at least 1, but is {frames}")
+        raise ValueError(f"frames: expected at least 1, got {frames}")
     return float(_ask("lite_rtse_cascade_rate", ctypes.c_double, ctypes.c_int64(frames))) * 1e-9
 
 

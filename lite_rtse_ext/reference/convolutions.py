@@ -44,7 +44,7 @@ def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _odd(name: str, size: int | Sequence[int]) -> tuple[int, int]:
     kt, kf = (size, size) if isinstance(size, int) else size
     if kt < 1 or kf < 1 or kt % 2 == 0 or kf % 2 == 0:
-        raise ValueError(f"{name} must be odd and positive, but is {size}")
+        raise ValueError(f"{name}: expected odd and positive sizes, got {size}")
     return kt, kf
 
 
@@ -218,10 +218,10 @@ class MultiOrderConv(nn.Module):
     ) -> None:
         super().__init__()
         if order < 2:
-            raise ValueError(f"order must be at least 2, but is {order}")
+            raise ValueError(f"order: expected at least 2, got {order}")
         if channels < 1 or channels % 2 ** (order - 1):
             raise ValueError(
-                f"channels must be a multiple of 2^(order - 1), {2 ** (order - 1)} for order {order}, but is {channels}"
+                f"channels: expected a multiple of 2^(order - 1), {2 ** (order - 1)} for order {order}, got {channels}"
             )
         kernel = _odd("kernel_size", kernel_size)
         gates = gate_channels(channels, order)

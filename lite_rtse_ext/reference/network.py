@@ -183,7 +183,7 @@ class LiteRTSE(SpectrogramModel):
             fits, want = len(shape) == 4 and shape[1::2] == (self.bins, 2), f"(B, {self.bins}, T, 2)"
         if not fits:
             kind = "complex" if spectrogram.is_complex() else "real"
-            raise ValueError(f"a {kind} spectrogram must be {want}, but is {shape}")
+            raise ValueError(f"spectrogram: expected {want} for a {kind} one, got {shape}")
 
     def extra_repr(self) -> str:
         sizes = f"bins={self.bins}, channels={self.channels}, order={self.order}, depthwise={self.depthwise}"

@@ -115,9 +115,9 @@ def test_silence_is_silence() -> None:
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch must be positive, but is 0"):
+    with pytest.raises(ValueError, match="batch: expected a positive number, got 0"):
         export_onnx(model("small"), tmp_path / "frame.onnx", batch=0)
-    with pytest.raises(ValueError, match=r"model must be float32, but is torch\.float64"):
+    with pytest.raises(ValueError, match=r"model: expected float32, got torch\.float64"):
         export_onnx(LiteRTSE(**CONFIGS["small"]).double(), tmp_path / "frame.onnx")
 
 
