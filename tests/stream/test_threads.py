@@ -92,7 +92,7 @@ def test_networks_are_made_and_dropped_in_threads() -> None:
 
 def test_one_stream_in_threads_is_used_by_one_at_a_time(network: Network) -> None:
     """Each call feeds all of its block or is refused: the stream has then seen exactly what was not refused."""
-    stream, block = _stream.Stream(network._network, live=True, high_pass=True), signal(0)[:256]
+    stream, block = _stream.Stream(network._network, True, True, rate_hz=16_000, channels=1), signal(0)[:256]
     fed: list[int] = []
     refused: list[str] = []
 
