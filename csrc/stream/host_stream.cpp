@@ -212,9 +212,10 @@ int64_t HostStream::flush(float* out) {
     enhanced(stream_.feed(scratch_in_.data(), some, scratch_out_.data(), scratch_gains_.data()));
   }
   enhanced(stream_.flush(scratch_out_.data(), scratch_gains_.data()));
+  const float last = gains_.front()[gains_.size() - 1];
   for (int64_t done = give(out, due); done < due; done += give(out + done * channels, due - done)) {
     for (Resampler& back : back_) std::fill_n(back.push(kHop), kHop, 0.0f);
-    std::fill_n(gains_.extend(kHop), kHop, scratch_gains_[0]);
+    std::fill_n(gains_.extend(kHop), kHop, last);
   }
   reset();
   return due;

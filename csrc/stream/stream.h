@@ -58,6 +58,7 @@ class Stream {
   }
   Timing timing() const { return timing_; }
   int64_t channels() const { return channels_; }
+  static constexpr int64_t latency() { return kLatency; }
   const std::shared_ptr<const Network>& network() const { return network_; }
 
   // The stream's state: all that the future output depends on besides the future input. The numbers fit every

@@ -15,7 +15,7 @@ SHARED = ROOT / "build" / "capi" / "liblite_rtse.so"
 FORMAT, NETWORK = 7, 8
 
 Samples = NDArray[np.float32]
-_Array = np.ctypeslib.ndpointer(np.float32, ndim=1, flags="C")
+_Array = np.ctypeslib.ndpointer(np.float32, flags="C")
 
 
 def _function(lib: ctypes.CDLL, name: str, *arguments: object) -> Callable[..., int]:
@@ -34,7 +34,10 @@ class Library:
     def __init__(self, path: Path = SHARED) -> None:
         lib = ctypes.CDLL(str(path))
         self.parse = _function(lib, "network_parse", c_char_p, c_size_t, c_int32, POINTER(c_void_p), c_char_p, c_size_t)
-        self.create = _function(lib, "stream_create", c_void_p, c_int32, c_int32, POINTER(c_void_p))
+        self.create = _function(
+            lib, "stream_create_at", c_void_p, c_int32, c_int32, c_int32, c_int32, POINTER(c_void_p)
+        )
+        self.latency = _function(lib, "stream_latency", c_void_p, POINTER(c_size_t))
         self.room = _function(lib, "stream_room", c_void_p, c_size_t, POINTER(c_size_t))
         self.process = _function(lib, "stream_process", c_void_p, _Array, c_size_t, _Array, c_size_t, POINTER(c_size_t))
         self.flush = _function(lib, "stream_flush", c_void_p, _Array, c_size_t, POINTER(c_size_t))
@@ -62,20 +65,23 @@ class Library:
         high_pass: bool,
         wet: float,
         limit: float | None,
+        rate: int = 16_000,
+        channels: int = 1,
     ) -> Samples:
-        """All output for these blocks, with that of the flush."""
-        stream = c_void_p()
-        assert self.create(network, live, high_pass, byref(stream)) == 0
+        """All output for these blocks, with that of the flush: (samples,), or (samples, channels) of several."""
+        stream, width = c_void_p(), (channels,) if channels > 1 else ()
+        assert self.create(network, live, high_pass, rate, channels, byref(stream)) == 0
         assert self.set_wet(stream, wet) == 0
         if limit is not None:
             assert self.set_attenuation_limit(stream, limit) == 0
         outputs, size = [], c_size_t()
         for block in blocks:
             assert self.room(stream, len(block), byref(size)) == 0
-            out = np.zeros(size.value, np.float32)
+            out = np.zeros((size.value, *width), np.float32)
             assert self.process(stream, block, len(block), out, len(out), byref(size)) == 0
             outputs.append(out[: size.value])
-        rest = np.zeros(512, np.float32)
+        assert self.latency(stream, byref(size)) == 0
+        rest = np.zeros((size.value, *width), np.float32)
         assert self.flush(stream, rest, len(rest), byref(size)) == 0
         self.destroy_stream(stream)
         return np.concatenate([*outputs, rest[: size.value]])

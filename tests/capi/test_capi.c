@@ -81,13 +81,22 @@ static void test_parse(const char* bytes, size_t size) {
 }
 
 static void test_create(void) {
+  static const int32_t rates[] = {0, -1, INT32_MIN, INT32_MAX, LITE_RTSE_LEAST_RATE_HZ - 1, LITE_RTSE_MOST_RATE_HZ + 1};
+  static const int32_t channels[] = {0, -1, INT32_MIN, INT32_MAX, LITE_RTSE_MOST_CHANNELS + 1};
   lite_rtse_stream* stream = (lite_rtse_stream*)noise;
+  size_t i;
   CHECK(lite_rtse_stream_create(NULL, 0, 1, &stream) == LITE_RTSE_ERROR_NULL && !stream);
   CHECK(lite_rtse_stream_create(network, 0, 1, NULL) == LITE_RTSE_ERROR_NULL);
   CHECK(lite_rtse_stream_create(network, 2, 1, &stream) == LITE_RTSE_ERROR_RANGE && !stream);
   CHECK(lite_rtse_stream_create(network, -1, 1, &stream) == LITE_RTSE_ERROR_RANGE);
   CHECK(lite_rtse_stream_create(network, 0, 2, &stream) == LITE_RTSE_ERROR_RANGE);
   CHECK(lite_rtse_stream_create(network, 0, -1, &stream) == LITE_RTSE_ERROR_RANGE);
+  CHECK(lite_rtse_stream_create_at(NULL, 0, 1, 48000, 1, &stream) == LITE_RTSE_ERROR_NULL && !stream);
+  CHECK(lite_rtse_stream_create_at(network, 0, 1, 48000, 1, NULL) == LITE_RTSE_ERROR_NULL);
+  for (i = 0; i < 6; ++i)
+    CHECK(lite_rtse_stream_create_at(network, 0, 1, rates[i], 1, &stream) == LITE_RTSE_ERROR_RANGE && !stream);
+  for (i = 0; i < 5; ++i)
+    CHECK(lite_rtse_stream_create_at(network, 0, 1, 48000, channels[i], &stream) == LITE_RTSE_ERROR_RANGE && !stream);
   lite_rtse_stream_destroy(NULL);
 }
 
@@ -232,6 +241,38 @@ static void test_network_may_go_first(const char* path) {
   lite_rtse_stream_destroy(s);
 }
 
+/* A stream of two channels at 48 kHz that gives what it takes, in place. */
+static void test_rate(void) {
+  enum { HALF = COUNT / 2, ROOM = 2 * 2000 };
+  static float both[COUNT], rest[ROOM];
+  lite_rtse_stream* s;
+  size_t latency, room, n, at, i;
+  int64_t before;
+  double most = 0;
+  CHECK(lite_rtse_stream_create_at(network, LITE_RTSE_LIVE, 1, 48000, 2, &s) == LITE_RTSE_OK);
+  before = allocations();
+  CHECK(lite_rtse_stream_latency(s, &latency) == LITE_RTSE_OK && latency < 48 * 45 && latency <= HALF);
+  CHECK(lite_rtse_stream_set_attenuation_limit(s, 0) == LITE_RTSE_OK);
+  memcpy(both, noise, sizeof noise);
+  CHECK(lite_rtse_stream_room(s, SIZE_MAX / 8, &room) == LITE_RTSE_ERROR_RANGE && room == 0);
+  CHECK(lite_rtse_stream_process(s, both, 1000, both + 1000, 1000, &n) == LITE_RTSE_ERROR_OVERLAP);
+  CHECK(lite_rtse_stream_process(s, both, 1000, rest, 999, &n) == LITE_RTSE_ERROR_ROOM);
+  for (at = 0; at < HALF; at += 100) {
+    CHECK(lite_rtse_stream_room(s, 100, &room) == LITE_RTSE_OK && room == 100);
+    CHECK(lite_rtse_stream_process(s, both + 2 * at, 100, both + 2 * at, 100, &n) == LITE_RTSE_OK && n == 100);
+  }
+  CHECK(lite_rtse_stream_flush(s, rest, latency - 1, &n) == LITE_RTSE_ERROR_ROOM);
+  CHECK(lite_rtse_stream_flush(s, rest, latency, &n) == LITE_RTSE_OK && n == latency);
+  for (i = 0; i < 2 * latency; ++i) most = fmax(most, fabs(both[i]));
+  for (i = 0; i < COUNT; ++i) {
+    const size_t late = i + 2 * latency;
+    most = fmax(most, fabs((late < COUNT ? both[late] : rest[late - COUNT]) - noise[i]));
+  }
+  CHECK(most < 1e-6);
+  CHECK(allocations() == before);
+  lite_rtse_stream_destroy(s);
+}
+
 static int seen_busy = 0;
 
 static void* use(void* stream) {
@@ -353,6 +394,7 @@ int main(int argc, char** argv) {
   test_settings();
   test_faults();
   test_network_may_go_first(argv[1]);
+  test_rate();
   test_busy();
   test_allocations();
   test_memory(bytes, size);

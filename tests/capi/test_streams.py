@@ -57,3 +57,19 @@ def test_equal_to_streamer(library: Library, precision: Any, live: bool, setting
     library.destroy_network(network)
     assert np.array_equal(got, expected)
     assert np.abs(got).max() > 0.01
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["aligned", "live"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
+def test_equal_to_streamer_at_other_rates(library: Library, rate: int, channels: int, live: bool) -> None:
+    blocks = signal()
+    if channels > 1:
+        blocks = [np.stack([block, 0.5 * block[::-1]], axis=1) for block in blocks]
+    streamer = Streamer(Network.from_pretrained(), sample_rate=rate, channels=channels, compensate_delay=not live)
+    expected = np.concatenate([*(streamer.feed(block) for block in blocks), streamer.flush()])
+    network = library.network(pretrained_path().read_bytes())
+    got = library.enhance(network, blocks, live=live, high_pass=True, wet=1.0, limit=None, rate=rate, channels=channels)
+    library.destroy_network(network)
+    assert np.array_equal(got, expected)
+    assert np.abs(got).max() > 0.01

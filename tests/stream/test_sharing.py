@@ -160,7 +160,10 @@ def test_a_copy_is_refused_with_the_way_to_move_it(make: Callable[[object], obje
 
 def test_the_compiled_module_refuses_none_everywhere() -> None:
     inner = network("small")._network
-    stream, block = _stream.Stream(inner, live=False, high_pass=True), np.zeros(3, np.float32)
+    stream, block = (
+        _stream.Stream(inner, live=False, high_pass=True, rate_hz=16_000, channels=1),
+        np.zeros(3, np.float32),
+    )
     calls: list[Callable[[], Any]] = [
         lambda: _stream.feed([None], [block]),  # type: ignore[list-item]
         lambda: _stream.feed([stream, None], [block, block]),  # type: ignore[list-item]
@@ -168,7 +171,9 @@ def test_the_compiled_module_refuses_none_everywhere() -> None:
         lambda: _stream.feed(None, [block]),  # type: ignore[arg-type]
         lambda: _stream.feed([stream], None),  # type: ignore[arg-type]
         lambda: _stream.feed([inner], [block]),  # type: ignore[list-item]
-        lambda: _stream.Stream(None, live=False, high_pass=True),  # type: ignore[arg-type]
+        lambda: _stream.Stream(None, live=False, high_pass=True, rate_hz=16_000, channels=1),  # type: ignore[arg-type]
+        lambda: _stream.Stream(inner, live=False, high_pass=True, rate_hz=999, channels=1),
+        lambda: _stream.Stream(inner, live=False, high_pass=True, rate_hz=16_000, channels=65),
         lambda: stream.feed(None),  # type: ignore[arg-type]
         lambda: stream.load(None),  # type: ignore[arg-type]
         lambda: stream.set_wet(None),  # type: ignore[arg-type]
@@ -190,5 +195,5 @@ def test_what_is_no_streamer_is_named() -> None:
             process_batch([streamer, wrong], [noise(10), noise(10)])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="floating type"):
         process_batch([streamer], [None])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected a whole number from 1 to 64, got 0"):
         list(enhance_blocks(network("small"), [noise(10)[:, None]], 16_000, 0))

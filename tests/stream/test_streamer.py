@@ -109,11 +109,11 @@ def test_a_state_that_does_not_fit_changes_nothing(small: Network) -> None:
         (Streamer(small, compensate_delay=False).state(), ValueError, "another timing"),
         (Streamer(small, high_pass=False).state(), ValueError, "another high-pass"),
         (np.where(np.arange(len(good)) == len(good) - 1, np.nan, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 6, 256, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 7, 0.5, good).astype(np.float32), ValueError, "is damaged"),
-        (np.where(np.arange(len(good)) == 11, -1, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 10, 256, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 11, 0.5, good).astype(np.float32), ValueError, "is damaged"),
+        (np.where(np.arange(len(good)) == 15, -1, good).astype(np.float32), ValueError, "is damaged"),
         (np.where(np.arange(len(good)) == 0, 1, good).astype(np.float32), ValueError, "another format"),
-        (np.where(np.arange(len(good) - 7) == 0, 1, good[7:]).astype(np.float32), ValueError, "another format"),
+        (np.where(np.arange(len(good) - 8) == 0, 1, good[8:]).astype(np.float32), ValueError, "another format"),
         (good.astype(np.float64), TypeError, "float32"),
         (good[None], TypeError, "one dimension"),
         (b"state", TypeError, "Streamer.state"),
@@ -341,7 +341,7 @@ def test_wrong_arguments_are_named(small: Network) -> None:
         ({"attenuation_limit_db": -1}, "attenuation_limit_db: expected None or a number of dB from 0 up, got -1"),
         ({"attenuation_limit_db": float("inf")}, "attenuation_limit_db: expected"),
         ({"on_fault": "ignore"}, "on_fault must be 'raise' or 'mute', but is 'ignore'"),
-        ({"resampling": "best"}, "resampling must be one of QQ"),
+        ({"channels": 0}, "channels: expected a whole number from 1 to 64, got 0"),
     ]:
         with pytest.raises(ValueError, match=words):
             Streamer(small, **arguments)

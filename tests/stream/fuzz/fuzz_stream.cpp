@@ -1,13 +1,14 @@
-// Fuzzing of the streaming engine with libFuzzer: a script of calls, read from the fuzzer's bytes, on two streams of
-// one small network. Whatever the samples, sizes and saved states are, nothing may crash, and what comes out is finite.
+// Fuzzing of the streaming engine with libFuzzer: a script of calls, read from the fuzzer's bytes, on four streams
+// of one small network, two of which have other rates and several channels. Whatever the samples, sizes and saved
+// states are, nothing may crash, and what comes out is finite.
 //
 //   a byte   what follows
 //   0        feed: a length (2 bytes), then samples (4 bytes each, any bit pattern) as far as the bytes go, then zeros
 //   1        flush
 //   2        reset
-//   3        save one stream and load the other from it, one number changed: place (4 bytes), value (4 bytes)
+//   3        save one stream and load another from it, one number changed: place (4 bytes), value (4 bytes)
 //   4        the share of the enhanced signal (1 byte)
-//   5        both streams at once: lengths (2 bytes each), samples as above
+//   5        two streams at once: lengths (2 bytes each), samples as above
 //   6        weights: one array's name or shape changed (see below)
 //
 // The byte's upper half chooses the stream.
@@ -16,7 +17,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "../../../csrc/stream/stream.h"
+#include "../../../csrc/stream/host_stream.h"
 #include "../native/plain_network.h"
 
 using namespace lite_rtse::stream;
@@ -38,8 +39,8 @@ class Script {
     left_ -= n;
     return value;
   }
-  std::vector<float> samples() {
-    std::vector<float> v(next<uint16_t>() % 3000);
+  std::vector<float> samples(int64_t channels) {
+    std::vector<float> v(next<uint16_t>() % 3000 * channels);
     for (float& x : v) x = next<float>();
     return v;
   }
@@ -62,29 +63,30 @@ const Weights& weights() {
   return w;
 }
 
-void feed_one(Stream& s, Script& script) {
-  const std::vector<float> in = script.samples();
-  std::vector<float> out(s.room(int64_t(in.size())));
-  require_finite(out, s.feed(in.data(), int64_t(in.size()), out.data()));
+void feed_one(HostStream& s, Script& script) {
+  const std::vector<float> in = script.samples(s.channels());
+  const int64_t count = int64_t(in.size()) / s.channels();
+  std::vector<float> out(s.room(count) * s.channels());
+  require_finite(out, s.feed(in.data(), count, out.data()) * s.channels());
 }
 
-void feed_both(Stream* const* streams, Script& script) {
-  const std::vector<float> in[2] = {script.samples(), script.samples()};
+void feed_both(HostStream* const* streams, Script& script) {
+  const std::vector<float> in[2] = {script.samples(streams[0]->channels()), script.samples(streams[1]->channels())};
   std::vector<float> out[2];
   const float* from[2];
   float* to[2];
   int64_t count[2], written[2];
   for (int i = 0; i < 2; ++i) {
-    count[i] = int64_t(in[i].size());
-    out[i].resize(streams[i]->room(count[i]));
+    count[i] = int64_t(in[i].size()) / streams[i]->channels();
+    out[i].resize(streams[i]->room(count[i]) * streams[i]->channels());
     from[i] = in[i].data();
     to[i] = out[i].data();
   }
   feed(streams, from, count, to, written, 2);
-  for (int i = 0; i < 2; ++i) require_finite(out[i], written[i]);
+  for (int i = 0; i < 2; ++i) require_finite(out[i], written[i] * streams[i]->channels());
 }
 
-void save_and_load(const Stream& from, Stream& to, Script& script) {
+void save_and_load(const HostStream& from, HostStream& to, Script& script) {
   std::vector<float> state(from.size());
   from.save(state.data());
   state[script.next<uint32_t>() % state.size()] = script.next<float>();
@@ -122,19 +124,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::shared_ptr<const Network> network =
       engine().network(parameters(weights().arrays(), {}), Precision::f32);
   Script script(data, size);
-  Stream first(network, Timing::aligned), second(network, Timing::live);
-  Stream* const streams[2] = {&first, &second};
+  HostStream first(network, Timing::aligned), second(network, Timing::live);
+  HostStream third(network, Timing::aligned, true, 44100), fourth(network, Timing::live, true, 8000, 3);
+  HostStream* const streams[4] = {&first, &second, &third, &fourth};
   while (!script.done()) {
     const uint8_t byte = script.next<uint8_t>();
-    Stream& s = *streams[(byte >> 4) % 2];
-    std::vector<float> rest(kLatency);
+    HostStream& s = *streams[(byte >> 4) % 4];
+    std::vector<float> rest(s.latency() * s.channels());
     switch (byte % 16) {
       case 0: feed_one(s, script); break;
-      case 1: require_finite(rest, s.flush(rest.data())); break;
+      case 1: require_finite(rest, s.flush(rest.data()) * s.channels()); break;
       case 2: s.reset(); break;
-      case 3: save_and_load(*streams[script.next<uint8_t>() % 2], s, script); break;
+      case 3: save_and_load(*streams[script.next<uint8_t>() % 4], s, script); break;
       case 4: s.set_wet(float(script.next<uint8_t>()) / 255); break;
-      case 5: feed_both(streams, script); break;
+      case 5: feed_both(streams + (byte >> 4) % 3, script); break;
       case 6: change_weights(script); break;
       default: return 0;
     }

@@ -46,19 +46,22 @@ inline std::shared_ptr<const Network> make(const Weights& w, Precision precision
 }
 
 // What a stream gives for blocks of `size` samples, without the flush.
-inline Samples feed(Stream& s, const Samples& in, int64_t size) {
+template <class AnyStream>
+Samples feed(AnyStream& s, const Samples& in, int64_t size) {
   Samples out;
-  for (int64_t at = 0; at < int64_t(in.size()); at += size) {
-    const int64_t n = std::min(size, int64_t(in.size()) - at);
-    Samples block(s.room(n));
-    block.resize(s.feed(in.data() + at, n, block.data()));
+  const int64_t channels = s.channels(), count = int64_t(in.size()) / channels;
+  for (int64_t at = 0; at < count; at += size) {
+    const int64_t n = std::min(size, count - at);
+    Samples block(channels * s.room(n));
+    block.resize(channels * s.feed(in.data() + channels * at, n, block.data()));
     out.insert(out.end(), block.begin(), block.end());
   }
   return out;
 }
-inline Samples run(Stream& s, const Samples& in, int64_t size) {
-  Samples out = feed(s, in, size), rest(kLatency);
-  rest.resize(s.flush(rest.data()));
+template <class AnyStream>
+Samples run(AnyStream& s, const Samples& in, int64_t size) {
+  Samples out = feed(s, in, size), rest(s.channels() * std::max(kLatency, s.latency()));
+  rest.resize(s.channels() * s.flush(rest.data()));
   out.insert(out.end(), rest.begin(), rest.end());
   return out;
 }

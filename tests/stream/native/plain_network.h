@@ -41,6 +41,7 @@ class Weights {
   }
 
   int64_t gate(int64_t k) const { return config.channels >> (config.order - 1 - k); }
+  std::vector<float>& operator[](const std::string& name) { return values_.at(name); }
   const std::vector<float>& operator[](const std::string& name) const { return values_.at(name); }
   std::map<std::string, Array> arrays() const {
     std::map<std::string, Array> result;

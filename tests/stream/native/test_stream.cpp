@@ -25,6 +25,7 @@
 
 #include "allocations.h"
 #include "harness.h"
+#include "test_rates.h"
 
 namespace {
 
@@ -376,6 +377,7 @@ int main(int count, char** arguments) {
   test_the_control_word_is_restored(network);
 #endif
   test_subnormals_are_flushed(network);
+  test_rates();
   std::printf("%s: %d cases, %d failures\n", engine().isa, cases, failures);
   return failures ? 1 : 0;
 }
