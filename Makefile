@@ -101,9 +101,10 @@ endurance: build ## hours of sound through engine and pipe: flat memory, no drif
 	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
 	$(MAKE) -C tests/stream/native hours HOURS=0.5
 
-fuzz: build ## libFuzzer on the engine, Atheris on weight files and feed
+fuzz: build ## libFuzzer on the engine and the C functions, Atheris on weight files and feed
 	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
 	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=20
+	$(MAKE) -C tests/capi fuzz FUZZ_SECONDS=20
 
 capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
