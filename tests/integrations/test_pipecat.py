@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("pipecat", reason="Pipecat is not installed; `make agents` runs these tests")
 
 from pipecat.frames.frames import (
+    ErrorFrame,
     FilterControlFrame,
     FilterEnableFrame,
     FilterUpdateSettingsFrame,
@@ -58,16 +59,23 @@ def chunks(pcm: bytes, size: int) -> list[bytes]:
     return [pcm[begin : begin + size] for begin in range(0, len(pcm), size)]
 
 
-async def heard(audio_filter: LiteRTSEFilter, frames: Sequence[Frame], sample_rate: int, channels: int = 1) -> bytes:
-    """What the pipeline behind a microphone receives of these frames."""
+async def through(
+    audio_filter: LiteRTSEFilter, frames: Sequence[Frame], sample_rate: int, channels: int = 1
+) -> tuple[bytes, list[Frame]]:
+    """The sound behind a microphone that gets these frames, and the frames that come back from it."""
     params = TransportParams(
         audio_in_enabled=True,
         audio_in_sample_rate=sample_rate,
         audio_in_channels=channels,
         audio_in_filter=audio_filter,
     )
-    down, _ = await run_test(Microphone(params), frames_to_send=[*frames, SleepFrame(1.0)], start_timeout=20)
-    return b"".join(frame.audio for frame in down if isinstance(frame, InputAudioRawFrame))
+    down, up = await run_test(Microphone(params), frames_to_send=[*frames, SleepFrame(1.0)], start_timeout=20)
+    return b"".join(frame.audio for frame in down if isinstance(frame, InputAudioRawFrame)), list(up)
+
+
+async def heard(audio_filter: LiteRTSEFilter, frames: Sequence[Frame], sample_rate: int, channels: int = 1) -> bytes:
+    """What the pipeline behind a microphone receives of these frames."""
+    return (await through(audio_filter, frames, sample_rate, channels))[0]
 
 
 def audio(pcm: bytes, sample_rate: int = 16_000, channels: int = 1, ms: int = 20) -> list[Frame]:
@@ -162,7 +170,10 @@ def test_settings_that_are_not_allowed_change_nothing(settings: dict[str, object
 def test_settings_that_are_not_allowed_leave_the_call_alive() -> None:
     pcm = recording(seconds=0.3)
     frames = [FilterUpdateSettingsFrame({"wet": 2.0}), SleepFrame(0.2), *audio(pcm)]
-    assert asyncio.run(heard(LiteRTSEFilter(), frames, 16_000)) == expected(pcm)
+    got, back = asyncio.run(through(LiteRTSEFilter(), frames, 16_000))
+    assert got == expected(pcm)
+    (error,) = (frame.error for frame in back if isinstance(frame, ErrorFrame))
+    assert "wet: expected a share from 0 to 1, got 2.0" in error
 
 
 def test_control_frames_of_other_kinds_are_ignored() -> None:
