@@ -21,7 +21,7 @@ export interface Statistics {
 /** One channel in, one channel out. Several input channels are mixed. */
 export declare class EnhancerNode extends AudioWorkletNode {
   private constructor();
-  /** The delay of the output in seconds: 0.032 in a context at 16 kHz, 0.0403 at 48 kHz. */
+  /** The delay of the output in seconds: 0.032 in a context at 16 kHz, 0.0405 at 48 kHz. */
   readonly delay: number;
   /** The largest attenuation of noise in dB. */
   attenuationLimit: number;
