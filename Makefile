@@ -168,7 +168,7 @@ wheel: build ## dist/*.whl
 	$(BIN)/pip wheel $(PIP_FLAGS) --no-build-isolation --no-deps --wheel-dir dist .
 
 clean: ## what was built
-	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out
+	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out $(WEB)/dist
 	$(MAKE) -C tests/native clean
 	$(MAKE) -C tests/stream/native clean
 	$(MAKE) -C tests/stream/fuzz clean
