@@ -117,7 +117,11 @@ pipewire: tools build ## the virtual microphone in a PipeWire without devices: t
 # The compiler that makes WebAssembly, and the driver of the browser. Both come complete as wheels.
 ZIGLANG := ziglang==0.17.1
 PLAYWRIGHT := playwright==1.65.2
+TYPESCRIPT := typescript@7.0.2
+RNNOISE := @shiguredo/rnnoise-wasm@2025.1.5
 WEB := packages/web
+NPM := $(shell command -v npm)
+NPM_INSTALL := npm install --silent --no-save --ignore-scripts --prefix
 
 web: $(STAMP) ## the package for web pages: the engine as WebAssembly, and its weights, in packages/web/dist
 	$(BIN)/pip install $(PIP_FLAGS) $(ZIGLANG)
@@ -129,13 +133,15 @@ web: $(STAMP) ## the package for web pages: the engine as WebAssembly, and its w
 web-check: build web ## the package for web pages: its types, in Node.js, in Chromium with a microphone, the demo
 	.ci/web
 	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
+	$(if $(NPM),$(NPM_INSTALL) build/tsc $(TYPESCRIPT),@echo "npm is not installed: the types of the web package are not checked")
+	$(if $(NPM),build/tsc/node_modules/.bin/tsc --project $(WEB))
 	$(BIN)/python -m pytest tests/web
 
 # RNNoise is there to compare with.
 web-figures: build web ## time of a frame in Chromium beside RNNoise, a minute of a microphone: benchmarks/results/web.json
 	.ci/web
 	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
-	npm install --silent --no-save --ignore-scripts --prefix build/npm @shiguredo/rnnoise-wasm@2025.1.5
+	$(NPM_INSTALL) build/npm $(RNNOISE)
 	$(BIN)/python -m benchmarks.web
 
 clang: build ## kernels and package built by Clang
@@ -185,7 +191,7 @@ wheel: build ## dist/*.whl: one for every Python from 3.10 on, checked
 	    mkdir dist && cp build/wheel/*.whl dist)
 
 clean: ## what was built
-	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out
+	rm -rf build dist lite_rtse_ext/*.so *.egg-info demo-out $(WEB)/dist
 	$(MAKE) -C tests/native clean
 	$(MAKE) -C tests/stream/native clean
 	$(MAKE) -C tests/stream/fuzz clean

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.frames import speech_like
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
+DEVICE_RATE = 48000
 FRAME_MS = {"lite-rtse": 16.0, "rnnoise": 10.0}
 
 TIME = """settings => new Promise((resolve, reject) => {
@@ -42,12 +44,11 @@ def frames(page: Page, rounds: int, count: int) -> dict[str, dict[str, float]]:
     result = {}
     for name, values in times.items():
         median, late = np.percentile(values, [50, 99])
-        second = float(np.mean(values)) * 1000 / FRAME_MS[name]
         result[name] = {
             "frame_ms": FRAME_MS[name],
             "median_ms": round(float(median), 4),
             "p99_ms": round(float(late), 4),
-            "ms_per_second": round(second, 2),
+            "median_ms_per_second": round(float(median) * 1000 / FRAME_MS[name], 2),
         }
     return result
 
@@ -56,13 +57,15 @@ def samples(text: str) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(text), np.float32)
 
 
-def minute(page: Page, seconds: float) -> dict[str, Any]:
+def minute(page: Page, seconds: float, rate: int) -> dict[str, Any]:
     """What the microphone's sound became, and what Chromium tells of the playback."""
-    heard = page.evaluate("seconds => lab.microphone(seconds)", seconds)
+    heard = page.evaluate("given => lab.microphone(...given)", [seconds, rate])
     output = samples(heard["output"])
-    expected = Streamer.from_pretrained(precision="int16", compensate_delay=False).feed(samples(heard["input"]))
+    streamer = Streamer.from_pretrained(precision="int16", compensate_delay=False, sample_rate=rate)
+    expected = streamer.feed(samples(heard["input"]))
     return {
         "seconds": seconds,
+        "sample_rate": rate,
         "difference": float(np.linalg.norm(output - expected) / np.linalg.norm(expected)),
         "late_quanta": heard["statistics"]["late"],
         "underruns": heard["underruns"],
@@ -93,9 +96,10 @@ def main() -> None:
                 "question": "web",
                 "environment": asdict(environment()),
                 "chromium": browser.version,
+                "load": os.getloadavg()[0],  # of the machine; above its cores, the late frames are those of others
                 "settings": {"rounds": arguments.rounds, "frames": arguments.frames},
                 "frames": frames(page, arguments.rounds, arguments.frames),
-                "microphone": minute(page, arguments.seconds),
+                "microphone": minute(page, arguments.seconds, DEVICE_RATE),
                 "bytes": {file.name: file.stat().st_size for file in sorted((PACKAGE / "dist").iterdir())},
             }
     report(result)

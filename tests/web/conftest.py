@@ -11,17 +11,17 @@ import soundfile as sf
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
-from lite_rtse_ext import Streamer
-
 from benchmarks.chromium import PACKAGE, chromium, serve
+from lite_rtse_ext import Streamer
 
 RATE = 16000
 Samples = NDArray[np.float32]
 
 
-def native(samples: Samples, limit: float | None = None) -> Samples:
+def native(samples: Samples, limit: float | None = None, rate: int = RATE) -> Samples:
     """The native engine's output of a live stream, with the weights as 16-bit integers."""
-    streamer = Streamer.from_pretrained(precision="int16", compensate_delay=False, attenuation_limit_db=limit)
+    options = {"sample_rate": rate, "attenuation_limit_db": limit}
+    streamer = Streamer.from_pretrained(precision="int16", compensate_delay=False, **options)
     output: Samples = streamer.feed(samples)
     return output
 

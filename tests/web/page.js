@@ -16,9 +16,9 @@ function encode(samples) {
 }
 
 /** What an OfflineAudioContext makes of the samples. */
-async function offline(input, options) {
+async function offline(input, sampleRate, options) {
   const samples = decode(input);
-  const context = new OfflineAudioContext(1, samples.length, liteRtse.SAMPLE_RATE);
+  const context = new OfflineAudioContext(1, samples.length, sampleRate);
   const enhancer = await liteRtse.createEnhancer(context, options);
   const buffer = new AudioBuffer({ length: samples.length, sampleRate: context.sampleRate });
   buffer.copyToChannel(samples, 0);
@@ -29,8 +29,8 @@ async function offline(input, options) {
 }
 
 /** Both sides of the node, sample by sample, while the microphone plays for some seconds. */
-async function microphone(seconds) {
-  const context = new AudioContext({ sampleRate: liteRtse.SAMPLE_RATE });
+async function microphone(seconds, sampleRate) {
+  const context = new AudioContext({ sampleRate });
   await context.suspend(); // node and recorder then begin with the same quantum
   const enhancer = await liteRtse.createEnhancer(context);
   await context.audioWorklet.addModule("/tests/recorder.js");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def wait_for_picture(page: Page, canvas: str) -> None:
 
 def test_microphone(demo: Page) -> None:
     demo.get_by_role("button", name="Microphone").click()
-    expect(demo.locator("#status")).to_have_text("The microphone is on. The output is 32 ms late.", timeout=20000)
+    expect(demo.locator("#status")).to_have_text(
+        re.compile(r"The microphone is on\. The output is 4[01] ms late\."), timeout=20000
+    )
     wait_for_picture(demo, "before")
     wait_for_picture(demo, "after")
     demo.get_by_label("Largest attenuation").fill("12")
@@ -56,7 +59,7 @@ def test_microphone(demo: Page) -> None:
 def test_file(demo: Page, recording: Path) -> None:
     demo.locator("#file").set_input_files(recording)
     status = demo.locator("#status")
-    expect(status).to_have_text("noisy.wav is playing. The output is 32 ms late.", timeout=20000)
+    expect(status).to_have_text(re.compile(r"noisy\.wav is playing\. The output is 4[01] ms late\."), timeout=20000)
     wait_for_picture(demo, "after")
     expect(status).to_have_text("noisy.wav has ended.", timeout=20000)
 

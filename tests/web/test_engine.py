@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from .conftest import RATE, Samples, difference, native
 from benchmarks.chromium import PACKAGE, ROOT
+from lite_rtse_ext import Streamer
+
+from .conftest import RATE, Samples, difference, native
 
 PRETRAINED = ROOT / "lite_rtse_ext" / "models" / "weights" / "lite-rtse.safetensors"
 HERE = Path(__file__).parent
@@ -48,6 +50,13 @@ def test_equals_native(noisy: Samples, lengths: str) -> None:
     output, told = enhance(part, lengths, {})
     assert difference(output, native(part)) <= 1e-4
     assert told == {"delay": 512, "faults": {"samples": 0, "frames": 0}}
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_equals_native_at_other_rates(noisy: Samples, rate: int) -> None:
+    output, told = enhance(noisy, "128", {"sampleRate": rate})
+    assert difference(output, native(noisy, rate=rate)) <= 1e-4
+    assert told["delay"] == Streamer.from_pretrained(sample_rate=rate).latency_samples
 
 
 @pytest.mark.parametrize("limit", [0, 6, 24.5])
@@ -89,6 +98,9 @@ def test_module_imports_nothing() -> None:
         ("checkWasm(wasm.subarray(0, 1e5))", "wasm: expected the file lite_rtse.wasm, got 100000 other or damaged"),
         ("checkWasm(weights)", "wasm: expected the file lite_rtse.wasm, got"),
         ("WebAssembly.validate = () => false; checkWasm(wasm)", "WebAssembly: expected SIMD"),
+        ("new Engine(module, weights, 500)", "sampleRate: expected a whole number of Hz from 1000 to 1000000, got 500"),
+        ("new Engine(module, weights, 44100.5)", "sampleRate: expected a whole number of Hz from 1000 to 1000000, got"),
+        ("new Engine(module, weights, NaN)", "sampleRate: expected a whole number of Hz from 1000 to 1000000, got NaN"),
         ("new Engine(module, weights).setAttenuationLimit(-1)", "attenuationLimit: expected a number of dB from 0"),
         ("new Engine(module, weights).setAttenuationLimit(NaN)", "attenuationLimit: expected a number of dB from 0"),
         ("new Engine(module, weights).process(new Float32Array(3), new Float32Array(2))", "output: expected 3 samples"),

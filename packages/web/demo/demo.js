@@ -1,5 +1,5 @@
 // The demo: a microphone or a file through the node, with spectrograms of both sides.
-import { SAMPLE_RATE, createEnhancer } from "../src/index.js";
+import { createEnhancer } from "../src/index.js";
 import { Spectrogram } from "./spectrogram.js";
 
 /** @param {string} id @returns {any} */
@@ -30,7 +30,7 @@ function stop() {
 async function start(open, text) {
   stop();
   say("Loading …");
-  const context = new AudioContext({ sampleRate: SAMPLE_RATE });
+  const context = new AudioContext();
   try {
     const { source, begin, end } = await open(context);
     const enhancer = await createEnhancer(context, {
@@ -57,7 +57,7 @@ async function start(open, text) {
     begin?.();
     draw();
     element("stop").disabled = false;
-    say(`${text} The output is ${1000 * enhancer.delay} ms late.`);
+    say(`${text} The output is ${Math.round(1000 * enhancer.delay)} ms late.`);
   } catch (error) {
     void context.close();
     say(error instanceof Error ? error.message : String(error));

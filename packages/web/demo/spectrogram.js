@@ -1,6 +1,7 @@
 // A spectrogram that runs from right to left on a canvas.
 
 const SECONDS = 16;
+const TO_HZ = 16000;
 const FROM_DB = -100;
 const TO_DB = -20;
 
@@ -18,13 +19,14 @@ export class Spectrogram {
   /** @param {HTMLCanvasElement} canvas @param {AudioNode} source */
   constructor(canvas, source) {
     this.analyser = new AnalyserNode(source.context, {
-      fftSize: 512,
+      fftSize: 1024,
       smoothingTimeConstant: 0,
       minDecibels: FROM_DB,
       maxDecibels: TO_DB,
     });
     source.connect(this.analyser);
-    this.levels = new Uint8Array(this.analyser.frequencyBinCount);
+    const bins = Math.ceil((this.analyser.fftSize * TO_HZ) / source.context.sampleRate);
+    this.levels = new Uint8Array(Math.min(bins, this.analyser.frequencyBinCount));
     this.drawing = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.column = this.drawing.createImageData(1, canvas.height);
     this.drawn = source.context.currentTime;

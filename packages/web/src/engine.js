@@ -1,8 +1,9 @@
 // One signal through the C library lite_rtse.h as WebAssembly. Works in pages, workers, AudioWorklets and Node.js.
 
-/** Samples per second of all sound. */
-export const SAMPLE_RATE = 16000;
+/** Samples per second that the network hears, and the rate of an Engine that is told no other. */
+const SAMPLE_RATE = 16000;
 
+const RANGE = 2; // LITE_RTSE_ERROR_RANGE
 const LIVE = 1;
 const HIGH_PASS = 1;
 const INT16 = 1;
@@ -37,16 +38,16 @@ export class Engine {
    * Allocates all memory that the stream will ever need.
    * @param {WebAssembly.Module} module  lite_rtse.wasm
    * @param {Uint8Array} weights  the content of a safetensors file
+   * @param {number} sampleRate  of the samples, in Hz; the engine converts to 16 kHz and back
    */
-  constructor(module, weights) {
+  constructor(module, weights, sampleRate = SAMPLE_RATE) {
     const library = /** @type {any} */ (new WebAssembly.Instance(module).exports);
     library._initialize();
     this.#library = library;
     this.#written = this.#allocate(16);
     this.#block = this.#allocate(4 * MOST);
     const network = this.#parse(weights);
-    this.#check(library.lite_rtse_stream_create(network, LIVE, HIGH_PASS, this.#written));
-    this.#stream = this.#result(0);
+    this.#stream = this.#create(network, sampleRate);
     library.lite_rtse_network_destroy(network);
     this.#view = new Float32Array(library.memory.buffer, this.#block, 128);
   }
@@ -65,7 +66,7 @@ export class Engine {
 
   /**
    * Enhances samples. Calls of equal length allocate nothing.
-   * @param {Float32Array} input  mono, 16 kHz, full scale 1; NaN and infinity count as 0
+   * @param {Float32Array} input  mono, full scale 1; NaN and infinity count as 0
    * @param {Float32Array} output  as long as the input; may be the input itself
    */
   process(input, output) {
@@ -120,6 +121,17 @@ export class Engine {
     library.free(data);
     library.free(message);
     if (status !== 0) throw new Error(`weights: expected a file of Lite-RTSE weights, got: ${text}`);
+    return this.#result(0);
+  }
+
+  /** @param {number} network @param {number} sampleRate @returns {number} */
+  #create(network, sampleRate) {
+    const library = this.#library;
+    const rate = Number.isInteger(sampleRate) ? sampleRate : 0;
+    const status = library.lite_rtse_stream_create_at(network, LIVE, HIGH_PASS, rate, 1, this.#written);
+    if (status === RANGE)
+      throw new RangeError(`sampleRate: expected a whole number of Hz from 1000 to 1000000, got ${sampleRate}`);
+    this.#check(status);
     return this.#result(0);
   }
 

@@ -1,6 +1,3 @@
-/** Samples per second that the AudioContext must have. */
-export declare const SAMPLE_RATE: 16000;
-
 export interface EnhancerOptions {
   /** The largest attenuation of noise in dB, from 0; Infinity, the default, means no limit. */
   attenuationLimit?: number;
@@ -24,7 +21,7 @@ export interface Statistics {
 /** One channel in, one channel out. Several input channels are mixed. */
 export declare class EnhancerNode extends AudioWorkletNode {
   private constructor();
-  /** The delay of the output in seconds. */
+  /** The delay of the output in seconds: 0.032 in a context at 16 kHz, 0.0405 at 48 kHz. */
   readonly delay: number;
   /** The largest attenuation of noise in dB. */
   attenuationLimit: number;
@@ -39,7 +36,7 @@ export declare class EnhancerNode extends AudioWorkletNode {
 }
 
 /**
- * Loads the engine and its weights, and makes a node of them. Rejects with an Error in words: for a context at another
- * rate than 16 kHz, a browser without AudioWorklets or WebAssembly SIMD, and for damaged weights.
+ * Loads the engine and its weights, and makes a node of them for a context at any rate. Rejects with an Error in words
+ * where the browser lacks AudioWorklets or WebAssembly SIMD, and for files that are damaged or missing.
  */
 export declare function createEnhancer(context: BaseAudioContext, options?: EnhancerOptions): Promise<EnhancerNode>;

@@ -1,11 +1,9 @@
 // Noise suppression in a web page: a node between a microphone, or any other source, and where the sound goes.
 //
-//   const context = new AudioContext({ sampleRate: 16000 });
+//   const context = new AudioContext();
 //   const enhancer = await createEnhancer(context);
 //   microphone.connect(enhancer).connect(context.destination);
-import { SAMPLE_RATE, checkWasm } from "./engine.js";
-
-export { SAMPLE_RATE };
+import { checkWasm } from "./engine.js";
 
 const PROCESSOR = new URL("./processor.js", import.meta.url);
 const WASM = new URL("../dist/lite_rtse.wasm", import.meta.url);
@@ -54,9 +52,9 @@ export class EnhancerNode extends AudioWorkletNode {
     return this.#begun;
   }
 
-  /** The delay of the output in seconds: 0.032. */
+  /** The delay of the output in seconds. */
   get delay() {
-    return this.#delay / SAMPLE_RATE;
+    return this.#delay / this.context.sampleRate;
   }
 
   get attenuationLimit() {
@@ -103,16 +101,11 @@ export class EnhancerNode extends AudioWorkletNode {
 
 /**
  * Loads the engine and its weights, and makes a node of them.
- * @param {BaseAudioContext} context  at 16 kHz
+ * @param {BaseAudioContext} context
  * @param {EnhancerOptions} [options]
  */
 export async function createEnhancer(context, options = {}) {
   const { wasm = WASM, weights = WEIGHTS, attenuationLimit = Infinity, bypass = false } = options;
-  if (context.sampleRate !== SAMPLE_RATE)
-    throw new RangeError(
-      `context.sampleRate: expected ${SAMPLE_RATE} Hz, got ${context.sampleRate}: ` +
-        `create it with new AudioContext({ sampleRate: ${SAMPLE_RATE} })`,
-    );
   if (!context.audioWorklet)
     throw new Error("context.audioWorklet: expected a page from https or localhost, got one without AudioWorklets");
   const [code, numbers] = await Promise.all([

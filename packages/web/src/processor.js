@@ -1,5 +1,5 @@
-// The AudioWorkletProcessor: every quantum of input goes through the engine in place of a ring buffer. The engine
-// collects frames of 256 samples, so every second quantum of 128 computes one. Nothing is allocated after the start.
+// The AudioWorkletProcessor. The engine's own ring buffers collect quanta of 128 samples to frames of 16 ms. So at 48 kHz
+// every sixth quantum computes a frame, at 16 kHz every second one. Nothing is allocated after the start.
 import { Engine } from "./engine.js";
 
 class LiteRtseProcessor extends AudioWorkletProcessor {
@@ -15,7 +15,7 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
     super();
     this.port.onmessage = ({ data }) => this.#receive(data);
     try {
-      this.#engine = new Engine(new WebAssembly.Module(wasm), weights);
+      this.#engine = new Engine(new WebAssembly.Module(wasm), weights, sampleRate);
       this.#receive(settings);
       this.port.postMessage({ ready: { delay: this.#engine.delay } });
     } catch (error) {
