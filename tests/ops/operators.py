@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` besides, of every type and the CPU alone.
-``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these two have of their own is in test_gru.py and
-test_lstm.py.
+``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type
+and the CPU alone. ``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these three have of their own is
+in test_gru.py, test_norm_prelu.py and test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -20,6 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from lite_rtse_ext import ops, reference
 
 from ..compare import assert_agrees, assert_no_worse
 from .operator import Operator, Shape, Tensors, named
@@ -59,6 +61,61 @@ class CausalDwconv2d(Operator):
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.channels, shape.frames, shape.bins)
+
+
+class DilatedDwconv2d(CausalDwconv2d):
+    """The same with a dilation, which is no tensor."""
+
+    shapes = (
+        Shape(frames=33, bins=33, channels=17),
+        Shape(batch=1, frames=530, bins=7, channels=3, kernel=(3, 5), bias=False),
+        Shape(frames=6, bins=5, channels=4, kernel=(7, 7)),
+        Shape(frames=9, bins=5, channels=2, kernel=(1, 3)),
+        Shape(batch=1, frames=1, bins=1, channels=1),
+    )
+    empty = ()
+
+    def __init__(self, dilation: int) -> None:
+        self.dilation = dilation
+
+    def __str__(self) -> str:
+        return f"{self.name} dilated by {self.dilation}"
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        return ops.causal_dwconv2d(**tensors, dilation=self.dilation)
+
+    def reference(self, tensors: Tensors) -> Tensor:
+        return reference.causal_dwconv2d(**tensors, dilation=self.dilation)
+
+
+class NormPrelu(Operator):
+    """y with the statistics of the batch. Given statistics stand in test_norm_prelu.py."""
+
+    name = "norm_prelu"
+    signals: ClassVar = {"x": 2}
+    usual = Shape(batch=3, frames=33, channels=20)
+    tiny = Shape(batch=2, frames=3, channels=2)
+    shapes = (
+        Shape(batch=2, frames=4125, channels=16),
+        Shape(batch=1, frames=5, channels=1),
+        Shape(batch=5, frames=1, channels=17),
+        Shape(batch=3, frames=1023, channels=3, bias=False),
+        Shape(batch=1, frames=1024, channels=5),
+        Shape(batch=2, frames=1025, channels=2),
+        Shape(batch=1, frames=63, channels=33, bias=False),
+    )
+    empty = tuple(Shape(**{zero: 0}) for zero in ("frames", "channels"))
+
+    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        channels = (shape.channels,)
+        slope = channels if shape.bias else (1,)
+        return {"x": (shape.batch, shape.channels, shape.frames), "weight": channels, "bias": channels, "slope": slope}
+
+    def result_size(self, shape: Shape) -> tuple[int, ...]:
+        return (shape.batch, shape.channels, shape.frames)
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        return ops.norm_prelu(**tensors)[0]
 
 
 class ConvBlock(Operator):
@@ -168,13 +225,14 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
 CONVOLUTIONS = OPERATORS[:3]
-GRU, LSTM = Gru(), Lstm()
-ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU)
+GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
+DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
+ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
 WITH_LSTM: tuple[Operator, ...] = (*ON_CPU, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
-def cases(operators: Iterable[Operator] = ON_CPU, kind: str = "shapes") -> list[Any]:
+def cases(operators: Iterable[Operator] = (*ON_CPU, *DILATED), kind: str = "shapes") -> list[Any]:
     """(operator, shape) pairs for ``pytest.mark.parametrize``; ``kind`` is "shapes" or "empty"."""
     return [pytest.param(op, shape, id=f"{op}-{shape}") for op in operators for shape in getattr(op, kind)]
 
