@@ -13,6 +13,9 @@ from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_FEWEST = 1 << 15
+"""The number of values from which a call of the operator saves more than it costs."""
+
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
@@ -35,8 +38,9 @@ class BatchNorm1d(_Normalized, nn.BatchNorm1d):
 class BatchNorm2d(_Normalized, nn.BatchNorm2d):
     """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu`` on the CPU, in training and inference.
 
-    It needs an input with the dtype of the parameters. In all other cases the module computes as ``torch.nn``'s, which
-    also raises all errors. On CUDA a :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
+    It needs an input with the dtype of the parameters, and with at least 32768 values. In all other cases the module
+    computes as ``torch.nn``'s, which also raises all errors. On CUDA a
+    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
     """
 
 
@@ -113,6 +117,8 @@ def _act_runs(act: nn.PReLU, x: Tensor) -> bool:
 
 def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
     device, dtype = x.device, x.dtype
+    if x.numel() < _FEWEST and not torch.compiler.is_compiling():
+        return False
     if is_for_elsewhere() or not ops.available():
         return False
     if device.type == "cuda":

@@ -12,10 +12,17 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn import norm_prelu
 from lite_rtse_ext.utils import fallback
 
 from ..compare import assert_all_agree, assert_all_same
 from ..ops.operators import Recorder
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator also runs for few values."""
+    monkeypatch.setattr(norm_prelu, "_FEWEST", 0)
 
 
 def random(*size: int, seed: int = 0) -> Tensor:
@@ -175,6 +182,19 @@ def test_hooks_keep_them_apart_and_shared_layers_too() -> None:
     x = random(3, 2, 7, 9)
     assert calls(hooked, x) == 2
     assert calls(shared, x) == 2
+
+
+def test_few_values_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norm_prelu, "_FEWEST", 3 * 5 * 5 * 6 + 1)
+    torch.manual_seed(0)
+    plain = Block()
+    model = copy.deepcopy(plain)
+    fuse(model)
+    x = random(3, 2, 7, 9)
+    found, expected = results(model, x), results(plain, x)
+    assert_all_same(found, expected, [str(i) for i in range(len(found))])
+    assert calls(model, x) == 0
+    assert calls(model, random(4, 2, 7, 9)) == 1
 
 
 def test_joined_layers_compile() -> None:

@@ -48,6 +48,7 @@ class Operator(ABC):
     shapes: Sequence[Shape]  # for accuracy: every special case of the kernels, odd sizes, and utterances of many pieces
     empty: Sequence[Shape]  # with a dimension of zero
     exact = torch.float64  # the most precise type it takes
+    alone = True  # whether the result of a sample depends on this sample alone
 
     def __str__(self) -> str:
         return self.name

@@ -92,6 +92,7 @@ class NormPrelu(Operator):
     """y with the statistics of the batch. Given statistics stand in test_norm_prelu.py."""
 
     name = "norm_prelu"
+    alone = False
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, channels=20)
     tiny = Shape(batch=2, frames=3, channels=2)
