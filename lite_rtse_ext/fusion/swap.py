@@ -38,7 +38,8 @@ __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 
 _OURS = tuple(getattr(fused_nn, name) for name in fused_nn.__all__)
 # Blocks that are recognized by their class. Each has the forward of our class of the same name.
-_FORWARDS = {kind: getattr(fused_nn, kind.__name__).forward for kind in (reference.MaskResidual, *LAYERS)}
+_KINDS: tuple[type[nn.Module], ...] = (reference.MaskResidual, *LAYERS)
+_FORWARDS = {kind: getattr(fused_nn, kind.__name__).forward for kind in _KINDS}
 _ROOT = "(the model itself)"
 _TOLERANCE = 1e-9  # relative, in float64. A different computation differs by about 1.
 

@@ -77,14 +77,13 @@ def _causal(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
 
 def _outer_padding(conv: nn.ConvTranspose2d) -> tuple[int, int]:
     """The padding of the ordinary convolution with stride 1 that computes the same."""
-    along = zip(conv.kernel_size, conv.dilation, conv.padding, strict=True)
-    frames, bins = ((kernel - 1) * dilation - int(padding) for kernel, dilation, padding in along)
-    return frames, bins
+    (kt, kf), (over_frames, over_bins) = conv.kernel_size, conv.dilation
+    return (kt - 1) * over_frames - int(conv.padding[0]), (kf - 1) * over_bins - int(conv.padding[1])
 
 
 def _reversed(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """Stride 1: a convolution with the kernel reversed and the channels of each group exchanged."""
-    weight = conv.weight.unflatten(0, (conv.groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
+    weight = torch.unflatten(conv.weight, 0, (conv.groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
     return functional.conv2d(x, weight, conv.bias, 1, _outer_padding(conv), conv.dilation, conv.groups)
 
 
@@ -95,11 +94,11 @@ def _by_phases(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """
     kt, kf = conv.kernel_size
     taps = -(-kf // 2)  # of the even bins. The odd bins have as many, of which the last may be zero.
-    weight = functional.pad(conv.weight, (0, 2 * taps - kf)).unflatten(3, (taps, 2))
-    weight = weight.unflatten(0, (conv.groups, -1)).permute(0, 2, 5, 1, 3, 4).flatten(0, 2).flip(2, 3)
+    weight = torch.unflatten(functional.pad(conv.weight, (0, 2 * taps - kf)), 3, (taps, 2))
+    weight = torch.unflatten(weight, 0, (conv.groups, -1)).permute(0, 2, 5, 1, 3, 4).flatten(0, 2).flip(2, 3)
     bias = None if conv.bias is None else conv.bias.repeat_interleave(2)
     y = functional.conv2d(x, weight, bias, 1, (kt - 1 - int(conv.padding[0]), taps - 1), 1, conv.groups)
-    y = y.unflatten(1, (-1, 2)).movedim(2, -1).flatten(-2)
+    y = torch.unflatten(y, 1, (-1, 2)).movedim(2, -1).flatten(-2)
     first = int(conv.padding[1])
     bins = 2 * (x.shape[3] - 1) + kf + conv.output_padding[1] - 2 * first
     return y[..., first : first + bins]

@@ -148,11 +148,13 @@ class _Formula:
     ) -> None:
         self.given = [t is not None for t in inputs]
         self.values: list[Tensor] = [t for t in inputs if t is not None]
-        self.statistics = (None, None) if batch_statistics else tuple(statistics.to(self.values[0].dtype))
+        given = statistics.to(self.values[0].dtype)
+        self.statistics = (None, None) if batch_statistics else (given[0], given[1])
         self.eps = eps
 
     def __call__(self, *values: Tensor) -> Tensor:
-        return reference.norm_prelu(*self.spread(values), *self.statistics, self.eps)
+        mean, var = self.statistics
+        return reference.norm_prelu(*self.spread(values), mean=mean, var=var, eps=self.eps)
 
     def spread(self, values: Any) -> list[Any]:
         """The values at the places of the inputs, with None for an input that is None."""
