@@ -154,7 +154,8 @@ class _Formula:
 
     def __call__(self, *values: Tensor) -> Tensor:
         mean, var = self.statistics
-        return reference.norm_prelu(*self.spread(values), mean=mean, var=var, eps=self.eps)
+        x, weight, bias, slope = self.spread(values)
+        return reference.norm_prelu(x, weight, bias, slope, mean, var, self.eps)
 
     def spread(self, values: Any) -> list[Any]:
         """The values at the places of the inputs, with None for an input that is None."""
