@@ -11,10 +11,12 @@ Operator dwconv(Plane p, int64_t channels, int64_t kt, int64_t kf, int64_t dilat
                random_values(channels)};
   op.output_size = int64_t(op.inputs[0].size());
   const auto args = [=](DType dtype, std::vector<Stored>& in) {
-    return CausalDwconv2dArgs{dtype, p.batch,      channels,     p.frames,     p.bins, kt,
-                              kf,    in[0].data(), in[1].data(), in[2].data(), nullptr,  dilation};
+    return CausalDwconv2dArgs{dtype, p.batch,      channels,     p.frames,     p.bins,  kt,
+                              kf,    in[0].data(), in[1].data(), in[2].data(), nullptr, dilation};
   };
-  op.plain = [=](const std::vector<Doubles>& in) { return depthwise(in[0], in[1], in[2], p, channels, kt, kf, dilation); };
+  op.plain = [=](const std::vector<Doubles>& in) {
+    return depthwise(in[0], in[1], in[2], p, channels, kt, kf, dilation);
+  };
   op.forward = [=](DType dtype, std::vector<Stored>& in, Stored& y) {
     CausalDwconv2dArgs a = args(dtype, in);
     a.y = y.data();

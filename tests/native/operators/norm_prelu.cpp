@@ -7,13 +7,13 @@ namespace {
 Operator norm_prelu(int64_t batch, int64_t channels, int64_t points, int64_t slopes, bool given) {
   constexpr double kEps = 1e-3;
   Operator op;
-  op.name = "norm_prelu B=" + std::to_string(batch) + " C=" + std::to_string(channels) + " N=" +
-            std::to_string(points) + " slopes=" + std::to_string(slopes) + (given ? " given" : "");
+  op.name = "norm_prelu B=" + std::to_string(batch) + " C=" + std::to_string(channels) +
+            " N=" + std::to_string(points) + " slopes=" + std::to_string(slopes) + (given ? " given" : "");
   op.inputs = {random_values(batch * channels * points), random_values(channels), random_values(channels),
                random_values(slopes, 0.3)};
-  const Doubles mean = random_values(channels), root = random_values(channels);
-  Doubles var = root;
-  for (double& v : var) v *= v;
+  // Every type holds these exactly.
+  Doubles mean(channels), var(channels);
+  for (int64_t c = 0; c < channels; ++c) mean[c] = 0.25 * double(c) - 0.5, var[c] = 0.5 + 0.25 * double(c);
   op.output_size = int64_t(op.inputs[0].size());
   op.plain = [=](const std::vector<Doubles>& in) {
     Doubles y(in[0].size());
@@ -36,8 +36,8 @@ Operator norm_prelu(int64_t batch, int64_t channels, int64_t points, int64_t slo
   // The statistics that the forward computes for the backward.
   const auto statistics = std::make_shared<Doubles>(2 * channels);
   const auto args = [=](DType dtype, std::vector<Stored>& in) {
-    return NormPreluArgs{dtype,        batch,        channels,     points,       slopes,  in[0].data(), in[1].data(),
-                         in[2].data(), in[3].data(), nullptr,      nullptr,      kEps,    nullptr,      statistics->data()};
+    return NormPreluArgs{dtype,        batch,        channels, points,  slopes, in[0].data(), in[1].data(),
+                         in[2].data(), in[3].data(), nullptr,  nullptr, kEps,   nullptr,      statistics->data()};
   };
   const auto stored_mean = std::make_shared<std::vector<Stored>>();
   const auto forward = [=](DType dtype, std::vector<Stored>& in, void* y) {
