@@ -31,6 +31,8 @@ namespace {
 #include "multi_order_conv_backward.inl"
 // mask_residual, which needs only the first group.
 #include "mask_residual.inl"
+// norm_prelu, which needs only the first two groups.
+#include "norm_prelu.inl"
 // lstm, which needs no micro-kernel, but exp_negative of mask_residual.inl.
 #include "dense.inl"
 #include "lstm_cell.inl"

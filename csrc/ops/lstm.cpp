@@ -17,6 +17,28 @@ const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, s
   return t ? data(name, *t, x, shape, meaning) : nullptr;
 }
 
+// Whether the frames come first in memory, as in a transposed view. Sequences of one frame each, and one sequence, are
+// in both orders; they count as dense.
+bool is_time_major(const Tensor& x) { return !x.is_contiguous() && torch::stable::transpose(x, 0, 1).is_contiguous(); }
+// `t` in this order, copied only if it is not; and a new tensor in it.
+Tensor in_order(const Tensor& t, bool time_major) {
+  if (!time_major) return dense(t);
+  return torch::stable::transpose(dense(torch::stable::transpose(t, 0, 1)), 0, 1);
+}
+Tensor new_in_order(const Tensor& like, int64_t batch, int64_t frames, int64_t width, bool time_major) {
+  if (!time_major) return new_dense(like, {batch, frames, width});
+  return torch::stable::transpose(new_dense(like, {frames, batch, width}), 0, 1);
+}
+// Data of a tensor (batch, frames, width) in this order.
+const float* frames_data(const char* name, std::optional<Tensor>& t, const Tensor& x, int64_t width, bool time_major,
+                         const char* meaning) {
+  if (!t) return nullptr;
+  check_like(name, *t, "x", x);
+  check_shape(name, *t, {x.size(0), x.size(1), width}, meaning);
+  t = in_order(*t, time_major);
+  return static_cast<const float*>(t->const_data_ptr());
+}
+
 float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
 // The arguments that forward and backward share; the tensors become dense.
@@ -36,7 +58,8 @@ LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optiona
   a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
   a.h0 = data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
   a.c0 = data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
-  x = dense(x);
+  a.time_major = is_time_major(x);
+  x = in_order(x, a.time_major);
   a.x = static_cast<const float*>(x.const_data_ptr());
   a.threads = torch::stable::get_num_threads();
   return a;
@@ -48,7 +71,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_
                                                         bool reverse, bool keep) {
   LstmArgs a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   a.reverse = reverse;
-  Tensor y = new_dense(x, {a.batch, a.frames, a.units});
+  Tensor y = new_in_order(x, a.batch, a.frames, a.units, a.time_major);
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
   Tensor gates = new_dense(x, {a.batch, kept, 4 * a.units}), cells = new_dense(x, {a.batch, kept, a.units});
@@ -76,15 +99,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
   f.reverse = reverse;
   // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
   // pass, which writes them.
-  f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
+  std::optional<Tensor> outputs = y;
+  f.y = const_cast<float*>(frames_data("y", outputs, x, f.units, f.time_major, "(batch, frames, units)"));
   f.gates = const_cast<float*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
   f.cells = const_cast<float*>(data("cells", cells, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
-  a.dy = data("dy", dy, x, {f.batch, f.frames, f.units}, "the shape of y");
+  a.dy = frames_data("dy", dy, x, f.units, f.time_major, "the shape of y");
   a.dh = data("dh", dh, x, {f.batch, f.units}, "the shape of h");
   a.dc = data("dc", dc, x, {f.batch, f.units}, "the shape of c");
   Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units}), dx, dweight_ih, dweight_hh, dbias, dh0, dc0;
   a.dz = mutable_data(dz);
-  std::tie(dx, a.dx) = gradient(x, input, {f.batch, f.frames, f.inputs});
+  dx = input ? new_in_order(x, f.batch, f.frames, f.inputs, f.time_major) : new_dense(x, {0});
+  if (input) a.dx = mutable_data(dx);
   std::tie(dweight_ih, a.dweight_ih) = gradient(x, parameters, {4 * f.units, f.inputs});
   std::tie(dweight_hh, a.dweight_hh) = gradient(x, parameters, {4 * f.units, f.units});
   std::tie(dbias, a.dbias) = gradient(x, parameters, {4 * f.units});

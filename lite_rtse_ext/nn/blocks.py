@@ -19,7 +19,7 @@ class CausalDepthwiseConv2d(NotScriptable, reference.CausalDepthwiseConv2d):
     def forward(self, x: Tensor) -> Tensor:
         if is_for_elsewhere():
             return super().forward(x)
-        return ops.causal_dwconv2d(x, self.weight, self.bias)
+        return ops.causal_dwconv2d(x, self.weight, self.bias, self.dilation[0])
 
 
 class ConvBlock(NotScriptable, reference.ConvBlock):

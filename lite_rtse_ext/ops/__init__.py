@@ -14,6 +14,7 @@ from lite_rtse_ext.ops._lstm import lstm
 from lite_rtse_ext.ops._mask_residual import mask_residual
 from lite_rtse_ext.ops._multi_order_conv import multi_order_conv
 from lite_rtse_ext.ops._native import available, has_cuda, isa, isas
+from lite_rtse_ext.ops._norm_prelu import norm_prelu
 
 __all__ = [
     "available",
@@ -26,4 +27,5 @@ __all__ = [
     "lstm",
     "mask_residual",
     "multi_order_conv",
+    "norm_prelu",
 ]

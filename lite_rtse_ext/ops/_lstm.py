@@ -29,7 +29,8 @@ def lstm(
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
 
     Args:
-        x: (batch, frames, inputs), float32, on the CPU, with at least one frame.
+        x: (batch, frames, inputs), float32, on the CPU, with at least one frame. If the frames come first in memory,
+            as in a transposed view, so do those of the result, and nothing is copied.
         weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
         weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
@@ -112,8 +113,16 @@ def _fake(
 ) -> tuple[Tensor, ...]:
     batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     kept = frames if keep else 0
-    sizes = ((batch, frames, units), (batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
-    return tuple(x.new_empty(size) for size in sizes)
+    sizes = ((batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
+    return _new_frames(x, units), *(x.new_empty(size) for size in sizes)
+
+
+def _new_frames(x: Tensor, width: int) -> Tensor:
+    """A tensor (batch, frames, width). Its frames come first in memory if those of x do."""
+    batch, frames, _ = x.shape
+    if not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+        return x.new_empty((frames, batch, width)).transpose(0, 1)
+    return x.new_empty((batch, frames, width))
 
 
 def _fake_backward(
@@ -146,14 +155,14 @@ def _fake_backward(
         ("dc", dc, (batch, units), "the shape of c"),
     )
     sizes = (
-        (input, (batch, frames, inputs)),
         (parameters, (4 * units, inputs)),
         (parameters, (4 * units, units)),
         (parameters, (4 * units,)),
         (state, (batch, units)),
         (state, (batch, units)),
     )
-    return tuple(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
+    dx = _new_frames(x, inputs) if input else x.new_empty((0,))
+    return dx, *(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -17,10 +17,11 @@ from lite_rtse_ext.utils.extras import require_torch
 
 require_torch(__name__)
 
-from lite_rtse_ext.reference import convolutions, network, recurrent, spectrum
+from lite_rtse_ext.reference import convolutions, network, norms, recurrent, spectrum
 from lite_rtse_ext.reference.convolutions import *
 from lite_rtse_ext.reference.network import *
+from lite_rtse_ext.reference.norms import *
 from lite_rtse_ext.reference.recurrent import *
 from lite_rtse_ext.reference.spectrum import *
 
-__all__ = [*convolutions.__all__, *network.__all__, *recurrent.__all__, *spectrum.__all__]
+__all__ = [*convolutions.__all__, *network.__all__, *norms.__all__, *recurrent.__all__, *spectrum.__all__]

@@ -24,21 +24,22 @@ __all__ = [
 ]
 
 
-def causal_padding(kernel_size: Sequence[int]) -> tuple[int, int, int, int]:
+def causal_padding(kernel_size: Sequence[int], dilation: int = 1) -> tuple[int, int, int, int]:
     """(left, right, top, bottom) zeros that make a (time, frequency) kernel causal and keep the plane's size.
 
-    All kt - 1 rows of zeros precede t = 0, and none follow the last frame. A window of kt rows that ends at row t then
-    contains no later frame. Causality does not concern frequency. (kf - 1) / 2 columns of zeros are put on either side,
-    so kf must be odd.
+    All (kt - 1) · dilation rows of zeros precede t = 0, and none follow the last frame. The kernel's kt rows, of which
+    the last is row t, then contain no later frame. Causality does not concern frequency. (kf - 1) / 2 columns of zeros
+    are put on either side, so kf must be odd.
     """
     kt, kf = kernel_size
-    return (kf // 2, kf // 2, kt - 1, 0)
+    return (kf // 2, kf // 2, (kt - 1) * dilation, 0)
 
 
-def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
     # The weight determines the groups: (C, 1, kt, kf) is depthwise, (C, C, kt, kf) is full.
     groups = x.shape[1] // weight.shape[1]
-    return functional.conv2d(functional.pad(x, causal_padding(weight.shape[2:])), weight, bias, groups=groups)
+    padded = functional.pad(x, causal_padding(weight.shape[2:], dilation))
+    return functional.conv2d(padded, weight, bias, dilation=(dilation, 1), groups=groups)
 
 
 def _odd(name: str, size: int | Sequence[int]) -> tuple[int, int]:
@@ -53,10 +54,10 @@ def _causal_conv(channels: int, kernel_size: Sequence[int], groups: int) -> tupl
     return nn.ZeroPad2d(causal_padding(kernel_size)), conv
 
 
-def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
     """Causal depthwise convolution over time and frequency. Each channel has its own kernel.
 
-    ``y[b,c,t,f] = bias[c] + sum_ij weight[c,0,i,j] · x[b, c, t - (kt-1) + i, f - (kf-1)/2 + j]``
+    ``y[b,c,t,f] = bias[c] + sum_ij weight[c,0,i,j] · x[b, c, t - (kt-1-i)·dilation, f - (kf-1)/2 + j]``
 
     x is 0 outside the plane.
 
@@ -64,11 +65,12 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
         x: features (B, C, T, F).
         weight: (C, 1, kt, kf), kt and kf odd.
         bias: (C,) or None.
+        dilation: distance of neighboring taps in frames.
 
     Returns:
         Features (B, C, T, F).
     """
-    return _causal_conv2d(x, weight, bias)
+    return _causal_conv2d(x, weight, bias, dilation)
 
 
 class CausalDepthwiseConv2d(nn.Conv2d):
@@ -78,22 +80,27 @@ class CausalDepthwiseConv2d(nn.Conv2d):
         channels: C.
         kernel_size: an odd size, or a pair of odd sizes (time, frequency).
         bias: whether to add a bias.
+        dilation: distance of neighboring taps in frames.
 
     Raises:
-        ValueError: ``kernel_size`` is not odd and positive.
+        ValueError: ``kernel_size`` is not odd and positive, or ``dilation`` is not positive.
 
     Shapes: (B, C, T, F) to (B, C, T, F).
     """
 
-    def __init__(self, channels: int, kernel_size: int | tuple[int, int], bias: bool = True) -> None:
-        super().__init__(channels, channels, _odd("kernel_size", kernel_size), groups=channels, bias=bias)
+    def __init__(self, channels: int, kernel_size: int | tuple[int, int], bias: bool = True, dilation: int = 1) -> None:
+        if dilation < 1:
+            raise ValueError(f"dilation: expected at least 1, got {dilation}")
+        kernel = _odd("kernel_size", kernel_size)
+        super().__init__(channels, channels, kernel, dilation=(dilation, 1), groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return causal_dwconv2d(x, self.weight, self.bias)
+        return causal_dwconv2d(x, self.weight, self.bias, self.dilation[0])
 
     def extra_repr(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"
-        return f"{self.in_channels}, kernel_size={self.kernel_size}{bias}"
+        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation[0]}"
+        return f"{self.in_channels}, kernel_size={self.kernel_size}{bias}{dilation}"
 
 
 def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:

@@ -48,8 +48,10 @@ def _labelled(name: str, value: Tensor | Sequence[Tensor] | None) -> list[tuple[
     return [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
 
 
-def _causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dy: Tensor | None = None) -> Any:
-    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:]])
+def _causal_dwconv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1, *, dy: Tensor | None = None
+) -> Any:
+    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:], dilation])
     call.inputs(x=x, weight=weight, bias=bias)
     if dy is None:
         return call, call.outputs(y=x)[0]

@@ -52,7 +52,7 @@ class Reader {
 
 [[maybe_unused]] void read(Reader& r, CausalDwconv2dArgs& a) {
   a.dtype = r.dtype();
-  r.sizes(a.batch, a.channels, a.frames, a.bins, a.taps_t, a.taps_f);
+  r.sizes(a.batch, a.channels, a.frames, a.bins, a.taps_t, a.taps_f, a.dilation);
   r.pointers(a.x, a.weight, a.bias, a.y);
 }
 [[maybe_unused]] void read(Reader& r, CausalDwconv2dBackwardArgs& a) {

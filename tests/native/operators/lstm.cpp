@@ -53,6 +53,7 @@ Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int6
                     kept ? kept->gates.data() : nullptr,
                     kept ? kept->cells.data() : nullptr,
                     threads,
+                    false,
                     false};
   };
   op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
