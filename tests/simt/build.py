@@ -41,7 +41,9 @@ COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-fno-strict-aliasing", "
 # Keep __shared__ variables, which are thread-local here, to their library. Clang does so by itself.
 ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
 ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish
-EMULATOR = [HERE / name for name in ("simt.cpp", "block.cpp", "fiber.cpp", "shared_memory.cpp", "symbols.cpp")]
+EMULATOR = [
+    HERE / f"{name}.cpp" for name in ("simt", "block", "together", "fiber", "shared_memory", "symbols")
+]
 KEPT_DAYS = 7
 COMPILERS = 2  # run at the same time for one library
 
