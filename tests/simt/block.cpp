@@ -129,10 +129,16 @@ bool Block::resume(Thread& thread) {
   return true;
 }
 
+// Whether another block goes on before all threads, or warps, of this one have moved.
+bool Block::leaves_off(size_t items) { return together && random_.below(items) == 0; }
+
 bool Block::one_round() {
   random_.shuffle(thread_order_);
   bool progress = false;
-  for (unsigned i : thread_order_) progress |= resume(*threads_[i]);
+  for (unsigned i : thread_order_) {
+    progress |= resume(*threads_[i]);
+    if (progress && leaves_off(count_)) break;
+  }
   return progress;
 }
 
@@ -151,6 +157,7 @@ bool Block::warp_by_warp() {
       }
       progress |= moved;
     }
+    if (progress && leaves_off(warps_.size())) break;
   }
   return progress;
 }

@@ -114,6 +114,7 @@ class Block {
   void release_barrier();
   void report_deadlock();
   bool end_polls();
+  bool leaves_off(size_t items);
   Meeting& join(Thread&, unsigned mask, WarpOp, Where);
   void conclude(Warp&, const Meeting&, unsigned first_thread, unsigned lanes);
 

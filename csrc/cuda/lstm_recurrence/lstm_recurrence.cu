@@ -22,7 +22,7 @@ cudaError_t enqueue_groups(const Arguments& a, const LstmPlan& plan, Kernel kern
 
 }  // namespace
 
-bool lstm_fits(int64_t batch, int64_t units, const Device& device) { return LstmPlan(batch, units, device).fits(); }
+bool lstm_fits(int64_t units, const Device& device) { return LstmPlan(1, units, device).fits(); }
 
 size_t workspace(const LstmRecurrenceArgs& a, const Device& device) { return counters(plan_of(a, device)); }
 size_t workspace(const LstmRecurrenceBackwardArgs& a, const Device& device) { return workspace(a.forward, device); }
