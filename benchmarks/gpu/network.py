@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext.benchmark.environment import gpu_name
 from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case, difference, measure
+from lite_rtse_ext.nn.lstm import CHOICE, CUDNN, PERSISTENT
 
 PRECISIONS = ("float32", "bfloat16 autocast")
 PASSES = ("inference", "training step")
 _ROUNDS, _BUDGET_S = 15, 4.0
-COMPILED = "compile max-autotune"
+COMPILED, PERSISTENT_LSTM = "compile max-autotune", "persistent LSTM"
 
 
 class Autocast(nn.Module):
@@ -41,8 +43,27 @@ class Autocast(nn.Module):
         return result
 
 
+class PersistentLstm(nn.Module):
+    """The fused network with this library's LSTM instead of cuDNN's."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        before = os.environ.get(CHOICE, CUDNN)
+        os.environ[CHOICE] = PERSISTENT
+        try:
+            result: Tensor = self.network(spectrogram)
+        finally:
+            os.environ[CHOICE] = before
+        return result
+
+
 def build(variant: str, this: Case, inference: bool, rehearse: bool) -> tuple[Runnable, Case]:
     """The network in one of the ways to run it, and the case with inputs in its layout."""
+    if variant == PERSISTENT_LSTM:
+        return PersistentLstm(this.fused), this
     if variant != COMPILED:
         return VARIANTS[variant].build(this, inference)
     options = {"backend": "eager"} if rehearse else {"mode": "max-autotune"}
@@ -80,7 +101,7 @@ def _candidate(name: str, runnable: Runnable, this: Case, what: str) -> Candidat
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing in the file of results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("variant", choices=[*VARIANTS, COMPILED])
+    parser.add_argument("variant", choices=[*VARIANTS, COMPILED, PERSISTENT_LSTM])
     parser.add_argument("results", type=Path)
     parser.add_argument("--rehearse", action="store_true", help="on the CPU with tiny shapes; the times mean nothing")
     options = parser.parse_args(arguments)

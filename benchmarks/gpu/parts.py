@@ -9,17 +9,18 @@ from pathlib import Path
 from benchmarks.gpu.record import Part, Results
 
 BUDGET_S = 540.0
-BUILD_LIMIT_S = 130.0
-VARIANTS = ("eager", "fused graph", "channels_last", "eager graph", "compile max-autotune")
+BUILD_LIMIT_S = 110.0
+VARIANTS = ("eager", "persistent LSTM", "fused graph", "channels_last", "eager graph", "compile max-autotune")
 """Ways to run the network that are timed against the fused network. The last one compiles for long."""
 
 _TESTS = (
     ("accuracy", 30, ("tests/ops/test_accuracy.py",)),
     ("execution", 30, ("tests/cuda/test_execution.py", "tests/cuda/test_devices.py")),
+    ("lstm", 20, ("tests/cuda/test_lstm.py",)),
     ("autograd", 30, ("tests/ops/test_autograd.py",)),
     ("strides", 20, ("tests/ops/test_strides.py", "tests/ops/test_vmap.py")),
 )
-_SANITIZERS = (("memcheck", 20), ("racecheck", 20), ("synccheck", 15), ("initcheck", 15))
+_SANITIZERS = (("memcheck", 15), ("racecheck", 15), ("synccheck", 12), ("initcheck", 12))
 _SMALL = ("tests/ops/test_vmap.py",)  # tiny shapes: a sanitizer is a hundred times slower
 _REHEARSED = "mask_residual and not half"
 
@@ -53,5 +54,5 @@ def parts(results: Results, config: Path, rehearse: bool) -> list[Part]:
 
 def _network(results: Results, python: Sequence[str], variant: str, flag: Sequence[str]) -> Part:
     name = f"network-{variant.replace(' ', '-')}"
-    limit = 60.0 if variant.startswith("compile") else 22.0
+    limit = 50.0 if variant.startswith("compile") else 20.0
     return Part(name, (*python, "benchmarks.gpu.network", variant, str(results.data(name)), *flag), limit)

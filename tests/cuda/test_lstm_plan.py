@@ -10,7 +10,7 @@ import torch
 from ..simt import harness
 from . import plans
 
-pytestmark = harness.needs("lstm_recurrence")
+pytestmark = harness.needs("lstm")
 
 DEVICES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 BATCHES = (1, 2, 16, 64, 1000)
@@ -26,8 +26,8 @@ def launches(batch: int, units: int, device: str, backward: bool) -> list[harnes
     y, gates, state = empty(batch, 9, units), empty(batch, 9, 4 * units), empty(batch, units)
     values = (gates, empty(4 * units, units), None, None, state, state)
     if not backward:
-        return harness.launches("lstm_recurrence", values, device=device)[0]
-    return harness.launches("lstm_recurrence_backward", (y, state, state, y, gates, y, True), values, device=device)[0]
+        return harness.launches("lstm", values, device=device)[0]
+    return harness.launches("lstm_backward", (y, state, state, y, gates, y, True), values, device=device)[0]
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])

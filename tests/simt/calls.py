@@ -115,10 +115,8 @@ def _mask_residual(
     return call, (_like(spectrogram, dx), *gradients)
 
 
-def _lstm_recurrence(
-    values: Sequence[Tensor | None], reverse: bool = False, keep: bool = True, *, dy: Any = None
-) -> Any:
-    """``values``: input, weight_hh, both biases, h0 and c0. ``dy``: dy, dh, dc, y, gates, cells, and "state" if wanted."""
+def _lstm(values: Sequence[Tensor | None], reverse: bool = False, keep: bool = True, *, dy: Any = None) -> Any:
+    """``values``: input, weight_hh, both biases, h0, c0. ``dy``: dy, dh, dc, y, gates, cells, if dh0 is wanted."""
     names = ("input", "weight_hh", "bias_ih", "bias_hh", "h0", "c0")
     (batch, frames, _), units = values[0].shape, values[1].shape[1]
     call = Call(dy is not None, torch.float32, [batch, frames, units, int(reverse)])
@@ -149,7 +147,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "conv_block": _conv_block,
     "multi_order_conv": _multi_order_conv,
     "mask_residual": _mask_residual,
-    "lstm_recurrence": _lstm_recurrence,
+    "lstm": _lstm,
 }
 
 

@@ -1,4 +1,4 @@
-#include "lstm_recurrence.cuh"
+#include "lstm.cuh"
 
 #include "../common/launch.cuh"
 
@@ -28,10 +28,10 @@ size_t workspace(const LstmRecurrenceArgs& a, const Device& device) { return cou
 size_t workspace(const LstmRecurrenceBackwardArgs& a, const Device& device) { return workspace(a.forward, device); }
 
 cudaError_t launch(const LstmRecurrenceArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
-  return enqueue_groups(a, plan_of(a, device), lstm_recurrence_forward, workspace, stream);
+  return enqueue_groups(a, plan_of(a, device), lstm_forward, workspace, stream);
 }
 cudaError_t launch(const LstmRecurrenceBackwardArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
-  return enqueue_groups(a, plan_of(a.forward, device), lstm_recurrence_backward, workspace, stream);
+  return enqueue_groups(a, plan_of(a.forward, device), lstm_backward, workspace, stream);
 }
 
 }  // namespace lite_rtse::cuda

@@ -1,9 +1,9 @@
-// What the blocks of an LSTM's recurrence do. lstm_recurrence.h says who does what.
+// What the blocks of an LSTM's recurrence do. lstm.h says who does what.
 #pragma once
 
 #include "../common/together.cuh"
 #include "../common/types.cuh"
-#include "lstm_recurrence.h"
+#include "lstm.h"
 
 namespace lite_rtse::cuda {
 
@@ -137,7 +137,7 @@ __device__ __forceinline__ void lstm_collect(float* to, int to_stride, const flo
 }
 
 __global__ void __launch_bounds__(kWarp* LstmPlan::kMostWarps, 1)
-    lstm_recurrence_forward(const __grid_constant__ LstmRecurrenceArgs a, const __grid_constant__ LstmGroups g) {
+    lstm_forward(const __grid_constant__ LstmRecurrenceArgs a, const __grid_constant__ LstmGroups g) {
   LstmBlock b(g);
   lstm_load_rows(a, g, b);
   for (int64_t chunk = b.group; chunk < g.chunks; chunk += g.groups) {
@@ -197,8 +197,7 @@ __device__ __forceinline__ void lstm_back_cell(const LstmRecurrenceBackwardArgs&
 }
 
 __global__ void __launch_bounds__(kWarp* LstmPlan::kMostWarps, 1)
-    lstm_recurrence_backward(const __grid_constant__ LstmRecurrenceBackwardArgs a,
-                             const __grid_constant__ LstmGroups g) {
+    lstm_backward(const __grid_constant__ LstmRecurrenceBackwardArgs a, const __grid_constant__ LstmGroups g) {
   const LstmRecurrenceArgs& f = a.forward;
   LstmBlock b(g);
   lstm_load_columns(f, g, b);
