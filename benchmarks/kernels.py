@@ -92,7 +92,7 @@ def kernels(step: Callable[[], object], device: str = "cuda") -> list[Kernel]:
 
     On the CPU these are PyTorch's operators.
     """
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
     for _ in range(_WARM_UP):
         step()

@@ -66,8 +66,8 @@ def build(variant: str, this: Case, inference: bool, rehearse: bool) -> tuple[Ru
         return PersistentLstm(this.fused), this
     if variant != COMPILED:
         return VARIANTS[variant].build(this, inference)
-    options = {"backend": "eager"} if rehearse else {"mode": "max-autotune"}
-    compiled: Runnable = torch.compile(this.reference, dynamic=False, **options)
+    backend, mode = ("eager", None) if rehearse else ("inductor", "max-autotune")
+    compiled: Runnable = torch.compile(this.reference, dynamic=False, backend=backend, mode=mode)
     return compiled, this
 
 

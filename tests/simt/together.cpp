@@ -15,6 +15,8 @@ Together* together = nullptr;
 
 namespace {
 
+constexpr size_t kStackBytes = 2 << 20;  // the kernel's threads have stacks of their own
+
 void wait_while_zero(volatile int& word) {
   while (!word) syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
 }
@@ -39,15 +41,18 @@ Together::Together(const Work& work, std::vector<Team>& teams, Random& random, F
 
 void Together::run() {
   together = this;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
   for (const auto& seat : seats_) {
     pthread_t thread;
-    if (pthread_create(&thread, nullptr, enter, seat.get())) {
+    if (pthread_create(&thread, &attributes, enter, seat.get())) {
       faults_.report("no thread of the host for a block of a cooperative launch");
       std::erase(alive_, seat.get());
-      continue;
     }
-    pthread_detach(thread);
   }
+  pthread_attr_destroy(&attributes);
   const bool any = !alive_.empty();
   if (any) set(alive_[random_.below(alive_.size())]->turn);
   if (any) wait_while_zero(ended_);
