@@ -20,6 +20,9 @@ CUDA_ARCHITECTURES ?= 8.0 9.0+PTX
 CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py network.py) \
     $(if $(wildcard /dev/nvidiactl),tests/ops,tests/ops/test_accuracy.py)
 
+# For `make gpu`: a Python whose torch has CUDA.
+GPU_PYTHON ?= python3
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CSRC := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
@@ -34,7 +37,7 @@ ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
 .PHONY: help tools setup build demo test test-all agents lint docs native emulator budgets endurance fuzz capi pipewire \
-    web web-check web-figures clang figures install-check cuda sass-check format wheel clean
+    web web-check web-figures clang figures install-check cuda gpu sass-check format wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -159,6 +162,10 @@ install-check: wheel $(CUDA_VENV)/.installed ## isolated install, the wheel unde
 cuda: $(if $(NVCC),$(CUDA_VENV)/.installed) ## the operators with CUDA kernels: built (nvcc), tested; on a GPU where there is one
 	$(if $(NVCC),.ci/cuda $(CUDA_VENV) $(CUDA_RUN) "$(CUDA_ARCHITECTURES)" $(CUDA_TESTS),\
 	    @echo "nvcc is not installed: the build with CUDA kernels is left out")
+
+# With the torch and the tools of that machine, which may have no network. Options: GPU_FLAGS=--rehearse.
+gpu: ## one pass of 9 minutes on a machine with a GPU: build, tests, sanitizers, times, counters; again: what is missing
+	$(GPU_PYTHON) -m benchmarks.gpu $(GPU_FLAGS)
 
 # The tools that read machine code come with few toolkits.
 sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers, widths of accesses, multiply-adds

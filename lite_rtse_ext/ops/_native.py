@@ -116,6 +116,11 @@ def _ask(function: str, result: Any, *arguments: Any) -> Any:
     return _call(_library, function, result, *arguments)
 
 
+def lstm_fits(units: int, device: int) -> bool:
+    """Whether the operator ``lstm`` can run with so many units on the GPU of this index."""
+    return bool(_ask("lite_rtse_lstm_fits", ctypes.c_bool, ctypes.c_int64(units), ctypes.c_int32(device)))
+
+
 def fma_peak_gflops(seconds: float = 0.2) -> float:
     """float32 GFLOP/s that one thread reaches in registers. A multiply-add counts as two operations.
 

@@ -72,7 +72,8 @@ extern "C" {
 AOTITorchError aoti_torch_create_device_guard(int32_t, DeviceGuardHandle* guard) {
   static uint64_t launches = 0;
   lite_rtse::launching().lock();
-  simt::configure({.shared_opt_in = size_t(device().shared_per_block)},
+  simt::configure({.shared_opt_in = size_t(device().shared_per_block),
+                   .multiprocessors = unsigned(device().multiprocessors)},
                   {.seed = launches++, .stream = lite_rtse::stream()});
   *guard = reinterpret_cast<DeviceGuardHandle>(&launches);
   return 0;
