@@ -66,6 +66,10 @@ def rows(networks: Sequence[str], rounds: int, seconds: float) -> Iterator[Row]:
             yield _row(name, FRAME, _one_frame(eager, fused), rounds)
 
 
+def _step(run: Callable[[], list[Tensor]]) -> Callable[[object], list[Tensor]]:
+    return lambda _: run()
+
+
 def _row(
     network: str,
     what: str,
@@ -73,7 +77,7 @@ def _row(
     rounds: int,
     exact: list[Tensor] | None = None,
 ) -> Row:
-    candidates = [Candidate(side, lambda _, run=run: run(), threads=1) for side, run in sides.items()]
+    candidates = [Candidate(side, _step(run), threads=1) for side, run in sides.items()]
     expected = candidates[0].run()
     limit = LIMITS["forward"] if exact is None else max(LIMITS["training step"], 2 * difference(exact, expected))
     for other in candidates[1:]:

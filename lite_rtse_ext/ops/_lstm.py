@@ -29,8 +29,8 @@ def lstm(
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
 
     Args:
-        x: (batch, frames, inputs), float32, with at least one frame. If its frames come first in memory on the CPU, as in
-            a transposed view, those of the result do, too, and nothing is copied.
+        x: (batch, frames, inputs), float32, with at least one frame. If its frames come first in memory on the CPU, as
+            in a transposed view, those of the result do, too, and nothing is copied.
         weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
         weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
