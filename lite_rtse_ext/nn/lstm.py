@@ -87,7 +87,7 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
             say_fallback(f"LSTM computes as torch.nn.LSTM: {reason}")
         return False
     state, layers = () if hx is None else tuple(hx), module.num_layers * directions(module)
-    if not all(_plain(t, x.device) for t in (x, *module._flat_weights, *state)):
+    if not all(_plain(t, x.device) for t in (x, *module.parameters(), *state)):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     sizes_fit = all(t.shape == (layers, batch, module.hidden_size) for t in state)
