@@ -68,10 +68,10 @@ def histogram(seconds: Sequence[float]) -> list[str]:
     ]
 
 
-def speech_like(frames: int, seed: int = 0) -> NDArray[np.float32]:
-    """Noise for timing, ``(frames * 256,)``, float32. Its level varies at 3 Hz, so that no two frames are equal."""
-    samples = frames * HOP_LENGTH
-    swell = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * np.arange(samples) / SAMPLE_RATE_HZ)
+def speech_like(frames: int, seed: int = 0, rate: int = SAMPLE_RATE_HZ) -> NDArray[np.float32]:
+    """Noise for timing, float32: ``frames`` times 16 ms, to the nearest sample. Its level varies at 3 Hz."""
+    samples = frames * _hop(rate)
+    swell = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * np.arange(samples) / rate)
     return (0.1 * swell * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
@@ -100,11 +100,28 @@ def time_frames(step: Callable[[int], object], frames: int, pace_s: float = 0.0)
     return seconds
 
 
-def steps(network: Network, streams: int, frames: int) -> Callable[[int], object]:
-    """The step for :func:`time_frames`. It processes one frame of each stream. Each stream has a different signal."""
-    calls = [Streamer(network) for _ in range(streams)]
-    signals = np.stack([speech_like(frames, seed) for seed in range(streams)])
-    blocks = signals.reshape(streams, frames, HOP_LENGTH)
+def time_interleaved(
+    first: Callable[[int], object], second: Callable[[int], object], frames: int
+) -> tuple[list[float], list[float]]:
+    """Time each step of two functions by turns, so that the machine's speed is the same for both.
+
+    Returns:
+        Seconds of each step of the first and of the second.
+    """
+    steps_of = (first, second)
+    seconds = time_frames(lambda turn: steps_of[turn % 2](turn // 2), 2 * frames)
+    return seconds[::2], seconds[1::2]
+
+
+def _hop(rate: int) -> int:
+    return round(HOP_LENGTH * rate / SAMPLE_RATE_HZ)
+
+
+def steps(network: Network, streams: int, frames: int, rate: int = SAMPLE_RATE_HZ) -> Callable[[int], object]:
+    """The step for :func:`time_frames`. It processes 16 ms of each stream. Each stream has a different signal."""
+    calls = [Streamer(network, sample_rate=rate) for _ in range(streams)]
+    signals = np.stack([speech_like(frames, seed, rate) for seed in range(streams)])
+    blocks = signals.reshape(streams, frames, _hop(rate))
     if streams == 1:
         return lambda frame: calls[0].feed(blocks[0, frame])
     return lambda frame: process_batch(calls, list(blocks[:, frame]))

@@ -38,35 +38,57 @@ def json_file(path: Path | None) -> Iterator[Callable[[Any], object]]:
 @click.option("--precision", type=click.Choice(["float32", "int16"]), default="float32", show_default=True)
 @click.option("--full", is_flag=True, help="The variant with a full 3×3 in its Conv-Blocks.")
 @click.option("--paced", is_flag=True, help="A frame every 16 ms, as in a call, instead of at once.")
+@click.option("--rate", type=click.IntRange(1000, 1_000_000), help="Sample rate; a 16 kHz stream is timed by turns.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results to this file.")
-def stream(frames: int, calls: int, precision: str, full: bool, paced: bool, json_path: Path | None) -> None:
+def stream(
+    frames: int, calls: int, precision: str, full: bool, paced: bool, rate: int | None, json_path: Path | None
+) -> None:
     """Time the streaming engine on one core: how long a frame of 16 ms takes, samples in to samples out.
 
     Shows the median, the 99th and 99.9th percentile and the longest, the real-time factor, and how many calls one core
     carries with a tenth of its time to spare. --paced leaves the caches to others between two frames, and takes as long
-    as the audio. The parameters are those that come with the package. With --full they are random ones, which takes
-    torch: the time does not depend on them.
+    as the audio. With --rate every other frame is one of streams at 16 kHz, so that both meet the same machine. The
+    parameters are those that come with the package. With --full they are random ones, which takes torch: the time does
+    not depend on them.
 
     \b
     lite-rtse bench stream
     lite-rtse bench stream --calls 16 --precision int16
+    lite-rtse bench stream --rate 48000
     """
     with one_line(), json_file(json_path) as save:
-        from lite_rtse_ext.benchmark.frames import FRAME_MS, SKIPPED, FrameTimes, histogram, steps, time_frames
+        from lite_rtse_ext.benchmark.frames import (
+            FRAME_MS,
+            SKIPPED,
+            FrameTimes,
+            histogram,
+            steps,
+            time_frames,
+            time_interleaved,
+        )
         from lite_rtse_ext.stream import isa
 
-        network = _network(precision, full)
-        step = steps(network, calls, frames + SKIPPED)
-        seconds = time_frames(step, frames + SKIPPED, FRAME_MS / 1e3 if paced else 0.0)[SKIPPED:]
+        if rate is not None and paced:
+            raise ValueError("--rate and --paced exclude each other")
+        network, total = _network(precision, full), frames + SKIPPED
+        step = steps(network, calls, total)
+        if rate is None:
+            seconds = time_frames(step, total, FRAME_MS / 1e3 if paced else 0.0)[SKIPPED:]
+        else:
+            plain, seconds = time_interleaved(step, steps(network, calls, total, rate), total)
+            seconds = seconds[SKIPPED:]
         times = FrameTimes.of(seconds, calls)
         pace = "one every 16 ms" if paced else "one after another"
         click.echo(f"{frames} frames, {pace}, {calls} call(s), {precision}, {isa()}, one thread\n")
         for name, value in (("p50", times.p50), ("p99", times.p99), ("p99.9", times.p999), ("max", times.max)):
             click.echo(f"{name:<6} {value:8.3f} ms")
+        if rate is not None:
+            own = FrameTimes.of(plain[SKIPPED:], calls).p50
+            click.echo(f"16 kHz {own:8.3f} ms at p50: {rate} Hz adds {times.p50 - own:.3f} ms")
         click.echo(f"RTF    {times.real_time_factor:8.4f}    calls a core: {times.calls_a_core}\n")
         click.echo("\n".join(histogram(seconds)))
         derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
-        settings = {"precision": precision, "full": full, "paced": paced, "isa": isa()}
+        settings = {"precision": precision, "full": full, "paced": paced, "rate": rate, "isa": isa()}
         save(settings | asdict(times) | derived)
 
 
