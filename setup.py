@@ -39,7 +39,7 @@ except ImportError:
 # One build serves every later torch: the operators use the LibTorch stable ABI as of torch 2.10 and nothing else.
 STABLE_ABI = "0x020a000000000000"
 # And every later Python, but a free-threaded one: there the limited API begins with 3.15.
-LIMITED_API = "0x030a0000"
+LIMITED_API = "0x030A0000"
 ONE_FOR_ALL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
