@@ -1,4 +1,6 @@
-"""Builds the operators (`lite_rtse_ext/_C`). All other metadata is in pyproject.toml.
+"""Builds the operators (`lite_rtse_ext/_C`) and the streaming engine (`lite_rtse_ext/_stream`).
+
+All other metadata is in pyproject.toml.
 
 The CUDA kernels are built along where torch has CUDA and a toolkit is found. Environment variables:
 
@@ -15,9 +17,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 try:
     import torch
@@ -28,14 +32,19 @@ except ImportError:
         "environment with `pip install .`."
     )
 try:
-    import pybind11
+    import numpy
 except ImportError:
-    sys.exit("lite-rtse-ext: building needs pybind11, which this environment lacks: `pip install pybind11`.")
+    sys.exit("lite-rtse-ext: building needs numpy >= 2, which this environment lacks: `pip install 'numpy>=2'`.")
 
 # One build serves every later torch: the operators use the LibTorch stable ABI as of torch 2.10 and nothing else.
 STABLE_ABI = "0x020a000000000000"
+# And every later Python, but a free-threaded one: there the limited API begins with 3.15.
+LIMITED_API = "0x030a0000"
+ONE_FOR_ALL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 ROOT = Path(__file__).resolve().parent
 MINIMUM_GCC = 12  # __builtin_shufflevector
+# There the engine alone, by clang-cl: the operators would have to share C++ with a PyTorch that MSVC has built.
+WINDOWS = os.name == "nt"
 X86_ONLY = ("isa_avx2.cpp", "isa_avx512.cpp", "frame_isa_avx2.cpp", "frame_isa_avx512.cpp")
 # What the kernels are planned for, as far as the toolkit knows it; the last one also as PTX, for later devices.
 ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
@@ -43,6 +52,10 @@ ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
 def require_compiler() -> None:
     """Stops with plain words where there is no compiler, or one too old."""
+    if WINDOWS:
+        if shutil.which("clang-cl") is None:
+            sys.exit("lite-rtse-ext: no clang-cl was found: LLVM >= 14 and Visual Studio's C++ tools are needed.")
+        return
     command = shlex.split(os.environ.get("CXX") or "c++")
     if shutil.which(command[0]) is None:
         sys.exit(
@@ -120,10 +133,24 @@ class Build(BuildExtension):
         else:
             print(f"lite-rtse-ext: building for the CPU only: {WHY_NO_CUDA}.", file=sys.stderr)
         super().run()
+        if self.inplace and ONE_FOR_ALL:  # Python would prefer one that an older version of this file built
+            Path(f"lite_rtse_ext/_stream{sysconfig.get_config_var('EXT_SUFFIX')}").unlink(missing_ok=True)
+
+    def build_extensions(self) -> None:
+        if not WINDOWS:
+            return super().build_extensions()
+        self.compiler.initialize()
+        self.compiler.cc, self.compiler.linker = shutil.which("clang-cl"), shutil.which("lld-link")
+        return build_ext.build_extensions(self)  # PyTorch's would call ninja with the flags of MSVC
 
 
 def sources() -> list[str]:
-    patterns = ["csrc/cpu/*.cpp", "csrc/ops/*.cpp", *(["csrc/cuda/*/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else [])]
+    patterns = [
+        "csrc/*.cpp",
+        "csrc/cpu/*.cpp",
+        "csrc/ops/*.cpp",
+        *(["csrc/cuda/*/*.cu", "csrc/ops/*.cu"] if CUDA_HOME else []),
+    ]
     unwanted = set() if CUDA_HOME else {"csrc/ops/cuda.cpp"}
     if platform.machine() not in ("x86_64", "AMD64"):
         unwanted |= {f"csrc/cpu/{name}" for name in X86_ONLY}
@@ -148,6 +175,9 @@ CXX_FLAGS = [
 # Without a path: torch adds no architectures of its own where a flag has "arch" in it, as in /home/me/research.
 NVCC_FLAGS = ["-O3", "-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-fvisibility=hidden"]
 
+# clang-cl hands these on to Clang.
+CLANG_CL_FLAGS = ["/std:c++20", "/EHsc", *(f"/clang:{flag}" for flag in CXX_FLAGS if flag.startswith(("-O", "-f")))]
+
 if CUDA_HOME:
     extension = CUDAExtension(
         "lite_rtse_ext._C",
@@ -159,17 +189,23 @@ if CUDA_HOME:
 else:
     extension = CppExtension("lite_rtse_ext._C", sources(), extra_compile_args=CXX_FLAGS, py_limited_api=True)
 
-# The streaming engine: numpy alone, no torch. pybind11 knows no stable ABI, so each Python needs a build of its own.
+# The streaming engine: numpy alone, no torch.
 stream = Extension(
     "lite_rtse_ext._stream",
     [
         str(path)
-        for path in sorted(Path("csrc/stream").glob("*.cpp"))
+        for path in (*sorted(Path("csrc").glob("*.cpp")), *sorted(Path("csrc/stream").glob("*.cpp")))
         if path.name not in X86_ONLY or platform.machine() in ("x86_64", "AMD64")
     ],
-    include_dirs=[pybind11.get_include()],
-    extra_compile_args=[flag for flag in CXX_FLAGS if "TORCH" not in flag],
+    include_dirs=[numpy.get_include()],
+    define_macros=[("Py_LIMITED_API", LIMITED_API)] if ONE_FOR_ALL else [],
+    extra_compile_args=CLANG_CL_FLAGS if WINDOWS else [flag for flag in CXX_FLAGS if "TORCH" not in flag],
     language="c++",
+    py_limited_api=ONE_FOR_ALL,
 )
 
-setup(ext_modules=[extension, stream], cmdclass={"build_ext": Build})
+setup(
+    ext_modules=[stream] if WINDOWS else [extension, stream],
+    cmdclass={"build_ext": Build},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if ONE_FOR_ALL else {},
+)

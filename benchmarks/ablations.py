@@ -79,7 +79,7 @@ def reduced(path: Path, name: str, patterns: Sequence[tuple[str, str]]) -> Path:
     """Write a manifest without the training clips that a pattern matches, beside ``path``. Returns its path."""
 
     def matches(clip: Clip) -> bool:
-        text = {clip.kind: clip.path, "license": clip.licence}
+        text = {clip.kind: clip.path, "license": clip.license}
         return any(field in text and fnmatchcase(text[field], pattern) for field, pattern in patterns)
 
     manifest = Manifest.load(path)

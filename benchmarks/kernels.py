@@ -13,7 +13,8 @@ import argparse
 import datetime
 import json
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ OPERATORS = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual
 SIDES = ("fused", "eager")
 _WARM_UP, _PROFILED, _TIMED = 3, 5, 10
 _SHOWN = 8
+_BOTH, _STEP = "forward + backward", "training step"
 
 
 @dataclass(frozen=True)
@@ -61,71 +63,87 @@ class Step:
         return sum(kernel.us for kernel in self.kernels)
 
 
-def median_us(step: Callable[[], object], times: int = _TIMED) -> float:
-    """Return the median time of a step on the current stream in microseconds, by CUDA events."""
+def median_us(step: Callable[[], object], device: str = "cuda") -> float:
+    """Return the median time of a step on the current stream in microseconds, by CUDA events; on the CPU by a clock."""
     for _ in range(_WARM_UP):
         step()
-    found = []
-    for _ in range(times):
-        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        begin.record()
-        step()
-        end.record()
-        torch.cuda.synchronize()
-        found.append(1e3 * float(begin.elapsed_time(end)))
-    return statistics.median(found)
+    time_us = _gpu_us if device == "cuda" else _cpu_us
+    return statistics.median(time_us(step) for _ in range(_TIMED))
 
 
-def kernels(step: Callable[[], object]) -> list[Kernel]:
-    """Return the kernels of a step, longest first. Launches and times are means over several steps."""
-    for _ in range(_WARM_UP):
-        step()
+def _cpu_us(step: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    step()
+    return 1e6 * (time.perf_counter() - begin)
+
+
+def _gpu_us(step: Callable[[], object]) -> float:
+    begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    begin.record()
+    step()
+    end.record()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+    return 1e3 * float(begin.elapsed_time(end))
+
+
+def kernels(step: Callable[[], object], device: str = "cuda") -> list[Kernel]:
+    """Return the kernels of a step, longest first. Launches and times are means over several steps.
+
+    On the CPU these are PyTorch's operators.
+    """
+    wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    for _ in range(_WARM_UP):
+        step()
+    wait()
+    with profile(activities=activities) as found:
         for _ in range(_PROFILED):
             step()
-        torch.cuda.synchronize()
+        wait()
+    which = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
     rows = [
-        Kernel(event.key, event.count / _PROFILED, event.self_device_time_total / _PROFILED)
+        Kernel(event.key, event.count / _PROFILED, getattr(event, which) / _PROFILED)
         for event in found.key_averages()
-        if event.device_type.name == "CUDA"
+        if event.device_type.name == device.upper()
     ]
     return sorted(rows, key=lambda kernel: -kernel.us)
 
 
-def ceilings() -> dict[str, float]:
+def ceilings(device: str = "cuda") -> dict[str, float]:
     """Measure the ceilings of the GPU: bytes read and written by a copy, and operations of a float32 matrix product."""
-    count, size = 1 << 29, 8192
-    source, target = torch.randn(count, device="cuda"), torch.empty(count, device="cuda")
-    copy_us = median_us(lambda: target.copy_(source))
-    matrix = torch.randn(size, size, device="cuda")
-    product_us = median_us(lambda: matrix @ matrix)
+    count, size = (1 << 29, 8192) if device == "cuda" else (1 << 16, 64)
+    source, target = torch.randn(count, device=device), torch.empty(count, device=device)
+    copy_us = median_us(lambda: target.copy_(source), device)
+    matrix = torch.randn(size, size, device=device)
+    product_us = median_us(lambda: matrix @ matrix, device)
     return {"copy GB/s": 8e-3 * count / copy_us, "float32 TFLOP/s": 2e-6 * size**3 / product_us}
 
 
-def steps(batch: int, frames: int) -> list[Step]:
-    """Measure every operator, and the network in inference and training, fused and eager."""
-    found = []
-    for name in OPERATORS:
-        this = case(name, batch, frames, device="cuda")
-        for what in ("forward", "forward + backward"):
+Key = tuple[str, str, str]
+
+
+def steps(batch: int, frames: int, known: Sequence[Key] = (), device: str = "cuda") -> Iterator[Step]:
+    """Measure the network in inference and training and every operator, fused and eager.
+
+    Args:
+        batch: utterances.
+        frames: frames of each.
+        known: case, pass and side of the steps to leave out.
+        device: "cuda", or "cpu" in a rehearsal.
+    """
+    for name in ("LiteRTSE", *OPERATORS):
+        this = case(name, batch, frames, device=device)
+        for what in ("forward", _STEP if name == "LiteRTSE" else _BOTH):
             for side in SIDES:
-                run: Callable[[], object] = candidate(side, VARIANTS[side].build(this, False)[0], this, what).run
-                found.append(Step(name, what, side, median_us(run), kernels(run)))
-    network = case("LiteRTSE", batch, frames, device="cuda")
-    for side in SIDES:
-        for what, run in _of_network(side, network).items():
-            found.append(Step("LiteRTSE", what, side, median_us(run), kernels(run)))
-    return found
+                if (name, what, side) not in known:
+                    run = _runner(side, this, what)
+                    yield Step(name, what, side, median_us(run, device), kernels(run, device))
 
 
-def _of_network(side: str, this: Case) -> dict[str, Callable[[], object]]:
+def _runner(side: str, this: Case, what: str) -> Callable[[], object]:
     module, _ = VARIANTS[side].build(this, False)
-    return {
-        "forward": candidate(side, module, this, "forward").run,
-        "training step": training_candidate(side, module, this).run,
-    }
+    return (training_candidate(side, module, this) if what == _STEP else candidate(side, module, this, what)).run
 
 
 def table(answer: dict[str, Any]) -> str:
@@ -151,30 +169,37 @@ def _ceiling_text(answer: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print and save."""
+    """Measure what is missing in the file of results, save after every step, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=250)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--resume", action="store_true", help="keep the steps that are in the file of results")
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU with tiny shapes; the times mean nothing")
     options = parser.parse_args(arguments)
-    if not (torch.cuda.is_available() and ops.has_cuda()):
+    if not options.rehearse and not (torch.cuda.is_available() and ops.has_cuda()):
         parser.error("needs a GPU and a build with CUDA kernels")
+    device, batch, frames = ("cpu", 1, 3) if options.rehearse else ("cuda", options.batch, options.frames)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
+    path = options.results / "kernels.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["steps"] if options.resume and path.exists() else []
     answer = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "gpu": gpu_name("cuda"),
+        "gpu": gpu_name(device),
         "torch": torch.__version__,
-        "batch": options.batch,
-        "frames": options.frames,
-        "ceilings": ceilings(),
-        "steps": [asdict(step) for step in steps(options.batch, options.frames)],
+        "batch": batch,
+        "frames": frames,
+        "ceilings": ceilings(device),
+        "steps": found,
     }
-    print(table(answer))
     options.results.mkdir(parents=True, exist_ok=True)
-    with replacing(options.results / "kernels.json") as temporary:
-        temporary.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+    for step in steps(batch, frames, [(s["case"], s["what"], s["side"]) for s in found], device):
+        found.append(asdict(step))
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+    print(table(answer))
 
 
 if __name__ == "__main__":

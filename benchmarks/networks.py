@@ -167,7 +167,7 @@ def _judge(question: Question, folder: Path, about: dict[str, Any]) -> list[dict
 def speeds(model: SpectrogramModel, rounds: int) -> dict[str, Any]:
     """Seconds of inference per second of sound, with plain PyTorch and with the fused operators.
 
-    Both are timed in turns.
+    The runs of both are interleaved.
 
     Returns:
         "inference": percentiles by the two names. "fused": the blocks that run the operators.

@@ -1,5 +1,5 @@
-// The operators' arguments. The CPU kernels, the CUDA kernels and the argument checks in front of them share these
-// structs. This is plain C++ without torch or Python.
+// The list of the operators, and their arguments. The CPU kernels, the CUDA kernels and the argument checks in front of
+// them share both. This is plain C++ without torch or Python.
 //
 // All tensors are dense and row-major unless strides are given. Half types are computed in float32.
 #pragma once
@@ -14,11 +14,23 @@
 #define LITE_RTSE_SHARED_CODE
 #endif
 
+// Every operator: X(name, Struct). Its arguments are StructArgs and StructBackwardArgs. The entry points in cpu/api.h
+// and cuda/api.h are made from this list.
+#define LITE_RTSE_OPERATORS(X)        \
+  X(causal_dwconv2d, CausalDwconv2d)  \
+  X(conv_block, ConvBlock)            \
+  X(multi_order_conv, MultiOrderConv) \
+  X(mask_residual, MaskResidual)      \
+  X(norm_prelu, NormPrelu)            \
+  X(lstm, Lstm)                       \
+  X(gru, Recurrent)
+
 namespace lite_rtse {
 
 enum class DType { f64, f32, f16, bf16 };
 
-// y = bias + causal depthwise convolution of x; `bias` may be null.
+// y = bias + causal depthwise convolution of x; `bias` may be null. Neighboring taps over frames are `dilation` frames
+// apart.
 // x, y: (batch, channels, frames, bins). weight: (channels, 1, taps_t, taps_f); taps_t and taps_f are odd. bias:
 // (channels).
 struct CausalDwconv2dArgs {
@@ -26,6 +38,10 @@ struct CausalDwconv2dArgs {
   int64_t batch, channels, frames, bins, taps_t, taps_f;
   const void *x, *weight, *bias;
   void* y;
+  int64_t dilation = 1;
+
+  // The frames before a frame on which it depends.
+  int64_t history() const { return (taps_t - 1) * dilation; }
 };
 
 // Gradients of CausalDwconv2dArgs for a given dy; dbias may be null.
@@ -111,25 +127,75 @@ struct MaskResidualBackwardArgs {
 // A backward pass needs gates and cells; otherwise both are null. gates gets every frame's activated gates i, f, g, o,
 // as (batch, frames, 4 units). cells gets every frame's c, as (batch, frames, units).
 // A reverse layer begins at the last frame. "Before" and "after" then follow its order.
+// If `time_major`, the frames of x, y, gates and cells come first in memory: (frames, batch, …) instead of (batch,
+// frames, …).
 struct LstmArgs {
   int64_t batch, frames, inputs, units;
   const float *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
   float *y, *h, *c, *gates, *cells;
   int64_t threads;  // a hint for the number of tasks that share the sequences; the result does not depend on it
-  bool reverse;
+  bool reverse, time_major;
 
   // The frame that step `i` computes.
   int64_t time(int64_t i) const { return reverse ? frames - 1 - i : i; }
+  // The place in memory of frame t of sequence b, in frames; and the sequence and the frame at a place.
+  int64_t row(int64_t b, int64_t t) const { return time_major ? t * batch + b : b * frames + t; }
+  int64_t sequence_of(int64_t row) const { return time_major ? row % batch : row / frames; }
+  int64_t frame_of(int64_t row) const { return time_major ? row / batch : row % frames; }
 };
 
 // Gradients of LstmArgs for given dy, dh and dc; null means zeros. Gradients that are not wanted may be null: dx, both
 // weights' gradients, dbias, dh0, dc0. dbias is the gradient of either bias; it is only computed with the weights'
-// gradients.
+// gradients. dy, dz and dx are in memory as y is.
 struct LstmBackwardArgs {
   LstmArgs forward;  // y, gates and cells are read; the biases, h and c are unused
   const float *dy, *dh, *dc;
   float* dz;  // scratch memory that all threads share: (batch, frames, 4 units)
   float *dx, *dweight_ih, *dweight_hh, *dbias, *dh0, *dc0;
+};
+
+// y = PReLU(weight (x - mean) / sqrt(var + eps) + bias): z for z > 0, and slope z otherwise. Without `mean` and `var`,
+// they are those of each channel of x, with the variance of all values. `weight`, `bias` and `slope` may be null, which
+// means ones, zeros and ones.
+// x, y: (batch, channels, points). weight, bias, mean, var: (channels). slope: (slopes), one for all channels or one
+// for each. statistics: (2, channels), mean and var; float64 for float64 tensors and float32 for all others.
+struct NormPreluArgs {
+  DType dtype;
+  int64_t batch, channels, points, slopes;
+  const void *x, *weight, *bias, *slope, *mean, *var;
+  double eps;
+  void *y, *statistics;
+};
+
+// Gradients of NormPreluArgs for a given dy. If `batch_statistics`, mean and var depend on x. dweight, dbias and dslope
+// may be null.
+struct NormPreluBackwardArgs {
+  NormPreluArgs forward;  // statistics is read; mean, var and y are unused
+  bool batch_statistics;
+  const void* dy;
+  void *dx, *dweight, *dbias, *dslope;
+};
+
+// What depends on the frame before in an LSTM's layer, in one direction, in float32. `input` is W_ih x, without the
+// biases. The other tensors are those of LstmArgs.
+// input: (batch, frames, 4 units)
+struct LstmRecurrenceArgs {
+  int64_t batch, frames, units;
+  const float *input, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
+  float *y, *h, *c, *gates, *cells;
+  bool reverse;
+
+  // The frame that step `i` computes.
+  LITE_RTSE_SHARED_CODE int64_t time(int64_t i) const { return reverse ? frames - 1 - i : i; }
+};
+
+// The gradients of `input`, which is that of the gates before their activation, and of the state before the first
+// frame. `before` gets h before each frame. The other gradients are products of these two with tensors of the layer.
+// dz: (batch, frames, 4 units); before: (batch, frames, units); dh0, dc0: (batch, units), which may be null.
+struct LstmRecurrenceBackwardArgs {
+  LstmRecurrenceArgs forward;  // y, gates and cells are read; input, the biases, h and c are unused
+  const float *dy, *dh, *dc;   // null means zeros
+  float *dz, *before, *dh0, *dc0;
 };
 
 // One layer of a GRU in one or two directions, over many sequences. The second direction begins at the last frame. The

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from lite_rtse_ext.fusion import fuse, unfuse
     from lite_rtse_ext.interface import SpectrogramModel
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
-    from lite_rtse_ext.ops import causal_dwconv2d, conv_block, gru, lstm, mask_residual, multi_order_conv
+    from lite_rtse_ext.ops import causal_dwconv2d, conv_block, gru, lstm, mask_residual, multi_order_conv, norm_prelu
     from lite_rtse_ext.stream import Streamer
 
 __version__ = "0.1.0"
 
-_OPERATORS = ("causal_dwconv2d", "conv_block", "gru", "lstm", "mask_residual", "multi_order_conv")
+_OPERATORS = ("causal_dwconv2d", "conv_block", "gru", "lstm", "mask_residual", "multi_order_conv", "norm_prelu")
 __all__ = [
     "LiteRTSE",
     "SpectrogramModel",
@@ -31,6 +31,7 @@ __all__ = [
     "lstm",
     "mask_residual",
     "multi_order_conv",
+    "norm_prelu",
     "unfuse",
 ]
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lite_rtse_ext.data.mixing import MixingOptions
-from lite_rtse_ext.train.recipe import load_recipe
-
 from .prose import faults
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +19,9 @@ EXAMPLES = {
     if page.exists()
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
 }
+FRAMEWORKS = {"pipecat": "frames", "livekit": "rtc"}
+"""Packages of voice agents that `make agents` installs, and a module that tells whether they are there."""
+
 MOST_README_LINES = 130
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="runs in a checkout only")
@@ -34,6 +34,8 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for framework in re.findall(r"^from (pipecat|livekit)", EXAMPLES[name], re.MULTILINE):
+        pytest.importorskip(f"{framework}.{FRAMEWORKS[framework]}", reason=f"no {framework} here: see `make agents`")
     monkeypatch.chdir(tmp_path)
     exec(compile(EXAMPLES[name], name, "exec"), {"__name__": "example"})
 
@@ -44,6 +46,16 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+def test_included_files_are_there(page: Path) -> None:
+    """A formatter may take the mark of an inclusion for code, and damage it."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith("--8"):
+            included = re.fullmatch(r'--8<-- "(.+)"', line.strip())
+            assert included, line
+            assert (ROOT / included[1]).exists(), line
 
 
 @pytest.mark.parametrize(
@@ -74,12 +86,17 @@ RECIPES = {
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_are_read(name: str, tmp_path: Path) -> None:
+    from lite_rtse_ext.data.mixing import MixingOptions
+    from lite_rtse_ext.train.recipe import load_recipe  # here, as `make agents` has no torch
+
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPES[name], encoding="utf-8")
     assert load_recipe(path).data.mixing != MixingOptions()
 
 
 def test_every_option_of_mixing_is_documented() -> None:
+    from lite_rtse_ext.data.mixing import MixingOptions
+
     page = (ROOT / "docs" / "augmentation.md").read_text(encoding="utf-8")
     left = {"seconds", "snr_db", "balance_speakers", "noises", "no_noise", "no_speech", "noise_weights"}
     for option in dataclasses.fields(MixingOptions):

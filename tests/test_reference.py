@@ -177,23 +177,23 @@ def test_complex_and_real_layouts_agree() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 8, 4, 2), (1, 9, 4, 3), (9, 4, 2), (1, 4, 9, 2), (1, 9, 4)])
 def test_wrong_spectrogram_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"must be \(B, 9, T, 2\), but is"):
+    with pytest.raises(ValueError, match=r"spectrogram: expected \(B, 9, T, 2\) for a real one, got"):
         reference.LiteRTSE(bins=9, channels=8, order=3)(torch.zeros(shape))
 
 
 def test_wrong_complex_spectrogram_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"complex spectrogram must be \(B, 9, T\), but is \(1, 8, 4\)"):
+    with pytest.raises(ValueError, match=r"spectrogram: expected \(B, 9, T\) for a complex one, got \(1, 8, 4\)"):
         reference.LiteRTSE(bins=9, channels=8, order=3)(torch.zeros(1, 8, 4, dtype=torch.complex64))
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"kernel_size must be odd .* is 4"):
+    with pytest.raises(ValueError, match="kernel_size: expected odd and positive sizes, got 4"):
         reference.CausalDepthwiseConv2d(3, 4)
-    with pytest.raises(ValueError, match="order must be at least 2, but is 1"):
+    with pytest.raises(ValueError, match="order: expected at least 2, got 1"):
         reference.MultiOrderConv(8, 1)
-    with pytest.raises(ValueError, match=r"channels must be a multiple of 2\^\(order - 1\), 8 for order 4, but is 12"):
+    with pytest.raises(ValueError, match=r"channels: expected a multiple of 2\^\(order - 1\), 8 for order 4, got 12"):
         reference.MultiOrderConv(12, 4)
-    with pytest.raises(ValueError, match="kernel_size must be odd"):
+    with pytest.raises(ValueError, match="kernel_size: expected odd"):
         reference.MultiOrderConv(8, 2, kernel_size=6)
 
 

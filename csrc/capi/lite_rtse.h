@@ -173,7 +173,7 @@ LITE_RTSE_API lite_rtse_status lite_rtse_stream_process(lite_rtse_stream* stream
  * output of an aligned stream is then as long as the input. That of a live stream is longer by the latency.
  *
  *   room     samples that `out` has room for, at least those of lite_rtse_stream_latency
- *   written  gets the number of samples in `out`
+ *   written  gets the number of samples in `out`; those after them can change too, up to the latency
  *
  * Errors: NULL, ROOM, BUSY. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_flush(lite_rtse_stream* stream, float* out, size_t room,

@@ -1,6 +1,5 @@
 #include "weights.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -32,6 +31,7 @@ float brain(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); 
 // Beyond the range of float it gives infinity (IEC 60559), which the engine rejects by the array's name.
 float narrow(double x) { return float(x); }
 float same(float x) { return x; }
+float whole(int16_t x) { return x; }
 
 template <class T, float (*Convert)(T)>
 void convert(const char* from, int64_t count, float* to) {
@@ -47,10 +47,12 @@ struct DataType {
   int64_t bytes;
   void (*convert)(const char* from, int64_t count, float* to);
 };
+constexpr const char *kWhole = "I16", *kScale = ".scale";
 constexpr DataType kTypes[] = {{"F16", 2, convert<uint16_t, half>},
                                {"F32", 4, convert<float, same>},
                                {"F64", 8, convert<double, narrow>},
-                               {"BF16", 2, convert<uint16_t, brain>}};
+                               {"BF16", 2, convert<uint16_t, brain>},
+                               {kWhole, 2, convert<int16_t, whole>}};
 
 struct Tensor {
   std::string name;
@@ -76,7 +78,7 @@ const DataType& type_of(const Json& entry, const std::string& name) {
   if (!type || !type->is(Json::Kind::string)) damaged(name + " has no dtype");
   for (const DataType& known : kTypes)
     if (type->text == known.name) return known;
-  other(name + " must be one of F16, F32, F64, BF16, but is " + type->text);
+  other(name + " must be one of F16, F32, F64, BF16, I16, but is " + type->text);
 }
 
 Tensor tensor(const std::string& name, const Json& entry, int64_t data_bytes) {
@@ -94,14 +96,13 @@ Tensor tensor(const std::string& name, const Json& entry, int64_t data_bytes) {
 }
 
 // Every byte of the data belongs to one tensor.
-void check_cover(std::vector<Tensor> tensors, int64_t data_bytes) {
-  std::stable_sort(tensors.begin(), tensors.end(), [](const Tensor& a, const Tensor& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-  });
+void check_cover(const std::vector<Tensor>& tensors, int64_t data_bytes) {
+  std::multimap<std::pair<int64_t, int64_t>, const Tensor*> in_order;  // by begin and end
+  for (const Tensor& t : tensors) in_order.emplace(std::pair(t.begin, t.end), &t);
   int64_t end = 0;
-  for (const Tensor& t : tensors) {
-    if (t.begin != end) damaged("there is a gap or an overlap before " + t.name);
-    end = t.end;
+  for (const auto& [range, t] : in_order) {
+    if (t->begin != end) damaged("there is a gap or an overlap before " + t->name);
+    end = t->end;
   }
   if (end != data_bytes) damaged("the data end elsewhere than the tensors, or the file was cut");
 }
@@ -139,6 +140,19 @@ stream::Options read_metadata(const Json* metadata) {
   return options(*metadata);
 }
 
+// Whole numbers are multiples of their row's scale. The scales are an array of their own.
+void scale_rows(const Tensor& t, std::map<std::string, stream::Array>& arrays, float* values) {
+  const auto scale = arrays.find(t.name + kScale);
+  const int64_t rows = t.shape.empty() ? 0 : t.shape[0];
+  if (scale == arrays.end()) other(t.name + " is I16, but " + t.name + kScale + " is missing");
+  if (scale->second.shape != std::vector<int64_t>{rows})
+    other(scale->first + " must have one number for each row of " + t.name);
+  const int64_t columns = rows > 0 ? t.size() / rows : 0;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < columns; ++i) values[r * columns + i] *= scale->second.data[r];
+  arrays.erase(scale);
+}
+
 Json read_header(std::string_view bytes, std::string_view& data) {
   uint64_t length = 0;
   if (bytes.size() > kLengthBytes) std::memcpy(&length, bytes.data(), kLengthBytes);
@@ -173,6 +187,8 @@ Weights read_weights(std::string_view bytes) {
     t.type->convert(data.data() + t.begin, t.size(), values.get());
     result.arrays[t.name] = {values.get(), t.shape};
   }
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (tensors[i].type->name == kWhole) scale_rows(tensors[i], result.arrays, result.storage[i].get());
   return result;
 }
 

@@ -28,23 +28,17 @@ class Job {
 // One build of all kernels for one instruction set.
 struct Kernels {
   const char* isa;
-  std::unique_ptr<Job> (*causal_dwconv2d)(const CausalDwconv2dArgs&);
-  std::unique_ptr<Job> (*causal_dwconv2d_backward)(const CausalDwconv2dBackwardArgs&);
-  std::unique_ptr<Job> (*conv_block)(const ConvBlockArgs&);
-  std::unique_ptr<Job> (*conv_block_backward)(const ConvBlockBackwardArgs&);
-  std::unique_ptr<Job> (*multi_order_conv)(const MultiOrderConvArgs&);
-  std::unique_ptr<Job> (*multi_order_conv_backward)(const MultiOrderConvBackwardArgs&);
-  std::unique_ptr<Job> (*mask_residual)(const MaskResidualArgs&);
-  std::unique_ptr<Job> (*mask_residual_backward)(const MaskResidualBackwardArgs&);
-  std::unique_ptr<Job> (*lstm)(const LstmArgs&);
-  std::unique_ptr<Job> (*lstm_backward)(const LstmBackwardArgs&);
-  std::unique_ptr<Job> (*gru)(const RecurrentArgs&);
-  std::unique_ptr<Job> (*gru_backward)(const RecurrentBackwardArgs&);
   // The float32 multiply-add rate, in FLOP/s, of one thread that works in registers only. The kernels are measured
   // against it.
   double (*fma_peak)(double seconds);
   // The rate, in FLOP/s, of one thread in the depthwise stages of the Multi-Order block, over `frames` frames.
   double (*cascade_rate)(int64_t frames);
+  // The entry points of every operator: `name` and `name_backward`.
+#define LITE_RTSE_ENTRIES(name, Struct)              \
+  std::unique_ptr<Job> (*name)(const Struct##Args&); \
+  std::unique_ptr<Job> (*name##_backward)(const Struct##BackwardArgs&);
+  LITE_RTSE_OPERATORS(LITE_RTSE_ENTRIES)
+#undef LITE_RTSE_ENTRIES
 };
 
 // The best build that this machine can run, or the build that the environment variable LITE_RTSE_ISA names. Throws

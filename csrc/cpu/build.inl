@@ -7,7 +7,7 @@ namespace LITE_RTSE_BUILD {
 namespace {
 
 // Read the files in the order below: each file uses those before it. To understand one operator, read the first two
-// groups and then the operator's own group.
+// groups and then the operator's own group. Each operator's files end with the two functions that the table names.
 //
 // clang-format off
 // Vectors, the layout of data, and the division of time into tasks.
@@ -31,6 +31,8 @@ namespace {
 #include "multi_order_conv_backward.inl"
 // mask_residual, which needs only the first group.
 #include "mask_residual.inl"
+// norm_prelu, which needs only the first two groups.
+#include "norm_prelu.inl"
 // lstm, which needs no micro-kernel, but exp_negative of mask_residual.inl.
 #include "dense.inl"
 #include "lstm_cell.inl"
@@ -48,40 +50,12 @@ namespace {
 #include "rates.inl"
 // clang-format on
 
-template <template <class> class J, class Args>
-std::unique_ptr<Job> make(const Args& args, DType dtype) {
-  if (dtype == DType::f64) return std::make_unique<J<double>>(args);
-  return std::make_unique<J<float>>(args);
-}
-template <template <class> class J, class Args>
-std::unique_ptr<Job> forward(const Args& args) {
-  return make<J>(args, args.dtype);
-}
-template <template <class> class J, class Args>
-std::unique_ptr<Job> backward(const Args& args) {
-  return make<J>(args, args.forward.dtype);
-}
-
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {
-    LITE_RTSE_BUILD_NAME,
-    forward<CausalDwconv2dJob, CausalDwconv2dArgs>,
-    backward<CausalDwconv2dBackwardJob, CausalDwconv2dBackwardArgs>,
-    forward<ConvBlockJob, ConvBlockArgs>,
-    backward<ConvBlockBackwardJob, ConvBlockBackwardArgs>,
-    forward<MultiOrderConvJob, MultiOrderConvArgs>,
-    backward<MultiOrderConvBackwardJob, MultiOrderConvBackwardArgs>,
-    forward<MaskResidualJob, MaskResidualArgs>,
-    backward<MaskResidualBackwardJob, MaskResidualBackwardArgs>,
-    lstm,
-    lstm_backward,
-    gru,
-    gru_backward,
-    fma_peak,
-    cascade_rate,
-};
+#define LITE_RTSE_ENTRIES(name, Struct) , name, name##_backward
+const Kernels table = {LITE_RTSE_BUILD_NAME, fma_peak, cascade_rate LITE_RTSE_OPERATORS(LITE_RTSE_ENTRIES)};
+#undef LITE_RTSE_ENTRIES
 
 }  // namespace LITE_RTSE_BUILD
 }  // namespace lite_rtse

@@ -1,5 +1,16 @@
 // Causal depthwise convolution. Each task computes one lane block over a run of frames.
 
+// With a dilation d, the frames k, k + d, k + 2d, … are convolved on their own, as if they followed one another.
+// Without one, there is one such strand.
+
+// to: every d-th of the `count` rows in `from`, beginning with row k. Returns their number.
+template <class P>
+int64_t every(int64_t d, int64_t k, P* const* from, int64_t count, P** to) {
+  int64_t n = 0;
+  for (int64_t i = k; i < count; i += d) to[n++] = from[i];
+  return n;
+}
+
 constexpr int64_t kDwconvSegment = 256;  // frames per task; each task reads the kernel's left context again
 
 template <class T>
@@ -25,7 +36,7 @@ class CausalDwconv2dJob final : public Job {
     const LaneBlock block = blocks_[i];
     const Feature<T> x(a_.x, a_.dtype, a_.channels, a_.frames, a_.bins),
         y(a_.y, a_.dtype, a_.channels, a_.frames, a_.bins);
-    const int64_t history = kernel_.rows - 1, pad = kernel_.columns / 2, row_size = (a_.bins + 2 * pad + 1) * kLanes<T>;
+    const int64_t history = a_.history(), pad = kernel_.columns / 2, row_size = (a_.bins + 2 * pad + 1) * kLanes<T>;
 
     Ring<T> ring;
     T *zeros = nullptr, *out = nullptr, *narrow = nullptr;
@@ -41,8 +52,8 @@ class CausalDwconv2dJob final : public Job {
     ring.clear_padding();
 
     const T* rows[kLanes<T>] = {};
-    std::vector<const T*> in(kChunk + history);
-    T* result[kChunk];
+    std::vector<const T*> in(kChunk + history), taps(kChunk + history);
+    T *result[kChunk], *strand[kChunk];
     for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * a_.bins * kLanes<T>;
     for (int64_t t = std::max<int64_t>(0, s.first - history); t < s.last; t += kChunk) {
       const Range read = Range{t, t + kChunk}.clip(0, s.last), own = read.clip(s.first, s.last);
@@ -51,8 +62,12 @@ class CausalDwconv2dJob final : public Job {
         to_lanes(rows, block.count, a_.bins, ring.row(r));
       }
       padded_rows(ring, own.first - history, own.size() + history, zeros, in.data());
-      kernel_.convolve(result, in.data(), own.size(), a_.bins, weight_.data() + i * kernel_.taps() * kLanes<T>,
-                       bias_.data() + i * kLanes<T>);
+      for (int64_t k = 0; k < std::min(a_.dilation, own.size()); ++k) {
+        const int64_t n = every(a_.dilation, k, result, own.size(), strand);
+        every(a_.dilation, k, in.data(), own.size() + history, taps.data());
+        kernel_.convolve(strand, taps.data(), n, a_.bins, weight_.data() + i * kernel_.taps() * kLanes<T>,
+                         bias_.data() + i * kLanes<T>);
+      }
       for (int64_t r = 0; r < own.size(); ++r)
         write_lanes(y, b, own.first + r, block.first, block.count, result[r], narrow);
     }
@@ -66,9 +81,9 @@ class CausalDwconv2dJob final : public Job {
   Buffer<T> weight_, bias_;
 };
 
-// dx[t] = Σ_i w[kh-1-i] dy[t + i] needs the frames up to t + kh - 1. The input gradient therefore follows the march
-// over time by kh - 1 frames; dy beyond the end is zero. dw needs x[t - kh + 1 … t] and dy[t], both at the front of the
-// march.
+// With kernel height kh and dilation d, dx[t] = Σ_i w[kh-1-i] dy[t + i d] needs the frames up to t + (kh - 1) d. The
+// input gradient therefore follows the march over time by (kh - 1) d frames; dy beyond the end is zero. dw needs
+// x[t - (kh - 1) d … t] and dy[t], both at the front of the march.
 template <class T>
 class CausalDwconv2dBackwardJob final : public Job {
  public:
@@ -92,7 +107,7 @@ class CausalDwconv2dBackwardJob final : public Job {
     const LaneBlock block = blocks_[i];
     const Feature<T> x(f_.x, f_.dtype, f_.channels, f_.frames, f_.bins),
         dy(a_.dy, f_.dtype, f_.channels, f_.frames, f_.bins), dx(a_.dx, f_.dtype, f_.channels, f_.frames, f_.bins);
-    const int64_t lag = kernel_.rows - 1, pad = kernel_.columns / 2, row_size = (f_.bins + 2 * pad + 1) * kLanes<T>;
+    const int64_t lag = f_.history(), pad = kernel_.columns / 2, row_size = (f_.bins + 2 * pad + 1) * kLanes<T>;
 
     Ring<T> xs, gs;
     T *zeros = nullptr, *out = nullptr, *narrow = nullptr;
@@ -112,10 +127,10 @@ class CausalDwconv2dBackwardJob final : public Job {
     T* dw = gradients_.data() + task * gradient_size();
     T* db = dw + kernel_.taps() * kLanes<T>;
     const T* rows[kLanes<T>] = {};
-    const T* front[kChunk] = {};
-    T* result[kChunk];
+    const T *front[kChunk] = {}, *front_strand[kChunk];
+    T *result[kChunk], *strand[kChunk];
     for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * f_.bins * kLanes<T>;
-    std::vector<const T*> in(kChunk + lag);
+    std::vector<const T*> in(kChunk + lag), taps(kChunk + lag);
     const int64_t end = std::min(f_.frames, s.last + lag);
     for (int64_t t = std::max<int64_t>(0, s.first - lag); t < s.last + lag; t += kChunk) {
       const Range read = Range{t, t + kChunk}.clip(0, end), own = read.clip(s.first, s.last);
@@ -127,12 +142,19 @@ class CausalDwconv2dBackwardJob final : public Job {
       }
       for (int64_t r = 0; r < own.size(); ++r) front[r] = gs.row(own.first + r);
       padded_rows(xs, own.first - lag, own.size() + lag, zeros, in.data());
-      if (own.size() > 0) kernel_.weight_gradient(front, in.data(), own.size(), f_.bins, dw, db);
+      for (int64_t k = 0; k < std::min(f_.dilation, own.size()); ++k) {
+        const int64_t n = every(f_.dilation, k, front, own.size(), front_strand);
+        every(f_.dilation, k, in.data(), own.size() + lag, taps.data());
+        kernel_.weight_gradient(front_strand, taps.data(), n, f_.bins, dw, db);
+      }
 
       const Range behind = Range{t, t + kChunk}.shift(-lag).clip(s.first, s.last);
       padded_rows(gs, behind.first, behind.size() + lag, zeros, in.data());
-      kernel_.convolve(result, in.data(), behind.size(), f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>,
-                       zeros);
+      for (int64_t k = 0; k < std::min(f_.dilation, behind.size()); ++k) {
+        const int64_t n = every(f_.dilation, k, result, behind.size(), strand);
+        every(f_.dilation, k, in.data(), behind.size() + lag, taps.data());
+        kernel_.convolve(strand, taps.data(), n, f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>, zeros);
+      }
       for (int64_t r = 0; r < behind.size(); ++r)
         write_lanes(dx, b, behind.first + r, block.first, block.count, result[r], narrow);
     }
@@ -162,3 +184,10 @@ class CausalDwconv2dBackwardJob final : public Job {
   const std::vector<LaneBlock> blocks_;
   Buffer<T> flipped_, gradients_;
 };
+
+inline std::unique_ptr<Job> causal_dwconv2d(const CausalDwconv2dArgs& a) {
+  return job_for<CausalDwconv2dJob>(a.dtype, a);
+}
+inline std::unique_ptr<Job> causal_dwconv2d_backward(const CausalDwconv2dBackwardArgs& a) {
+  return job_for<CausalDwconv2dBackwardJob>(a.forward.dtype, a);
+}

@@ -143,3 +143,5 @@ class ConvBlockJob final : public Job {
   const ConvBlockWeights<T> w_;
   const Segments segments_;
 };
+
+inline std::unique_ptr<Job> conv_block(const ConvBlockArgs& a) { return job_for<ConvBlockJob>(a.dtype, a); }

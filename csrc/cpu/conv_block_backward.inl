@@ -205,3 +205,7 @@ class ConvBlockBackwardJob final : public Job {
   Pointwise<T> from_out_, from_in_;
   Buffer<T> w_from_out_, w_from_in_, w_from_skip_;
 };
+
+inline std::unique_ptr<Job> conv_block_backward(const ConvBlockBackwardArgs& a) {
+  return job_for<ConvBlockBackwardJob>(a.forward.dtype, a);
+}

@@ -9,9 +9,11 @@
 //
 // Each sum runs over the inputs in order, for any tile size. A row's result thus does not depend on the other rows.
 
-constexpr int kGroup = 6;                         // vectors of outputs that are summed together
+// A tile has 5 · 5 or 2 · 6 sums. The rest of the registers hold its weights and inputs. With 4 · 6 sums of 32
+// registers, compilers spill sums.
+constexpr int kGroup = kManyRegisters ? 5 : 6;    // vectors of outputs that are summed together
+constexpr int kRowTile = kManyRegisters ? 5 : 2;  // rows that are summed together
 constexpr int64_t kAheadBytes = 2048;             // how far ahead weights are prefetched
-constexpr int kRowTile = kManyRegisters ? 4 : 2;  // rows: 4 · 6 or 2 · 6 sums, and registers for weights and inputs
 
 // The packed order of an (outputs, inputs) matrix.
 struct DenseShape {
@@ -43,7 +45,7 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
   constexpr int64_t L = kLanes<float>;
   constexpr bool kScaled = !std::is_same_v<W, float>;
   Vec<float> sum[N][G];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) sum[n][g] = kScaled ? Vec<float>{} : load(base[n] + g * L);
@@ -52,10 +54,10 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
     for (int g = 0; g < G; ++g) {
       __builtin_prefetch(reinterpret_cast<const char*>(w + g * L) + kAheadBytes);
       const Vec<float> wg = load_weights(w + g * L);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int n = 0; n < N; ++n) sum[n][g] += wg * x[n][i];
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) {
@@ -64,30 +66,20 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
     }
 }
 
-template <class W, int N>
+// The same for 1 to kRowTile rows and 1 to kGroup vectors.
+template <class W, int N, int G = kGroup>
 void dense_group(int64_t vectors, const W* w, int64_t inputs, const float* scale, const float* const* base,
                  const float* const* x, float* const* y) {
-  static_assert(kGroup == 6);
-  switch (vectors) {
-    case 1: return dense_tile<W, N, 1>(w, inputs, scale, base, x, y);
-    case 2: return dense_tile<W, N, 2>(w, inputs, scale, base, x, y);
-    case 3: return dense_tile<W, N, 3>(w, inputs, scale, base, x, y);
-    case 4: return dense_tile<W, N, 4>(w, inputs, scale, base, x, y);
-    case 5: return dense_tile<W, N, 5>(w, inputs, scale, base, x, y);
-    default: return dense_tile<W, N, 6>(w, inputs, scale, base, x, y);
-  }
+  if constexpr (G > 1)
+    if (vectors < G) return dense_group<W, N, G - 1>(vectors, w, inputs, scale, base, x, y);
+  dense_tile<W, N, G>(w, inputs, scale, base, x, y);
 }
-
-// The same for a number of rows from 1 to kRowTile.
-template <class W>
+template <class W, int N = kRowTile>
 void dense_rows(int64_t rows, int64_t vectors, const W* w, int64_t inputs, const float* scale, const float* const* base,
                 const float* const* x, float* const* y) {
-  if (rows == 1) return dense_group<W, 1>(vectors, w, inputs, scale, base, x, y);
-  if constexpr (kRowTile == 4) {
-    if (rows == 4) return dense_group<W, 4>(vectors, w, inputs, scale, base, x, y);
-    if (rows == 3) return dense_group<W, 3>(vectors, w, inputs, scale, base, x, y);
-  }
-  dense_group<W, 2>(vectors, w, inputs, scale, base, x, y);
+  if constexpr (N > 1)
+    if (rows < N) return dense_rows<W, N - 1>(rows, vectors, w, inputs, scale, base, x, y);
+  dense_group<W, N>(vectors, w, inputs, scale, base, x, y);
 }
 
 // Packs group g of an (outputs, inputs) matrix. The lanes beyond the last output are zero.

@@ -67,7 +67,7 @@ class LstmJob final : public Job {
   void input_product(Range sequences, Range frames, const Scratch& s) const {
     const int64_t n = sequences.size();
     const auto x = [&](int64_t row) {
-      return a_.x + ((sequences.first + row % n) * a_.frames + a_.time(frames.first + row / n)) * a_.inputs;
+      return a_.x + a_.row(sequences.first + row % n, a_.time(frames.first + row / n)) * a_.inputs;
     };
     for (int64_t g = 0; g < input_.groups(); ++g) {
       const float* const bias = bias_.data() + input_.group(g).first * kLanes<float>;
@@ -86,7 +86,7 @@ class LstmJob final : public Job {
       dense_product(hidden_, g, s.weight_hh + hidden_.at(g), sequences.size(), gates, before,
                     [](const float* z) { return z; });
     for (int64_t row = 0; row < sequences.size(); ++row) {
-      const int64_t b = sequences.first + row, t = a_.time(i), frame = b * a_.frames + t;
+      const int64_t b = sequences.first + row, t = a_.time(i), frame = a_.row(b, t);
       const float* const z = gates + row * hidden_.padded();
       float* const c = a_.c + b * a_.units;
       if (!a_.gates) lstm_cell(z, a_.units, c, y(b, t));
@@ -95,7 +95,7 @@ class LstmJob final : public Job {
     }
   }
 
-  float* y(int64_t b, int64_t t) const { return a_.y + (b * a_.frames + t) * a_.units; }
+  float* y(int64_t b, int64_t t) const { return a_.y + a_.row(b, t) * a_.units; }
 
   const LstmArgs a_;
   const DenseShape input_, hidden_;

@@ -197,10 +197,11 @@ class LstmProductsJob final : public Job {
     }
   }
 
-  // h before a frame; the frames are numbered through all sequences.
-  const float* state_before(int64_t frame, const float* zeros) const {
-    if (frame % f_.frames != f_.time(0)) return f_.y + (f_.reverse ? frame + 1 : frame - 1) * f_.units;
-    return f_.h0 ? f_.h0 + frame / f_.frames * f_.units : zeros;
+  // h before the frame at a place in memory.
+  const float* state_before(int64_t row, const float* zeros) const {
+    const int64_t b = f_.sequence_of(row), t = f_.frame_of(row);
+    if (t != f_.time(0)) return f_.y + f_.row(b, f_.reverse ? t + 1 : t - 1) * f_.units;
+    return f_.h0 ? f_.h0 + b * f_.units : zeros;
   }
 
   const LstmBackwardArgs a_;
@@ -259,11 +260,13 @@ class LstmBackwardJob final : public Job {
 
   // Computes dz of the frame of step `step`, and dc of the frame before.
   void cells(Range sequences, int64_t step, const Scratch& s) const {
-    const int64_t t = f_.time(step), back = f_.reverse ? -f_.units : f_.units;
+    const int64_t t = f_.time(step);
     for (int64_t b = sequences.first, i = 0; b < sequences.last; ++b, ++i) {
-      const int64_t frame = b * f_.frames + t;
+      const int64_t frame = f_.row(b, t);
       const float* const cell = f_.cells + frame * f_.units;
-      const float* const before = step > 0 ? cell - back : f_.c0 ? f_.c0 + b * f_.units : s.zeros;
+      const float* const before = step > 0 ? f_.cells + f_.row(b, f_.time(step - 1)) * f_.units
+                                  : f_.c0  ? f_.c0 + b * f_.units
+                                           : s.zeros;
       lstm_cell_backward(f_.gates + frame * hidden_.inputs, cell, before, a_.dy ? a_.dy + frame * f_.units : s.zeros,
                          s.dh + i * hidden_.padded(), f_.units, s.dc + i * f_.units, dz(b, t));
     }
@@ -284,7 +287,7 @@ class LstmBackwardJob final : public Job {
     }
   }
 
-  float* dz(int64_t b, int64_t t) const { return a_.dz + (b * f_.frames + t) * hidden_.inputs; }
+  float* dz(int64_t b, int64_t t) const { return a_.dz + f_.row(b, t) * hidden_.inputs; }
 
   const LstmBackwardArgs a_;
   const LstmArgs& f_;

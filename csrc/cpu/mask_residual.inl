@@ -311,3 +311,8 @@ class MaskResidualBackwardJob final : public Job {
   const MaskResidualArgs& f_ = a_.forward;
   const Segments segments_;
 };
+
+inline std::unique_ptr<Job> mask_residual(const MaskResidualArgs& a) { return job_for<MaskResidualJob>(a.dtype, a); }
+inline std::unique_ptr<Job> mask_residual_backward(const MaskResidualBackwardArgs& a) {
+  return job_for<MaskResidualBackwardJob>(a.forward.dtype, a);
+}

@@ -28,6 +28,7 @@ inline constexpr std::size_t kGap = 0;
 // The system refused to give memory.
 class OutOfMemory : public std::bad_alloc {
  public:
+  OutOfMemory() noexcept { std::snprintf(text_, sizeof text_, "can't allocate memory"); }
   explicit OutOfMemory(std::size_t bytes) noexcept {
     std::snprintf(text_, sizeof text_, "can't allocate memory: you tried to allocate %zu bytes", bytes);
   }
@@ -53,7 +54,11 @@ inline AlignedBytes aligned_bytes(std::size_t n) {
   return AlignedBytes(static_cast<unsigned char*>(allocate(n, std::align_val_t(kAlignment))));
 }
 
+#if defined(__linux__)
 inline constexpr std::size_t kHugePage = std::size_t(2) << 20;
+#else
+inline constexpr std::size_t kHugePage = kAlignment;  // no system call asks for huge pages
+#endif
 
 struct HugeFree {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t(kHugePage)); }

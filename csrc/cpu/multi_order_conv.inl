@@ -216,3 +216,7 @@ class MultiOrderConvJob final : public Job {
   const OutputProjection<T> output_;
   const Segments segments_;
 };
+
+inline std::unique_ptr<Job> multi_order_conv(const MultiOrderConvArgs& a) {
+  return job_for<MultiOrderConvJob>(a.dtype, a);
+}

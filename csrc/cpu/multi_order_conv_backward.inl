@@ -276,3 +276,7 @@ class MultiOrderConvBackwardJob final : public Job {
   Buffer<T> w_from_in_;
   std::vector<Buffer<T>> w_from_pw_;
 };
+
+inline std::unique_ptr<Job> multi_order_conv_backward(const MultiOrderConvBackwardArgs& a) {
+  return job_for<MultiOrderConvBackwardJob>(a.forward.dtype, a);
+}

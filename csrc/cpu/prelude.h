@@ -15,3 +15,8 @@
 
 #include "api.h"
 #include "memory.h"
+
+// The same function under the name that glibc before 2.29 has, too; see older_systems.cpp.
+#if defined(__GLIBC__) && defined(__x86_64__)
+__asm__(".symver exp, exp@GLIBC_2.2.5");
+#endif

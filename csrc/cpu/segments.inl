@@ -36,3 +36,10 @@ template <class T>
 void padded_rows(const Ring<T>& ring, int64_t first, int64_t count, const T* zeros, const T** out) {
   for (int64_t r = 0; r < count; ++r) out[r] = ring.padded(first + r, zeros);
 }
+
+// An operator's job, in the type that it computes in: float64 for float64, float32 for all others.
+template <template <class> class OperatorJob, class Args>
+std::unique_ptr<Job> job_for(DType dtype, const Args& args) {
+  if (dtype == DType::f64) return std::make_unique<OperatorJob<double>>(args);
+  return std::make_unique<OperatorJob<float>>(args);
+}

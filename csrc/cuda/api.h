@@ -24,26 +24,29 @@ struct Device {
   int blocks_per_sm;
 };
 
-// The bytes of scratch memory that a launch needs. The caller provides them, aligned to 256 bytes; their contents do
-// not matter.
-size_t workspace(const CausalDwconv2dArgs&, const Device&);
-size_t workspace(const CausalDwconv2dBackwardArgs&, const Device&);
-size_t workspace(const ConvBlockArgs&, const Device&);
-size_t workspace(const ConvBlockBackwardArgs&, const Device&);
-size_t workspace(const MultiOrderConvArgs&, const Device&);
-size_t workspace(const MultiOrderConvBackwardArgs&, const Device&);
-size_t workspace(const MaskResidualArgs&, const Device&);
-size_t workspace(const MaskResidualBackwardArgs&, const Device&);
+// For the arguments of each operator, and for those of its backward pass:
+//
+// `workspace` returns the bytes of scratch memory that a launch needs. The caller provides them, aligned to 256 bytes;
+// their contents do not matter.
+//
+// `launch` enqueues the operator and returns the first error. `device` is the current device. `workspace` has the size
+// that the function of this name returns; it may be null if that size is zero.
+//
+// An operator without CUDA kernels has these declarations and no definitions.
+#define LITE_RTSE_DECLARE(Arguments)                 \
+  size_t workspace(const Arguments&, const Device&); \
+  cudaError_t launch(const Arguments&, const Device& device, void* workspace, cudaStream_t);
+#define LITE_RTSE_DECLARE_BOTH(name, Struct) \
+  LITE_RTSE_DECLARE(Struct##Args)            \
+  LITE_RTSE_DECLARE(Struct##BackwardArgs)
+LITE_RTSE_OPERATORS(LITE_RTSE_DECLARE_BOTH)
+// The kernels of the operator lstm. It leaves the products that need no frame before to PyTorch.
+LITE_RTSE_DECLARE_BOTH(lstm, LstmRecurrence)
+#undef LITE_RTSE_DECLARE_BOTH
+#undef LITE_RTSE_DECLARE
 
-// Enqueues the operator and returns the first error. `device` is the current device. `workspace` has the size that the
-// function above returns; it may be null if that size is zero.
-cudaError_t launch(const CausalDwconv2dArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const CausalDwconv2dBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const ConvBlockArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const ConvBlockBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MultiOrderConvArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MultiOrderConvBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MaskResidualArgs&, const Device& device, void* workspace, cudaStream_t);
-cudaError_t launch(const MaskResidualBackwardArgs&, const Device& device, void* workspace, cudaStream_t);
+// Whether all blocks that an LSTM of so many units needs can be on the device at the same time. If not, a launch
+// returns cudaErrorInvalidConfiguration.
+bool lstm_fits(int64_t units, const Device&);
 
 }  // namespace lite_rtse::cuda

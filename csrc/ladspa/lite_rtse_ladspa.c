@@ -1,4 +1,4 @@
-/* A LADSPA plugin on the C library: lite_rtse_mono, noise suppression for speech. It needs a host that runs at 16 kHz.
+/* A LADSPA plugin on the C library: lite_rtse_mono, noise suppression for speech, at any sample rate.
  *
  * The weights are read when a host makes an instance. The environment variable LITE_RTSE_WEIGHTS names another file. */
 #include <ladspa.h>
@@ -30,7 +30,7 @@ static const LADSPA_PortRangeHint hints[PORTS] = {
     {LADSPA_HINT_BOUNDED_BELOW | LADSPA_HINT_BOUNDED_ABOVE | LADSPA_HINT_DEFAULT_1, 0, 1},
     {0, 0, 0}};
 
-static lite_rtse_stream* make_stream(void) {
+static lite_rtse_stream* make_stream(int32_t rate_hz) {
   const char* named = getenv("LITE_RTSE_WEIGHTS");
   const char* path = named ? named : LITE_RTSE_DEFAULT_WEIGHTS;
   lite_rtse_network* network;
@@ -41,7 +41,7 @@ static lite_rtse_stream* make_stream(void) {
     fprintf(stderr, "lite_rtse_mono: %s: %s\n", path, message);
     return NULL;
   }
-  status = lite_rtse_stream_create(network, LITE_RTSE_LIVE, 1, &stream);
+  status = lite_rtse_stream_create_at(network, LITE_RTSE_LIVE, 1, rate_hz, 1, &stream);
   lite_rtse_network_destroy(network);
   if (status) fprintf(stderr, "lite_rtse_mono: %s\n", lite_rtse_status_text(status));
   return stream;
@@ -50,12 +50,13 @@ static lite_rtse_stream* make_stream(void) {
 static LADSPA_Handle instantiate(const LADSPA_Descriptor* descriptor, unsigned long rate) {
   Plugin* plugin;
   (void)descriptor;
-  if (rate != LITE_RTSE_SAMPLE_RATE_HZ) {
-    fprintf(stderr, "lite_rtse_mono: expected a host at %d Hz, got %lu Hz\n", LITE_RTSE_SAMPLE_RATE_HZ, rate);
+  if (rate < LITE_RTSE_LEAST_RATE_HZ || rate > LITE_RTSE_MOST_RATE_HZ) {
+    fprintf(stderr, "lite_rtse_mono: expected a host at %d to %d Hz, got %lu Hz\n", LITE_RTSE_LEAST_RATE_HZ,
+            LITE_RTSE_MOST_RATE_HZ, rate);
     return NULL;
   }
   plugin = calloc(1, sizeof *plugin);
-  if (plugin && !(plugin->stream = make_stream())) {
+  if (plugin && !(plugin->stream = make_stream((int32_t)rate))) {
     free(plugin);
     return NULL;
   }
@@ -97,7 +98,7 @@ static const LADSPA_Descriptor descriptor = {
     .UniqueID = 642, /* not registered: hosts find the plugin by its file and label */
     .Label = "lite_rtse_mono",
     .Properties = LADSPA_PROPERTY_HARD_RT_CAPABLE,
-    .Name = "Lite-RTSE speech enhancement, 16 kHz mono",
+    .Name = "Lite-RTSE speech enhancement, mono",
     .Maker = "The lite-rtse-ext authors",
     .Copyright = "MIT",
     .PortCount = PORTS,

@@ -4,7 +4,8 @@
 namespace lite_rtse::ops {
 namespace {
 
-CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+                             int64_t dilation) {
   CausalDwconv2dArgs a{};
   a.dtype = dtype_of("x", x);
   check_shape("x", x, {kAny, kAny, kAny, kAny}, "(batch, channels, frames, bins)");
@@ -14,6 +15,8 @@ CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::o
   a.taps_t = weight.size(2), a.taps_f = weight.size(3);
   STD_TORCH_CHECK(a.taps_t % 2 == 1 && a.taps_f % 2 == 1, "weight has kernel size ", a.taps_t, " x ", a.taps_f,
                   ", must be odd in both directions");
+  STD_TORCH_CHECK(dilation > 0, "dilation is ", dilation, ", must be at least 1");
+  a.dilation = std::min(dilation, std::max<int64_t>(a.frames, 1));  // taps further apart read zeros as well
   if (bias) {
     check_like("bias", *bias, "x", x);
     check_shape("bias", *bias, {a.channels}, "(channels of x)");
@@ -21,8 +24,8 @@ CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::o
   return a;
 }
 
-Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias) {
-  CausalDwconv2dArgs a = arguments(x, weight, bias);
+Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t dilation) {
+  CausalDwconv2dArgs a = arguments(x, weight, bias, dilation);
   x = dense(x), weight = dense(weight);
   if (bias) bias = dense(*bias);
   Tensor y = new_dense_like(x);
@@ -32,9 +35,9 @@ Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias) {
   return y;
 }
 
-std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight) {
+std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int64_t dilation) {
   CausalDwconv2dBackwardArgs a{};
-  a.forward = arguments(x, weight, std::nullopt);
+  a.forward = arguments(x, weight, std::nullopt, dilation);
   check_like("dy", dy, "x", x);
   check_shape("dy", dy, {x.size(0), x.size(1), x.size(2), x.size(3)}, "the shape of x");
   x = dense(x), weight = dense(weight), dy = dense(dy);
@@ -49,8 +52,8 @@ std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
-  m.def("causal_dwconv2d(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
-  m.def("causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight) -> (Tensor, Tensor, Tensor)");
+  m.def("causal_dwconv2d(Tensor x, Tensor weight, Tensor? bias, int dilation=1) -> Tensor");
+  m.def("causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int dilation=1) -> (Tensor, Tensor, Tensor)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("causal_dwconv2d", TORCH_BOX(&causal_dwconv2d));

@@ -33,15 +33,6 @@ cuda::Device query(int index) {
   return d;
 }
 
-// Queries each device once: the answer does not change, and a launch should cost little.
-cuda::Device limits(int index) {
-  static std::mutex mutex;
-  static std::map<int, cuda::Device> known;
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = known.find(index);
-  return found != known.end() ? found->second : known.emplace(index, query(index)).first->second;
-}
-
 std::string explanation(cudaError_t error, const cuda::Device& d) {
   switch (error) {
     case cudaErrorInvalidConfiguration:
@@ -61,6 +52,15 @@ std::string explanation(cudaError_t error, const cuda::Device& d) {
 
 }  // namespace
 
+// Queries each device once: the answer does not change, and a launch should cost little.
+cuda::Device device_limits(int index) {
+  static std::mutex mutex;
+  static std::map<int, cuda::Device> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = known.find(index);
+  return found != known.end() ? found->second : known.emplace(index, query(index)).first->second;
+}
+
 std::string cuda_architectures_text() {
   std::string text;
   for (const int sm : cuda_architectures()) text += (text.empty() ? "" : ", ") + capability_text(sm);
@@ -68,7 +68,7 @@ std::string cuda_architectures_text() {
 }
 
 CudaLaunch::CudaLaunch(const char* name, const torch::stable::Tensor& x)
-    : name_(name), x_(x), guard_(x.get_device_index()), device_(limits(x.get_device_index())) {
+    : name_(name), x_(x), guard_(x.get_device_index()), device_(device_limits(x.get_device_index())) {
   void* stream = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   stream_ = static_cast<cudaStream_t>(stream);

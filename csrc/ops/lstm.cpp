@@ -1,4 +1,7 @@
+#include <array>
+
 #include "common.h"
+#include "entry.h"
 #include "run.h"
 
 namespace lite_rtse::ops {
@@ -15,6 +18,28 @@ const float* data(const char* name, Tensor& t, const Tensor& x, std::initializer
 const float* data(const char* name, std::optional<Tensor>& t, const Tensor& x, std::initializer_list<int64_t> shape,
                   const char* meaning) {
   return t ? data(name, *t, x, shape, meaning) : nullptr;
+}
+
+// Whether the frames come first in memory, as in a transposed view. Sequences of one frame each, and one sequence, are
+// in both orders; they count as dense.
+bool is_time_major(const Tensor& x) { return !x.is_contiguous() && torch::stable::transpose(x, 0, 1).is_contiguous(); }
+// `t` in this order, copied only if it is not; and a new tensor in it.
+Tensor in_order(const Tensor& t, bool time_major) {
+  if (!time_major) return dense(t);
+  return torch::stable::transpose(dense(torch::stable::transpose(t, 0, 1)), 0, 1);
+}
+Tensor new_in_order(const Tensor& like, int64_t batch, int64_t frames, int64_t width, bool time_major) {
+  if (!time_major) return new_dense(like, {batch, frames, width});
+  return torch::stable::transpose(new_dense(like, {frames, batch, width}), 0, 1);
+}
+// Data of a tensor (batch, frames, width) in this order.
+const float* frames_data(const char* name, std::optional<Tensor>& t, const Tensor& x, int64_t width, bool time_major,
+                         const char* meaning) {
+  if (!t) return nullptr;
+  check_like(name, *t, "x", x);
+  check_shape(name, *t, {x.size(0), x.size(1), width}, meaning);
+  t = in_order(*t, time_major);
+  return static_cast<const float*>(t->const_data_ptr());
 }
 
 float* mutable_data(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
@@ -36,11 +61,40 @@ LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optiona
   a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
   a.h0 = data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
   a.c0 = data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
-  x = dense(x);
+  a.time_major = !x.is_cuda() && is_time_major(x);  // on CUDA the kernels read dense tensors
+  x = in_order(x, a.time_major);
   a.x = static_cast<const float*>(x.const_data_ptr());
   a.threads = torch::stable::get_num_threads();
   return a;
 }
+
+#ifdef LITE_RTSE_CUDA
+
+// The product of two matrices. Unlike mm, mm.out is the same under autocast.
+Tensor product(const Tensor& a, const Tensor& b) {
+  Tensor out = new_dense(a, {a.size(0), b.size(1)});
+  std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
+                                    torch::stable::detail::from(out)};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
+  return torch::stable::detail::to<Tensor>(stack[0]);
+}
+Tensor transposed(const Tensor& matrix) { return torch::stable::transpose(matrix, 0, 1); }
+
+LstmRecurrenceArgs recurrence(const LstmArgs& a) {
+  return {a.batch, a.frames, a.units, nullptr, a.weight_hh, a.bias_ih, a.bias_hh, a.h0,
+          a.c0,    a.y,      a.h,     a.c,     a.gates,     a.cells,   a.reverse};
+}
+
+// The input's product is PyTorch's own. Only what depends on the frame before is a kernel of this library.
+void lstm_on_gpu(const LstmArgs& a, const Tensor& x, const Tensor& weight_ih) {
+  const Tensor rows = torch::stable::reshape(x, {a.batch * a.frames, a.inputs});
+  const Tensor input = product(rows, transposed(weight_ih));
+  LstmRecurrenceArgs r = recurrence(a);
+  r.input = static_cast<const float*>(input.const_data_ptr());
+  enqueue("lstm", r, x);
+}
+
+#endif
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_ih, Tensor weight_hh,
                                                         std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh,
@@ -48,12 +102,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_
                                                         bool reverse, bool keep) {
   LstmArgs a = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   a.reverse = reverse;
-  Tensor y = new_dense(x, {a.batch, a.frames, a.units});
+  Tensor y = new_in_order(x, a.batch, a.frames, a.units, a.time_major);
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
   Tensor gates = new_dense(x, {a.batch, kept, 4 * a.units}), cells = new_dense(x, {a.batch, kept, a.units});
   a.y = mutable_data(y), a.h = mutable_data(h), a.c = mutable_data(c);
   if (keep) a.gates = mutable_data(gates), a.cells = mutable_data(cells);
+#ifdef LITE_RTSE_CUDA
+  if (x.is_cuda()) {
+    lstm_on_gpu(a, x, weight_ih);
+    return {y, h, c, gates, cells};
+  }
+#endif
   run_on_cpu(&Kernels::lstm, a);
   return {y, h, c, gates, cells};
 }
@@ -65,26 +125,65 @@ std::pair<Tensor, float*> gradient(const Tensor& x, bool wanted, std::initialize
   return {t, wanted ? mutable_data(t) : nullptr};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
-    std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x, Tensor weight_ih,
-    Tensor weight_hh, std::optional<Tensor> bias_ih, std::optional<Tensor> bias_hh, std::optional<Tensor> h0,
-    std::optional<Tensor> c0, Tensor y, Tensor gates, Tensor cells, bool reverse, bool input, bool parameters,
-    bool state) {
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+#ifdef LITE_RTSE_CUDA
+
+// The kernel computes the gates' gradients, all else is products of these with x and with h before each frame.
+Gradients lstm_backward_on_gpu(const LstmBackwardArgs& a, const Tensor& x, const Tensor& weight_ih, const Tensor& dz,
+                               bool input, bool parameters, bool state) {
+  const LstmArgs& f = a.forward;
+  const int64_t frames = f.batch * f.frames, rows = 4 * f.units;
+  Tensor before = new_dense(x, {f.batch, f.frames, f.units});
+  const auto [dh0, dh0_data] = gradient(x, state, {f.batch, f.units});
+  const auto [dc0, dc0_data] = gradient(x, state, {f.batch, f.units});
+  enqueue("lstm_backward",
+          LstmRecurrenceBackwardArgs{recurrence(f), a.dy, a.dh, a.dc, a.dz, mutable_data(before), dh0_data, dc0_data},
+          x);
+  const Tensor none = new_dense(x, {0}), dz_rows = torch::stable::reshape(dz, {frames, rows});
+  const auto shaped = [&](const Tensor& t, std::initializer_list<int64_t> shape) {
+    return torch::stable::reshape(t, std::vector<int64_t>(shape));
+  };
+  const Tensor dx = input ? shaped(product(dz_rows, weight_ih), {f.batch, f.frames, f.inputs}) : none;
+  if (!parameters) return {dx, none, none, none, dh0, dc0};
+  Tensor ones = new_dense(x, {frames, 1});
+  torch::stable::fill_(ones, 1.0);
+  const Tensor by_row = transposed(dz_rows);
+  return {dx,
+          product(by_row, shaped(x, {frames, f.inputs})),
+          product(by_row, shaped(before, {frames, f.units})),
+          shaped(product(by_row, ones), {rows}),
+          dh0,
+          dc0};
+}
+
+#endif
+
+Gradients lstm_backward(std::optional<Tensor> dy, std::optional<Tensor> dh, std::optional<Tensor> dc, Tensor x,
+                        Tensor weight_ih, Tensor weight_hh, std::optional<Tensor> bias_ih,
+                        std::optional<Tensor> bias_hh, std::optional<Tensor> h0, std::optional<Tensor> c0, Tensor y,
+                        Tensor gates, Tensor cells, bool reverse, bool input, bool parameters, bool state) {
   LstmBackwardArgs a{};
   LstmArgs& f = a.forward;
   f = arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0);
   f.reverse = reverse;
   // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
   // pass, which writes them.
-  f.y = const_cast<float*>(data("y", y, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
+  std::optional<Tensor> outputs = y;
+  f.y = const_cast<float*>(frames_data("y", outputs, x, f.units, f.time_major, "(batch, frames, units)"));
   f.gates = const_cast<float*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
   f.cells = const_cast<float*>(data("cells", cells, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
-  a.dy = data("dy", dy, x, {f.batch, f.frames, f.units}, "the shape of y");
+  a.dy = frames_data("dy", dy, x, f.units, f.time_major, "the shape of y");
   a.dh = data("dh", dh, x, {f.batch, f.units}, "the shape of h");
   a.dc = data("dc", dc, x, {f.batch, f.units}, "the shape of c");
-  Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units}), dx, dweight_ih, dweight_hh, dbias, dh0, dc0;
+  Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units});
   a.dz = mutable_data(dz);
-  std::tie(dx, a.dx) = gradient(x, input, {f.batch, f.frames, f.inputs});
+#ifdef LITE_RTSE_CUDA
+  if (x.is_cuda()) return lstm_backward_on_gpu(a, x, weight_ih, dz, input, parameters, state);
+#endif
+  Tensor dx = input ? new_in_order(x, f.batch, f.frames, f.inputs, f.time_major) : new_dense(x, {0});
+  Tensor dweight_ih, dweight_hh, dbias, dh0, dc0;
+  if (input) a.dx = mutable_data(dx);
   std::tie(dweight_ih, a.dweight_ih) = gradient(x, parameters, {4 * f.units, f.inputs});
   std::tie(dweight_hh, a.dweight_hh) = gradient(x, parameters, {4 * f.units, f.units});
   std::tie(dbias, a.dbias) = gradient(x, parameters, {4 * f.units});
@@ -110,5 +209,21 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("lstm", TORCH_BOX(&lstm));
   m.impl("lstm_backward", TORCH_BOX(&lstm_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("lstm", TORCH_BOX(&lstm));
+  m.impl("lstm_backward", TORCH_BOX(&lstm_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops
+
+// Whether the kernels of a GPU can run an LSTM of so many units there. No build for the CPU has any.
+LITE_RTSE_EXPORT bool lite_rtse_lstm_fits([[maybe_unused]] int64_t units, [[maybe_unused]] int32_t device) {
+#ifdef LITE_RTSE_CUDA
+  return lite_rtse::ops::guarded(
+      false, [=] { return lite_rtse::cuda::lstm_fits(units, lite_rtse::ops::device_limits(device)); });
+#else
+  return false;
+#endif
+}

@@ -3,10 +3,10 @@
 
 #include <torch/csrc/stable/ops.h>
 
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -19,20 +19,26 @@
 namespace lite_rtse::ops {
 
 // Runs a job's tasks on PyTorch's threads, and then the next job. An exception in a task must not cross the thread
-// pool's C boundary. The first exception is therefore kept and thrown again here.
+// pool's C boundary. The first exception is therefore kept and thrown again here. A task throws nothing but want of
+// memory.
 inline void run_tasks(Job& job) {
   std::mutex mutex;
-  std::exception_ptr failure;
+  std::optional<OutOfMemory> failure;
+  const auto keep = [&](const OutOfMemory& error) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!failure) failure = error;
+  };
   torch::stable::parallel_for(0, job.tasks(), 1, [&](int64_t begin, int64_t end) {
     try {
       for (int64_t task = begin; task < end; ++task) job.run(task);
       trim_thread_scratch();
+    } catch (const OutOfMemory& error) {
+      keep(error);
     } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!failure) failure = std::current_exception();
+      keep(OutOfMemory());
     }
   });
-  if (failure) std::rethrow_exception(failure);
+  if (failure) throw *failure;
   job.finish();
   if (const std::unique_ptr<Job> next = job.next()) run_tasks(*next);
 }

@@ -1,71 +1,88 @@
 // The Python module lite_rtse_ext._stream: networks and streams on numpy arrays, without torch. The public classes are
 // in lite_rtse_ext/stream, which checks the users' arguments. The checks in this file keep memory safe.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <functional>
+//
+// Free-threaded builds of Python run several of these functions at the same time. A Network never changes, and
+// Exclusive lets one thread at a time use a Stream.
+#include <atomic>
 
 #include "host_stream.h"
-
-namespace py = pybind11;
-using namespace lite_rtse::stream;
+#include "python_api.h"
 
 namespace {
 
-using Samples = py::array_t<float, py::array::c_style>;
+using namespace lite_rtse::python;
+using namespace lite_rtse::stream;
+using SharedNetwork = std::shared_ptr<const Network>;
+
+// --- networks
+// ---------------------------------------------------------------------------------------------------------
 
 Precision precision_of(const std::string& name) {
   if (name == "float32") return Precision::f32;
   if (name == "int16") return Precision::i16;
-  throw py::value_error("precision must be 'float32' or 'int16', but is '" + name + "'");
+  throw std::invalid_argument("precision must be 'float32' or 'int16', but is '" + name + "'");
 }
 
-std::shared_ptr<const Network> make_network(const std::map<std::string, Samples>& weights, const std::string& precision,
-                                            const Options& options) {
+// The arrays of a dictionary by name. `owners` keeps them alive.
+std::map<std::string, Array> arrays_of(PyObject* weights, std::vector<Floats>& owners) {
+  const Ref items(PyDict_Items(weights));
   std::map<std::string, Array> arrays;
-  for (const auto& [name, a] : weights) arrays[name] = {a.data(), {a.shape(), a.shape() + a.ndim()}};
+  for (Py_ssize_t i = 0; i < PyList_Size(items.get()); ++i) {
+    PyObject* item = PyList_GetItem(items.get(), i);
+    Py_ssize_t size = 0;
+    const char* name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(item, 0), &size);
+    if (name == nullptr) throw Raised();
+    const Floats& array = owners.emplace_back(PyTuple_GetItem(item, 1));
+    Array& entry = arrays[std::string(name, size_t(size))];
+    entry.data = array.data();
+    for (int d = 0; d < array.dimensions(); ++d) entry.shape.push_back(array.size(d));
+  }
+  return arrays;
+}
+
+PyObject* new_network(PyTypeObject* type, PyObject* positional, PyObject* named) {
+  static const char* names[] = {"weights", "precision", "compression", "mask_branch", nullptr};
+  PyObject* weights = nullptr;
+  const char* precision = nullptr;
+  float compression = 1;
+  int mask_branch = 0;
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!sfp", const_cast<char**>(names), &PyDict_Type, &weights,
+                                   &precision, &compression, &mask_branch))
+    throw Raised();
+  std::vector<Floats> owners;
+  const std::map<std::string, Array> arrays = arrays_of(weights, owners);
   const Precision chosen = precision_of(precision);
-  py::gil_scoped_release release;
-  return engine().network(parameters(arrays, options), chosen);
+  SharedNetwork network;
+  {
+    const Unlocked unlocked;
+    network = engine().network(parameters(arrays, {compression, mask_branch != 0}), chosen);
+  }
+  return Object<SharedNetwork>::make(type, std::move(network));
 }
 
-py::ssize_t length(const Samples& a, const char* name) {
-  if (a.ndim() != 1) throw py::value_error(std::string(name) + " must have one dimension");
-  return a.shape(0);
-}
+int64_t channels(SharedNetwork& network) { return network->config().channels; }
+int64_t order(SharedNetwork& network) { return network->config().order; }
+bool depthwise(SharedNetwork& network) { return network->config().depthwise; }
 
-// Samples of one channel, (samples,), or of several, (samples, channels).
-py::ssize_t length(const Samples& a, int64_t channels) {
-  if (channels == 1) return length(a, "samples");
-  if (a.ndim() != 2 || a.shape(1) != channels) throw py::value_error("samples must have the shape (samples, channels)");
-  return a.shape(0);
-}
-Samples room(int64_t count, int64_t channels) {
-  return channels == 1 ? Samples(count) : Samples(std::vector<py::ssize_t>{py::ssize_t(count), py::ssize_t(channels)});
-}
+// --- streams
+// ----------------------------------------------------------------------------------------------------------
 
 // A stream that two Python threads cannot use at the same time: the second thread gets an error instead of waiting.
 // Functions that other threads may call while the stream is in use need no Use.
 class Exclusive {
  public:
-  Exclusive(std::shared_ptr<const Network> network, Timing timing, bool high_pass, int64_t rate_hz, int64_t channels)
+  Exclusive(SharedNetwork network, Timing timing, bool high_pass, int64_t rate_hz, int64_t channels)
       : stream_(std::move(network), timing, high_pass, rate_hz, channels) {}
 
-  void set_wet(float wet) { stream_.set_wet(wet); }
-  int64_t latency() const { return stream_.latency(); }
-  py::tuple faults() const {
-    const Faults so_far = stream_.faults();
-    return py::make_tuple(so_far.samples, so_far.frames);
-  }
+  HostStream& shared() { return stream_; }
 
   class Use {
    public:
     explicit Use(Exclusive& owner) : owner_(owner) {
-      if (owner.busy_) throw std::runtime_error("the stream is in use by another thread, or listed twice");
-      owner.busy_ = true;
+      if (owner.busy_.exchange(true, std::memory_order_acquire))
+        throw std::runtime_error("the stream is in use by another thread, or listed twice");
     }
-    ~Use() { owner_.busy_ = false; }
+    ~Use() { owner_.busy_.store(false, std::memory_order_release); }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
     HostStream* operator->() const { return &owner_.stream_; }
@@ -77,117 +94,160 @@ class Exclusive {
 
  private:
   HostStream stream_;
-  bool busy_ = false;  // read and written with the GIL held
+  std::atomic<bool> busy_ = false;
 };
 
-// The first `count` samples of an array that was allocated for more.
-Samples shortened(Samples a, int64_t count) {
-  std::vector<py::ssize_t> shape(a.shape(), a.shape() + a.ndim());
-  shape[0] = py::ssize_t(count);
-  if (count != a.shape(0)) a.resize(shape);
-  return a;
+PyObject* new_stream(PyTypeObject* type, PyObject* positional, PyObject* named) {
+  static const char* names[] = {"network", "live", "high_pass", "rate_hz", "channels", nullptr};
+  const Types& types = *static_cast<Types*>(PyType_GetModuleState(type));
+  PyObject* network = nullptr;
+  int live = 0, high_pass = 0;
+  long long rate_hz = 0, channels = 0;
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!ppLL", const_cast<char**>(names), types.network, &network,
+                                   &live, &high_pass, &rate_hz, &channels))
+    throw Raised();
+  if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw std::invalid_argument("rate_hz is out of range");
+  if (channels < 1 || channels > kMostChannels) throw std::invalid_argument("channels is out of range");
+  return Object<Exclusive>::make(type, Object<SharedNetwork>::of(network), live ? Timing::live : Timing::aligned,
+                                 high_pass != 0, rate_hz, channels);
 }
 
-Samples feed_one(Exclusive& stream, const Samples& in) {
+npy_intp length(const Floats& a, const char* name) {
+  if (a.dimensions() != 1) throw std::invalid_argument(std::string(name) + " must have one dimension");
+  return a.size();
+}
+
+// Samples of one channel, (samples,), or of several, (samples, channels).
+npy_intp length(const Floats& a, int64_t channels) {
+  if (channels == 1) return length(a, "samples");
+  if (a.dimensions() != 2 || a.size(1) != channels)
+    throw std::invalid_argument("samples must have the shape (samples, channels)");
+  return a.size();
+}
+Floats room(int64_t count, int64_t channels) { return channels == 1 ? Floats({count}) : Floats({count, channels}); }
+
+Floats feed_one(Exclusive& stream, const Floats& in) {
   const Exclusive::Use use(stream);
   const int64_t count = length(in, use->channels());
-  Samples out = room(use->room(count), use->channels());
-  const float* from = in.data();
+  Floats out = room(use->room(count), use->channels());
   float* to = out.mutable_data();
   int64_t written = 0;
   {
-    py::gil_scoped_release release;
-    written = use->feed(from, count, to);
+    const Unlocked unlocked;
+    written = use->feed(in.data(), count, to);
   }
-  return shortened(std::move(out), written);
+  out.shorten(written);
+  return out;
 }
 
-// The parameters are references, because pybind11 turns None into a null pointer but rejects it for a reference.
-std::vector<Samples> feed_many(const std::vector<std::reference_wrapper<Exclusive>>& streams,
-                               const std::vector<Samples>& in) {
-  const size_t n = streams.size();
-  if (in.size() != n) throw py::value_error("as many blocks of samples as streams are needed");
+// The items of a sequence, in a list that other threads do not know.
+Ref list_of(PyObject* sequence) { return Ref(PySequence_List(sequence)); }
+
+std::vector<Floats> feed_many(Types& types, PyObject* stream_sequence, PyObject* sample_sequence) {
+  const Ref streams = list_of(stream_sequence), samples = list_of(sample_sequence);
+  const size_t n = size_t(PyList_Size(streams.get()));
+  if (size_t(PyList_Size(samples.get())) != n)
+    throw std::invalid_argument("as many blocks of samples as streams are needed");
   std::vector<std::unique_ptr<Exclusive::Use>> uses;
   std::vector<HostStream*> plain(n);
   std::vector<const float*> from(n);
   std::vector<float*> to(n);
   std::vector<int64_t> count(n), written(n);
-  std::vector<Samples> out;
+  std::vector<Floats> in, out;
   for (size_t i = 0; i < n; ++i) {
-    uses.push_back(std::make_unique<Exclusive::Use>(streams[i].get()));
+    PyObject* stream = PyList_GetItem(streams.get(), Py_ssize_t(i));
+    if (Py_TYPE(stream) != types.stream) wrong_type("a Stream", stream);
+    uses.push_back(std::make_unique<Exclusive::Use>(Object<Exclusive>::of(stream)));
     plain[i] = uses[i]->get();
-    if (plain[i]->network() != plain[0]->network()) throw py::value_error("the streams must share one network");
+    if (plain[i]->network() != plain[0]->network()) throw std::invalid_argument("the streams must share one network");
+    in.emplace_back(PyList_GetItem(samples.get(), Py_ssize_t(i)));
     count[i] = length(in[i], plain[i]->channels());
     out.push_back(room(plain[i]->room(count[i]), plain[i]->channels()));
     from[i] = in[i].data();
     to[i] = out[i].mutable_data();
   }
   {
-    py::gil_scoped_release release;
+    const Unlocked unlocked;
     feed(plain.data(), from.data(), count.data(), to.data(), written.data(), int64_t(n));
   }
-  for (size_t i = 0; i < n; ++i) out[i] = shortened(std::move(out[i]), written[i]);
+  for (size_t i = 0; i < n; ++i) out[i].shorten(written[i]);
   return out;
 }
 
-Samples flush(Exclusive& stream) {
+Floats flush(Exclusive& stream) {
   const Exclusive::Use use(stream);
-  Samples out = room(use->latency(), use->channels());
+  Floats out = room(use->latency(), use->channels());
   float* to = out.mutable_data();
   int64_t written = 0;
   {
-    py::gil_scoped_release release;
+    const Unlocked unlocked;
     written = use->flush(to);
   }
-  return shortened(std::move(out), written);
+  out.shorten(written);
+  return out;
 }
 
-Samples save(Exclusive& stream) {
+int64_t latency(Exclusive& stream) { return stream.shared().latency(); }
+void reset(Exclusive& stream) { Exclusive::Use(stream)->reset(); }
+void set_wet(Exclusive& stream, float wet) { stream.shared().set_wet(wet); }
+std::pair<int64_t, int64_t> faults(Exclusive& stream) {
+  const Faults so_far = stream.shared().faults();
+  return {so_far.samples, so_far.frames};
+}
+
+Floats save(Exclusive& stream) {
   const Exclusive::Use use(stream);
-  Samples state(use->size());
+  Floats state({use->size()});
   use->save(state.mutable_data());
   return state;
 }
 
-void load(Exclusive& stream, const Samples& state) {
+void load(Exclusive& stream, const Floats& state) {
   const Exclusive::Use use(stream);
   use->load(state.data(), length(state, "state"));
 }
 
+// --- the module
+// -------------------------------------------------------------------------------------------------------
+
+std::string isa(Types&) { return engine().isa; }
+std::vector<std::string> isas(Types&) { return runnable_isas(); }
+
+PyMethodDef stream_methods[] = {
+    function<&feed_one>("feed"), function<&flush>("flush"), function<&reset>("reset"), function<&set_wet>("set_wet"),
+    function<&faults>("faults"), function<&save>("save"),   function<&load>("load"),   {}};
+PyMethodDef no_methods[] = {{}};
+PyGetSetDef stream_attributes[] = {attribute<&latency>("latency"), {}};
+PyGetSetDef network_attributes[] = {
+    attribute<&channels>("channels"), attribute<&order>("order"), attribute<&depthwise>("depthwise"), {}};
+PyMethodDef functions[] = {function<&isa>("isa"), function<&isas>("isas"), function<&feed_many>("feed"), {}};
+
+int fill(PyObject* module) {
+  if (PyArray_ImportNumPyAPI() < 0) throw Raised();
+  Types& types = owner<Types>(module);
+  types.network =
+      add_type<SharedNetwork, &new_network>(module, "lite_rtse_ext._stream.Network", no_methods, network_attributes);
+  types.stream =
+      add_type<Exclusive, &new_stream>(module, "lite_rtse_ext._stream.Stream", stream_methods, stream_attributes);
+  add(module, "SAMPLE_RATE_HZ", to_python(kSampleRateHz));
+  add(module, "HOP_LENGTH", to_python(kHop));
+  add(module, "LATENCY_SAMPLES", to_python(kLatency));
+  add(module, "HIGH_PASS_HZ", to_python(HighPass::kCutoffHz));
+  return 0;
+}
+
+int execute(PyObject* module) {
+  return guarded([&] { return fill(module); }, -1);
+}
+
+PyModuleDef_Slot slots[] = {{Py_mod_exec, reinterpret_cast<void*>(&execute)},
+#ifdef Py_GIL_DISABLED
+                            {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+                            {}};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_stream",    nullptr,    sizeof(Types), functions, slots,
+                          &visit_types,          &clear_types, &free_types};
+
 }  // namespace
 
-PYBIND11_MODULE(_stream, m) {
-  m.attr("SAMPLE_RATE_HZ") = kSampleRateHz;
-  m.attr("HOP_LENGTH") = kHop;
-  m.attr("LATENCY_SAMPLES") = kLatency;
-  m.attr("HIGH_PASS_HZ") = HighPass::kCutoffHz;
-  m.def("isa", [] { return std::string(engine().isa); });
-  m.def("isas", &runnable_isas);
-  py::class_<Network, std::shared_ptr<Network>>(m, "Network")
-      .def(py::init([](const std::map<std::string, Samples>& weights, const std::string& precision, float compression,
-                       bool mask_branch) {
-             return std::const_pointer_cast<Network>(make_network(weights, precision, {compression, mask_branch}));
-           }),
-           py::arg("weights"), py::arg("precision"), py::arg("compression"), py::arg("mask_branch"))
-      .def_property_readonly("channels", [](const Network& n) { return n.config().channels; })
-      .def_property_readonly("order", [](const Network& n) { return n.config().order; })
-      .def_property_readonly("depthwise", [](const Network& n) { return n.config().depthwise; });
-  py::class_<Exclusive>(m, "Stream")
-      .def(py::init([](std::shared_ptr<Network> network, bool live, bool high_pass, int64_t rate_hz, int64_t channels) {
-             if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw py::value_error("rate_hz is out of range");
-             if (channels < 1 || channels > kMostChannels) throw py::value_error("channels is out of range");
-             const Timing timing = live ? Timing::live : Timing::aligned;
-             return std::make_unique<Exclusive>(std::move(network), timing, high_pass, rate_hz, channels);
-           }),
-           py::arg("network").none(false), py::arg("live"), py::arg("high_pass"), py::arg("rate_hz"),
-           py::arg("channels"))
-      .def_property_readonly("latency", &Exclusive::latency)
-      .def("feed", &feed_one, py::arg("samples").noconvert())
-      .def("flush", &flush)
-      .def("reset", [](Exclusive& s) { Exclusive::Use(s)->reset(); })
-      .def("set_wet", &Exclusive::set_wet, py::arg("wet"))
-      .def("faults", &Exclusive::faults)
-      .def("save", &save)
-      .def("load", &load, py::arg("state").noconvert());
-  m.def("feed", &feed_many, py::arg("streams"), py::arg("samples"));
-}
+PyMODINIT_FUNC PyInit__stream() { return PyModuleDef_Init(&definition); }

@@ -208,7 +208,7 @@ def candidate(name: str, module: Callable[..., Tensor], case: Case, what: str) -
         return Candidate(name, backward, graph)
     if what == "forward + backward":
         return Candidate(name, lambda _: backward(graph()))
-    raise ValueError(f"what must be 'forward', 'backward' or 'forward + backward', but is {what!r}")
+    raise ValueError(f"what: expected 'forward', 'backward' or 'forward + backward', got {what!r}")
 
 
 # --- whether it is right ----------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def measure(
     """
     names = [candidate.name for candidate in candidates]
     if len(set(names)) != len(names) or rounds < 1:
-        raise ValueError(f"candidates must have different names and rounds be at least 1, but are {names} and {rounds}")
+        raise ValueError(f"expected candidates of different names and at least 1 round, got {names} and {rounds}")
     for candidate in candidates:
         for _ in range(warm_up):
             candidate.run()

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.extras import require_torch
+
+if TYPE_CHECKING:
+    from lite_rtse_ext.stream import Network
 
 
 @contextmanager
@@ -44,7 +48,8 @@ def stream(
     Shows the median, the 99th and 99.9th percentile and the longest, the real-time factor, and how many calls one core
     carries with a tenth of its time to spare. --paced leaves the caches to others between two frames, and takes as long
     as the audio. With --rate every other frame is one of streams at 16 kHz, so that both meet the same machine. The
-    parameters are random ones: the time does not depend on them.
+    parameters are those that come with the package. With --full they are random ones, which takes torch: the time does
+    not depend on them.
 
     \b
     lite-rtse bench stream
@@ -61,13 +66,11 @@ def stream(
             time_frames,
             time_interleaved,
         )
-        from lite_rtse_ext.reference import LiteRTSE
-        from lite_rtse_ext.stream import Network, isa
+        from lite_rtse_ext.stream import isa
 
-        network = Network.from_model(LiteRTSE(depthwise=not full), precision)  # type: ignore[arg-type]
         if rate is not None and paced:
             raise ValueError("--rate and --paced exclude each other")
-        total = frames + SKIPPED
+        network, total = _network(precision, full), frames + SKIPPED
         step = steps(network, calls, total)
         if rate is None:
             seconds = time_frames(step, total, FRAME_MS / 1e3 if paced else 0.0)[SKIPPED:]
@@ -87,3 +90,14 @@ def stream(
         derived = {"real_time_factor": times.real_time_factor, "calls_a_core": times.calls_a_core}
         settings = {"precision": precision, "full": full, "paced": paced, "rate": rate, "isa": isa()}
         save(settings | asdict(times) | derived)
+
+
+def _network(precision: Any, full: bool) -> Network:
+    from lite_rtse_ext.stream import Network
+
+    if not full:
+        return Network.from_pretrained(precision=precision)
+    require_torch("--full")
+    from lite_rtse_ext.reference import LiteRTSE
+
+    return Network.from_model(LiteRTSE(depthwise=False), precision)

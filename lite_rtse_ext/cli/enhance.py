@@ -16,6 +16,7 @@ from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, r
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, has_engine, network
 from lite_rtse_ext.utils.atomic_file import replaceable
+from lite_rtse_ext.utils.extras import require_torch
 
 
 @click.command()
@@ -152,10 +153,12 @@ def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
 
 
 def _by_torch(checkpoint: Path | None, device: str, options: dict[str, Any]) -> Enhance:
+    path = chosen(checkpoint)
+    require_torch(f"{path}: a network other than lite-rtse")
     from lite_rtse_ext.enhance import enhance_file
     from lite_rtse_ext.models import load_model
 
-    model = load_model(chosen(checkpoint)).to(device).eval()
+    model = load_model(path).to(device).eval()
     return lambda job, progress: enhance_file(
         model, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )
@@ -164,6 +167,7 @@ def _by_torch(checkpoint: Path | None, device: str, options: dict[str, Any]) -> 
 def _check_device(name: str) -> None:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise JobError(f"--device {name}: expected cpu, cuda or cuda:N")
+    require_torch(f"--device {name}")
     import torch
 
     from lite_rtse_ext.ops import _native

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import click
+
+from lite_rtse_ext.utils.extras import needs_torch
 
 _LINE_ENDS = re.compile(r"\s*\n\s*")  # with the indentation that libraries give what follows
 
@@ -37,12 +38,7 @@ def one_line() -> Iterator[None]:
         yield
     except BrokenPipeError:  # nobody reads on: click ends the command without a word, as is the custom
         raise
-    except (OSError, ValueError, RuntimeError, MemoryError, ImportError) as error:
+    except ImportError as error:
+        raise click.ClickException(needs_torch("this command", error) or describe(error)) from error
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         raise click.ClickException(describe(error)) from error
-
-
-def require_packages(purpose: str, extra: str, names: Iterable[str]) -> None:
-    """Raises an ImportError that says what to install, if one of these packages is missing."""
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise ImportError(f"{purpose} needs {', '.join(missing)}: pip install 'lite-rtse-ext[{extra}]'")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, printable, require_packages
+from lite_rtse_ext.cli.errors import one_line, printable
 from lite_rtse_ext.cli.weights import chosen
+from lite_rtse_ext.utils.extras import require
 
 if TYPE_CHECKING:
     from lite_rtse_ext.evaluate.result import Result
@@ -68,8 +69,8 @@ def evaluate(
     if recordings is not None and not dnsmos:
         raise click.UsageError("--no-dnsmos leaves no figure for --recordings")
     with one_line():
-        packages = ["matplotlib", "pesq", "pydantic", "pystoi", "scipy", "torchmetrics"]
-        require_packages("judging", "eval", [*packages, *["onnxruntime", "speechmos"] * dnsmos])
+        packages = ["torch", "matplotlib", "pesq", "pydantic", "pystoi", "scipy", "torchmetrics"]
+        require("judging", "eval", [*packages, *["onnxruntime", "speechmos"] * dnsmos])
         results = _judge(chosen(model), manifest, split, recordings, folder, audio, dnsmos, jobs)
     failed = [f"{result.name}: {error}" for result in results for error in result.errors]
     for line in failed:

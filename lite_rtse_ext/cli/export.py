@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen
 from lite_rtse_ext.utils.atomic_file import replaceable
+from lite_rtse_ext.utils.extras import require
 
 LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
 
@@ -34,7 +35,7 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
     with one_line():
         if replaceable(target) and not force:
             raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
-        require_packages("exporting", "onnx", ("onnx", "onnxscript", "onnxruntime"))
+        require("exporting", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime"))
         from lite_rtse_ext.models.checkpoint import load_model
         from lite_rtse_ext.models.onnx import check_onnx, export_onnx
 

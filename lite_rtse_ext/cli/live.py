@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.cli.options import link_option
 from lite_rtse_ext.cli.weights import checkpoint_option, network
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.extras import require
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream.live import Counts
@@ -60,7 +61,7 @@ def live(
     lite-rtse live --input 1 --output "virtual cable"
     """
     with one_line():
-        require_packages("live sound", "live", ("sounddevice",))
+        require("live sound", "live", ("sounddevice",))
         import sounddevice
 
         if devices:

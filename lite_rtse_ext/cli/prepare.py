@@ -29,7 +29,7 @@ _ONLY_LICENSE = click.option(
     "--only-license",
     multiple=True,
     metavar="PATTERN",
-    help="License to use, such as 'CC0*'; may be given several times.",
+    help="License to use, such as 'CC0*'; may be given several times. Letter case is ignored.",
 )
 
 
@@ -60,7 +60,7 @@ def debian(target: Path, debs: Path | None, suite: str, more: bool, only_license
     with one_line():
         from lite_rtse_ext.data.prepare.debian.prepare import prepare_debian
 
-        _summarise(
+        _summarize(
             prepare_debian(target, more=more, debs=debs, suite=suite, only_license=only_license, report=click.echo)
         )
 
@@ -78,7 +78,7 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
     with one_line():
         from lite_rtse_ext.data.prepare.vctk_demand import prepare_vctk_demand
 
-        _summarise(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))
+        _summarize(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))
 
 
 @prepare.command()
@@ -90,7 +90,7 @@ def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
 @_TEST
 @_MIXTURES
 @click.option(
-    "--license", "--licence", "licence", default="unknown", show_default=True, help="Recorded in the manifest."
+    "--license", "--licence", "license", default="unknown", show_default=True, help="Recorded in the manifest."
 )
 @_REFUSE
 def folders(
@@ -101,7 +101,7 @@ def folders(
     valid_share: float,
     test_share: float,
     mixtures: int,
-    licence: str,
+    license: str,
     refuse_damaged: bool,
 ) -> None:
     """Your own recordings: a folder of speech and one of noise, in any format.
@@ -116,8 +116,8 @@ def folders(
     with one_line():
         from lite_rtse_ext.data.prepare.folders import FolderOptions, prepare_folders
 
-        options = FolderOptions(valid_share, test_share, mixtures=mixtures, licence=licence, refuse=refuse_damaged)
-        _summarise(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
+        options = FolderOptions(valid_share, test_share, mixtures=mixtures, license=license, refuse=refuse_damaged)
+        _summarize(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))
 
 
 @prepare.command()
@@ -141,7 +141,7 @@ def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share
         from lite_rtse_ext.data.prepare.splits import Shares
 
         shares = Shares(valid_share, test_share)
-        _summarise(
+        _summarize(
             prepare_pairs(target, noisy=noisy, clean=clean, shares=shares, refuse=refuse_damaged, report=click.echo)
         )
 
@@ -169,7 +169,7 @@ def collection(
 ) -> None:
     """A FOLDER of speech, noise and room responses that its manifest.csv describes.
 
-    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and licence.
+    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and license.
     Validation and test have speakers and noises that training has not.
 
     \b
@@ -182,7 +182,7 @@ def collection(
 
         shares = Shares(valid_share, test_share)
         options = CollectionOptions(shares, leave_out, only_license, mixtures=mixtures, refuse=refuse_damaged)
-        _summarise(prepare_collection(target, folder, options=options, report=click.echo))
+        _summarize(prepare_collection(target, folder, options=options, report=click.echo))
 
 
 @prepare.command()
@@ -195,7 +195,10 @@ def collection(
     help="Source whose validation and test files are used; by default all.",
 )
 @click.option(
-    "--only-license", multiple=True, metavar="PATTERN", help="License of training files to use, such as 'CC-BY-4*'."
+    "--only-license",
+    multiple=True,
+    metavar="PATTERN",
+    help="License of training files to use, such as 'CC-BY-4*'. Letter case is ignored.",
 )
 def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], only_license: tuple[str, ...]) -> None:
     """One manifest of several: SOURCES are manifests in folders beside the new one. No audio is copied.
@@ -206,7 +209,8 @@ def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], on
     with one_line():
         from lite_rtse_ext.data.prepare.join import join_manifests
 
-        _summarise(join_manifests(target, sources, judge_by=judge_by, only_license=only_license), target)
+        joined = join_manifests(target, sources, judge_by=judge_by, only_license=only_license, report=click.echo)
+        _summarize(joined, target)
 
 
 @prepare.command()
@@ -233,10 +237,10 @@ def rooms(target: Path, count: int, seed: int) -> None:
     with one_line():
         from lite_rtse_ext.data.prepare.rooms import prepare_rooms
 
-        _summarise(prepare_rooms(target, count=count, seed=seed, report=click.echo))
+        _summarize(prepare_rooms(target, count=count, seed=seed, report=click.echo))
 
 
-def _summarise(manifest: Manifest, path: Path | None = None) -> None:
+def _summarize(manifest: Manifest, path: Path | None = None) -> None:
     from lite_rtse_ext.data.manifest import KINDS, SPLITS
     from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 

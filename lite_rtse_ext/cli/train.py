@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, require_packages
+from lite_rtse_ext.cli.errors import one_line
+from lite_rtse_ext.utils.extras import require
 
 
 @click.command()
@@ -35,7 +36,7 @@ def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resum
     """
     with one_line():
         recipe, settings = _recipe_and_settings(arguments, resume)
-        require_packages("training", "train", ("lightning", "pydantic", "tensorboard", "yaml"))
+        require("training", "train", ("torch", "lightning", "pydantic", "tensorboard", "yaml"))
         from lite_rtse_ext.train.recipe import load_recipe
         from lite_rtse_ext.train.run import RECIPE, fit
 

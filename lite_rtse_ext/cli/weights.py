@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from safetensors import SafetensorError, safe_open
 
-from lite_rtse_ext.models.metadata import other_architecture, read_metadata
+from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
+from lite_rtse_ext.utils.extras import require_torch
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
@@ -70,6 +71,7 @@ def _looks_like_it(path: Path) -> bool:
             with safe_open(path, "np") as file:  # type: ignore[no-untyped-call]
                 names = dict.fromkeys(file.keys())
         else:
+            require_torch(f"{path}: a checkpoint that is no safetensors file")
             from lite_rtse_ext.models.checkpoint import read_state_dict
 
             names = dict.fromkeys(read_state_dict(path))
@@ -84,7 +86,7 @@ def _looks_like_it(path: Path) -> bool:
 
 def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+        return is_safetensors(file.read(HEAD_BYTES))
 
 
 def network(checkpoint: Path | None) -> Network:
@@ -98,6 +100,7 @@ def network(checkpoint: Path | None) -> Network:
     path = chosen(checkpoint)
     if _is_safetensors(path):
         return Network.from_pretrained(path)
+    require_torch(f"{path}: a checkpoint that is no safetensors file")
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
 
     return Network.from_model(LiteRTSE.from_checkpoint(path))

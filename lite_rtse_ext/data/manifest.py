@@ -14,7 +14,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +32,18 @@ from lite_rtse_ext.data.rules import (
 )
 from lite_rtse_ext.utils.atomic_file import replacing
 
-__all__ = ["FORMAT", "KINDS", "SPLITS", "Clip", "Manifest", "ManifestError", "Mixture", "Pair", "read_entries"]
+__all__ = [
+    "FORMAT",
+    "KINDS",
+    "SPLITS",
+    "Clip",
+    "Manifest",
+    "ManifestError",
+    "Mixture",
+    "Pair",
+    "read_entries",
+    "written",
+]
 
 FORMAT = "lite-rtse manifest 1"
 SPLITS = ("train", "valid", "test")
@@ -52,7 +63,7 @@ class Clip:
         path: path relative to the manifest's folder.
         frames: length in samples at 16 kHz.
         label: the speaker, or the kind of noise.
-        licence: SPDX name, or the owner's own statement.
+        license: SPDX name, or the owner's own statement. The key in the file is ``licence``.
         source: where the file came from.
 
     Raises:
@@ -64,11 +75,11 @@ class Clip:
     path: str
     frames: int
     label: str
-    licence: str = "unknown"
+    license: str = field(default="unknown", metadata={"key": "licence"})
     source: str = ""
 
     def __post_init__(self) -> None:
-        check_fields(self, kind=_KIND, split=_SPLIT, path=file, frames=whole(1), label=text, licence=text, source=text)
+        check_fields(self, kind=_KIND, split=_SPLIT, path=file, frames=whole(1), label=text, license=text, source=text)
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ class Manifest:
         clips: speech, noise and room impulse responses. Each path may be listed once.
         mixtures: fixed mixtures of the clips.
         pairs: noisy recordings with their clean recordings. Mixtures and pairs share one set of names.
-        notes: further names and texts, for example the licence.
+        notes: further names and texts, for example the license.
 
     Raises:
         ManifestError: a path or name is listed twice, a mixture does not fit its clips, or a text is invalid.
@@ -275,22 +286,29 @@ def read_entries(kind: type[_Entry], rows: object) -> tuple[_Entry, ...]:
 
 
 def _entry(kind: type[_Entry], what: str, row: object) -> _Entry:
-    known = {each.name for each in fields(kind)}
-    if not isinstance(row, dict) or not set(row) <= known:
+    known = {_key(each): each.name for each in fields(kind)}
+    if not isinstance(row, dict) or not set(row) <= set(known):
         raise ManifestError(f"{what} has something else than {', '.join(sorted(known))}")
     try:
-        return kind(**row)
+        return kind(**{known[key]: value for key, value in row.items()})
     except (TypeError, ManifestError) as error:  # TypeError means that a field is missing
         raise ManifestError(f"{what}: {error}") from error
 
 
 def _listed(entries: Iterable[Clip | Mixture | Pair]) -> str:
-    lines = ",\n".join(json.dumps(_row(each), ensure_ascii=False) for each in entries)
+    lines = ",\n".join(json.dumps(written(each), ensure_ascii=False) for each in entries)
     return f"[\n{lines}\n]" if lines else "[]"
 
 
-def _row(entry: Clip | Mixture | Pair) -> dict[str, object]:
-    return {key: value for key, value in asdict(entry).items() if value is not None}
+def written(entry: Clip | Mixture | Pair) -> dict[str, object]:
+    """Return an entry as a manifest holds it, for a JSON writer. It is the inverse of :func:`read_entries`."""
+    values = {_key(each): getattr(entry, each.name) for each in fields(entry)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _key(each: Field[object]) -> str:
+    """The key of a field in the file. It is the field's name, unless files have another spelling."""
+    return str(each.metadata.get("key", each.name))
 
 
 def _check_notes(notes: object) -> None:

@@ -144,8 +144,8 @@ def _in_segments(
 
     def read(start: int, stop: int) -> Tensor:
         windowed = _frames(batch, start, stop, signal).to(analysis) * analysis
-        spectra: Tensor = torch.fft.rfft(windowed, n=signal.n_fft).mT
-        return spectra
+        spectrogram: Tensor = torch.fft.rfft(windowed, n=signal.n_fft)
+        return spectrogram.mT
 
     enhanced = batch.new_zeros(len(batch), frames + shared, hop)  # one row per hop; a frame covers several rows
     pieces = in_pieces(model, frames, segment_frames, lambda start, stop: spectra.heard(read(start, stop)))

@@ -16,7 +16,7 @@ from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
 from lite_rtse_ext.evaluate.result import Result, figures_of
 from lite_rtse_ext.utils.atomic_file import replacing
 
-__all__ = ["CONFIDENCE", "Mean", "Summary", "by", "summarise", "table", "write_json"]
+__all__ = ["CONFIDENCE", "Mean", "Summary", "by", "summarize", "table", "write_json"]
 
 CONFIDENCE = 0.95
 
@@ -56,7 +56,7 @@ class Summary:
     improvement: Mean
 
 
-def summarise(results: Iterable[Result]) -> dict[str, Summary]:
+def summarize(results: Iterable[Result]) -> dict[str, Summary]:
     """Summarise each metric. Metrics that no recording has on both sides are omitted."""
     results = list(results)
     summaries = {}
@@ -75,7 +75,7 @@ def by(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, dic
     for result in results:
         if key(result) is not None:
             groups.setdefault(key(result), []).append(result)
-    return {each: summarise(groups[each]) for each in sorted(groups)}
+    return {each: summarize(groups[each]) for each in sorted(groups)}
 
 
 def write_json(results: Sequence[Result], path: str | os.PathLike[str], about: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def write_json(results: Sequence[Result], path: str | os.PathLike[str], about: d
         "recordings_with_errors": sum(bool(result.errors) for result in results),
         "recordings_silent": sum(result.silent for result in results),
         "confidence": CONFIDENCE,
-        "all": _plain(summarise(results)),
+        "all": _plain(summarize(results)),
         "by_snr_db": {f"{key:g}": _plain(each) for key, each in by(results, lambda r: r.snr_db).items()},
         "by_noise": {key: _plain(each) for key, each in by(results, lambda r: r.label).items()},
     }
@@ -108,7 +108,7 @@ def table(results: Sequence[Result]) -> str:
 
     A last line counts the recordings that are missing in the means.
     """
-    groups = {"all": summarise(results)}
+    groups = {"all": summarize(results)}
     groups |= {f"{key:g} dB": each for key, each in by(results, lambda r: r.snr_db).items()}
     groups |= {str(key): each for key, each in by(results, lambda r: r.label).items()}
     width = max(map(len, groups)) + 2

@@ -3,7 +3,7 @@
 Names, nesting and the order of registration are ignored, since every author chooses them freely. The criteria are the
 number of causal and pointwise convolutions in a module and the number of their channels. These do not show what the
 module's forward computes. :mod:`lite_rtse_ext.fusion.swap` runs the forward to determine that. The reconstruction and
-the recurrent layers hold no convolutions and are recognized by their class.
+the layers of PyTorch's own classes in :data:`LAYERS` are recognized by their class, which defines what they compute.
 """
 
 from __future__ import annotations
@@ -17,11 +17,22 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
 __all__ = ["Candidate", "recognise"]
+
+LAYERS: dict[type[nn.Module], str] = {
+    nn.BatchNorm1d: "norm_prelu",
+    nn.BatchNorm2d: "norm_prelu",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.GRU: "gru",
+    nn.LSTM: "lstm",
+    nn.PReLU: "norm_prelu",
+}
+"""The class of a layer, and the operator of the fused layer. It needs no comparison."""
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -61,11 +72,9 @@ def recognise(module: nn.Module) -> Candidate | None:
         return None
     if type(module) is MaskResidual:  # it has no parameters, so only its class identifies it
         return Candidate("mask_residual", [()], list(_interference("", module, is_root=True, keeps_parameters=False)))
-    if type(module) is nn.LSTM:  # its class defines what it computes; None if not supported
+    if type(module) in LAYERS:
         problems = _interference("", module, is_root=True, keeps_parameters=True)
-        return Candidate("lstm", [()], list(problems)) if fusible(module) else None
-    if type(module) is nn.GRU:
-        return Candidate("gru", [()], list(_interference("", module, is_root=True, keeps_parameters=True)))
+        return Candidate(LAYERS[type(module)], [()], list(problems)) if _supported(module) else None
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
@@ -74,6 +83,13 @@ def recognise(module: nn.Module) -> Candidate | None:
         if roles and not (operator == "causal_dwconv2d" and parts.others):
             return Candidate(operator, roles, list(_problems(module, operator, parts)))
     return None
+
+
+def _supported(layer: nn.Module) -> bool:
+    """Whether the fused layer ever computes otherwise than PyTorch's."""
+    if isinstance(layer, nn.LSTM):
+        return fusible(layer)
+    return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
 
 
 def _leaves(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -178,7 +194,7 @@ def _problems(module: nn.Module, operator: str, parts: _Parts) -> Iterator[str]:
     for path, inner in module.named_modules():
         yield from _interference(path, inner, is_root=inner is module, keeps_parameters=path in parts.convs)
     for path, conv in parts.convs.items():
-        yield from _conv_problems(path, conv)
+        yield from _conv_problems(path, conv, may_dilate=operator == "causal_dwconv2d")
     yield from _causal_problems(operator, parts)
     yield from _placement_problems(parts)
 
@@ -205,13 +221,13 @@ def _interference(path: str, module: nn.Module, is_root: bool, keeps_parameters:
             yield f"{name} holds a tensor of its own ({', '.join(own)})"
 
 
-def _conv_problems(path: str, conv: nn.Conv2d) -> Iterator[str]:
+def _conv_problems(path: str, conv: nn.Conv2d, may_dilate: bool) -> Iterator[str]:
     name = path or "it"
     if type(conv) is not nn.Conv2d and not parametrize.is_parametrized(conv):
         yield f"{name} is a {type(conv).__name__}, a subclass of Conv2d that may compute otherwise"
     if conv.stride != (1, 1):
         yield f"{name} has stride {conv.stride}"
-    if conv.dilation != (1, 1):
+    if conv.dilation != (1, 1) and not (may_dilate and conv.dilation[1] == 1):
         yield f"{name} has dilation {conv.dilation}"
     if conv.padding_mode != "zeros":
         yield f"{name} pads with {conv.padding_mode}, not with zeros"
@@ -229,23 +245,22 @@ def _causal_problems(operator: str, parts: _Parts) -> Iterator[str]:
     elif operator == "multi_order_conv" and kt != kf:
         yield f"its kernel {kernel} is not square"
     else:
-        yield from _padding_problems(parts, kernel)
+        yield from _padding_problems(parts, kernel, max(parts.convs[path].dilation[0] for path in parts.causal))
 
 
-def _padding_problems(parts: _Parts, kernel: tuple[int, int]) -> Iterator[str]:
-    causal = causal_padding(kernel)
+def _padding_problems(parts: _Parts, kernel: tuple[int, int], dilation: int) -> Iterator[str]:
+    causal = causal_padding(kernel, dilation)
     for path, found in parts.pads.items():
         if found == (causal[2], 0, *causal[:2]):
             yield f"{path} pads {found}, causal along the last dimension; features must be (B, C, T, F), time first"
         elif found != causal:
             yield f"{path} pads {found}, which is not causal; {causal} is"
     # The convolution may also pad both ends of time itself. The forward must then remove the excess frames at the end.
-    allowed = {(0, 0), (kernel[0] - 1, kernel[1] // 2)}
+    # If the convolution is the block itself, its surroundings pad the frames, and may pad the bins.
+    inside, outside = (causal[2], causal[0]), (0, causal[0])
     for path in parts.causal:
         padding = parts.convs[path].padding
-        if not path and kernel[0] > 1 and padding == (0, 0):
-            yield "its padding is elsewhere; put a ZeroPad2d and this convolution into a Sequential of their own"
-        elif padding not in allowed or (not path and kernel[0] > 1):
+        if padding not in ({(0, 0), inside} if path else {(0, 0), outside}):
             yield f"{path or 'it'} pads {padding}, which is not causal"
     for path in parts.pointwise:
         if parts.convs[path].padding != (0, 0):

@@ -15,10 +15,8 @@ same way.)
 
 from __future__ import annotations
 
-import copy
 import copyreg
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,29 +24,22 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import nn as fused_nn
-from lite_rtse_ext import ops, reference
-from lite_rtse_ext.fusion.match import Candidate, recognise
+from lite_rtse_ext import reference
+from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognise
+from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
+from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator
+from lite_rtse_ext.nn.norm_prelu import join, separate
 from lite_rtse_ext.ops import _native
 from lite_rtse_ext.reference.operands import run_weight_hooks
+from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 __all__ = ["Finding", "FuseReport", "fuse", "unfuse"]
 
-_OURS = (
-    fused_nn.CausalDepthwiseConv2d,
-    fused_nn.ConvBlock,
-    fused_nn.GRU,
-    fused_nn.LSTM,
-    fused_nn.MaskResidual,
-    fused_nn.MultiOrderConv,
-)
-# Blocks that are recognized by their class. Their operators take more than one tensor, so each has its own forward.
-_FORWARDS = {
-    reference.MaskResidual: fused_nn.MaskResidual.forward,
-    nn.GRU: fused_nn.GRU.forward,
-    nn.LSTM: fused_nn.LSTM.forward,
-}
-_RECURRENT = ("gru", "lstm")  # These operators implement PyTorch's own classes.
+_OURS = tuple(getattr(fused_nn, name) for name in fused_nn.__all__)
+# Blocks that are recognized by their class. Each has the forward of our class of the same name.
+_KINDS: tuple[type[nn.Module], ...] = (reference.MaskResidual, *LAYERS)
+_FORWARDS = {kind: getattr(fused_nn, kind.__name__).forward for kind in _KINDS}
 _ROOT = "(the model itself)"
 _TOLERANCE = 1e-9  # relative, in float64. A different computation differs by about 1.
 
@@ -108,6 +99,11 @@ def fuse(model: nn.Module) -> FuseReport:
     An ``nn.GRU`` becomes :class:`lite_rtse_ext.nn.GRU`, and an ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM`. They
     may have any number of layers, and one or both directions. The operators do not support an LSTM with a projection.
 
+    An ``nn.BatchNorm1d`` or ``nn.BatchNorm2d`` and an ``nn.PReLU`` become those of :mod:`lite_rtse_ext.nn`. If the
+    PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
+    sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
+    ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`.
+
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
     there.
@@ -130,6 +126,9 @@ def fuse(model: nn.Module) -> FuseReport:
     _native.require()
     report = FuseReport()
     _visit(model, "", report, set())
+    for norm, act in norm_prelu_pairs(model):
+        if isinstance(norm, _FUSED) and isinstance(act, _FUSED) and not (has_hooks(norm) or has_hooks(act)):
+            join(norm, act)
     report.left = list(_worth_telling(report))
     return report
 
@@ -150,6 +149,7 @@ def unfuse(model: nn.Module) -> list[str]:
     blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, _Fused)]
     bases = [_base_of(module, path) for path, module in blocks]
     for (_, block), base in zip(blocks, bases, strict=True):
+        separate(block)
         block.__class__ = base  # type: ignore[assignment]
         del block._fused_operator, block._fused_convs
     return [path for path, _ in blocks]
@@ -160,13 +160,14 @@ class _Fused(NotScriptable, nn.Module):
 
     _fused_operator: str
     _fused_convs: tuple[str, ...]
+    _partner: tuple[nn.Module, ...] = ()  # of a batch norm or a PReLU
 
     def forward(self, x: Tensor) -> Tensor:
         if is_for_elsewhere():
             return cast("Tensor", super().forward(x))
-        convs = _convs(self, self._fused_convs)
+        convs = convolutions(self, self._fused_convs)
         run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
-        return _run(self._fused_operator, convs, x)
+        return run_operator(self._fused_operator, self._fused_convs, convs, x)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is created at run time, so pickle cannot find it by name. Pickle can find the original class.
@@ -207,20 +208,6 @@ def _new_fused(base: type[nn.Module], *arguments: Any) -> nn.Module:
     return fused.__new__(fused, *arguments)
 
 
-def _convs(block: nn.Module, paths: Iterable[str]) -> list[nn.Conv2d]:
-    return [cast("nn.Conv2d", block.get_submodule(path)) for path in paths]
-
-
-def _run(operator: str, convs: list[nn.Conv2d], x: Tensor, *more: Tensor) -> Tensor:
-    if operator == "mask_residual":
-        return ops.mask_residual(x, *more)
-    if operator == "causal_dwconv2d":
-        return ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias)
-    biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
-    weights = [conv.weight for conv in convs]
-    return ops.conv_block(x, weights, biases) if operator == "conv_block" else ops.multi_order_conv(x, weights, biases)
-
-
 def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module]) -> None:
     if module in seen:
         return
@@ -230,15 +217,19 @@ def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module
         return
     # A module that holds only one block could be fused too. The inner block is preferred, since its author would name
     # that one.
-    for where, block in reversed(_chain(module, path)):
+    # A convolution alone comes last: what pads it would be computed twice.
+    chain = sorted(_chain(module, path), key=lambda each: isinstance(each[1], nn.Conv2d))
+    of_module = None
+    for where, block in chain:
         finding = _examine(block, where)
         if finding is not None and not finding.reason:
             report.fused.append(finding)
             seen.add(block)
             return
-    if finding is not None:  # the loop ended with the module itself
-        report.left.append(finding)
-        if finding.operator == "causal_dwconv2d":
+        of_module = finding if block is module else of_module
+    if of_module is not None:
+        report.left.append(of_module)
+        if of_module.operator == "causal_dwconv2d":
             return  # it contains nothing else
     if not isinstance(module, nn.Conv2d):
         for name, child in module.named_children():
@@ -246,16 +237,16 @@ def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module
 
 
 def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:
-    """The module, its only child, that child's only child, and so on, each with its path.
+    """The module, its only child, that child's only child, and so on, each with its path. The innermost is first.
 
-    The chain ends at the first module that does not have exactly one child.
+    The innermost does not have exactly one child.
     """
     chain = [(path, module)]
     while len(children := list(module.named_children())) == 1:
         ((name, module),) = children
         path = f"{path}.{name}" if path else name
         chain.append((path, module))
-    return chain
+    return chain[::-1]
 
 
 def _examine(module: nn.Module, path: str) -> Finding | None:
@@ -273,8 +264,7 @@ def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
     """Fuse one block. Returns the reason if it cannot be fused, otherwise an empty string."""
     if candidate.problems:
         return "; ".join(candidate.problems)
-    # A layer of PyTorch's own class needs no comparison.
-    roles, reason = ((), "") if candidate.operator in _RECURRENT else _matching_roles(block, candidate)
+    roles, reason = ((), "") if type(block) in LAYERS else _matching_roles(block, candidate)
     if roles is None:
         return reason
     try:
@@ -311,7 +301,7 @@ def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, 
     device = next((p.device for p in block.parameters() if not p.is_meta), torch.device("cpu"))
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         try:
-            probe = _Probe(block, candidate, device)
+            probe = Probe(block, candidate, device)
         except Exception as error:  # other code may raise anything; the report states the error
             return None, f"its forward failed on a small random input: {type(error).__name__}: {error}"
         differences = []
@@ -323,72 +313,3 @@ def _matching_roles(block: nn.Module, candidate: Candidate) -> tuple[tuple[str, 
             if differences[-1] <= _TOLERANCE:
                 return roles, ""
     return None, f"its forward computes something else: relative difference {min(differences):.1e} from the operator"
-
-
-class _Probe:
-    """A float64 copy of a block with random parameters, and its results for some random inputs.
-
-    The parameters are random because a model's own parameters may hide a difference. Zero biases hide on which side of
-    a 1×1 convolution the zeros are padded. An output layer of zeros hides everything.
-
-    The block runs in both modes, because a dropout is only active in training. It runs at two scales, because an
-    activation may be linear over part of its range.
-    """
-
-    # Each case: training, scale of the first input, utterances, frames and bins in addition to the kernel's.
-    CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
-
-    def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
-        self.block = _copied(block, device).double().requires_grad_(True)
-        self.parameters = list(self.block.parameters())
-        self.generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in self.parameters:
-                fan_in = max(1, parameter[0].numel())
-                parameter.copy_(self._random(parameter.shape) / fan_in**0.5)
-        convs = _convs(self.block, candidate.roles[0])
-        self.cases = []
-        for training, scale, *extent in self.CASES:
-            x, *more = (self._random(size).to(device) for size in _input_sizes(candidate.operator, convs, *extent))
-            inputs = [tensor.requires_grad_(True) for tensor in (scale * x, *more)]
-            self.block.train(training)
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                y = self.block.forward(*inputs)
-            if not isinstance(y, Tensor):
-                raise TypeError(f"it returned {type(y).__name__}, not a tensor")
-            weight = self._random(y.shape).to(y.device)
-            self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
-
-    def difference(self, operator: str, roles: tuple[str, ...]) -> float:
-        """The largest relative L2 difference from the operator, over outputs and gradients. It is infinite for NaN."""
-        worst = 0.0
-        for inputs, weight, expected in self.cases:
-            y = _run(operator, _convs(self.block, roles), *inputs)
-            if y.shape != weight.shape:
-                return math.inf
-            for ours, theirs in zip(self._with_gradients(inputs, y, weight), expected, strict=True):
-                error = float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))
-                worst = max(worst, math.inf if math.isnan(error) else error)
-        return worst
-
-    def _random(self, size: torch.Size) -> Tensor:
-        return torch.randn(size, generator=self.generator, dtype=torch.float64, device="cpu")
-
-    def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
-        leaves = [*inputs, *self.parameters]
-        return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
-
-
-def _copied(block: nn.Module, device: torch.device) -> nn.Module:
-    copied = copy.deepcopy(block)
-    return copied.to_empty(device=device) if any(p.is_meta for p in copied.parameters()) else copied
-
-
-def _input_sizes(
-    operator: str, convs: list[nn.Conv2d], utterances: int, more_frames: int, more_bins: int
-) -> list[torch.Size]:
-    if operator == "mask_residual":
-        frames, bins = 1 + more_frames, 1 + more_bins
-        return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
-    kt, kf = max(conv.kernel_size for conv in convs)
-    return [torch.Size((utterances, convs[0].in_channels, kt + more_frames, kf + more_bins))]

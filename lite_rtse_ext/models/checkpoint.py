@@ -22,7 +22,14 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.input_gain import InputGain
-from lite_rtse_ext.models.metadata import other_architecture, read_config, read_metadata, with_sorted_metadata
+from lite_rtse_ext.models.metadata import (
+    HEAD_BYTES,
+    is_safetensors,
+    other_architecture,
+    read_config,
+    read_metadata,
+    with_sorted_metadata,
+)
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -70,9 +77,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     with path.open("rb") as file:
-        head = file.read(9)
-    # safetensors: 8 bytes of header length, then the header, a JSON object
-    return _read_safetensors(path) if head[8:] == b"{" else _read_pytorch(path, head)
+        head = file.read(HEAD_BYTES)
+    return _read_safetensors(path) if is_safetensors(head) else _read_pytorch(path, head)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -306,7 +312,7 @@ def _check_config(network: type[SpectrogramModel], config: Mapping[str, Any]) ->
         most = network.config_limits.get(name, _MOST)
         for number in _numbers(value):
             if not number <= most:
-                raise CheckpointError(f"{name} must be at most {most}, but is {number}")
+                raise CheckpointError(f"{name}: expected at most {most}, got {number}")
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""GaGNet: glance and gaze, a coarse gain and a fine residual in turns (Li et al., 2022, arXiv 2106.11789)."""
+"""GaGNet: glance and gaze, a coarse gain and a fine residual that alternate (Li et al., 2022, arXiv 2106.11789)."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
                 has no dimensions, is laid out as (samples, channels), or contains a sample that is not finite.
         """
         if sample_rate_hz(sample_rate) != SAMPLE_RATE_HZ:
-            raise ValueError(f"sample_rate must be {SAMPLE_RATE_HZ} Hz, but is {sample_rate}: resample first")
+            raise ValueError(f"sample_rate: expected {SAMPLE_RATE_HZ} Hz, got {sample_rate}; resample first")
         return enhance_waveform(self, waveform, attenuation_limit_db=attenuation_limit_db, wet=wet, high_pass=high_pass)
 
     @classmethod

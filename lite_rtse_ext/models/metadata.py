@@ -1,4 +1,4 @@
-"""The metadata of safetensors files: a network's architecture and configuration. Needs no torch."""
+"""Safetensors files: how one is told from others, and the metadata in it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["other_architecture", "read_config", "read_metadata", "with_sorted_metadata"]
+__all__ = ["HEAD_BYTES", "is_safetensors", "other_architecture", "read_config", "read_metadata", "with_sorted_metadata"]
+
+HEAD_BYTES = 9
+"""How many bytes of a file :func:`is_safetensors` reads."""
 
 _MOST_HEADER_BYTES = 100_000_000  # the most that safetensors reads
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a safetensors file.
+
+    Its first 8 bytes hold the length of the header. The header is a JSON object.
+    """
+    return head[8:HEAD_BYTES] == b"{"
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -83,10 +83,10 @@ def export_onnx(model: SpectrogramModel, path: str | os.PathLike[str], batch: in
             by quantization.
     """
     if batch < 1:
-        raise ValueError(f"batch must be positive, but is {batch}")
+        raise ValueError(f"batch: expected a positive number, got {batch}")
     _, dtype = placement(model)
     if dtype != torch.float32:
-        raise ValueError(f"model must be float32, but is {dtype}")
+        raise ValueError(f"model: expected float32, got {dtype}")
     replaced = [name for name, each in model.state_dict().items() if not _is_plain(each)]
     if replaced:
         raise ValueError(f"model: expected parameters in float32, got others for {listed(replaced)}")

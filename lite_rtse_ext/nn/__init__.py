@@ -1,7 +1,7 @@
 """Drop-in modules on the fused operators.
 
-Constructors, initialization and state-dict keys are those of :mod:`lite_rtse_ext.reference`. For ``GRU`` and
-``LSTM`` they are those of ``torch.nn``.
+Constructors, initialization and state-dict keys are those of :mod:`lite_rtse_ext.reference`. For ``GRU``,
+``LSTM``, ``ConvTranspose2d``, ``BatchNorm1d``, ``BatchNorm2d`` and ``PReLU`` they are those of ``torch.nn``.
 
 The convolutions are ordinary child modules that hold the parameters. The operator reads the parameters. The forwards of
 the children do not run, nor do hooks on them. The exceptions are the hooks with which pruning and the older weight and
@@ -13,11 +13,15 @@ Under ``torch.jit.trace`` and ``torch.onnx.export`` the modules compute in plain
 this package. ``torch.jit.script`` is refused.
 """
 
-from lite_rtse_ext.nn.causal_dwconv2d import CausalDepthwiseConv2d
-from lite_rtse_ext.nn.conv_block import ConvBlock
+from lite_rtse_ext.utils.extras import require_torch
+
+require_torch(__name__)
+
+from lite_rtse_ext.nn import blocks
+from lite_rtse_ext.nn.blocks import *
+from lite_rtse_ext.nn.conv_transpose2d import ConvTranspose2d
 from lite_rtse_ext.nn.gru import GRU
 from lite_rtse_ext.nn.lstm import LSTM
-from lite_rtse_ext.nn.mask_residual import MaskResidual
-from lite_rtse_ext.nn.multi_order_conv import MultiOrderConv
+from lite_rtse_ext.nn.norm_prelu import BatchNorm1d, BatchNorm2d, PReLU
 
-__all__ = ["GRU", "LSTM", "CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]
+__all__ = ["GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "ConvTranspose2d", "PReLU", *blocks.__all__]

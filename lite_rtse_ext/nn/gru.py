@@ -72,7 +72,7 @@ def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
     """Whether these tensors are right. For wrong ones PyTorch raises the error."""
     if not isinstance(x, Tensor) or x.dim() != 3:
         return False
-    if not all(_plain(t, x.dtype) for t in (x, *module.parameters(), *([] if hx is None else [hx]))):
+    if not all(_plain(t, x.dtype) for t in (x, *module._flat_weights, *([] if hx is None else [hx]))):
         return False
     if torch.is_autocast_enabled("cpu") and x.dtype in (torch.float16, torch.bfloat16):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,19 +10,28 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.nn.recurrent import directions, parameters
+from lite_rtse_ext.ops import _native
+from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 State = tuple[Tensor, Tensor]
+
+CHOICE = "LITE_RTSE_LSTM"
+CUDNN, PERSISTENT = "cudnn", "persistent"
+"""Values of the environment variable that says what computes an LSTM on CUDA. The first is the default."""
 
 
 class LSTM(NotScriptable, nn.LSTM):
     """``torch.nn.LSTM`` that runs the operator ``lstm`` on the CPU, in training and inference.
 
     The operator runs for any number of layers and units, one or both directions, and either order of the dimensions. It
-    needs float32 on the CPU, no projection, no dropout between layers in training, a batch of sequences as a dense
-    tensor, and no autocast. In all other cases the module computes as ``torch.nn.LSTM``, for example on CUDA and in an
-    export to ONNX. ``torch.nn.LSTM`` also raises all errors.
+    needs float32, no projection, no dropout between layers in training, a batch of sequences as a dense tensor, and no
+    autocast. In all other cases the module computes as ``torch.nn.LSTM``, for example in an export to ONNX.
+    ``torch.nn.LSTM`` also raises all errors.
+
+    On CUDA the module computes as ``torch.nn.LSTM``, by cuDNN. With the environment variable
+    ``LITE_RTSE_LSTM=persistent`` it runs the operator there, too. It then says once why, if it cannot.
 
     State-dict keys are those of ``torch.nn.LSTM``.
     """
@@ -68,17 +78,47 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
     """Whether the operator supports these tensors. It does not support wrong tensors, so PyTorch raises the error."""
     if not (fusible(module) and isinstance(x, Tensor)):
         return False
-    if is_for_elsewhere() or not ops.available() or torch.is_autocast_enabled("cpu") or x.dim() != 3:
+    if is_for_elsewhere() or not ops.available() or x.dim() != 3 or x.device.type not in ("cpu", "cuda"):
         return False
-    if module.training and module.dropout > 0 and module.num_layers > 1:
+    if x.is_cuda and _choice() == CUDNN:
+        return False
+    if reason := _reason(module, x):
+        if x.is_cuda:
+            say_fallback(f"LSTM computes as torch.nn.LSTM: {reason}")
         return False
     state, layers = () if hx is None else tuple(hx), module.num_layers * directions(module)
-    if not all(_plain(t) for t in (x, *module.parameters(), *state)):
+    if not all(_plain(t, x.device) for t in (x, *module.parameters(), *state)):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     sizes_fit = all(t.shape == (layers, batch, module.hidden_size) for t in state)
     return frames > 0 and x.shape[2] == module.input_size and sizes_fit
 
 
-def _plain(t: Any) -> bool:
-    return isinstance(t, Tensor) and t.device.type == "cpu" and t.dtype == torch.float32 and t.layout == torch.strided
+def _choice() -> str:
+    """What computes an LSTM on CUDA."""
+    choice = os.environ.get(CHOICE) or CUDNN
+    if choice not in (CUDNN, PERSISTENT):
+        raise ValueError(f"{CHOICE}: expected '{CUDNN}' or '{PERSISTENT}', got '{choice}'")
+    return choice
+
+
+def _reason(module: nn.LSTM, x: Tensor) -> str:
+    """Why the operator does not compute this call although its tensors may be right; empty if it does."""
+    if torch.is_autocast_enabled(x.device.type):
+        return "the operator lstm has no autocast"
+    if module.training and module.dropout > 0 and module.num_layers > 1:
+        return "the operator lstm has no dropout between layers"
+    if x.dtype != torch.float32:
+        return f"the operator lstm takes float32, not {x.dtype}"
+    if x.is_cuda and not _fits(module.hidden_size, x.device.index):
+        return f"the operator lstm with {module.hidden_size} units does not fit on {x.device}"
+    return ""
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _fits(units: int, device: int) -> bool:
+    return ops.has_cuda() and _native.lstm_fits(units, device)
+
+
+def _plain(t: Any, device: torch.device) -> bool:
+    return isinstance(t, Tensor) and t.device == device and t.dtype == torch.float32 and t.layout == torch.strided

@@ -3,6 +3,10 @@
 Each operator has one file with its Python function, its shapes for tracing and its gradients.
 """
 
+from lite_rtse_ext.utils.extras import require_torch
+
+require_torch(__name__)
+
 from lite_rtse_ext.ops._causal_dwconv2d import causal_dwconv2d
 from lite_rtse_ext.ops._conv_block import conv_block
 from lite_rtse_ext.ops._gru import gru
@@ -10,6 +14,7 @@ from lite_rtse_ext.ops._lstm import lstm
 from lite_rtse_ext.ops._mask_residual import mask_residual
 from lite_rtse_ext.ops._multi_order_conv import multi_order_conv
 from lite_rtse_ext.ops._native import available, has_cuda, isa, isas
+from lite_rtse_ext.ops._norm_prelu import norm_prelu
 
 __all__ = [
     "available",
@@ -22,4 +27,5 @@ __all__ = [
     "lstm",
     "mask_residual",
     "multi_order_conv",
+    "norm_prelu",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,16 +13,17 @@ from lite_rtse_ext import reference
 from lite_rtse_ext.ops import _check, _native, _register
 
 
-def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
     """Causal depthwise convolution: frame t of the output depends on frames up to t only.
 
-    kt − 1 frames of zeros are padded before the first frame, and (kf − 1)/2 bins of zeros on either side.
+    (kt − 1) · dilation frames of zeros are padded before the first frame, and (kf − 1)/2 bins of zeros on either side.
     :func:`lite_rtse_ext.reference.causal_dwconv2d` gives the formula.
 
     Args:
         x: (batch, channels, frames, bins), float64, float32, float16 or bfloat16.
         weight: (channels, 1, kt, kf), kt and kf odd. There are specialized kernels for 3×3 and 7×7.
         bias: (channels,), or None.
+        dilation: distance of neighboring taps in frames.
 
     Returns:
         (batch, channels, frames, bins), of x's dtype. float16 and bfloat16 are accumulated in float32.
@@ -32,11 +35,11 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     """
     _native.require()
     _check.tensor("x", x)
-    result: Tensor = torch.ops.lite_rtse.causal_dwconv2d(x, weight, bias)
+    result: Tensor = torch.ops.lite_rtse.causal_dwconv2d(x, weight, bias, dilation)
     return result
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
     _check.dtype("x", x)
     _check.shape("x", x, (None,) * 4, "(batch, channels, frames, bins)")
     _check.like("weight", weight, "x", x)
@@ -45,29 +48,32 @@ def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise RuntimeError(
             f"weight has kernel size {weight.shape[2]} x {weight.shape[3]}, must be odd in both directions"
         )
+    if dilation < 1:
+        raise RuntimeError(f"dilation is {dilation}, must be at least 1")
     if bias is not None:
         _check.like("bias", bias, "x", x)
         _check.shape("bias", bias, (x.shape[1],), "(channels of x)")
     return x.new_empty(x.shape)
 
 
-def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor, dilation: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), weight.new_empty(weight.shape), x.new_empty(x.shape[1])
 
 
-def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-    x, weight, bias = inputs
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, bias, ctx.dilation = inputs
     ctx.has_bias = bias is not None
     ctx.save_for_backward(x, weight)
 
 
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    dx, dweight, dbias = torch.ops.lite_rtse.causal_dwconv2d_backward(dy, *ctx.saved_tensors)
-    return dx, dweight, dbias if ctx.has_bias else None
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+    dx, dweight, dbias = torch.ops.lite_rtse.causal_dwconv2d_backward(dy, *ctx.saved_tensors, ctx.dilation)
+    return dx, dweight, dbias if ctx.has_bias else None, None
 
 
-def _setup_second(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Any) -> None:
-    ctx.save_for_backward(*inputs)
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, ctx.dilation = inputs
+    ctx.save_for_backward(*tensors)
 
 
 def _any_bias(x: Tensor) -> Tensor:
@@ -75,20 +81,25 @@ def _any_bias(x: Tensor) -> Tensor:
     return x.new_zeros(x.shape[1])
 
 
-def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-    return _register.first_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy)
+def _formula(dilation: int) -> Callable[..., Tensor]:
+    return partial(reference.causal_dwconv2d, dilation=dilation)
 
 
-def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
+def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor, dilation: int = 1) -> tuple[Tensor, ...]:
+    return _register.first_order(_formula(dilation), (x, weight, _any_bias(x)), dy)
+
+
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, x, weight = ctx.saved_tensors
-    return tuple(_register.second_order(reference.causal_dwconv2d, (x, weight, _any_bias(x)), dy, grads)[:3])
+    found = _register.second_order(_formula(ctx.dilation), (x, weight, _any_bias(x)), dy, grads)
+    return *found[:3], None
 
 
-def _flops(x: Any, weight: Any, bias: Any, **_: Any) -> int:
+def _flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     return _register.convolution_flops(x, [weight])
 
 
-def _flops_backward(dy: Any, x: Any, weight: Any, **_: Any) -> int:
+def _flops_backward(dy: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
     return 2 * _register.convolution_flops(x, [weight])
 
 

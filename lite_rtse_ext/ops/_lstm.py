@@ -1,4 +1,4 @@
-"""One layer of an LSTM in one direction, on the CPU."""
+"""One layer of an LSTM in one direction."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ def lstm(
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
 
     Args:
-        x: (batch, frames, inputs), float32, on the CPU, with at least one frame.
+        x: (batch, frames, inputs), float32, with at least one frame. If its frames come first in memory on the CPU, as
+            in a transposed view, those of the result do, too, and nothing is copied.
         weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
         weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
         state: h and c before the first frame, (batch, units) each. None stands for zeros.
         reverse: whether the LSTM begins at the last frame, as the second direction of a bidirectional LSTM does. The
             first frame is then the last in its order.
+
+    On CUDA the frames are computed by one kernel, whose blocks must all be on the GPU at the same time. Very many units
+    do not fit, on small GPUs more than about 250.
 
     Returns:
         h at every frame, (batch, frames, units), and the state (h, c) after the last frame, (batch, units) each.
@@ -47,7 +51,7 @@ def lstm(
     """
     _native.require()
     _check.tensor("x", x)
-    _check_cpu(x)
+    _check_device(x)
     h0, c0 = (None, None) if state is None else state
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
@@ -56,9 +60,9 @@ def lstm(
     return y, (h, c)
 
 
-def _check_cpu(x: Tensor) -> None:
-    if x.is_cuda:
-        raise RuntimeError(f"x is on {x.device}, but lstm runs on the CPU only: use torch.nn.LSTM there")
+def _check_device(x: Tensor) -> None:
+    if x.is_cuda and not _native.has_cuda():
+        raise RuntimeError(f"x is on {x.device}, but this build runs lstm on the CPU only: use torch.nn.LSTM there")
 
 
 def _check_arguments(
@@ -112,8 +116,16 @@ def _fake(
 ) -> tuple[Tensor, ...]:
     batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     kept = frames if keep else 0
-    sizes = ((batch, frames, units), (batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
-    return tuple(x.new_empty(size) for size in sizes)
+    sizes = ((batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
+    return _new_frames(x, units), *(x.new_empty(size) for size in sizes)
+
+
+def _new_frames(x: Tensor, width: int) -> Tensor:
+    """A tensor (batch, frames, width). On the CPU its frames come first in memory if those of x do."""
+    batch, frames, _ = x.shape
+    if not x.is_cuda and not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+        return x.new_empty((frames, batch, width)).transpose(0, 1)
+    return x.new_empty((batch, frames, width))
 
 
 def _fake_backward(
@@ -146,14 +158,14 @@ def _fake_backward(
         ("dc", dc, (batch, units), "the shape of c"),
     )
     sizes = (
-        (input, (batch, frames, inputs)),
         (parameters, (4 * units, inputs)),
         (parameters, (4 * units, units)),
         (parameters, (4 * units,)),
         (state, (batch, units)),
         (state, (batch, units)),
     )
-    return tuple(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
+    dx = _new_frames(x, inputs) if input else x.new_empty((0,))
+    return dx, *(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

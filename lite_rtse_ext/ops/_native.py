@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _HOW_TO_BUILD = (
-    "reinstall lite-rtse-ext with a C++ compiler at hand (from a checkout: `pip install --no-build-isolation .`)"
+    "reinstall lite-rtse-ext where a C++ compiler is installed (from a checkout: `pip install --no-build-isolation .`)"
 )
 _HOW_TO_BUILD_CUDA = (
     "with a CUDA build of torch and the CUDA toolkit installed, reinstall lite-rtse-ext "
@@ -116,6 +116,11 @@ def _ask(function: str, result: Any, *arguments: Any) -> Any:
     return _call(_library, function, result, *arguments)
 
 
+def lstm_fits(units: int, device: int) -> bool:
+    """Whether the operator ``lstm`` can run with so many units on the GPU of this index."""
+    return bool(_ask("lite_rtse_lstm_fits", ctypes.c_bool, ctypes.c_int64(units), ctypes.c_int32(device)))
+
+
 def fma_peak_gflops(seconds: float = 0.2) -> float:
     """float32 GFLOP/s that one thread reaches in registers. A multiply-add counts as two operations.
 
@@ -130,7 +135,7 @@ def cascade_gflops(frames: int = 250) -> float:
     The block has the network's sizes. The input is one utterance of `frames` frames.
     """
     if frames < 1:
-        raise ValueError(f"frames must be at least 1, but is {frames}")
+        raise ValueError(f"frames: expected at least 1, got {frames}")
     return float(_ask("lite_rtse_cascade_rate", ctypes.c_double, ctypes.c_int64(frames))) * 1e-9
 
 

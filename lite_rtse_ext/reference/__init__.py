@@ -13,38 +13,15 @@ Layouts: a spectrogram ``X`` is (B, F, T, 2) with real and imaginary part last, 
 frame t of any output depends on frames <= t only.
 """
 
-from lite_rtse_ext.reference.functional import (
-    causal_dwconv2d,
-    causal_padding,
-    complex_gain,
-    compressed,
-    conv_block,
-    gate_channels,
-    gru,
-    lstm,
-    magnitude,
-    mask_residual,
-    multi_order_conv,
-)
-from lite_rtse_ext.reference.modules import CausalDepthwiseConv2d, ConvBlock, MaskResidual, MultiOrderConv
-from lite_rtse_ext.reference.network import LiteRTSE, States
+from lite_rtse_ext.utils.extras import require_torch
 
-__all__ = [
-    "CausalDepthwiseConv2d",
-    "ConvBlock",
-    "LiteRTSE",
-    "MaskResidual",
-    "MultiOrderConv",
-    "States",
-    "causal_dwconv2d",
-    "causal_padding",
-    "complex_gain",
-    "compressed",
-    "conv_block",
-    "gate_channels",
-    "gru",
-    "lstm",
-    "magnitude",
-    "mask_residual",
-    "multi_order_conv",
-]
+require_torch(__name__)
+
+from lite_rtse_ext.reference import convolutions, network, norms, recurrent, spectrum
+from lite_rtse_ext.reference.convolutions import *
+from lite_rtse_ext.reference.network import *
+from lite_rtse_ext.reference.norms import *
+from lite_rtse_ext.reference.recurrent import *
+from lite_rtse_ext.reference.spectrum import *
+
+__all__ = [*convolutions.__all__, *network.__all__, *norms.__all__, *recurrent.__all__, *spectrum.__all__]

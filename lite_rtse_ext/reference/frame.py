@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lite_rtse_ext.reference.functional import complex_gain, magnitude
-from lite_rtse_ext.reference.modules import ConvBlock, MultiOrderConv
+from lite_rtse_ext.reference.convolutions import ConvBlock, MultiOrderConv
+from lite_rtse_ext.reference.spectrum import complex_gain, magnitude
 
 if TYPE_CHECKING:
     from lite_rtse_ext.reference.network import LiteRTSE

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel, placement
 from lite_rtse_ext.reference import frame
-from lite_rtse_ext.reference.functional import compressed, magnitude
-from lite_rtse_ext.reference.modules import ConvBlock, MaskResidual, MultiOrderConv
+from lite_rtse_ext.reference.convolutions import ConvBlock, MultiOrderConv
+from lite_rtse_ext.reference.spectrum import MaskResidual, compressed, magnitude
 from lite_rtse_ext.signal import BINS, Signal
 
 __all__ = ["LiteRTSE", "States"]
@@ -183,7 +183,7 @@ class LiteRTSE(SpectrogramModel):
             fits, want = len(shape) == 4 and shape[1::2] == (self.bins, 2), f"(B, {self.bins}, T, 2)"
         if not fits:
             kind = "complex" if spectrogram.is_complex() else "real"
-            raise ValueError(f"a {kind} spectrogram must be {want}, but is {shape}")
+            raise ValueError(f"spectrogram: expected {want} for a {kind} one, got {shape}")
 
     def extra_repr(self) -> str:
         sizes = f"bins={self.bins}, channels={self.channels}, order={self.order}, depthwise={self.depthwise}"

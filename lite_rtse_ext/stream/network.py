@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
-from typing_extensions import Self
 
-from lite_rtse_ext.models.metadata import other_architecture, read_config, read_metadata
+from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_config, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 try:
     from lite_rtse_ext import _stream
@@ -188,8 +190,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
-        data = file.read(9)  # 8 bytes hold the header length; the header is a JSON object
-        if data[8:] != b"{":
+        data = file.read(HEAD_BYTES)
+        if not is_safetensors(data):
             raise ValueError(
                 "not a safetensors file; of a PyTorch file, "
                 "`LiteRTSE.from_checkpoint(file).save_checkpoint(...)` makes one"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, Literal, NamedTuple, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Self
 
 from lite_rtse_ext import _stream
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import Network, Precision, _Model
 from lite_rtse_ext.utils.arguments import Real, channel_count, sample_rate_hz, switch
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _NOT_FINITE = (
     "the network's result was not finite (samples far above full scale, or a damaged checkpoint): the stream was reset"

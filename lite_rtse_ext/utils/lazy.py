@@ -1,6 +1,7 @@
 """Lazy imports: the names of a package are loaded at first use.
 
-torch takes seconds to import, and most commands do not need it.
+torch takes seconds to import, and most commands do not need it. Where it is not installed, a name that needs it raises
+an ImportError that says what to install.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
+
+from lite_rtse_ext.utils.extras import needs_torch
 
 __all__ = ["lazy"]
 
@@ -25,14 +29,24 @@ def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[Callable[[st
 
     def load(name: str) -> object:
         if name in home_of:
-            value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+            value = getattr(_imported(package, home_of[name], name), name)
             setattr(sys.modules[package], name, value)
             return value
         if name in homes:
-            return import_module(f"{package}.{name}")
+            return _imported(package, name, name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *home_of})
 
     return load, names
+
+
+def _imported(package: str, module: str, name: str) -> ModuleType:
+    try:
+        return import_module(f"{package}.{module}")
+    except ImportError as error:
+        message = needs_torch(f"{package}.{name}", error)
+        if message is None:
+            raise
+        raise ImportError(message, name=error.name) from error

@@ -46,7 +46,7 @@ def test_without_a_gpu_it_is_refused(
 
 @pytest.mark.cuda
 def test_small_steps_on_a_gpu(gpu: torch.device) -> None:
-    found = kernels.steps(1, 4)
+    found = list(kernels.steps(1, 4))
     assert {(s.case, s.side) for s in found} == {
         (c, s) for c in (*kernels.OPERATORS, "LiteRTSE") for s in kernels.SIDES
     }

@@ -144,7 +144,7 @@ def test_passes_give_the_tensors_they_stand_for(name: str) -> None:
 
 def test_an_unknown_pass_is_refused() -> None:
     this = case("mask_residual", 1, 1)
-    with pytest.raises(ValueError, match="but is 'sideways'"):
+    with pytest.raises(ValueError, match="got 'sideways'"):
         candidate("", this.reference, this, "sideways")
 
 

@@ -26,7 +26,7 @@ static char* read_whole(const char* path, size_t* size) {
   return bytes;
 }
 
-static int report(const char* program) {
+static inline int report(const char* program) {
   printf("%s: %d checks, %d failures\n", program, checks, failures);
   return failures > 0;
 }

@@ -28,6 +28,8 @@ NARROW = {
     "dwconv_convolve_loops": Narrow(BOTH, "any kernel size: one output a thread"),
     "dwconv_weight_gradient": Narrow((STORES,), "leaves one row of sums"),
     "dwconv_weight_gradient_loops": Narrow(BOTH, "any kernel size: one tap a block"),
+    "lstm_backward": Narrow(BOTH, "few numbers a frame, and vectors of 257 units begin anywhere"),
+    "lstm_forward": Narrow(BOTH, "few numbers a frame, and vectors of 257 units begin anywhere"),
     "pointwise_gradient": Narrow((STORES,), "leaves one row of sums"),
     "reduce_rows": Narrow(BOTH, "a column a thread, so that any order of sums is fixed"),
 }

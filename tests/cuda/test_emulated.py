@@ -38,11 +38,14 @@ PARTS = (
     Part(("errors", "vmap", "mask_residual", "strides"), 86, "strides and multi_order", 300),
     Part(("shapes", "autograd"), 86, "any_multi_order or gradgradcheck or double_backward or each_gradient_alone", 45),
     Part(("isolation",), 86, "multi_order and not nan_weight", 90),
+    Part(("lstm", "lstm_gradients"), 86, "63 or isa or thread", 150),
     Part(("accuracy",), 86, "not (long_sums or half_rounding or half_types)", 60),
 )
 
 
-ON_CPU_ALONE = "gru"  # has no CUDA kernels, and a call of it would end the process
+# gru has no CUDA kernels, and a call of it would end the process. PyTorch's products round by their shape, so an lstm
+# cut in two has other bits. 300 sequences of it need more blocks at the same time than the emulator has stacks for.
+NEVER = "gru or cut_in_two or summed_at_once"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def in_package(package: Path, sm: int, *arguments: str) -> subprocess.CompletedP
 
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_operators(part: Part, package: Path, request: pytest.FixtureRequest) -> None:
-    without = f"{ON_CPU_ALONE} or cuda" + ("" if request.config.getoption("--slow") else f" or {part.without}")
+    without = f"{NEVER} or cuda" + ("" if request.config.getoption("--slow") else f" or {part.without}")
     modules = [f"tests/ops/test_{name}.py" for name in part.modules]
     options = ["-q", "-rfE", "--rootdir", ".", "-c", str(emulated.ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
     printed = in_package(package, part.sm, "-m", "pytest", *options, "-k", f"not ({without})", *modules).stdout

@@ -18,10 +18,11 @@ PAIR = Pair("p", "train", "a/p.flac", "b/p.flac", 10, "p226", 2.5, "café")
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path, "mine", (SPEECH, NOISE), (MIXTURE,), (PAIR,), {"licence": "CC0"})
+    manifest = Manifest(tmp_path, "mine", (SPEECH, NOISE), (MIXTURE,), (PAIR,), {"license": "CC0"})
     manifest.save(tmp_path / "manifest.json")
     assert Manifest.load(tmp_path / "manifest.json") == manifest
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert '"licence": "CC0-1.0"' in (tmp_path / "manifest.json").read_text(encoding="utf-8")
 
 
 def test_selections(tmp_path: Path) -> None:

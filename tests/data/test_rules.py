@@ -29,7 +29,14 @@ WRONG: tuple[object, ...] = (
     float("nan"),
     float("inf"),
 )
+KEYS = {"license": "licence"}
+"""The keys in the file that are not the fields' names."""
 FIELDS = [(where, each.name) for where, entry in ENTRIES.items() for each in fields(entry)]
+
+
+def row(where: str, **changed: object) -> dict[str, object]:
+    """An entry as it stands in the file, with some of its fields changed."""
+    return {KEYS.get(name, name): value for name, value in {**asdict(ENTRIES[where]), **changed}.items()}
 
 
 def holds(where: str, field: str, value: object) -> bool:
@@ -55,7 +62,7 @@ def test_each_field_of_a_wrong_type_is_named(tmp_path: Path, where: str, field: 
     if holds(where, field, value):
         assert getattr(replace(ENTRIES[where], **{field: value}), field) == value
         return
-    rows = [{**asdict(ENTRIES[where]), field: value}]
+    rows = [row(where, **{field: value})]
     with pytest.raises(ManifestError) as caught:
         load(tmp_path, content(**{where: rows}))
     message = str(caught.value)
@@ -82,7 +89,7 @@ PATHS = ["/etc/passwd", "../a.flac", "a/../../b.flac", "..", ".", "", "a//b.flac
 )
 def test_no_path_leaves_the_folder(tmp_path: Path, where: str, field: str, path: str) -> None:
     with pytest.raises(ManifestError, match=f"{field}: expected a path .* stays in the manifest's folder"):
-        load(tmp_path, content(**{where: [{**asdict(ENTRIES[where]), field: path}]}))
+        load(tmp_path, content(**{where: [row(where, **{field: path})]}))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../../escaped", "/tmp/x", "a/b", "a\\b", "a\nb", "x" * 300])

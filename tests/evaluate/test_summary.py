@@ -12,7 +12,7 @@ from scipy import stats
 
 from lite_rtse_ext.evaluate.metrics import UNITS
 from lite_rtse_ext.evaluate.result import Result, write_csv
-from lite_rtse_ext.evaluate.summary import Mean, by, summarise, table, write_json
+from lite_rtse_ext.evaluate.summary import Mean, by, summarize, table, write_json
 
 
 def result(name: str, gain: float, label: str | None = "rain", snr_db: float | None = 0.0) -> Result:
@@ -36,7 +36,7 @@ def test_a_mean_has_students_interval() -> None:
 
 
 def test_summaries_count_what_has_both_sides() -> None:
-    summaries = summarise(RESULTS)
+    summaries = summarize(RESULTS)
     assert set(summaries) == {"si_snr", "stoi"}  # no recording has a PESQ
     assert summaries["si_snr"].improvement.value == pytest.approx(3.0)
     assert summaries["si_snr"].improvement.count == 3
@@ -75,7 +75,7 @@ def test_silent_recordings_are_counted_apart() -> None:
     mute = Result(
         "mute", "rain", 0.0, 2.0, {"si_snr": 1.0}, {}, errors=("the enhanced recording is silent",), silent=True
     )
-    assert summarise([*RESULTS, mute]) == summarise(RESULTS)
+    assert summarize([*RESULTS, mute]) == summarize(RESULTS)
     assert table([mute, RESULTS[0]]).endswith("2 recordings; not in the means: 1 whose enhanced side is silent")
 
 

@@ -298,12 +298,13 @@ def test_the_rest_is_reported_beside_what_is_fused() -> None:
     model = nn.ModuleDict({"good": MultiScale(2, 4), "bad": Rewritten(lambda block, x: block.conv(x))})
     report = fuse(model)
     assert str(report).splitlines() == [
-        "fused (1):",
+        "fused (2):",
         "  good: MultiScale, conv_block",
+        "  bad.conv.2: Conv2d, causal_dwconv2d",
         "left in plain PyTorch (1):",
         f"  bad: Rewritten, conv_block: {report.left[0].reason}",
     ]
-    assert "fused before (1):\n  good" in str(fuse(model))
+    assert "fused before (2):\n  good" in str(fuse(model))
 
 
 def test_without_compiled_operators_fuse_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

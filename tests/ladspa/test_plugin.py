@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from lite_rtse_ext import Streamer
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGIN = "lite_rtse_ladspa.so"
-LATENCY = 512
 STEP = 2**-15
 
 pytestmark = pytest.mark.skipif(shutil.which("applyplugin") is None, reason="needs ladspa-sdk")
@@ -37,17 +37,34 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def write_noise(folder: Path, rate: int) -> Path:
+    """Half a second, or a few samples at a rate that none can be heard at."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal(min(rate // 2, 48000))
+    sf.write(folder / "noisy.wav", samples, rate, subtype="PCM_16")
+    return folder / "noisy.wav"
+
+
 @pytest.fixture
 def noisy(tmp_path: Path) -> Path:
-    samples = 0.1 * np.random.default_rng(0).standard_normal(8000)
-    sf.write(tmp_path / "noisy.wav", samples, 16000, subtype="PCM_16")
-    return tmp_path / "noisy.wav"
+    return write_noise(tmp_path, 16000)
 
 
-def expected(noisy: Path, limit: float | None, wet: float) -> Samples:
-    streamer = Streamer.from_pretrained(compensate_delay=False, attenuation_limit_db=limit, wet=wet)
-    output: Samples = streamer.feed(sf.read(noisy, dtype="float32")[0])
+def expected(noisy: Path, **options: Any) -> Samples:
+    """The streamer's output, without the silence before it."""
+    samples, rate = sf.read(noisy, dtype="float32")
+    streamer = Streamer.from_pretrained(sample_rate=rate, compensate_delay=False, **options)
+    output: Samples = streamer.feed(samples)
+    assert np.abs(output[streamer.latency_samples :]).max() > 100 * STEP
     return output
+
+
+def apply(prefix: Path, noisy: Path, *ports: str) -> Samples:
+    enhanced = noisy.with_name("enhanced.wav")
+    done = host(prefix, "applyplugin", noisy, enhanced, PLUGIN, "lite_rtse_mono", *ports)
+    assert done.returncode == 0, done.stderr
+    samples, rate = sf.read(enhanced, dtype="float32")
+    assert rate == sf.info(noisy).samplerate
+    return np.asarray(samples, np.float32)
 
 
 def test_ports(prefix: Path) -> None:
@@ -71,19 +88,22 @@ def test_ports(prefix: Path) -> None:
 )
 def test_equal_to_streamer(prefix: Path, noisy: Path, ports: tuple[str, str], limit: float | None, wet: float) -> None:
     """Within the steps of the host's 16-bit files."""
-    enhanced = noisy.with_name("enhanced.wav")
-    done = host(prefix, "applyplugin", noisy, enhanced, PLUGIN, "lite_rtse_mono", *ports)
-    assert done.returncode == 0, done.stderr
-    got, want = sf.read(enhanced, dtype="float32")[0], expected(noisy, limit, wet)
-    assert np.abs(got - want).max() < 4 * STEP
-    assert np.abs(want[LATENCY:]).max() > 100 * STEP
+    want = expected(noisy, attenuation_limit_db=limit, wet=wet)
+    assert np.abs(apply(prefix, noisy, *ports) - want).max() < 4 * STEP
 
 
-def test_another_rate_is_refused(prefix: Path, noisy: Path) -> None:
-    sf.write(noisy, sf.read(noisy)[0], 48000, subtype="PCM_16")
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000, 192000])
+def test_equal_to_streamer_at_any_rate(prefix: Path, tmp_path: Path, rate: int) -> None:
+    noisy = write_noise(tmp_path, rate)
+    assert np.abs(apply(prefix, noisy, "100", "1") - expected(noisy)).max() < 4 * STEP
+
+
+@pytest.mark.parametrize("rate", [999, 1000001])
+def test_rates_that_are_refused(prefix: Path, tmp_path: Path, rate: int) -> None:
+    noisy = write_noise(tmp_path, rate)
     done = host(prefix, "applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", "100", "1")
     assert done.returncode != 0
-    assert "lite_rtse_mono: expected a host at 16000 Hz, got 48000 Hz" in done.stderr
+    assert f"lite_rtse_mono: expected a host at 1000 to 1000000 Hz, got {rate} Hz" in done.stderr
 
 
 def test_weights_that_are_missing_are_named(prefix: Path, noisy: Path) -> None:
@@ -91,6 +111,18 @@ def test_weights_that_are_missing_are_named(prefix: Path, noisy: Path) -> None:
     done = host(prefix, *apply, LITE_RTSE_WEIGHTS="no such file")
     assert done.returncode != 0
     assert "lite_rtse_mono: no such file: the file can't be opened" in done.stderr
+
+
+def test_configuration_names_what_is_installed(prefix: Path, tmp_path: Path) -> None:
+    """A package's staged files name the folders in which they will be."""
+    configuration = prefix / "share" / "lite_rtse" / "lite_rtse_microphone.conf"
+    assert f'plugin = "{prefix}/lib/ladspa/{PLUGIN}"' in configuration.read_text()
+    make = ["make", "--silent", "-C", str(ROOT / "csrc" / "ladspa"), "install", "PREFIX=/opt/x", f"DESTDIR={tmp_path}"]
+    subprocess.run([*make, f"OUT={tmp_path / 'built'}"], check=True)
+    staged = (tmp_path / "opt" / "x" / "share" / "lite_rtse" / configuration.name).read_text()
+    assert 'plugin = "/opt/x/lib/ladspa/lite_rtse_ladspa.so"' in staged
+    assert str(tmp_path) not in staged
+    assert "@" not in staged
 
 
 def test_nothing_else_is_exported(prefix: Path) -> None:

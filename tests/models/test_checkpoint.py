@@ -186,10 +186,10 @@ def larger(state: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("empty", r"bins must be at most 4097, but is 1048576$"),
-        ("many bins", r"bins must be at most 4097, but is 5000$"),
-        ("many channels", r"channels must be at most 1024, but is 2048$"),
-        ("deep", r"order must be at most 10, but is 51$"),
+        ("empty", r"bins: expected at most 4097, got 1048576$"),
+        ("many bins", r"bins: expected at most 4097, got 5000$"),
+        ("many channels", r"channels: expected at most 1024, got 2048$"),
+        ("deep", r"order: expected at most 10, got 51$"),
         ("repeated", r"not dense floating-point numbers: fc1\.weight torch\.float32$"),
         ("no numbers", r"not dense floating-point numbers: fc1\.weight torch\.float32$"),
         ("whole numbers", r"not dense floating-point numbers: fc1\.weight torch\.int64$"),
@@ -247,7 +247,7 @@ def test_impossible_configuration_is_refused(model: LiteRTSE, tmp_path: Path) ->
     state = model.state_dict()
     state["msmo_conv.2.pwconvN.weight"] = torch.zeros(1, 6, 1, 1)
     safetensors.torch.save_file(state, tmp_path / "odd.safetensors")
-    with pytest.raises(CheckpointError, match=r"odd.safetensors: channels must be a multiple of 2\^\(order - 1\), 4"):
+    with pytest.raises(CheckpointError, match=r"odd.safetensors: channels: expected a multiple of 2\^\(order - 1\), 4"):
         LiteRTSE.from_checkpoint(tmp_path / "odd.safetensors")
 
 

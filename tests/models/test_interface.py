@@ -185,7 +185,7 @@ def test_a_file_of_another_network_is_refused_by_both_names(
     ("changes", "words"),
     [
         ({"architecture": "nobody"}, r"architecture: expected one of conv-mask, .*, got 'nobody'"),
-        ({"config": '{"hidden": 101}'}, "hidden must be at most 100, but is 101"),
+        ({"config": '{"hidden": 101}'}, "hidden: expected at most 100, got 101"),
         ({"config": '{"hidden": 4}'}, r"of another shape: gru\.weight_ih_l0"),
         ({"config": '{"other": 4}'}, r"GruMask\.__init__\(\) got an unexpected keyword argument 'other'"),
         ({"config": '{"hidden": "many"}'}, ""),
@@ -207,10 +207,10 @@ def test_what_a_file_says_is_checked(changes: dict[str, str], words: str, tmp_pa
 
 def test_numbers_of_a_configuration_have_limits(tmp_path: Path) -> None:
     write_state_dict(tmp_path / "file", {}, {"architecture": "conv-mask", "config": '{"frames": [[65537]]}'})
-    with pytest.raises(CheckpointError, match="frames must be at most 65536, but is 65537"):
+    with pytest.raises(CheckpointError, match="frames: expected at most 65536, got 65537"):
         load_model(tmp_path / "file")
     write_state_dict(tmp_path / "file", {}, {"architecture": "lite-rtse", "config": '{"order": 11}'})
-    with pytest.raises(CheckpointError, match="order must be at most 10, but is 11"):
+    with pytest.raises(CheckpointError, match="order: expected at most 10, got 11"):
         load_model(tmp_path / "file")
 
 

@@ -277,7 +277,7 @@ def test_enhance_keeps_silence(network: LiteRTSE) -> None:
 
 
 def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
-    with pytest.raises(ValueError, match="sample_rate must be 16000 Hz, but is 44100"):
+    with pytest.raises(ValueError, match="sample_rate: expected 16000 Hz, got 44100"):
         network.enhance(torch.zeros(1000), sample_rate=44_100)
     for wrong in ("16000", True, None):
         with pytest.raises(TypeError, match="sample_rate: expected a whole number of Hz"):

@@ -115,9 +115,9 @@ def test_silence_is_silence() -> None:
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch must be positive, but is 0"):
+    with pytest.raises(ValueError, match="batch: expected a positive number, got 0"):
         export_onnx(model("small"), tmp_path / "frame.onnx", batch=0)
-    with pytest.raises(ValueError, match=r"model must be float32, but is torch\.float64"):
+    with pytest.raises(ValueError, match=r"model: expected float32, got torch\.float64"):
         export_onnx(LiteRTSE(**CONFIGS["small"]).double(), tmp_path / "frame.onnx")
 
 
@@ -145,8 +145,8 @@ def test_what_is_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    monkeypatch.setattr("lite_rtse_ext.cli.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("lite_rtse_ext.utils.extras.find_spec", lambda name: None)
     result = CliRunner().invoke(main, command)
     assert result.stderr == (
-        "Error: exporting needs onnx, onnxscript, onnxruntime: pip install 'lite-rtse-ext[onnx]'\n"
+        "Error: exporting needs torch, onnx, onnxscript, onnxruntime: pip install 'lite-rtse-ext[onnx]'\n"
     )

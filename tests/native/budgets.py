@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,40 +50,38 @@ class LacksIsaError(CountError):
 
 @dataclass(frozen=True)
 class Case:
-    """One call that is counted; the shapes are in count_kernels.cpp."""
+    """One call that is counted. The operators' files in ``operators`` have the shapes."""
 
-    operator: str
+    call: str
     direction: str
     dtype: str
     isa: str
 
     def __str__(self) -> str:
-        return f"{self.operator} {self.direction} {self.dtype} {self.isa}"
+        return f"{self.call} {self.direction} {self.dtype} {self.isa}"
 
 
-OPERATORS = (
-    "causal_dwconv2d",
-    "conv_block_1_32",
-    "conv_block_32_32",
-    "gru_few",
-    "gru_many",
-    "lstm_1",
-    "lstm_8",
-    "mask_residual",
-    "multi_order_conv",
-)
-FLOAT32_ONLY = ("lstm_1", "lstm_8")
-"""Of one sequence, and of eight with as many frames together."""
 SLOW = "multi_order_conv"
-"""valgrind takes 12 s for it in AVX2; bfloat16 differs in how rows are read and written, which the others count too."""
-CASES = tuple(
-    Case(operator, direction, dtype, isa)
-    for isa in ("avx2", "baseline")
-    for operator in OPERATORS
-    for direction in ("forward", "backward")
-    for dtype in ("float32", "bfloat16")
-    if (operator, dtype, isa) != (SLOW, "bfloat16", "avx2") and (operator not in FLOAT32_ONLY or dtype == "float32")
-)
+"""valgrind takes 12 s for it in AVX2. bfloat16 differs in how rows are read and written, which the others count too."""
+
+
+def countable(calls: Mapping[str, Sequence[str]]) -> list[Case]:
+    """The cases of calls, each with the types that it takes, in both directions and all instruction sets."""
+    return [
+        Case(name, direction, dtype, isa)
+        for isa in ("avx2", "baseline")
+        for name, dtypes in calls.items()
+        for direction in ("forward", "backward")
+        for dtype in dtypes
+        if (name, dtype, isa) != (SLOW, "bfloat16", "avx2")
+    ]
+
+
+def calls_of(folder: Path) -> dict[str, list[str]]:
+    """The calls that the program in ``folder`` can make, each with the types that it takes."""
+    command = [folder / "count_kernels", "list"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name: dtypes for name, *dtypes in map(str.split, lines)}
 
 
 def short_name(function: str) -> str:
@@ -141,7 +140,7 @@ def count(case: Case, folder: Path) -> Count:
         out = Path(scratch) / "out"
         command = ["valgrind", "--tool=callgrind", "--toggle-collect=counted_call", f"--callgrind-out-file={out}"]
         command += ["--compress-strings=no", "--compress-pos=no"]
-        command += [str(folder / "count_kernels"), case.operator, case.direction, case.dtype]
+        command += [str(folder / "count_kernels"), case.call, case.direction, case.dtype]
         # Bound at start: the first call of a shared library's function would look it up within what is counted.
         environment = os.environ | {"LITE_RTSE_ISA": case.isa, "LD_BIND_NOW": "1"}
         run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
@@ -262,6 +261,12 @@ def read_budgets() -> dict[str, dict[str, dict[str, float]]]:
     return budgets
 
 
+def recorded_cases() -> list[Case]:
+    """The cases with a budget, of any compiler."""
+    names = dict.fromkeys(name for sections in read_budgets().values() for name in sections[CALLS])
+    return [Case(*name.split()) for name in names]
+
+
 def compiler(folder: Path) -> str:
     """The compiler that built the program in ``folder``, with its version."""
     return subprocess.run([folder / "count_kernels"], capture_output=True, text=True, check=True).stdout.strip()
@@ -278,7 +283,7 @@ def missing(*tools: str) -> str:
 def record(folder: Path) -> None:
     """Writes the counts of the program and the objects in ``folder`` into the section of their compiler."""
     calls = {}
-    for case in CASES:
+    for case in countable(calls_of(folder)):
         counted = count(case, folder)
         calls[str(case)] = round(counted.a_point, 2)
         print(f"{case}: {counted.a_point:,.2f} instructions to a point, {counted.largest()}", flush=True)

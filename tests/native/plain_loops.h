@@ -10,7 +10,7 @@ struct Plane {
 };
 
 inline Doubles depthwise(const Doubles& x, const Doubles& w, const Doubles& b, Plane p, int64_t channels, int64_t kt,
-                         int64_t kf) {
+                         int64_t kf, int64_t dilation = 1) {
   Doubles y(x.size());
   for (int64_t n = 0; n < p.batch; ++n)
     for (int64_t c = 0; c < channels; ++c)
@@ -19,7 +19,7 @@ inline Doubles depthwise(const Doubles& x, const Doubles& w, const Doubles& b, P
           double sum = b[c];
           for (int64_t i = 0; i < kt; ++i)
             for (int64_t j = 0; j < kf; ++j) {
-              const int64_t s = t - kt + 1 + i, g = f - kf / 2 + j;
+              const int64_t s = t - (kt - 1 - i) * dilation, g = f - kf / 2 + j;
               if (s >= 0 && g >= 0 && g < p.bins)
                 sum += w[(c * kt + i) * kf + j] * x[((n * channels + c) * p.frames + s) * p.bins + g];
             }

@@ -152,55 +152,10 @@ void check_half_round_trip(DType dtype, const char* name) {
 }
 
 void check_all() {
-  for (const Plane p : {Plane{2, 19, 21}, Plane{1, 1, 5}, Plane{1, 37, 16}}) {
-    check(dwconv(p, 5, 7, 7));
-    check(dwconv(p, 19, 3, 3));
-    check(dwconv(p, 3, 1, 5));
-    check(conv_block(p, 1, 8));
-    check(conv_block(p, 9, 20));
-    check(multi_order(p, 3, 8, 1, 3, 7, threads));
-    check(multi_order(p, 8, 16, 16, 5, 3, threads));
-    check(multi_order(p, 2, 6, 2, 2, 5, threads));
-    check(mask_residual(p, false));
-    check(mask_residual(p, true));
+  for (const Suite& suite : suites()) {
+    generator.seed(7);  // so that no operator's values depend on the operators before it
+    suite.cases(check, threads);
   }
-  check(multi_order({1, 400, 3}, 2, 4, 1, 3, 7, threads));  // two segments
-  check(conv_block({1, 300, 3}, 2, 4));
-  check(dwconv({1, 600, 3}, 3, 7, 7));
-  for (const Plane p :
-       {Plane{0, 3, 4}, Plane{2, 0, 4}, Plane{2, 3, 0}, Plane{1, 3, 1}, Plane{1, 2, 2}, Plane{2, 9, 3}}) {
-    check(dwconv(p, 3, 3, 5));
-    check(dwconv(p, 0, 3, 3));
-    check(conv_block(p, 2, 5));
-    check(multi_order(p, 2, 4, 1, 2, 7, threads));
-    check(mask_residual(p, false));
-    check(mask_residual(p, true));
-  }
-  // Sizes around a vector, a group of vectors and a tile of rows; more frames than one input product, and more
-  // sequences; with and without each of the optional inputs.
-  for (const int64_t absent : {0, 1, 2, 3, 4}) check(lstm(3, 5, 6, 9, absent, threads));
-  for (const int64_t units : {1, 4, 16, 17, 33}) check(lstm(5, 3, units / 2 + 1, units, 0, threads));
-  check(lstm(1, 300, 3, 5, 2, threads));
-  check(lstm(2, 150, 3, 7, 2, threads));
-  check(lstm(270, 2, 2, 3, 2, threads));
-  check(lstm(0, 2, 2, 3, 0, threads));
-  check(lstm(2, 3, 0, 4, 0, threads));
-  check(lstm(3, 2, 30, 100, 1, threads));  // several tasks for the parameters
-  // Blocks of sequences, chunks of frames and tiles of units, each with a rest; lanes that are units; more sequences
-  // than one task takes.
-  for (const bool bias : {true, false})
-    for (const int64_t directions : {1, 2}) {
-      check(gru(18, 5, 3, 6, directions, bias));
-      check(gru(3, 35, 8, 8, directions, bias));
-      check(gru(2, 20, 5, 17, directions, bias));
-      check(gru(5, 3, 3, 2, directions, bias));
-    }
-  check(gru(1, 300, 3, 16, 1, true));
-  check(gru(70, 2, 30, 33, 2, true));
-  check(gru(1100, 2, 2, 1, 1, true));
-  check(gru(0, 2, 2, 3, 2, true));
-  check(gru(2, 3, 0, 4, 1, true));
-  check(gru(2, 3, 0, 16, 1, true));
   check_half_round_trip(DType::f16, "float16");
   check_half_round_trip(DType::bf16, "bfloat16");
 }

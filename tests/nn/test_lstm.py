@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn.lstm import CHOICE, CUDNN, LSTM, PERSISTENT, _choice, _reason
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same
 from ..ops.operators import Recorder
@@ -263,3 +264,32 @@ def test_fuse_leaves_one_with_a_forward_of_its_own() -> None:
     (left,) = fuse(module).left
     assert left.operator == "lstm"
     assert "it has a forward of its own" in left.reason
+
+
+@pytest.mark.parametrize("value", ["", CUDNN, PERSISTENT])
+def test_what_computes_on_cuda_can_be_chosen(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHOICE, value)
+    assert _choice() == (value or "cudnn")
+
+
+def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHOICE, "fast")
+    with pytest.raises(ValueError, match="LITE_RTSE_LSTM: expected 'cudnn' or 'persistent', got 'fast'"):
+        _choice()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dtype": torch.float64}, "takes float32, not torch.float64"),
+        ({"num_layers": 2, "dropout": 0.5}, "has no dropout between layers"),
+    ],
+)
+def test_why_the_operator_does_not_run_is_said(change: dict[str, Any], reason: str) -> None:
+    module = LSTM(3, 4, **change)
+    assert reason in _reason(module, torch.ones(1, 1, 3, dtype=module.weight_hh_l0.dtype))
+
+
+def test_autocast_is_a_reason() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert _reason(LSTM(3, 4), torch.ones(1, 1, 3)) == "the operator lstm has no autocast"

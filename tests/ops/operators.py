@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` besides, of every type and the CPU alone.
-``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these two have of their own is in test_gru.py and
-test_lstm.py.
+``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type
+and the CPU alone. ``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these three have of their own is
+in test_gru.py, test_norm_prelu.py and test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -13,10 +13,7 @@ A test gets an operator and a shape, makes named inputs, and calls the operator 
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import pytest
@@ -27,104 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lite_rtse_ext import ops, reference
 
 from ..compare import assert_agrees, assert_no_worse
-
-Tensors = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The dimensions of one call. Each operator reads those it has; the rest keep their defaults."""
-
-    batch: int = 2
-    frames: int = 8
-    bins: int = 17
-    channels: int = 8
-    in_channels: int = 4
-    out_channels: int = 1
-    order: int = 2
-    kernel: tuple[int, int] = (3, 3)
-    bias: bool = True
-    is_complex: bool = False
-    directions: int = 1
-
-    def __str__(self) -> str:
-        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
-        return "-".join(f"{name}={value}".replace(" ", "") for name, value in changed) or "default"
-
-
-class Operator(ABC):
-    """One operator: how its arguments are made and grouped, which of them hold utterances, and shapes worth testing."""
-
-    name: str
-    signals: Mapping[str, int]  # the arguments whose dimension 0 is the batch, with their time dimension
-    time_dim = 2  # of the result
-    usual: Shape  # for the clauses that one well-filled shape shows
-    tiny: Shape  # for gradcheck
-    shapes: Sequence[Shape]  # for accuracy: every special case of the kernels, odd sizes, and utterances of many pieces
-    empty: Sequence[Shape]  # with a dimension of zero
-    exact = torch.float64  # the most precise type it takes
-
-    def __str__(self) -> str:
-        return self.name
-
-    @abstractmethod
-    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """The size of each tensor argument by name, in the operator's order; ``weights[0]``, … are one list."""
-
-    @abstractmethod
-    def result_size(self, shape: Shape) -> tuple[int, ...]:
-        """The size of the result."""
-
-    def inputs(
-        self, shape: Shape, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0
-    ) -> dict[str, Tensor]:
-        """Random arguments: signals of unit variance, weights that keep it, biases large enough to be seen."""
-        generator = torch.Generator().manual_seed(seed)
-        tensors = {}
-        for name, size in self.sizes(shape).items():
-            scale = 1.0
-            if name.startswith("weight"):
-                scale = 1.0 / math.sqrt(max(1, math.prod(size[1:])))
-            elif name.startswith("bias"):
-                scale = 0.5
-            kind = torch.complex128 if name == "spectrogram" and shape.is_complex else torch.float64
-            value = torch.randn(size, generator=generator, dtype=kind) * scale
-            tensors[name] = value.to(dtype.to_complex() if kind.is_complex else dtype).to(device)
-        return tensors
-
-    def arguments(self, tensors: Tensors) -> list[Any]:
-        """The positional arguments: ``weights[0]``, ``weights[1]``, … become one list."""
-        grouped: dict[str, Any] = {}
-        for name, tensor in tensors.items():
-            base, is_element, _ = name.partition("[")
-            if is_element:
-                grouped.setdefault(base, []).append(tensor)
-            else:
-                grouped[base] = tensor
-        return list(grouped.values())
-
-    def __call__(self, tensors: Tensors) -> Tensor:
-        """The operator under test, on named tensors."""
-        return self.function(*self.arguments(tensors))
-
-    def reference(self, tensors: Tensors) -> Tensor:
-        """The same in plain PyTorch."""
-        return getattr(reference, self.name)(*self.arguments(tensors))
-
-    @property
-    def function(self) -> Callable[..., Tensor]:
-        """The operator under test, as users call it."""
-        return getattr(ops, self.name)
-
-    @property
-    def overload(self) -> Any:
-        """The dispatcher's operator, as ``torch.library.opcheck`` takes it."""
-        return getattr(torch.ops.lite_rtse, self.name).default
-
-    def flat(self, tensors: Tensors) -> Callable[..., Tensor]:
-        """The operator as a function of the tensors one by one, for transforms that take tensors only."""
-        names = list(tensors)
-        return lambda *values: self(dict(zip(names, values, strict=True)))
+from .operator import Operator, Shape, Tensors, named
+from .recurrent import Gru, Lstm
 
 
 class CausalDwconv2d(Operator):
@@ -162,6 +63,62 @@ class CausalDwconv2d(Operator):
         return (shape.batch, shape.channels, shape.frames, shape.bins)
 
 
+class DilatedDwconv2d(CausalDwconv2d):
+    """The same with a dilation, which is no tensor."""
+
+    shapes = (
+        Shape(frames=33, bins=33, channels=17),
+        Shape(batch=1, frames=530, bins=7, channels=3, kernel=(3, 5), bias=False),
+        Shape(frames=6, bins=5, channels=4, kernel=(7, 7)),
+        Shape(frames=9, bins=5, channels=2, kernel=(1, 3)),
+        Shape(batch=1, frames=1, bins=1, channels=1),
+    )
+    empty = ()
+
+    def __init__(self, dilation: int) -> None:
+        self.dilation = dilation
+
+    def __str__(self) -> str:
+        return f"{self.name} dilated by {self.dilation}"
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        return ops.causal_dwconv2d(**tensors, dilation=self.dilation)
+
+    def reference(self, tensors: Tensors) -> Tensor:
+        return reference.causal_dwconv2d(**tensors, dilation=self.dilation)
+
+
+class NormPrelu(Operator):
+    """y with the statistics of the batch. Given statistics stand in test_norm_prelu.py."""
+
+    name = "norm_prelu"
+    alone = False
+    signals: ClassVar = {"x": 2}
+    usual = Shape(batch=3, frames=33, channels=20)
+    tiny = Shape(batch=2, frames=3, channels=2)
+    shapes = (
+        Shape(batch=2, frames=4125, channels=16),
+        Shape(batch=1, frames=5, channels=1),
+        Shape(batch=5, frames=1, channels=17),
+        Shape(batch=3, frames=1023, channels=3, bias=False),
+        Shape(batch=1, frames=1024, channels=5),
+        Shape(batch=2, frames=1025, channels=2),
+        Shape(batch=1, frames=63, channels=33, bias=False),
+    )
+    empty = tuple(Shape(**{zero: 0}) for zero in ("frames", "channels"))
+
+    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        channels = (shape.channels,)
+        slope = channels if shape.bias else (1,)
+        return {"x": (shape.batch, shape.channels, shape.frames), "weight": channels, "bias": channels, "slope": slope}
+
+    def result_size(self, shape: Shape) -> tuple[int, ...]:
+        return (shape.batch, shape.channels, shape.frames)
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        return ops.norm_prelu(**tensors)[0]
+
+
 class ConvBlock(Operator):
     name = "conv_block"
     signals: ClassVar = {"x": 2}
@@ -184,7 +141,7 @@ class ConvBlock(Operator):
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         c, c_in = shape.channels, shape.in_channels
         weights = [(c, c_in, 1, 1), (c, 1, 3, 3), (c, c, 1, 1), (c, c_in, 1, 1)]
-        return {"x": (shape.batch, c_in, shape.frames, shape.bins)} | _named(weights, [(c,)] * 4)
+        return {"x": (shape.batch, c_in, shape.frames, shape.bins)} | named(weights, [(c,)] * 4)
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.channels, shape.frames, shape.bins)
@@ -222,7 +179,7 @@ class MultiOrderConv(Operator):
         weights += [(2 * g, g, 1, 1) for g in gates]
         weights += [(c_out, c, 1, 1)]
         x = (shape.batch, shape.in_channels, shape.frames, shape.bins)
-        return {"x": x} | _named(weights, [size[:1] for size in weights])
+        return {"x": x} | named(weights, [size[:1] for size in weights])
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.out_channels, shape.frames, shape.bins)
@@ -261,83 +218,6 @@ class MaskResidual(Operator):
         return self.sizes(shape)["spectrogram"]
 
 
-class Lstm(Operator):
-    """y, and as two more frames the last h and c."""
-
-    name = "lstm"
-    signals: ClassVar = {"x": 1, "h0": 1, "c0": 1}
-    time_dim = 1
-    usual = Shape(batch=3, frames=33, bins=37, channels=20)
-    tiny = Shape(batch=2, frames=3, bins=4, channels=3)
-    exact = torch.float32
-
-    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        batch, units = shape.batch, shape.channels
-        weights = {"weight_ih": (4 * units, shape.bins), "weight_hh": (4 * units, units)}
-        rest = {"bias_ih": (4 * units,), "bias_hh": (4 * units,), "h0": (batch, units), "c0": (batch, units)}
-        return {"x": (batch, shape.frames, shape.bins)} | weights | rest
-
-    def result_size(self, shape: Shape) -> tuple[int, ...]:
-        return (shape.batch, shape.frames + 2, shape.channels)
-
-    def __call__(self, tensors: Tensors) -> Tensor:
-        *arguments, h, c = tensors.values()
-        y, (h, c) = ops.lstm(*arguments, state=(h, c))
-        return torch.cat([y, h[:, None], c[:, None]], 1)
-
-    def reference(self, tensors: Tensors) -> Tensor:
-        x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = tensors.values()
-        linear, outputs = torch.nn.functional.linear, []
-        for frame in x.unbind(1):
-            i, f, g, o = (linear(frame, weight_ih, bias_ih) + linear(h, weight_hh, bias_hh)).chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-            outputs.append(h)
-        return torch.stack([*outputs, h, c], 1)
-
-
-class Gru(Operator):
-    """y without a state. What the state does stands in test_gru.py."""
-
-    name = "gru"
-    signals: ClassVar = {"x": 1}
-    time_dim = 1
-    usual = Shape(batch=19, frames=33, bins=9, channels=10)
-    tiny = Shape(batch=2, frames=3, bins=4, channels=3)
-    shapes = (
-        Shape(batch=66, frames=125, bins=8, channels=8),
-        Shape(batch=40, frames=33, bins=8, channels=4, directions=2),
-        Shape(batch=1, frames=1, bins=1, channels=1),
-        Shape(batch=2, frames=2, bins=3, channels=2, directions=2),
-        Shape(batch=17, frames=2, bins=5, channels=17),
-        Shape(batch=15, frames=70, bins=3, channels=6, directions=2),
-        Shape(batch=33, frames=31, bins=16, channels=12, bias=False),
-        Shape(batch=16, frames=65, bins=4, channels=9, bias=False, directions=2),
-        Shape(batch=3, frames=18, bins=48, channels=64),
-        Shape(batch=2, frames=270, bins=5, channels=16, directions=2),
-        Shape(batch=5, frames=7, bins=257, channels=33, directions=2),
-        Shape(batch=2, frames=5, bins=30, channels=129),
-    )
-    empty = (Shape(batch=0), Shape(batch=0, directions=2), Shape(batch=0, bias=False))
-
-    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        units = shape.channels
-        weights = [(3 * units, shape.bins), (3 * units, units)] * shape.directions
-        biases = [(3 * units,)] * (len(weights) if shape.bias else 0)
-        return {"x": (shape.batch, shape.frames, shape.bins)} | _named(weights, biases)
-
-    def result_size(self, shape: Shape) -> tuple[int, ...]:
-        return (shape.batch, shape.frames, shape.directions * shape.channels)
-
-    def __call__(self, tensors: Tensors) -> Tensor:
-        y: Tensor = ops.gru(*self.arguments(tensors))[0]
-        return y
-
-    def arguments(self, tensors: Tensors) -> list[Any]:
-        x, weights, *biases = super().arguments(tensors)
-        return [x, weights, biases[0] if biases else []]
-
-
 CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
     CausalDwconv2d(),
     ConvBlock(),
@@ -346,18 +226,14 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
 CONVOLUTIONS = OPERATORS[:3]
-GRU, LSTM = Gru(), Lstm()
-ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU)
+GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
+DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
+ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
 WITH_LSTM: tuple[Operator, ...] = (*ON_CPU, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
-def _named(weights: Sequence[tuple[int, ...]], biases: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    named = {f"weights[{i}]": size for i, size in enumerate(weights)}
-    return named | {f"biases[{i}]": size for i, size in enumerate(biases)}
-
-
-def cases(operators: Iterable[Operator] = ON_CPU, kind: str = "shapes") -> list[Any]:
+def cases(operators: Iterable[Operator] = (*ON_CPU, *DILATED), kind: str = "shapes") -> list[Any]:
     """(operator, shape) pairs for ``pytest.mark.parametrize``; ``kind`` is "shapes" or "empty"."""
     return [pytest.param(op, shape, id=f"{op}-{shape}") for op in operators for shape in getattr(op, kind)]
 

@@ -16,7 +16,7 @@ from lite_rtse_ext import ops
 
 from .operators import CAUSAL_DWCONV2D as DWCONV
 from .operators import CONV_BLOCK as BLOCK
-from .operators import GRU, Operator, Shape
+from .operators import GRU, NORM_PRELU, Operator, Shape
 from .operators import MASK_RESIDUAL as RECONSTRUCTION
 from .operators import MULTI_ORDER_CONV as MULTI_ORDER
 
@@ -28,6 +28,7 @@ SHAPES = {
     MULTI_ORDER: Shape(batch=2, frames=5, bins=6, channels=8, in_channels=3, order=3, kernel=(3, 3)),
     RECONSTRUCTION: Shape(batch=2, frames=5, bins=6),
     GRU: Shape(batch=2, frames=5, bins=6, channels=4),
+    NORM_PRELU: Shape(batch=2, frames=30, channels=4),
 }
 Change = Callable[[Tensor], Tensor]
 

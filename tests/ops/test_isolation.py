@@ -15,6 +15,14 @@ from .operators import Operator, Shape, cotangent, gradients
 FRAMES = 75  # more than two chunks of a few dozen frames, whatever the chunk
 
 
+@pytest.fixture(autouse=True)
+def of_single_samples(request: pytest.FixtureRequest) -> None:
+    """Skips an operator with statistics of all frames and utterances."""
+    operator = request.node.callspec.params.get("operator")
+    if operator is not None and not operator.alone:
+        pytest.skip("the statistics are those of the batch")
+
+
 def long_shape(operator: Operator) -> Shape:
     return replace(operator.usual, frames=FRAMES)
 

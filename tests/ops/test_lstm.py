@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import deterministic
 
-from lite_rtse_ext.ops import lstm
+from lite_rtse_ext.ops import has_cuda, lstm
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same, assert_same
 from .test_isa import RUNNABLE, run_python
@@ -281,6 +281,7 @@ def test_x_that_is_no_tensor(nothing: Any) -> None:
         run(arguments() | {"x": nothing})
 
 
+@pytest.mark.skipif(has_cuda(), reason="this build has CUDA kernels")
 def test_a_gpus_tensors_are_refused_in_words() -> None:
     with torch._subclasses.FakeTensorMode(), pytest.raises(RuntimeError, match="x is on cuda:0"):
         lstm(torch.empty(1, 2, 3, device="cuda:0"), torch.empty(4, 3), torch.empty(4, 1))
@@ -343,3 +344,23 @@ def test_export() -> None:
     assert any(node.target is torch.ops.lite_rtse.lstm.default for node in program.graph.nodes)
     for x in (given[0], torch.randn(3, 20, 5)):
         assert_agrees(program.module()(x, *given[1:]), Module()(x, *given[1:]), 1e-7)
+
+
+def test_frames_first_in_memory_are_computed_in_place() -> None:
+    """The same bits as for a dense input, and results in the order of the input."""
+    torch.manual_seed(0)
+    parameters = [torch.randn(size) * 0.3 for size in ((36, 5), (36, 9), (36,), (36,))]
+    for reverse in (False, True):
+        found = []
+        for frames_first in (False, True):
+            x = torch.randn((7, 3, 5), generator=torch.Generator().manual_seed(1)).transpose(0, 1)
+            x = (x if frames_first else x.contiguous()).detach().requires_grad_()
+            leaves = [p.clone().requires_grad_() for p in parameters]
+            y, (h, c) = lstm(x, *leaves, reverse=reverse)
+            assert y.transpose(0, 1).is_contiguous() == frames_first
+            weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+            gradients = torch.autograd.grad((y * weight).sum() + h.sum() - c.sum(), [x, *leaves])
+            assert gradients[0].transpose(0, 1).is_contiguous() == frames_first
+            found.append([y, h, c, *gradients])
+        assert_all_same(found[1][:4], found[0][:4], ["y", "h", "c", "x"])
+        assert_all_agree(found[1], found[0], 1e-6, [str(i) for i in range(len(found[0]))])

@@ -5,9 +5,12 @@
 #include <cstring>
 #include <numeric>
 
+#include "together.hpp"
+
 namespace simt {
 
 Block* running = nullptr;
+unsigned polls = 0;
 
 std::string text(const uint3& v) { return std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z); }
 
@@ -89,6 +92,8 @@ void Block::run() {
   while (alive_ && !faults_.any()) {
     const bool progress = in_rounds ? one_round() : warp_by_warp();
     if (faults_.any()) break;
+    const bool waits = end_polls();
+    if (together && (waits || random_.coin())) together->pass_on();
     if (alive_ && at_barrier_ == alive_) {
       release_barrier();
       in_rounds = random_.coin();
@@ -96,6 +101,24 @@ void Block::run() {
       report_deadlock();
     }
   }
+}
+
+// Threads that looked at a counter may look again. Returns whether there are any.
+bool Block::end_polls() {
+  bool any = false;
+  for (unsigned i = 0; i < count_; ++i) {
+    if (threads_[i]->state != State::polled) continue;
+    threads_[i]->state = State::ready;
+    any = true;
+  }
+  return any;
+}
+
+void Block::poll(Where where) {
+  constexpr unsigned kMost = 100'000;
+  if (++polls > kMost) fail("deadlock: a counter is waited for that no thread changes", where);
+  current_->state = State::polled;
+  yield();
 }
 
 bool Block::resume(Thread& thread) {
@@ -106,10 +129,16 @@ bool Block::resume(Thread& thread) {
   return true;
 }
 
+// Whether another block goes on before all threads, or warps, of this one have moved.
+bool Block::leaves_off(size_t items) { return together && random_.below(items) == 0; }
+
 bool Block::one_round() {
   random_.shuffle(thread_order_);
   bool progress = false;
-  for (unsigned i : thread_order_) progress |= resume(*threads_[i]);
+  for (unsigned i : thread_order_) {
+    progress |= resume(*threads_[i]);
+    if (progress && leaves_off(count_)) break;
+  }
   return progress;
 }
 
@@ -128,11 +157,13 @@ bool Block::warp_by_warp() {
       }
       progress |= moved;
     }
+    if (progress && leaves_off(warps_.size())) break;
   }
   return progress;
 }
 
 void Block::release_barrier() {
+  polls = 0;
   const Thread* first = nullptr;
   for (unsigned i = 0; i < count_; ++i) {
     Thread& thread = *threads_[i];

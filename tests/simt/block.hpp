@@ -33,7 +33,7 @@ class Random {
   uint64_t state_;
 };
 
-enum class State : uint8_t { ready, at_barrier, in_warp_operation, exited };
+enum class State : uint8_t { ready, polled, at_barrier, in_warp_operation, exited };
 
 struct Thread {
   Fiber fiber;
@@ -100,6 +100,7 @@ class Block {
 
   void barrier(Where, unsigned id);
   unsigned warp_operation(WarpOp, unsigned mask, int source, Slot&, bool predicate, Where);
+  void poll(Where);
   [[noreturn]] void fail(const std::string& what, Where);
   void yield() { current_->fiber.switch_to(scheduler_); }
   Thread& current() { return *current_; }
@@ -112,6 +113,8 @@ class Block {
   bool warp_by_warp();
   void release_barrier();
   void report_deadlock();
+  bool end_polls();
+  bool leaves_off(size_t items);
   Meeting& join(Thread&, unsigned mask, WarpOp, Where);
   void conclude(Warp&, const Meeting&, unsigned first_thread, unsigned lanes);
 
@@ -127,6 +130,9 @@ class Block {
   std::vector<unsigned> thread_order_, warp_order_;
   char start_ = 0, barrier_sync_[2] = {};
 };
+
+// How often threads have looked at counters since something happened that one may wait for.
+extern unsigned polls;
 
 // The block whose threads are running, or null.
 extern Block* running;

@@ -41,7 +41,8 @@ COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-fno-strict-aliasing", "
 # Keep __shared__ variables, which are thread-local here, to their library. Clang does so by itself.
 ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
 ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish
-EMULATOR = [HERE / name for name in ("simt.cpp", "block.cpp", "fiber.cpp", "shared_memory.cpp", "symbols.cpp")]
+EMULATOR = [HERE / f"{name}.cpp" for name in ("simt", "block", "together", "fiber", "shared_memory", "symbols")]
+STRUCTS = {"lstm": "LstmRecurrence"}  # of whose kernels the arguments are not those of the operator
 KEPT_DAYS = 7
 COMPILERS = 2  # run at the same time for one library
 
@@ -206,7 +207,7 @@ def operator_library(operator: str, flavour: str = "plain", folder: Path = CUDA_
     sources = operator_sources(operator, folder)
     if not sources:
         raise BuildError(f"there is no {operator}*.cu in {folder}")
-    prefix = "".join(part.capitalize() for part in operator.split("_"))
+    prefix = STRUCTS.get(operator) or "".join(part.capitalize() for part in operator.split("_"))
     names = " ".join(f"X({name})" for name in sorted(dynamic_shared_names(sources)))
     capi = compile_object(HERE / "capi.cpp", ["-O2", f"-DSIMT_OPERATOR={prefix}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"])
     return library(sources, flavour, [capi, guarded()])

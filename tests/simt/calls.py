@@ -48,8 +48,10 @@ def _labelled(name: str, value: Tensor | Sequence[Tensor] | None) -> list[tuple[
     return [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
 
 
-def _causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dy: Tensor | None = None) -> Any:
-    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:]])
+def _causal_dwconv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1, *, dy: Tensor | None = None
+) -> Any:
+    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:], dilation])
     call.inputs(x=x, weight=weight, bias=bias)
     if dy is None:
         return call, call.outputs(y=x)[0]
@@ -115,6 +117,25 @@ def _mask_residual(
     return call, (_like(spectrogram, dx), *gradients)
 
 
+def _lstm(values: Sequence[Tensor | None], reverse: bool = False, keep: bool = True, *, dy: Any = None) -> Any:
+    """``values``: input, weight_hh, both biases, h0, c0. ``dy``: dy, dh, dc, y, gates, cells, if dh0 is wanted."""
+    names = ("input", "weight_hh", "bias_ih", "bias_hh", "h0", "c0")
+    (batch, frames, _), units = values[0].shape, values[1].shape[1]
+    call = Call(dy is not None, torch.float32, [batch, frames, units, int(reverse)])
+    call.inputs(**dict(zip(names, values, strict=True)))
+    new = values[0].new_empty
+    y, state = new(batch, frames, units), new(batch, units)
+    gates, cells = (new(batch, frames, 4 * units), y) if keep else (None, None)
+    if dy is None:
+        return call, tuple(call.outputs(y=y, h=state, c=state, gates=gates, cells=cells))
+    *by, made_y, made_gates, made_cells, state_wanted = dy
+    call.inputs(y=made_y)
+    call.none("h"), call.none("c")
+    call.inputs(gates=made_gates, cells=made_cells, **dict(zip(("dy", "dh", "dc"), by, strict=True)))
+    state = state if state_wanted else None
+    return call, tuple(call.outputs(dz=new(batch, frames, 4 * units), before=y, dh0=state, dc0=state))
+
+
 def _parts(spectrogram: Tensor) -> Tensor:
     return torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
 
@@ -128,6 +149,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "conv_block": _conv_block,
     "multi_order_conv": _multi_order_conv,
     "mask_residual": _mask_residual,
+    "lstm": _lstm,
 }
 
 

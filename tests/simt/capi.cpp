@@ -32,6 +32,10 @@ class Reader {
   void pointers(Pointers&... pointers) {
     ((pointers = buffers_[next_buffer_++].data()), ...);
   }
+  template <class... Pointers>
+  void floats(Pointers&... pointers) {
+    ((pointers = static_cast<Pointers>(buffers_[next_buffer_++].data())), ...);
+  }
   template <class Pointer>
   void list(std::vector<Pointer>& pointers, int64_t count) {
     pointers.resize(size_t(count));
@@ -52,7 +56,7 @@ class Reader {
 
 [[maybe_unused]] void read(Reader& r, CausalDwconv2dArgs& a) {
   a.dtype = r.dtype();
-  r.sizes(a.batch, a.channels, a.frames, a.bins, a.taps_t, a.taps_f);
+  r.sizes(a.batch, a.channels, a.frames, a.bins, a.taps_t, a.taps_f, a.dilation);
   r.pointers(a.x, a.weight, a.bias, a.y);
 }
 [[maybe_unused]] void read(Reader& r, CausalDwconv2dBackwardArgs& a) {
@@ -102,6 +106,17 @@ void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.f
   r.pointers(a.dy.data, a.dx.data, a.dlogit, a.dres_mag, a.dres_real, a.dres_imag);
 }
 
+[[maybe_unused]] void read(Reader& r, LstmRecurrenceArgs& a) {
+  int64_t reverse = 0;
+  r.sizes(a.batch, a.frames, a.units, reverse);
+  a.reverse = reverse != 0;
+  r.floats(a.input, a.weight_hh, a.bias_ih, a.bias_hh, a.h0, a.c0, a.y, a.h, a.c, a.gates, a.cells);
+}
+[[maybe_unused]] void read(Reader& r, LstmRecurrenceBackwardArgs& a) {
+  read(r, a.forward);
+  r.floats(a.dy, a.dh, a.dc, a.dz, a.before, a.dh0, a.dc0);
+}
+
 // One that is not the default, so that a launcher which forgets to pass it on is noticed.
 cudaStream_t stream() {
   static char address;
@@ -123,7 +138,8 @@ std::string launch(Request& request, std::vector<GuardedBuffer>& buffers) {
 }
 
 std::string run(Request& request) {
-  configure({.shared_opt_in = size_t(request.device.shared_per_block)},
+  configure({.shared_opt_in = size_t(request.device.shared_per_block),
+             .multiprocessors = unsigned(request.device.multiprocessors)},
             {.seed = request.seed, .stream = stream(), .execute = request.execute != 0});
   std::vector<GuardedBuffer> buffers;
   for (int64_t i = 0; i < request.buffers_count; ++i)

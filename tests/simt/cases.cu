@@ -44,6 +44,14 @@ enum class Defect {
   barrier_of_a_part,
   deadlock,
   trap,
+  missing_arrive,
+  missing_wait,
+  wrong_count,
+  stale_read,
+  relaxed_arrive,
+  relaxed_wait,
+  too_many_blocks,
+  one_by_one,
 };
 using enum Defect;
 
@@ -305,6 +313,12 @@ std::string run_misuse() {
   return fault.empty() ? compare(y, expected) : fault;
 }
 
+}  // namespace cases
+
+#include "meeting_cases.cuh"
+
+namespace cases {
+
 const std::map<std::string, std::function<std::string()>>& all() {
 #define CASE(kernel, defect)                          \
   {                                                   \
@@ -343,6 +357,16 @@ const std::map<std::string, std::function<std::string()>>& all() {
       CASE(misuse, deadlock),
       CASE(misuse, trap),
       CASE(misuse, index_overflow),
+      CASE(meetings, none),
+      CASE(meetings, missing_arrive),
+      CASE(meetings, missing_wait),
+      CASE(meetings, missing_barrier),
+      CASE(meetings, wrong_count),
+      CASE(meetings, stale_read),
+      CASE(meetings, relaxed_arrive),
+      CASE(meetings, relaxed_wait),
+      CASE(meetings, too_many_blocks),
+      CASE(meetings, one_by_one),
   };
 #undef CASE
   return cases;

@@ -14,6 +14,7 @@
 #include "fiber.hpp"
 #include "shared_memory.hpp"
 #include "symbols.hpp"
+#include "together.hpp"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -31,6 +32,7 @@ struct Emulator {
   cudaError_t last_error = cudaSuccess;
   // Under ThreadSanitizer consecutive blocks use different fibers: the same fiber would order what two blocks do.
   Team teams[2];
+  std::vector<Team> teams_together;  // of the blocks of a cooperative launch
   char grid_end = 0;
 };
 Emulator& emulator = *new Emulator;
@@ -100,6 +102,17 @@ void run_block_in_thread(const Work& work, Team& team) {
   while (!job.done) sched_yield();
 }
 
+void run_one_by_one(const Work& work) {
+  const dim3 g = work.launch.grid;
+  std::vector<uint64_t> order(uint64_t(g.x) * g.y * g.z);
+  std::iota(order.begin(), order.end(), uint64_t(0));
+  emulator.random.shuffle(order);
+  for (size_t i = 0; i < order.size() && !emulator.faults.any(); ++i) {
+    blockIdx = {unsigned(order[i] % g.x), unsigned(order[i] / g.x % g.y), unsigned(order[i] / g.x / g.y)};
+    (under_tsan() ? run_block_in_thread : run_block)(work, emulator.teams[under_tsan() ? i % 2 : 0]);
+  }
+}
+
 }  // namespace
 
 void configure(const Limits& limits, const Options& options) {
@@ -117,23 +130,27 @@ const std::string& report() { return emulator.faults.first(); }
 
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(void*), void* arguments) {
   if (const cudaError_t error = check_stream("cudaLaunchKernelEx", config.stream)) return error;
-  if (config.numAttrs) return failed(cudaErrorInvalidValue, "launch attributes are not emulated");
+  const bool cooperative = config.numAttrs == 1 && config.attrs && config.attrs->id == cudaLaunchAttributeCooperative &&
+                           config.attrs->val.cooperative;
+  if (config.numAttrs && !cooperative)
+    return failed(cudaErrorInvalidValue, "launch attributes but cooperative are not emulated");
   if (!is_known(kernel)) return failed(cudaErrorInvalidDeviceFunction, "a kernel without a name in the symbol table");
   const Launch launch{kernel, config.gridDim, config.blockDim, config.dynamicSmemBytes, static_shared_bytes(kernel)};
   if (const cudaError_t invalid = check_launch(launch))
     return failed(invalid, "invalid launch: " + description(launch));
+  if (cooperative && uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z > emulator.limits.multiprocessors)
+    return failed(cudaErrorCooperativeLaunchTooLarge, "too many blocks to run together: " + description(launch));
   emulator.launches.push_back(launch);
   if (!emulator.options.execute) return cudaSuccess;
 
   const Work work{launch, run, arguments, &emulator.grid_end};
-  const dim3 g = gridDim = launch.grid;
+  gridDim = launch.grid;
   blockDim = launch.block;
-  std::vector<uint64_t> order(uint64_t(g.x) * g.y * g.z);
-  std::iota(order.begin(), order.end(), uint64_t(0));
-  emulator.random.shuffle(order);
-  for (size_t i = 0; i < order.size() && !emulator.faults.any(); ++i) {
-    blockIdx = {unsigned(order[i] % g.x), unsigned(order[i] / g.x % g.y), unsigned(order[i] / g.x / g.y)};
-    (under_tsan() ? run_block_in_thread : run_block)(work, emulator.teams[under_tsan() ? i % 2 : 0]);
+  polls = 0;
+  if (cooperative) {
+    Together(work, emulator.teams_together, emulator.random, emulator.faults).run();
+  } else {
+    run_one_by_one(work);
   }
   tsan_acquire(&emulator.grid_end);
   if (!emulator.faults.any()) return cudaSuccess;
@@ -166,6 +183,8 @@ void named_barrier(unsigned id, unsigned count, Where where) {
          where);
   running->barrier(where, id);
 }
+void poll(Where where) { running->poll(where); }
+void note_progress() { polls = 0; }
 void maybe_yield() {
   constexpr size_t kOneIn = 8;
   if (running && emulator.random.below(kOneIn) == 0) running->yield();

@@ -18,7 +18,11 @@
 // Dynamic shared memory has to be declared `extern __shared__ … unsigned char name[];` in a named namespace, and that
 // namespace defines it for the emulator by SIMT_DEFINE_DYNAMIC_SHARED(name). Launch by cudaLaunchKernelEx.
 //
-// Not emulated: cp.async, mma, TMA, cooperative groups, clusters, textures, the timing of anything. Registers and
+// The blocks of a cooperative launch run by turns, also drawn from the seed. There may be one on each multiprocessor.
+// They may wait for one another by counters: cuda::atomic_ref. A counter that nobody changes any more is reported.
+//
+// Not emulated: cp.async, mma, TMA, the library cooperative groups, clusters, textures, the timing of anything.
+// Registers and
 // __launch_bounds__ are not known here.
 #pragma once
 
@@ -72,6 +76,7 @@ struct Limits {
   unsigned threads_per_block = 1024;
   size_t shared_per_block = 48 << 10;  // without opting in by cudaFuncSetAttribute
   size_t shared_opt_in = 99 << 10;
+  unsigned multiprocessors = 82;  // a cooperative launch may have a block on each
 };
 
 struct Options {
@@ -111,7 +116,9 @@ cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value);
 void barrier(Where);
 // With a number and a count of threads, which has to be the whole block here.
 void named_barrier(unsigned id, unsigned count, Where);
-void maybe_yield();  // lets other threads go on here, at random
+void poll(Where);      // before a load that may be one of many: lets other threads and other blocks go on
+void note_progress();  // of something that others may wait for
+void maybe_yield();    // lets other threads go on here, at random
 [[noreturn]] void fail(const std::string& what, Where);
 unsigned lane();
 
@@ -201,6 +208,10 @@ inline int __all_sync(unsigned mask, int predicate, simt::Where where = simt::Wh
 
 template <class T>
 T __ldg(const T* address) {
+  return *address;
+}
+template <class T>
+T __ldcg(const T* address) {
   return *address;
 }
 template <class T>

@@ -50,6 +50,20 @@ def test_backward(shape: tuple[int, ...], dtype: torch.dtype) -> None:
         check(a, e, GRADIENTS[dtype], name)
 
 
+@pytest.mark.parametrize("dtype", harness.DTYPES, ids=str)
+@pytest.mark.parametrize(("taps", "dilation"), [(3, 2), (3, 5), (7, 3), (5, 40)])
+def test_dilation(taps: int, dilation: int, dtype: torch.dtype) -> None:
+    values = operands(2, 3, 19, 9, taps, dtype)
+    leaves = [value.double().requires_grad_() for value in values]
+    y = reference.causal_dwconv2d(*leaves, dilation)
+    check(harness.run("causal_dwconv2d", *values, dilation), y.detach(), FORWARD[dtype], "y")
+    dy = torch.randn(y.shape).to(dtype)
+    expected = torch.autograd.grad(y, leaves, dy.double())
+    actual = harness.run("causal_dwconv2d_backward", dy, *values, dilation)
+    for name, a, e in zip(("dx", "dweight", "dbias"), actual, expected, strict=True):
+        check(a, e, GRADIENTS[dtype], name)
+
+
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_any_schedule_gives_the_same_bits(seed: int) -> None:
     x, weight, bias = operands(2, 3, 9, 21, 7, torch.float32)

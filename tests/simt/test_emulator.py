@@ -23,6 +23,8 @@ pytestmark = harness.needs()
 
 WRONG = "wrong value"
 RACE = r"data race[\s\S]*cases.cu:\d+"
+MEETING_RACE = r"data race[\s\S]*meeting_cases.cuh:\d+"
+NO_CHANGE = r"deadlock: a counter is waited for that no thread changes \(thread 0,0,0 at meeting_cases.cuh:\d+\)"
 READ, WRITE = (r"use-after-poison[\s\S]*" + access for access in ("READ of size 4", "WRITE of size 4"))
 
 # What each planted defect is reported as, in the flavours that can see it.
@@ -53,6 +55,15 @@ CAUGHT = {
     "misuse/deadlock": {"plain": r"deadlock: thread \d+ waits at .* cases.cu:\d+"},
     "misuse/trap": {"plain": r"block 0,0,0: __trap \(thread 5,0,0 at cases.cu:\d+\)"},
     "misuse/index_overflow": {"asan": "signed integer overflow"},
+    "meetings/missing_arrive": {"plain": NO_CHANGE},
+    "meetings/missing_wait": {"plain": WRONG, "tsan": MEETING_RACE},
+    "meetings/missing_barrier": {"plain": WRONG, "tsan": MEETING_RACE},
+    "meetings/wrong_count": {"plain": WRONG, "tsan": MEETING_RACE},
+    "meetings/stale_read": {"plain": WRONG},
+    "meetings/relaxed_arrive": {"tsan": MEETING_RACE},
+    "meetings/relaxed_wait": {"tsan": MEETING_RACE},
+    "meetings/too_many_blocks": {"plain": "too many blocks to run together: .* of grid 83,1,1"},
+    "meetings/one_by_one": {"plain": NO_CHANGE},
 }
 KERNELS = sorted({name.partition("/")[0] for name in CAUGHT})
 SEEDS = {"plain": 200, "asan": 20, "tsan": 3}  # under which correct kernels are shown to pass

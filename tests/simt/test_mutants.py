@@ -106,6 +106,6 @@ def test_unbroken_copies_pass(operator: Operator, part: str, tmp_path: Path) -> 
 
 def test_every_operator_has_mutants() -> None:
     """Of each kind, and of either pass."""
-    names = [name for name in OPERATORS if build.operator_sources(name)]
+    names = [name for name in OPERATORS if build.operator_sources(name) and name != "lstm"]  # test_lstm.py has those
     assert {(m.operator.name, m.kind) for m in MUTANTS} >= {(name, kind) for name in names for kind in KINDS}
     assert {(m.operator.name, m.part) for m in MUTANTS} >= {(name, part) for name in names for part in PASSES}

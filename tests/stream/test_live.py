@@ -165,7 +165,7 @@ def live(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     model("small").save_checkpoint(path)
     played: list[Samples] = []
     monkeypatch.setitem(__import__("sys").modules, "sounddevice", fake_sounddevice(noise(5120), played))
-    monkeypatch.setattr("lite_rtse_ext.cli.errors.find_spec", lambda name: name)
+    monkeypatch.setattr("lite_rtse_ext.utils.extras.find_spec", lambda name: name)
 
     def run(*arguments: str) -> Any:
         return CliRunner().invoke(main, ["live", "--checkpoint", str(path), "--seconds", "0", *arguments])
@@ -201,7 +201,7 @@ def test_what_the_device_refuses_is_one_line(live: Any) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lite_rtse_ext.cli.errors.find_spec", lambda name: None)
+    monkeypatch.setattr("lite_rtse_ext.utils.extras.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["live"])
     assert result.exit_code == 1
     assert result.stderr == "Error: live sound needs sounddevice: pip install 'lite-rtse-ext[live]'\n"

@@ -8,7 +8,7 @@ DwconvMarch march(const CausalDwconv2dArgs& a, const CausalDwconv2dPlan& plan) {
           int(plan.pitch), plan.segment, plan.segments, Divisor(a.bins)};
 }
 DwconvLoops loops(const CausalDwconv2dArgs& a) {
-  return {a.batch * a.channels, a.channels, a.frames, a.bins, a.taps_t, a.taps_f};
+  return {a.batch * a.channels, a.channels, a.frames, a.bins, a.taps_t, a.taps_f, a.dilation};
 }
 
 // Computes y from x, or with `reversed` dx from dy.

@@ -167,9 +167,9 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, kDwconvBlocks<Co
   }
 }
 
-// For any kernel size: one thread computes one output, with all reads from global memory.
+// For any kernel size and dilation: one thread computes one output, with all reads from global memory.
 struct DwconvLoops {
-  int64_t planes, channels, frames, bins, taps_t, taps_f;
+  int64_t planes, channels, frames, bins, taps_t, taps_f, dilation;
 };
 
 template <class T>
@@ -182,10 +182,10 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, 4)
   const int64_t f = index % a.bins, t = index / a.bins % a.frames, plane = index / (a.bins * a.frames);
   const T* const from = x + plane * a.frames * a.bins;
   const T* const w = weight + plane % a.channels * a.taps_t * a.taps_f;
-  const int64_t first_row = reversed ? t : t - (a.taps_t - 1), first_column = f - a.taps_f / 2;
+  const int64_t first_row = reversed ? t : t - (a.taps_t - 1) * a.dilation, first_column = f - a.taps_f / 2;
   C sum = bias ? C(to_compute(bias[plane % a.channels])) : C(0);
   for (int64_t i = 0; i < a.taps_t; ++i) {
-    const int64_t row = first_row + i;
+    const int64_t row = first_row + i * a.dilation;
     if (row < 0 || row >= a.frames) continue;
     for (int64_t j = 0; j < a.taps_f; ++j) {
       const int64_t column = first_column + j, tap = i * a.taps_f + j;
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(CausalDwconv2dPlan::kThreads, 4)
   const int64_t c = is_bias ? column - a.channels * taps : column / taps, tap = column % taps;
   const int64_t plane = (row / segments * a.channels + c) * a.frames * a.bins;
   const int64_t begin = row % segments * segment, end = begin + segment < a.frames ? begin + segment : a.frames;
-  const int64_t back = is_bias ? 0 : a.taps_t - 1 - tap / a.taps_f;
+  const int64_t back = is_bias ? 0 : (a.taps_t - 1 - tap / a.taps_f) * a.dilation;
   const int64_t aside = is_bias ? 0 : tap % a.taps_f - a.taps_f / 2;
   C sum = 0;
   for (int64_t i = threadIdx.x; i < (end - begin) * a.bins; i += blockDim.x) {

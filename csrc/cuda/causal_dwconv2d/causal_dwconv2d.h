@@ -7,8 +7,8 @@ namespace lite_rtse::cuda {
 
 // A block marches over the frames of one (utterance, channel, segment of time). It keeps a ring of whole rows in shared
 // memory: `rows` outputs and the left context of taps - 1 rows. Each thread has 16 bytes of neighboring bins, in the
-// compute type, of 4 rows at a time. Kernel sizes other than 3 x 3 and 7 x 7, and rows too long for shared memory, use
-// loops over global memory: `rows` is 0.
+// compute type, of 4 rows at a time. Dilations, kernel sizes other than 3 x 3 and 7 x 7, and rows too long for shared
+// memory, use loops over global memory: `rows` is 0.
 struct CausalDwconv2dPlan {
   static constexpr int kRows = 4, kThreads = 256;
   static constexpr int64_t kMostFrames = 512;  // of a segment: bounds the number of terms of one sum
@@ -19,7 +19,7 @@ struct CausalDwconv2dPlan {
 
   CausalDwconv2dPlan(const CausalDwconv2dArgs& a, const Device& device) {
     const int64_t taps = a.taps_t * a.taps_f, planes = a.batch * a.channels;
-    const bool specialised = a.bins > 0 && a.taps_t == a.taps_f && (a.taps_t == 3 || a.taps_t == 7);
+    const bool specialised = a.bins > 0 && a.dilation == 1 && a.taps_t == a.taps_f && (a.taps_t == 3 || a.taps_t == 7);
     if (specialised) choose_rows(a, device);
     choose_segments(a, planes, device);
     partial_rows = a.batch * segments;

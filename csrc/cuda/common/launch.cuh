@@ -23,9 +23,11 @@ auto with_storage_type(DType dtype, F&& f) {
 // size may take.
 inline constexpr int64_t kSharedWithoutOptIn = (48 - 16) << 10;
 
-// Enqueues kernel(args...). Nothing is enqueued for a grid without blocks.
+// Enqueues kernel(args...). Nothing is enqueued for a grid without blocks. `together`: the kernel's blocks wait for one
+// another, so the launch fails if they cannot all be on the device at the same time.
 template <class... Parameters, class... Args>
-cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
+cudaError_t enqueue_blocks(bool together, const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...),
+                           Args&&... args) {
   if (g.blocks == 0) return cudaSuccess;
   if (g.blocks > kMaxBlocks) return cudaErrorInvalidConfiguration;
   if (g.shared_bytes > kSharedWithoutOptIn) {
@@ -33,12 +35,24 @@ cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Param
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(g.shared_bytes));
     if (error != cudaSuccess) return error;
   }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeCooperative, attribute.val.cooperative = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(unsigned(g.blocks), 1, 1);
   config.blockDim = dim3(unsigned(g.threads), 1, 1);
   config.dynamicSmemBytes = size_t(g.shared_bytes);
   config.stream = stream;
+  config.attrs = &attribute, config.numAttrs = together ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
+}
+
+template <class... Parameters, class... Args>
+cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
+  return enqueue_blocks(false, g, stream, kernel, std::forward<Args>(args)...);
+}
+template <class... Parameters, class... Args>
+cudaError_t enqueue_together(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
+  return enqueue_blocks(true, g, stream, kernel, std::forward<Args>(args)...);
 }
 
 // Runs steps that each return an error, up to the first that fails.

@@ -32,7 +32,7 @@ class Recording:
         source: the file.
         name: path below the folder that the file came from.
         label: the speaker, or the kind of noise.
-        licence: the licence to record in the manifest.
+        license: the license to record in the manifest.
         origin: the source to record in the manifest.
     """
 
@@ -40,7 +40,7 @@ class Recording:
     source: Path
     name: PurePath
     label: str
-    licence: str
+    license: str
     origin: str
 
 
@@ -137,7 +137,7 @@ def clips_of(
             piece.path.relative_to(target).as_posix(),
             piece.frames,
             plain(each.recording.label, keep="/"),
-            plain(each.recording.licence, keep="/"),
+            plain(each.recording.license, keep="/"),
             plain(each.recording.origin, keep="/"),
         )
         for each, pieces in zip(converted, cut_all(cuts, report), strict=True)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest, ManifestError
 from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
-from lite_rtse_ext.data.prepare.licences import with_licences
+from lite_rtse_ext.data.prepare.licenses import with_licenses
 from lite_rtse_ext.data.prepare.mixtures import mixtures_of
 from lite_rtse_ext.data.prepare.splits import UNKNOWN, Shares, Splits, assign, divide_speech
 from lite_rtse_ext.data.rules import file as file_rule
@@ -37,8 +37,8 @@ class CollectionOptions:
         shares: shares of validation and test, of the speakers and of the recordings of noise.
         leave_out: patterns in the syntax of file name patterns. Rows whose label, speaker or language matches a pattern
             are left out.
-        only_license: patterns in the same syntax. Rows whose licence matches none of them are left out. By default all
-            licences are allowed. The licence of a row without one is "unknown".
+        only_license: patterns in the same syntax. Rows whose license matches none of them are left out. By default all
+            licenses are allowed. The license of a row without one is "unknown".
         mixtures: number of fixed mixtures for validation, and for the test.
         snrs_db: signal-to-noise ratios of the fixed mixtures in dB.
         refuse: stop at a damaged or silent file. Otherwise the file is reported and left out.
@@ -70,7 +70,7 @@ def prepare_collection(
     """Convert the files that ``manifest.csv`` in a folder lists, and write ``manifest.json``.
 
     Every row must have the columns path and kind (speech, noise or rir). The columns source, speaker, language, gender,
-    label and licence (or license) are optional. Other columns are ignored. Each speaker and each recording of noise is
+    label and license (or licence) are optional. Other columns are ignored. Each speaker and each recording of noise is
     in one split only, so validation and test share none with training. If they are fewer than the splits, they are
     divided or cut; see :func:`~lite_rtse_ext.data.prepare.splits.divide_speech`. Each split has about the same
     proportions of sources and genders among its speakers. No speaker has many more fixed mixtures than another.
@@ -91,7 +91,7 @@ def prepare_collection(
     """
     options = options or CollectionOptions()
     entries = list(_entries(folder, options, report))
-    entries = with_licences(entries, options.only_license, lambda each: each.recording.licence, report)
+    entries = with_licenses(entries, options.only_license, lambda each: each.recording.license, report)
     for kind in ("speech", "noise"):
         require_sound(kind, folder, [each.recording.source for each in entries if each.recording.kind == kind])
     recordings = [each.recording for each in entries]
@@ -152,7 +152,7 @@ def _pattern(row: Mapping[str, str], patterns: Sequence[str]) -> str | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield each row with the number of its line. A column that is missing is an empty text."""
-    columns = ("path", "kind", "source", "speaker", "language", "gender", "label", "licence")
+    columns = ("path", "kind", "source", "speaker", "language", "gender", "label", "license")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
@@ -160,7 +160,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if missing:
                 raise ManifestError(f"{path}: expected columns path and kind, lacks {', '.join(sorted(missing))}")
             for row in reader:
-                row.setdefault("licence", row.get("license"))
+                row.setdefault("license", row.get("licence"))
                 yield reader.line_num, {column: (row.get(column) or "").strip() for column in columns}
     except (csv.Error, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not a table of comma-separated values ({error})") from error
@@ -170,7 +170,7 @@ def _entry(folder: Path, row: Mapping[str, str]) -> _Entry:
     kind, name = _KIND[row["kind"]], PurePath(row["path"])
     speaker = row["speaker"] or f"{row['source']}/{UNKNOWN}"
     label = speaker if kind == "speech" else row["label"] or name.parent.name or UNKNOWN
-    recording = Recording(kind, folder / name, name, label, row["licence"] or UNKNOWN, row["source"] or str(folder))
+    recording = Recording(kind, folder / name, name, label, row["license"] or UNKNOWN, row["source"] or str(folder))
     if kind == "speech":
         return _Entry(recording, speaker, f"{row['source']} {row['gender']}")
     freesound = _FREESOUND.match(name.stem)

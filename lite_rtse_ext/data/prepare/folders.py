@@ -27,7 +27,7 @@ class FolderOptions:
         test_share: share of the same that is held out for the test.
         mixtures: number of fixed mixtures for validation, and for the test.
         snrs_db: signal-to-noise ratios of the fixed mixtures in dB.
-        licence: the licence to record for every file.
+        license: the license to record for every file.
         refuse: stop at a damaged or silent file. Otherwise the file is reported and left out.
 
     Raises:
@@ -38,7 +38,7 @@ class FolderOptions:
     test_share: float = 0.1
     mixtures: int = 60
     snrs_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0)
-    licence: str = "unknown"
+    license: str = "unknown"
     refuse: bool = False
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ def prepare_folders(
         files = find_audio(folder, target, report)
         if kind != "room":
             require_sound(kind, folder, files)
-        recordings += _recordings(kind, folder, files, options.licence, report)
+        recordings += _recordings(kind, folder, files, options.license, report)
     converted = convert_recordings(recordings, target, refuse=options.refuse, report=report)
     clips: list[Clip] = []
     for kind in folders:
@@ -102,7 +102,7 @@ def prepare_folders(
     return manifest
 
 
-def _recordings(kind: str, folder: Path, files: list[Path], licence: str, report: Report) -> list[Recording]:
+def _recordings(kind: str, folder: Path, files: list[Path], license: str, report: Report) -> list[Recording]:
     names = [path.relative_to(folder) for path in files]
     if kind == "speech":
         voices, rule = speakers_of(names)
@@ -111,7 +111,7 @@ def _recordings(kind: str, folder: Path, files: list[Path], licence: str, report
     else:
         labels = {name: name.parts[0] if len(name.parts) > 1 else name.stem for name in names}
     return [
-        Recording(kind, path, name, labels[name], licence, str(path)) for path, name in zip(files, names, strict=True)
+        Recording(kind, path, name, labels[name], license, str(path)) for path, name in zip(files, names, strict=True)
     ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
+from lite_rtse_ext.data.prepare.licenses import with_licenses
 
 __all__ = ["join_manifests"]
 
@@ -19,6 +19,7 @@ def join_manifests(
     *,
     judge_by: Sequence[Path] = (),
     only_license: Sequence[str] = (),
+    report: Callable[[str], None] = print,
 ) -> Manifest:
     """Write a manifest with the files of several manifests. No audio file is copied or read.
 
@@ -28,6 +29,7 @@ def join_manifests(
         judge_by: the sources whose validation and test files are used. By default those of all sources are.
         only_license: patterns in the syntax of file name patterns. A training clip is used only if its license matches
             one of them. By default all are used. Letter case is ignored.
+        report: function that is called with one line about each pattern, and one about the licenses left out.
 
     Returns:
         The manifest.
@@ -35,7 +37,8 @@ def join_manifests(
     Raises:
         OSError: a manifest can't be read, or the target can't be written.
         ManifestError: a source is not a manifest or is outside the target's folder, or ``judge_by`` is no source. No
-            training data is left. Or ``only_license`` is given and a source has training pairs, which state no license.
+            source has training data, or none has the licenses asked for. Or ``only_license`` is given and a source has
+            training pairs, which state no license.
     """
     root = Path(os.path.abspath(target)).parent
     folders = {Path(os.path.abspath(source)): _inside(source, root) for source in sources}
@@ -53,10 +56,13 @@ def join_manifests(
         if only_license and any(pair.split == "train" for pair in manifest.pairs):
             raise ManifestError(f"{path}: expected clips, whose licenses are known, got training pairs")
         judge = not judges or path in judges
-        clips += _clips(manifest, folder, judge, only_license)
+        clips += _clips(manifest, folder, judge)
         if judge:
             mixtures += (_moved_mixture(mixture, folder) for mixture in manifest.mixtures)
         pairs += (_moved_pair(pair, folder) for pair in manifest.pairs if judge or pair.split == "train")
+    train = [clip for clip in clips if clip.split == "train"]
+    used = set(with_licenses(train, only_license, lambda clip: clip.license, report))
+    clips = [clip for clip in clips if clip.split != "train" or clip in used]
     if "train" not in {clip.split for clip in clips} | {pair.split for pair in pairs}:
         raise ManifestError(f"{', '.join(map(str, sources))}: no training data is left")
     joined = Manifest(root, target.stem, tuple(clips), tuple(mixtures), tuple(pairs))
@@ -71,14 +77,10 @@ def _inside(source: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix()
 
 
-def _clips(manifest: Manifest, folder: str, judge: bool, only_license: Sequence[str]) -> Iterable[Clip]:
+def _clips(manifest: Manifest, folder: str, judge: bool) -> Iterator[Clip]:
     for clip in manifest.clips:
-        if _licensed(clip, only_license) if clip.split == "train" else judge:
+        if judge or clip.split == "train":
             yield replace(clip, path=_below(folder, clip.path))
-
-
-def _licensed(clip: Clip, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(clip.licence.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _below(folder: str, path: str) -> str:

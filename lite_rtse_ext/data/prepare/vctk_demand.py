@@ -146,5 +146,5 @@ def _read_log(path: Path, report: Callable[[str], None]) -> dict[str, tuple[str,
             name, label, snr_db = fields
             known[name] = (label, float(snr_db))
         except ValueError as error:
-            raise ManifestError(f"{path}:{number}: must be name, noise and SNR, but is {line!r}") from error
+            raise ManifestError(f"{path}:{number}: expected name, noise and SNR, got {line!r}") from error
     return known

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 TORCH = Path(torch.__file__).parent
 STABLE_ABI = "0x020a000000000000"  # as in setup.py
-TESTS = ("__init__.py", "conftest.py", "compare.py", "ops")  # what tests/ops needs
+TESTS = ("__init__.py", "conftest.py", "compare.py", "forks.py", "ops")  # what tests/ops needs
 
 
 def _objects() -> list[Path]:

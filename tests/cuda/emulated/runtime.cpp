@@ -20,7 +20,7 @@ SIMT_DYNAMIC_SHARED(SIMT_DEFINE_DYNAMIC_SHARED)
 
 // None of the CPU's kernels are here, so that nothing can take them by mistake.
 const Kernels& kernels() {
-  static const Kernels none{"emulated CUDA", {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  static const Kernels none{.isa = "emulated CUDA"};
   return none;
 }
 std::vector<std::string> runnable_isas() { return {"emulated CUDA"}; }
@@ -72,7 +72,8 @@ extern "C" {
 AOTITorchError aoti_torch_create_device_guard(int32_t, DeviceGuardHandle* guard) {
   static uint64_t launches = 0;
   lite_rtse::launching().lock();
-  simt::configure({.shared_opt_in = size_t(device().shared_per_block)},
+  simt::configure({.shared_opt_in = size_t(device().shared_per_block),
+                   .multiprocessors = unsigned(device().multiprocessors)},
                   {.seed = launches++, .stream = lite_rtse::stream()});
   *guard = reinterpret_cast<DeviceGuardHandle>(&launches);
   return 0;

@@ -26,7 +26,7 @@ def encoded(samples: np.ndarray, folder: Path, suffix: str) -> bytes:
 
 
 def build(name: str, files: dict[str, bytes], out: Path) -> None:
-    """A .deb with these files and a statement of its licence."""
+    """A .deb with these files and a statement of its license."""
     root = out / f"{name}.root"
     files = {
         **files,

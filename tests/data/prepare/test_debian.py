@@ -69,15 +69,15 @@ def test_mixtures_spread_over_noises_and_snrs(prepared: Path) -> None:
     assert sum(mixture.split == "valid" for mixture in manifest.mixtures) == debian.VALID_MIXTURES
 
 
-def test_every_file_has_its_licence_and_source(prepared: Path) -> None:
+def test_every_file_has_its_license_and_source(prepared: Path) -> None:
     manifest = Manifest.load(prepared / "manifest.json")
-    assert all(clip.licence != "unknown" for clip in manifest.clips)
+    assert all(clip.license != "unknown" for clip in manifest.clips)
     assert {clip.source for clip in manifest.clips} == {f"Debian package {name}_1_all" for name in PACKAGES}
     for name in PACKAGES:
         assert (prepared / "licences" / f"{name}.txt").read_bytes() == b"somebody's\n"
 
 
-def test_the_licences_can_be_limited(debs: Path, prepared: Path, tmp_path: Path) -> None:
+def test_the_licenses_can_be_limited(debs: Path, prepared: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     shutil.copytree(prepared, target)
     lines: list[str] = []
@@ -85,10 +85,10 @@ def test_the_licences_can_be_limited(debs: Path, prepared: Path, tmp_path: Path)
     manifest = prepare_debian(target, debs=debs, only_license=permissive, report=lines.append)
     everything = Manifest.load(prepared / "manifest.json")
     assert manifest.clips == tuple(
-        clip for clip in everything.clips if clip.licence in ("CC0-1.0", "public domain", "CC-BY-3.0", "CC-BY-4.0")
+        clip for clip in everything.clips if clip.license in ("CC0-1.0", "public domain", "CC-BY-3.0", "CC-BY-4.0")
     )
     assert {clip.label for clip in manifest.select("speech", "train")} == {"carlo"}
-    assert any(line.startswith("left out: files with the licences CC-BY-SA-3.0 (") for line in lines)
+    assert any(line.startswith("left out: files with the licenses CC-BY-SA-3.0 (") for line in lines)
     assert len(manifest.fixed("test")) == len(everything.fixed("test"))
     with pytest.raises(ManifestError, match="no valid mixtures can be made: there is no speech"):
         prepare_debian(target, debs=debs, only_license=("CC0*",), report=lines.append)
@@ -105,7 +105,7 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
     assert after.mixtures == before.mixtures
     added = [clip for clip in after.clips if clip not in before.clips]
     assert {clip.split for clip in added} == {"train"}
-    assert {clip.label: clip.licence for clip in added if clip.kind == "speech"} == {
+    assert {clip.label: clip.license for clip in added if clip.kind == "speech"} == {
         "klettres-xx": "GPL-2.0-or-later",  # neither the noisy, the narrow-band, the Russian nor the few
         "gcin-zh": "CC-BY-3.0",
         "stamps-pt_BR": "GPL-2.0-only",  # neither the Russian names nor the sounds without a word
@@ -125,7 +125,7 @@ def test_more_is_for_training_alone(debs: Path, prepared: Path, tmp_path: Path) 
         "kajongg-de-male1": 2,
         "qabcs-yy": 2,
     }
-    assert {clip.path.rpartition("/")[2]: (clip.label, clip.licence) for clip in added if clip.kind == "noise"} == {
+    assert {clip.path.rpartition("/")[2]: (clip.label, clip.license) for clip in added if clip.kind == "noise"} == {
         "bird0.flac": ("animals", "GPL-2.0-only"),  # the others are the same
         "kettle.flac": ("household", "GPL-2.0-only"),
         "tuba.flac": ("hobbies", "GPL-2.0-only"),

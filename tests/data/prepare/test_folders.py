@@ -51,10 +51,10 @@ def prepare(sources: Path, **options: object):  # type: ignore[no-untyped-def]
 
 
 def test_names_of_folders_tell_speakers_and_noises(sources: Path) -> None:
-    manifest = prepare(sources, mixtures=10, licence="mine")
+    manifest = prepare(sources, mixtures=10, license="mine")
     assert {clip.label for clip in manifest.clips if clip.kind == "speech"} == {"anna", "ben"}
     assert {clip.label for clip in manifest.clips if clip.kind == "noise"} == {"street", "fan"}
-    assert {clip.licence for clip in manifest.clips} == {"mine"}
+    assert {clip.license for clip in manifest.clips} == {"mine"}
     assert [clip.split for clip in manifest.clips if clip.kind == "room"] == ["train"]
     assert len(manifest.fixed("valid")) == len(manifest.fixed("test")) == 10
     assert len([clip for clip in manifest.clips if clip.kind == "speech"]) == 40

@@ -43,9 +43,17 @@ def test_all_files_keep_their_place(tmp_path: Path) -> None:
 
 def test_one_source_can_judge_and_licenses_can_be_chosen(tmp_path: Path) -> None:
     sources = [prepared(tmp_path / "x"), prepared(tmp_path / "y")]
-    joined = join_manifests(tmp_path / "both.json", sources, judge_by=sources[1:], only_license=["cc-by-*"])
+    lines: list[str] = []
+    patterns = ["cc-by-*"]
+    joined = join_manifests(
+        tmp_path / "both.json", sources, judge_by=sources[1:], only_license=patterns, report=lines.append
+    )
     assert [clip.path for clip in joined.clips] == ["x/a.flac", "y/a.flac", "y/c.flac", "y/d.flac"]
     assert [mixture.name for mixture in joined.mixtures] == ["y-m1"]
+    assert lines == [
+        "kept: 2 files with a license like cc-by-*",
+        "left out: files with the licenses GPL-2.0-only (2)",
+    ]
 
 
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
@@ -55,8 +63,11 @@ def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
         join_manifests(target, [inside, outside])
     with pytest.raises(ManifestError, match="judge_by: expected one of the joined"):
         join_manifests(target, [inside], judge_by=[outside])
-    with pytest.raises(ManifestError, match="no training data is left"):
+    with pytest.raises(ManifestError, match=r"only_license: expected .* CC-BY-4\.0 \(1\), GPL.*got \['nothing'"):
         join_manifests(target, [inside], only_license=["nothing"])
+    Manifest(tmp_path / "in", "w", Manifest.load(inside).clips[2:]).save(tmp_path / "in" / "w.json")
+    with pytest.raises(ManifestError, match="no training data is left"):
+        join_manifests(target, [tmp_path / "in" / "w.json"])
     with pytest.raises(ManifestError, match="got training pairs"):
         join_manifests(target, [prepared(tmp_path / "in" / "z", pairs=True)], only_license=["*"])
     before = inside.read_bytes()

@@ -99,5 +99,5 @@ def test_damaged_utterances_are_refused_if_asked(release: Path, tmp_path: Path, 
 
 def test_a_list_that_makes_no_sense_is_refused(release: Path, tmp_path: Path) -> None:
     (release / "log_testset.txt").write_text("p232_001 bus\n")
-    with pytest.raises(ManifestError, match=r"log_testset\.txt:1: must be name, noise and SNR"):
+    with pytest.raises(ManifestError, match=r"log_testset\.txt:1: expected name, noise and SNR"):
         prepare_vctk_demand(release, tmp_path / "out", report=lambda line: None)

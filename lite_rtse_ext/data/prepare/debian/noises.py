@@ -33,13 +33,13 @@ _AMBIENCE_SECONDS = 8.0
 It is therefore drawn as often as all short effects of a package together."""
 
 
-def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[Piece]:
+def noises(folder: str, label: str, license: str, root: Path, *, leave_out: tuple[str, ...] = ()) -> Iterator[Piece]:
     """Decode the sounds in a folder of a package. Each sound is a separate clip. Equal files are used once.
 
     Args:
         folder: path of the folder below ``usr/share`` or ``usr/share/games``.
         label: the kind of noise, and the folder of the clips.
-        licence: the licence to record.
+        license: the license to record.
         root: the folder that the package was unpacked into.
         leave_out: patterns of paths that are left out, besides the noises of the test.
 
@@ -65,7 +65,7 @@ def noises(folder: str, label: str, licence: str, root: Path, *, leave_out: tupl
             continue
         name = "-".join(path.relative_to(top).with_suffix("").parts)
         kind = f"{label}-{name}" if len(samples) >= _AMBIENCE_SECONDS * SAMPLE_RATE_HZ else label
-        yield Piece("noise", "train", f"noise/train/{label}/{name}.flac", kind, licence, samples)
+        yield Piece("noise", "train", f"noise/train/{label}/{name}.flac", kind, license, samples)
         given += 1
     if not given:
         raise AudioError(f"{folder}: has no sounds in it")

@@ -20,7 +20,7 @@ __all__ = ["PACKAGES", "TEST_NOISES", "Piece"]
 _Samples = NDArray[np.float32]
 
 TEST_NOISES = ("coffee-shop", "rain", "train")
-_AMBIENCE_LICENCES = {
+_AMBIENCE_LICENSES = {
     **dict.fromkeys(("birds", "boat", "stream", "wind"), "CC0-1.0"),
     **dict.fromkeys(("coffee-shop", "fireplace", "summer-night"), "public domain"),
     **dict.fromkeys(("city", "train"), "CC-BY-3.0"),
@@ -52,11 +52,11 @@ class Piece:
     split: str
     path: str
     label: str
-    licence: str
+    license: str
     samples: _Samples
 
 
-def _prompts(language: str, speaker: str, licence: str, test: bool, root: Path) -> Iterator[Piece]:
+def _prompts(language: str, speaker: str, license: str, test: bool, root: Path) -> Iterator[Piece]:
     """Telephone prompts in G.722. Each package has one voice."""
     kept = 0
     for path in sorted(root.rglob("*.g722")):
@@ -69,7 +69,7 @@ def _prompts(language: str, speaker: str, licence: str, test: bool, root: Path) 
         kept += 1
         folder = path.parent.name if path.parent.parent.name != "sounds" else ""
         name = PurePosixPath("speech", language, folder, f"{path.stem}.flac")
-        yield Piece("speech", split, str(name), speaker, licence, samples)
+        yield Piece("speech", split, str(name), speaker, license, samples)
 
 
 def _is_speech(path: Path) -> bool:
@@ -87,29 +87,29 @@ def _ambience(root: Path) -> Iterator[Piece]:
     if bundle is None:
         raise AudioError("blanket: the package holds no blanket.gresource")
     sounds = {PurePosixPath(name).stem: data for name, data in read_gresource(bundle.read_bytes()) if _is_ogg(name)}
-    unknown = sorted(set(sounds) ^ set(_AMBIENCE_LICENCES))
+    unknown = sorted(set(sounds) ^ set(_AMBIENCE_LICENSES))
     if unknown:
         raise AudioError(f"blanket: another set of sounds than expected; they differ in {', '.join(unknown)}")
     for label in sorted(sounds):
         samples = decode_bytes(sounds[label], f"blanket/{label}.ogg")
-        yield from _noise("ambience", label, label, _AMBIENCE_LICENCES[label], samples)
+        yield from _noise("ambience", label, label, _AMBIENCE_LICENSES[label], samples)
 
 
 def _is_ogg(name: str) -> bool:
     return name.endswith(".ogg")
 
 
-def _noise(folder: str, stem: str, label: str, licence: str, samples: _Samples) -> Iterator[Piece]:
+def _noise(folder: str, stem: str, label: str, license: str, samples: _Samples) -> Iterator[Piece]:
     """Yield a noise of the test unchanged. Of any other noise that is long enough, hold out the end for validation."""
     if label in TEST_NOISES:
-        yield Piece("noise", "test", f"noise/test/{folder}/{stem}.flac", label, licence, samples)
+        yield Piece("noise", "test", f"noise/test/{folder}/{stem}.flac", label, license, samples)
         return
     held_out = round(max(_HELD_OUT_NOISE * len(samples), _MINIMUM_HELD_OUT_SECONDS * SAMPLE_RATE_HZ))
     if 2 * held_out <= len(samples):
         valid = samples[len(samples) - held_out :]
-        yield Piece("noise", "valid", f"noise/valid/{folder}/{stem}.flac", label, licence, valid)
+        yield Piece("noise", "valid", f"noise/valid/{folder}/{stem}.flac", label, license, valid)
         samples = samples[: len(samples) - held_out]
-    yield Piece("noise", "train", f"noise/train/{folder}/{stem}.flac", label, licence, samples)
+    yield Piece("noise", "train", f"noise/train/{folder}/{stem}.flac", label, license, samples)
 
 
 def _music(root: Path) -> Iterator[Piece]:

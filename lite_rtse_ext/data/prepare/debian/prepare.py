@@ -13,17 +13,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, read_entries
+from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, read_entries, written
 from lite_rtse_ext.data.prepare.convert import is_complete, write_flac
 from lite_rtse_ext.data.prepare.debian import apt
 from lite_rtse_ext.data.prepare.debian.noises import NOISE_PACKAGES
 from lite_rtse_ext.data.prepare.debian.packages import PACKAGES, Piece
 from lite_rtse_ext.data.prepare.debian.voices import VOICE_PACKAGES
-from lite_rtse_ext.data.prepare.licences import with_licences
+from lite_rtse_ext.data.prepare.licenses import with_licenses
 from lite_rtse_ext.data.prepare.mixtures import make_mixtures
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -57,8 +56,8 @@ def prepare_debian(
         debs: a folder of .deb files to use. Nothing is fetched then. apt verifies the packages that it fetches. Of the
             files in this folder only the package names and the unpacked sizes are checked.
         suite: the Debian release for packages that the system's own release doesn't have.
-        only_license: patterns in the syntax of file name patterns. The manifest lists only clips whose licence matches
-            one of them. The mixtures are then other ones. By default all licences are allowed.
+        only_license: patterns in the syntax of file name patterns. The manifest lists only clips whose license matches
+            one of them. The mixtures are then other ones. By default all licenses are allowed.
         report: function that is called with one line about each step.
 
     Returns:
@@ -78,7 +77,7 @@ def prepare_debian(
         for name in missing:
             _convert(name, packages[name], archives[name], target, report)
     recorded = (clip for name in packages for clip in _recorded(target, name) or ())
-    clips = with_licences(recorded, only_license, lambda clip: clip.licence, report)
+    clips = with_licenses(recorded, only_license, lambda clip: clip.license, report)
     manifest = Manifest(target, "debian", tuple(clips), (*_mixtures("valid", clips), *_mixtures("test", clips)))
     manifest.save(target / "manifest.json")
     return manifest
@@ -101,7 +100,7 @@ def _convert(
     with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=target) as folder:
         report(f"{name}: unpacking {archive.name}")
         apt.unpack(archive, name, Path(folder))
-        _copy_licence(name, Path(folder), target)
+        _copy_license(name, Path(folder), target)
         clips = []
         for piece in pieces(Path(folder)):
             path = target / piece.path
@@ -115,7 +114,7 @@ def _convert(
                     piece.path,
                     len(piece.samples),
                     piece.label,
-                    piece.licence,
+                    piece.license,
                     f"Debian package {archive.name.removesuffix('.deb')}",
                 )
             )
@@ -123,14 +122,14 @@ def _convert(
         raise AudioError(f"{archive}: holds none of the sounds that {name} is known for")
     minutes = sum(clip.frames for clip in clips) / SAMPLE_RATE_HZ / 60
     report(f"{name}: {len(clips)} files, {minutes:.1f} min")
-    rows = [asdict(clip) for clip in clips]
+    rows = [written(clip) for clip in clips]
     record = {"package": archive.name, "sha256": apt.sha256(archive), "rules": _RULES, "clips": rows}
     with replacing(_record_path(target, name)) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _copy_licence(name: str, unpacked: Path, target: Path) -> None:
-    """Keep the package's statement of authors and licences beside the audio."""
+def _copy_license(name: str, unpacked: Path, target: Path) -> None:
+    """Keep the package's statement of authors and licenses beside the audio."""
     source = unpacked / "usr" / "share" / "doc" / name / "copyright"
     (target / "licences").mkdir(exist_ok=True)
     with replacing(target / "licences" / f"{name}.txt") as temporary:

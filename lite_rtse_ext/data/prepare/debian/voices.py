@@ -41,12 +41,12 @@ _MOST_CLIPS = 300
 _WORD_DBFS = -24.0
 
 
-def _languages(folder: str, licence: str, root: Path) -> Iterator[Piece]:
+def _languages(folder: str, license: str, root: Path) -> Iterator[Piece]:
     """Words of a package with a folder for each language. In almost all folders one voice speaks."""
     for language in sorted(path for path in (root / "usr" / "share" / folder).iterdir() if path.is_dir()):
         if language.name != _TEST_LANGUAGE:
             files = sorted(path for path in language.rglob("*") if path.suffix in _SUFFIXES)
-            yield from _joined(folder.split("/")[0], language.name, licence, files)
+            yield from _joined(folder.split("/")[0], language.name, license, files)
 
 
 def _stamps(root: Path) -> Iterator[Piece]:
@@ -97,7 +97,7 @@ def _primers(root: Path) -> Iterator[Piece]:
     yield from noises("qabcs/abcs/all/noises", "things", "GPL-3.0-or-later", root)
 
 
-def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> Iterator[Piece]:
+def _joined(source: str, language: str, license: str, files: Iterable[Path]) -> Iterator[Piece]:
     """Join the words of one voice to clips of at least ``_CLIP_SECONDS``, with a short silence after each word.
 
     The remainder at the end is dropped. At most ``_MOST_CLIPS`` clips are made, since some minutes of a voice suffice.
@@ -112,7 +112,7 @@ def _joined(source: str, language: str, licence: str, files: Iterable[Path]) -> 
         parts += [word, _GAP]
         if sum(map(len, parts)) >= _CLIP_SECONDS * SAMPLE_RATE_HZ:
             path = f"speech/{source}/{language}/{number:03}.flac"
-            yield Piece("speech", "train", path, f"{source}-{language}", licence, np.concatenate(parts))
+            yield Piece("speech", "train", path, f"{source}-{language}", license, np.concatenate(parts))
             number, parts = number + 1, []
 
 

@@ -1,0 +1,217 @@
+"""The other networks after ``fuse``, against eager PyTorch: ``python -m benchmarks.fused_networks``.
+
+Inference is one utterance in evaluation mode. A training step is forward and backward of two utterances, with the mean
+square as the loss. Both run in one thread. The sides are timed in turns, and ratios are taken round by round. The times
+are those of the processor, so other work on the machine adds to them only indirectly. Before a side is timed, its
+output is compared with eager PyTorch's. Its whole gradient is compared with eager PyTorch's in float64. It may err
+twice as much as eager PyTorch in float32 does, since deep networks amplify rounding.
+
+One frame of a network is timed too: eager, after ``fuse``, and as the one-frame graph in ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import datetime
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import show
+from benchmarks.harness import RESULTS, packages
+from lite_rtse_ext import fuse
+from lite_rtse_ext.benchmark.environment import environment
+from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, check, difference, measure
+from lite_rtse_ext.interface import SpectrogramModel, placement
+from lite_rtse_ext.models.onnx import OneFrame, export_onnx
+from lite_rtse_ext.models.registry import create_model
+from lite_rtse_ext.utils.atomic_file import replacing
+
+NETWORKS = ("gtcrn", "dpcrn", "dccrn", "gagnet")
+FRAME_OF = "gtcrn"
+INFERENCE, TRAINING, FRAME = "inference", "training step", "one frame"
+_FRAMES_A_ROUND = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pass of one network: milliseconds of each side, and how many times as fast as the first side it is."""
+
+    network: str
+    what: str
+    milliseconds: Mapping[str, Mapping[str, float]]
+    ratios: Mapping[str, Mapping[str, float]]
+
+
+def rows(networks: Sequence[str], rounds: int, seconds: float) -> Iterator[Row]:
+    """Time both passes of each network, and one frame of :data:`FRAME_OF` if it is among them."""
+    for name in networks:
+        eager, fused = (create_model(name) for _ in range(2))
+        fused.load_state_dict(eager.state_dict())
+        fuse(fused)
+        sides = {"eager": eager, "fused": fused}
+        for what, passes in ((INFERENCE, _inference), (TRAINING, _training)):
+            runs = {side: passes(model, seconds) for side, model in sides.items()}
+            exact = passes(copy.deepcopy(eager).double(), seconds)() if what == TRAINING else None
+            yield _row(name, what, runs, rounds, exact)
+        if name == FRAME_OF:
+            yield _row(name, FRAME, _one_frame(eager, fused), rounds)
+
+
+def _step(run: Callable[[], list[Tensor]]) -> Callable[[object], list[Tensor]]:
+    return lambda _: run()
+
+
+def _row(
+    network: str,
+    what: str,
+    sides: Mapping[str, Callable[[], list[Tensor]]],
+    rounds: int,
+    exact: list[Tensor] | None = None,
+) -> Row:
+    candidates = [Candidate(side, _step(run), threads=1) for side, run in sides.items()]
+    expected = candidates[0].run()
+    limit = LIMITS["forward"] if exact is None else max(LIMITS["training step"], 2 * difference(exact, expected))
+    for other in candidates[1:]:
+        check(other, exact or expected, limit, f"{network}, {what}")
+    times = measure(candidates, rounds, clock=time.process_time)
+    first = candidates[0].name
+    return Row(
+        network,
+        what,
+        {side: asdict(times.milliseconds(side)) for side in sides},
+        {side: asdict(times.ratio(first, side)) for side in sides if side != first},
+    )
+
+
+def _spectrogram(model: SpectrogramModel, batch: int, seconds: float) -> Tensor:
+    signal = model.signal
+    frames = int(seconds * signal.sample_rate / signal.hop_length)
+    return torch.randn(batch, signal.bins, frames, 2, generator=torch.Generator().manual_seed(0)).to(
+        placement(model)[1]
+    )
+
+
+def _inference(model: SpectrogramModel, seconds: float) -> Callable[[], list[Tensor]]:
+    x = _spectrogram(model, 1, 2 * seconds)
+
+    @torch.inference_mode()
+    def run() -> list[Tensor]:
+        return [model.eval()(x)]
+
+    return run
+
+
+def _training(model: SpectrogramModel, seconds: float) -> Callable[[], list[Tensor]]:
+    x = _spectrogram(model, 2, seconds)
+
+    def run() -> list[Tensor]:
+        model.train().zero_grad()
+        model(x).square().mean().backward()
+        return [torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])]
+
+    return run
+
+
+def _one_frame(eager: SpectrogramModel, fused: SpectrogramModel) -> dict[str, Callable[[], list[Tensor]]]:
+    sides = {"eager": _frames(eager), "fused": _frames(fused)}
+    try:
+        sides["onnxruntime"] = _graph_frames(eager)
+    except ImportError as error:
+        print(f"onnxruntime is left out: {error}")
+    return sides
+
+
+def _noise(model: SpectrogramModel) -> list[Tensor]:
+    return list(_spectrogram(model, 1, 1.0)[:, :, :_FRAMES_A_ROUND].unbind(2))
+
+
+def _frames(model: SpectrogramModel) -> Callable[[], list[Tensor]]:
+    frame, noise = OneFrame(copy.deepcopy(model).eval()), _noise(model)
+
+    @torch.inference_mode()
+    def run() -> list[Tensor]:
+        memory, last = frame.start(), noise[0]
+        for spectrum in noise:
+            last, *memory = frame(spectrum, *memory)
+        return [last]
+
+    return run
+
+
+def _graph_frames(model: SpectrogramModel) -> Callable[[], list[Tensor]]:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(model, Path(folder) / "frame.onnx")
+        graph = (Path(folder) / "frame.onnx").read_bytes()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    frame, noise = OneFrame(model), [spectrum.numpy() for spectrum in _noise(model)]
+    start = {name: piece.numpy() for name, piece in zip(frame.memory, frame.start(), strict=True)}
+
+    def run() -> list[Tensor]:
+        memory, last = start, noise[0]
+        for spectrum in noise:
+            last, *after = session.run(None, {"spectrum": spectrum} | memory)
+            memory = dict(zip(start, after, strict=True))
+        return [torch.from_numpy(last)]
+
+    return run
+
+
+def table(found: Sequence[Row]) -> str:
+    """The rows in Markdown. The times of one frame are those of a frame, and not of a round."""
+    cells = [["network", "", *("ms, " + side for side in ("eager", "fused", "onnxruntime")), "eager : fused"]]
+    for row in found:
+        frames = _FRAMES_A_ROUND if row.what == FRAME else 1
+        times = [row.milliseconds.get(side) for side in ("eager", "fused", "onnxruntime")]
+        ratio = row.ratios["fused"]
+        cells.append(
+            [
+                row.network,
+                row.what,
+                *("" if t is None else f"{t['p50'] / frames:.2f}" for t in times),
+                f"{ratio['p50']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})",
+            ]
+        )
+    return show.grid(cells)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of an utterance in training")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    answer: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "environment": asdict(environment("cpu")),
+        "packages": packages(),
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+        "frames_a_round": _FRAMES_A_ROUND,
+    }
+    options.results.mkdir(parents=True, exist_ok=True)
+    found: list[Row] = []
+    for row in rows(options.networks, options.rounds, options.seconds):
+        found.append(row)
+        print(table(found), end="\n\n", flush=True)
+        with replacing(options.results / "fused_networks.json") as temporary:
+            text = json.dumps(answer | {"rows": [asdict(each) for each in found]}, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

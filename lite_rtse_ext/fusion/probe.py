@@ -1,0 +1,114 @@
+"""What a block computes: the operator on its convolutions, and a trial of both on random input."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext import ops
+from lite_rtse_ext.fusion.match import Candidate
+
+__all__ = ["Probe", "convolutions", "run_operator"]
+
+
+def convolutions(block: nn.Module, paths: Iterable[str]) -> list[nn.Conv2d]:
+    """The convolutions at these paths."""
+    return [cast("nn.Conv2d", block.get_submodule(path)) for path in paths]
+
+
+def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], x: Tensor, *more: Tensor) -> Tensor:
+    """The operator on a block's convolutions, which have these paths in it."""
+    if operator == "mask_residual":
+        return ops.mask_residual(x, *more)
+    if operator == "causal_dwconv2d":
+        y = ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias, convs[0].dilation[0])
+        return _inside(convs[0], y) if paths == ("",) else y
+    biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
+    weights = [conv.weight for conv in convs]
+    return ops.conv_block(x, weights, biases) if operator == "conv_block" else ops.multi_order_conv(x, weights, biases)
+
+
+class Probe:
+    """A float64 copy of a block with random parameters, and its results for some random inputs.
+
+    The parameters are random because a model's own parameters may hide a difference. Zero biases hide on which side of
+    a 1×1 convolution the zeros are padded. An output layer of zeros hides everything.
+
+    The block runs in both modes, because a dropout is only active in training. It runs at two scales, because an
+    activation may be linear over part of its range.
+    """
+
+    # Each case: training, scale of the first input, utterances, frames and bins in addition to the kernel's.
+    CASES = ((True, 1.0, 2, 3, 4), (False, 30.0, 1, 0, 1), (False, 1.0, 1, 1, 0))
+
+    def __init__(self, block: nn.Module, candidate: Candidate, device: torch.device) -> None:
+        self.block = _copied(block, device).double().requires_grad_(True)
+        self.parameters = list(self.block.parameters())
+        self.generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.parameters:
+                fan_in = max(1, parameter[0].numel())
+                parameter.copy_(self._random(parameter.shape) / fan_in**0.5)
+        convs = convolutions(self.block, candidate.roles[0])
+        self.cases = []
+        for training, scale, *extent in self.CASES:
+            x, *more = (self._random(size).to(device) for size in _input_sizes(candidate.operator, convs, *extent))
+            inputs = [tensor.requires_grad_(True) for tensor in (scale * x, *more)]
+            self.block.train(training)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                y = self.block.forward(*inputs)
+            if not isinstance(y, Tensor):
+                raise TypeError(f"it returned {type(y).__name__}, not a tensor")
+            weight = self._random(y.shape).to(y.device)
+            self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
+
+    def difference(self, operator: str, roles: tuple[str, ...]) -> float:
+        """The largest relative L2 difference from the operator, over outputs and gradients. It is infinite for NaN."""
+        worst = 0.0
+        for inputs, weight, expected in self.cases:
+            y = run_operator(operator, roles, convolutions(self.block, roles), *inputs)
+            if y.shape != weight.shape:
+                return math.inf
+            for ours, theirs in zip(self._with_gradients(inputs, y, weight), expected, strict=True):
+                error = float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))
+                worst = max(worst, math.inf if math.isnan(error) else error)
+        return worst
+
+    def _random(self, size: torch.Size) -> Tensor:
+        return torch.randn(size, generator=self.generator, dtype=torch.float64, device="cpu")
+
+    def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
+        leaves = [*inputs, *self.parameters]
+        return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
+
+
+def _copied(block: nn.Module, device: torch.device) -> nn.Module:
+    copied = copy.deepcopy(block)
+    return copied.to_empty(device=device) if any(p.is_meta for p in copied.parameters()) else copied
+
+
+def _input_sizes(
+    operator: str, convs: list[nn.Conv2d], utterances: int, more_frames: int, more_bins: int
+) -> list[torch.Size]:
+    if operator == "mask_residual":
+        frames, bins = 1 + more_frames, 1 + more_bins
+        return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
+    kf = max(conv.kernel_size[1] for conv in convs)
+    frames = 1 + max(map(_history, convs)) + more_frames
+    return [torch.Size((utterances, convs[0].in_channels, frames, kf + more_bins))]
+
+
+def _inside(conv: nn.Conv2d, y: Tensor) -> Tensor:
+    """What a convolution alone gives. Its surroundings pad the frames, so it leaves the first out, and perhaps bins."""
+    bins = conv.kernel_size[1] // 2 - int(conv.padding[1])
+    return y[:, :, _history(conv) :, bins : y.shape[3] - bins]
+
+
+def _history(conv: nn.Conv2d) -> int:
+    """The earlier frames that a causal convolution needs."""
+    return (conv.kernel_size[0] - 1) * conv.dilation[0]

@@ -1,0 +1,131 @@
+"""Modules of the operator ``norm_prelu``: batch norm, and PReLU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lite_rtse_ext import ops
+from lite_rtse_ext.utils.fallback import say_fallback
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_FEWEST = 1 << 15
+"""The number of values from which a call of the operator saves more than it costs."""
+
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+class _Normalized(NotScriptable):
+    """The forward of a batch norm on the operator. After :func:`join` it computes the PReLU as well."""
+
+    _partner: tuple[nn.Module, ...] = ()
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        act = self._partner[0] if self._partner else None
+        if act is not None and _norm_runs(self, input, act):
+            return _normalized(self, input, act.weight)
+        return _normalized(self, input, None) if _norm_runs(self, input) else _BatchNorm.forward(self, input)
+
+
+class BatchNorm1d(_Normalized, nn.BatchNorm1d):
+    """``torch.nn.BatchNorm1d`` that runs the operator ``norm_prelu`` on the CPU. See :class:`BatchNorm2d`."""
+
+
+class BatchNorm2d(_Normalized, nn.BatchNorm2d):
+    """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu`` on the CPU, in training and inference.
+
+    It needs an input with the dtype of the parameters, and with at least 32768 values. In all other cases the module
+    computes as ``torch.nn``'s, which also raises all errors. On CUDA a
+    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
+    """
+
+
+class PReLU(NotScriptable, nn.PReLU):
+    """``torch.nn.PReLU`` that runs the operator ``norm_prelu`` on the CPU. It falls back as :class:`BatchNorm2d`."""
+
+    _partner: tuple[nn.Module, ...] = ()
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        if self._partner and _norm_runs(self._partner[0], input, self):
+            return input  # the batch norm has computed it
+        if not (isinstance(input, Tensor) and input.dim() > 1 and _act_runs(self, input)):
+            return nn.PReLU.forward(self, input)
+        zeros, ones = input.new_zeros(input.shape[1]), input.new_ones(input.shape[1])
+        return ops.norm_prelu(input, None, None, self.weight, zeros, ones, 0.0)[0]
+
+
+def join(norm: nn.Module, act: nn.Module) -> None:
+    """Let a batch norm compute the PReLU that alone reads its result. Both are layers of this module.
+
+    In a call that the operator does not compute, both compute for themselves. Both then find the same, since the result
+    of a batch norm has the shape and type of its input.
+    """
+    norm._partner, act._partner = (act,), (norm,)  # type: ignore[assignment]
+
+
+def separate(layer: nn.Module) -> None:
+    """Undo :func:`join` of a layer and its partner. Other layers have none."""
+    for partner in vars(layer).pop("_partner", ()):
+        vars(partner).pop("_partner", None)
+
+
+def _normalized(norm: Norm, x: Tensor, slope: Tensor | None) -> Tensor:
+    """Batch norm, and PReLU if there is a slope. In training it updates the running statistics."""
+    if not norm.training and norm.running_mean is not None:
+        return ops.norm_prelu(x, norm.weight, norm.bias, slope, norm.running_mean, norm.running_var, norm.eps)[0]
+    y, statistics = ops.norm_prelu(x, norm.weight, norm.bias, slope, eps=norm.eps)
+    if norm.training and norm.running_mean is not None:
+        _update(norm, statistics, x.numel() // x.shape[1])
+    return y
+
+
+@torch.no_grad()
+def _update(norm: Norm, statistics: Tensor, count: int) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    share: Any = 1.0 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    mean, var = statistics.to(norm.running_mean.dtype)
+    norm.running_mean.lerp_(mean, share)
+    norm.running_var.lerp_(var * (count / (count - 1)), share)
+
+
+def _norm_runs(norm: Norm, x: Any, act: nn.PReLU | None = None) -> bool:
+    """Whether the operator computes this batch norm, and the PReLU if there is one. If not, PyTorch does."""
+    two = isinstance(norm, nn.BatchNorm2d)
+    if not isinstance(x, Tensor) or x.dim() not in ((4,) if two else (2, 3)):
+        return False
+    mean = norm.running_mean
+    fewest = x.shape[1] if norm.training or mean is None else 0
+    if x.shape[1] != norm.num_features or x.numel() <= fewest:
+        return False
+    tensors = [t for t in (norm.weight, mean) if t is not None]  # bias and variance are like these
+    if act is not None:
+        tensors.append(act.weight)
+    fits = act is None or act.num_parameters in (1, x.shape[1])
+    return fits and _runs("BatchNorm2d" if two else "BatchNorm1d", x, tensors)
+
+
+def _act_runs(act: nn.PReLU, x: Tensor) -> bool:
+    return act.num_parameters in (1, x.shape[1]) and _runs("PReLU", x, [act.weight])
+
+
+def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
+    device, dtype = x.device, x.dtype
+    if x.numel() < _FEWEST and not torch.compiler.is_compiling():
+        return False
+    if is_for_elsewhere() or not ops.available():
+        return False
+    if device.type == "cuda":
+        say_fallback(f"{name} computes as torch.nn.{name}: the operator norm_prelu has no CUDA kernels")
+        return False
+    if device.type != "cpu" or dtype not in _DTYPES or x.layout != torch.strided:
+        return False
+    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
+        return False
+    return all(t.dtype == dtype and t.device == device for t in parameters)

@@ -1,0 +1,112 @@
+"""``nn.ConvTranspose2d`` of this package: torch's module in all but how it runs on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext import fuse
+from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
+from lite_rtse_ext.utils import fallback
+
+from ..compare import assert_agrees, assert_all_agree, assert_same
+from ..ops.operators import Recorder
+
+
+def random(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def both(*sizes: Any, **options: Any) -> tuple[fused.ConvTranspose2d, nn.ConvTranspose2d]:
+    torch.manual_seed(0)
+    ours, plain = (kind(*sizes, **options).double() for kind in (fused.ConvTranspose2d, nn.ConvTranspose2d))
+    plain.load_state_dict(ours.state_dict())
+    return ours, plain
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kernel", list(itertools.product((1, 2, 3), (1, 2, 3, 5))), ids=str)
+def test_inference_is_an_ordinary_convolution(kernel: tuple[int, int]) -> None:
+    """Every stride, padding, dilation, output padding, number of groups, with and without a bias."""
+    seen = set()
+    for stride, *padding, dilation, more, groups, bias in itertools.product(
+        ((1, 1), (1, 2)), (0, 1, 2), (0, 1, 2), ((1, 1), (2, 1), (2, 2)), (0, 1), (1, 2), (True, False)
+    ):
+        options = {"padding": padding, "output_padding": (0, more), "dilation": dilation, "groups": groups}
+        ours, plain = both(4, 6, kernel, stride, **options, bias=bias)
+        try:
+            expected = plain(random(2, 4, 5, 7))
+        except RuntimeError:  # no output, or too much output padding
+            continue
+        assert_agrees(ours(random(2, 4, 5, 7)), expected, 1e-13)
+        seen.add(becomes_convolution(ours))
+    assert True in seen
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4, 6])
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_depthwise_one_runs_the_operator_in_training(dilation: int, padding: int) -> None:
+    if padding > 2 * dilation:
+        pytest.skip("more padding than the kernel has frames")
+    options = {"padding": (padding, 1), "dilation": (dilation, 1), "groups": 5}
+    ours, plain = both(5, 5, 3, **options)
+    assert is_depthwise(ours)
+    results = []
+    for module in (ours, plain):
+        x = random(2, 5, 9, 7).requires_grad_()
+        with Recorder() as recorder:
+            y = module(x)
+        assert bool(recorder.calls) == (module is ours)
+        results.append([y, *torch.autograd.grad((y * random(*y.shape, seed=1)).sum(), [x, *module.parameters()])])
+    assert_all_agree(*results, 1e-12, ["y", "x", "weight", "bias"])
+
+
+def test_training_and_given_sizes_are_torchs() -> None:
+    ours, plain = both(4, 6, (2, 3), (1, 2))
+    x = random(2, 4, 5, 7)
+    assert_same(ours(x), plain(x))
+    with torch.no_grad():
+        assert_same(ours(x, output_size=[6, 16]), plain(x, output_size=[6, 16]))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert_same(ours.float()(x.float()), plain.float()(x.float()))
+
+
+def test_a_later_weight_is_used() -> None:
+    ours, plain = both(4, 6, (2, 3), (1, 2))
+    with torch.no_grad():
+        ours(random(1, 4, 5, 7))
+        for module in (ours, plain):
+            module.weight.data.mul_(2)
+        assert_agrees(ours(random(1, 4, 5, 7)), plain(random(1, 4, 5, 7)), 1e-13)
+
+
+def test_on_a_gpu_it_is_torchs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake tensors stand for those of a GPU."""
+    fallback._warn.cache_clear()
+    monkeypatch.setattr(nn.ConvTranspose2d, "forward", lambda module, x, output_size=None: x)
+    with warnings.catch_warnings(record=True) as caught, torch._subclasses.FakeTensorMode():
+        warnings.simplefilter("always")
+        fused.ConvTranspose2d(4, 6, 3)(torch.empty(2, 4, 5, 7, device="cuda:0"))
+    assert ["on CUDA cuDNN computes it" in str(w.message) for w in caught] == [True]
+
+
+def test_fuse_finds_those_that_it_can_speed_up() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        nn.ConvTranspose2d(4, 4, 3, padding=(4, 1), dilation=(2, 1), groups=4),
+        nn.ConvTranspose2d(4, 6, (2, 3), (1, 2)),
+        nn.ConvTranspose2d(6, 2, 3, stride=2),
+    )
+    model = copy.deepcopy(plain)
+    assert [finding.path for finding in fuse(model).fused] == ["0", "1"]
+    x = random(2, 4, 9, 7).float()
+    assert_agrees(model(x), plain(x), 1e-5)
+    with torch.no_grad():
+        assert_agrees(model(x), plain(x), 1e-5)

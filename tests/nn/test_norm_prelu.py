@@ -1,0 +1,208 @@
+"""Batch norm and PReLU of this package: torch's modules in all but how they run on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lite_rtse_ext import fuse, unfuse
+from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn import norm_prelu
+from lite_rtse_ext.utils import fallback
+
+from ..compare import assert_all_agree, assert_all_same
+from ..ops.operators import Recorder
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator also runs for few values."""
+    monkeypatch.setattr(norm_prelu, "_FEWEST", 0)
+
+
+def random(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def results(module: nn.Module, x: Tensor, steps: int = 2) -> list[Tensor]:
+    """Output, gradients and buffers after some calls, the last in evaluation."""
+    x = x.detach().requires_grad_()
+    found = []
+    for training in (True,) * steps + (False,):
+        y = module.train(training)(x)
+        loss = (y * random(*y.shape, seed=3).to(y)).sum()
+        gradients = torch.autograd.grad(loss, [x, *module.parameters()], materialize_grads=True)
+        found += [y, *gradients, *(buffer.clone() for buffer in module.buffers())]
+    return found
+
+
+def agree(ours: nn.Module, plain: nn.Module, x: Tensor) -> None:
+    with Recorder() as recorder:
+        found = results(ours, x)
+    assert recorder.calls
+    expected = results(copy.deepcopy(plain).double(), x.double())
+    assert_all_agree(found, expected, 2e-5, [str(i) for i in range(len(found))])
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "Keras": {"eps": 1e-3, "momentum": 0.01},
+    "cumulative": {"momentum": None},
+    "not affine": {"affine": False},
+    "untracked": {"track_running_stats": False},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    ("kind", "size"), [("BatchNorm2d", (3, 5, 6, 7)), ("BatchNorm1d", (3, 5, 9)), ("BatchNorm1d", (8, 5))], ids=str
+)
+def test_batch_norm_is_torchs(kind: str, size: tuple[int, ...], options: dict[str, Any]) -> None:
+    ours, plain = getattr(fused, kind)(5, **options), getattr(nn, kind)(5, **options)
+    assert list(ours.state_dict()) == list(plain.state_dict())
+    agree(ours, plain, 2 * random(*size) + 1)
+
+
+@pytest.mark.parametrize("slopes", [1, 5])
+@pytest.mark.parametrize("size", [(3, 5, 6, 7), (3, 5)], ids=str)
+def test_prelu_is_torchs(size: tuple[int, ...], slopes: int) -> None:
+    agree(fused.PReLU(slopes), nn.PReLU(slopes), random(*size))
+
+
+def test_what_the_operator_does_not_take_is_torchs() -> None:
+    norm, act = fused.BatchNorm2d(5), fused.PReLU()
+    with pytest.raises(ValueError, match="expected 4D input"):
+        norm(random(3, 5, 6))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(random(1, 5, 1, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert norm(random(3, 5, 6, 7).bfloat16()).dtype == torch.bfloat16
+    assert_all_same([act(random(4))], [nn.PReLU()(random(4))], ["y"])
+
+
+@pytest.mark.parametrize(("make", "size"), [(lambda: fused.BatchNorm2d(5), (3, 5, 6, 7)), (fused.PReLU, (3, 5))])
+def test_on_a_gpu_it_is_torchs_and_says_so(make: Any, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake tensors stand for those of a GPU."""
+    fallback._warn.cache_clear()
+    monkeypatch.setattr(nn.modules.batchnorm._BatchNorm, "forward", lambda module, x: x)
+    monkeypatch.setattr(nn.PReLU, "forward", lambda module, x: x)
+    with warnings.catch_warnings(record=True) as caught, torch._subclasses.FakeTensorMode():
+        warnings.simplefilter("always")
+        make()(torch.empty(*size, device="cuda:0"))
+    assert ["norm_prelu has no CUDA kernels" in str(w.message) for w in caught] == [True]
+
+
+class Block(nn.Module):
+    """A convolution, a batch norm and a PReLU, in a forward with an argument that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.act = nn.Conv2d(2, 5, 3, bias=False), nn.BatchNorm2d(5), nn.PReLU(5)
+
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        return self.act(self.bn(self.conv(x)[..., 1:]))
+
+
+class BothRead(Block):
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        y = self.bn(self.conv(x))
+        return self.act(y) + y
+
+
+class Twice(Block):
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        return self.act(self.bn(self.conv(x))) + self.bn(self.conv(-x))
+
+
+class InTraining(Block):
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        y = self.bn(self.conv(x))
+        return self.act(y) if self.training else y
+
+
+class ByValue(Block):
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        y = self.bn(self.conv(x))
+        return self.act(y) if x.sum() > 1e9 else self.act(-y)
+
+
+def calls(model: nn.Module, x: Tensor) -> int:
+    with Recorder() as recorder:
+        model(x)
+    return len(recorder.calls)
+
+
+@pytest.mark.parametrize(
+    ("make", "together"),
+    [(Block, True), (lambda: nn.Sequential(nn.BatchNorm2d(2), nn.PReLU()), True)]
+    + [(kind, False) for kind in (BothRead, Twice, InTraining, ByValue)],
+)
+def test_fuse_joins_a_batch_norm_with_the_prelu_that_alone_reads_it(make: Any, together: bool) -> None:
+    torch.manual_seed(0)
+    plain = make()
+    for buffer in plain.buffers():
+        buffer.data.add_(1)
+    model, x = copy.deepcopy(plain), random(3, 2, 7, 9)
+    before = [dict(vars(module)) for module in model.modules()]
+    fuse(model)
+    agree(model, plain, x)
+    for twin in (model, copy.deepcopy(model)):
+        twin.train()
+        assert (calls(twin, x) == 1) == together
+    with torch.no_grad():
+        assert_all_agree([model(x.double().float())], [model(x)], 1e-6, ["y"])
+        doubled, expected = copy.deepcopy(model).double(), copy.deepcopy(plain).double()
+        expected.load_state_dict(doubled.state_dict())
+        assert_all_agree([doubled(x.double())], [expected.train()(x.double())], 1e-12, ["float64"])
+    fuse(model)
+    unfuse(model)
+    assert [set(vars(module)) for module in model.modules()] == [set(each) for each in before]
+
+
+def test_unfusing_one_of_two_separates_them() -> None:
+    torch.manual_seed(0)
+    plain = Block()
+    model = copy.deepcopy(plain)
+    fuse(model)
+    unfuse(model.act)
+    agree(model, plain, random(3, 2, 7, 9))
+
+
+def test_hooks_keep_them_apart_and_shared_layers_too() -> None:
+    hooked, shared = Block(), Block()
+    hooked.bn.register_forward_hook(lambda *_: None)
+    wrapper = nn.ModuleList([shared, nn.Sequential(shared.bn)])
+    for model in (hooked, wrapper):
+        fuse(model)
+    x = random(3, 2, 7, 9)
+    assert calls(hooked, x) == 2
+    assert calls(shared, x) == 2
+
+
+def test_few_values_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norm_prelu, "_FEWEST", 3 * 5 * 5 * 6 + 1)
+    torch.manual_seed(0)
+    plain = Block()
+    model = copy.deepcopy(plain)
+    fuse(model)
+    x = random(3, 2, 7, 9)
+    found, expected = results(model, x), results(plain, x)
+    assert_all_same(found, expected, [str(i) for i in range(len(found))])
+    assert calls(model, x) == 0
+    assert calls(model, random(4, 2, 7, 9)) == 1
+
+
+def test_joined_layers_compile() -> None:
+    model = Block()
+    fuse(model)
+    x = random(3, 2, 7, 9)
+    torch._dynamo.reset()
+    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="aot_eager")
+    names = [str(i) for i in range(100)]
+    found, expected = results(compiled, x, 1), results(model, x, 1)
+    assert_all_agree(found, expected, 1e-5, names[: len(found)])

@@ -1,0 +1,283 @@
+"""The CUDA kernels of an LSTM's recurrence, run by the emulator: blocks that wait for one another once a frame."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from ..compare import assert_agrees, assert_all_same
+from . import build, harness
+from .test_mutants import replace_once
+
+pytestmark = harness.needs("lstm")
+
+OPERATOR = "lstm"
+FORWARD, BACKWARD = 2e-6, 5e-6  # from float64
+
+
+class Size(NamedTuple):
+    """A call; the fewer multiprocessors, the fewer groups of blocks run at the same time."""
+
+    batch: int
+    frames: int
+    units: int
+    multiprocessors: int = 82
+    bias: bool = True
+    state: bool = True
+    reverse: bool = False
+
+
+SIZES = (
+    Size(1, 1, 1),
+    Size(1, 5, 4, bias=False, state=False),
+    Size(5, 4, 20),  # two groups of two blocks
+    Size(5, 4, 20, reverse=True),
+    Size(9, 3, 37, multiprocessors=3, state=False),  # one group that takes three chunks after one another
+    Size(4, 2, 257, bias=False),
+)
+USUAL = SIZES[2]
+
+
+def device(size: Size) -> harness.Device:
+    found = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
+    found.multiprocessors = size.multiprocessors
+    return found
+
+
+def values(size: Size) -> list[Tensor | None]:
+    generator = torch.Generator().manual_seed(size.units)
+
+    def random(*sizes: int) -> Tensor:
+        return torch.randn(sizes, generator=generator)
+
+    units, gates = size.units, 4 * size.units
+    biases = [random(gates) if size.bias else None for _ in range(2)]
+    state = [random(size.batch, units) if size.state else None for _ in range(2)]
+    return [random(size.batch, size.frames, gates), random(gates, units) * 2 / units**0.5, *biases, *state]
+
+
+def exact(given: Sequence[Tensor | None], reverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, h and c, then the gates' values before their activation and h before each frame."""
+    zx, weight, *biases, h, c = given
+    assert zx is not None
+    assert weight is not None
+    zero = zx.new_zeros(len(zx), weight.shape[1])
+    h, c = zero if h is None else h, zero if c is None else c
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    frames = zx.unbind(1)
+    for frame in reversed(frames) if reverse else frames:
+        before = h
+        z = frame + h @ weight.T + sum(b for b in biases if b is not None)
+        i, f, g, o = z.chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        found.append((h, z, before))
+    y, z, before = (torch.stack(part[::-1] if reverse else part, 1) for part in zip(*found, strict=True))
+    return y, h, c, z, before
+
+
+def double(given: Sequence[Tensor | None]) -> list[Tensor | None]:
+    return [None if t is None else t.double().requires_grad_() for t in given]
+
+
+def cotangents(size: Size) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    state = (size.batch, size.units)
+    return [torch.randn(s, generator=generator) for s in ((size.batch, size.frames, size.units), state, state)]
+
+
+def check(size: Size, only: str = "", **options: Any) -> None:
+    """Both passes against the formula in float64."""
+    given = values(size)
+    options = {"device": device(size)} | options
+    wide = double(given)
+    expected = exact(wide, size.reverse)
+    y, h, c, gates, cells = harness.run(OPERATOR, given, size.reverse, **options)
+    for name, found, wanted in zip(("y", "h", "c"), (y, h, c), expected[:3], strict=True):
+        assert_agrees(found, wanted.detach(), FORWARD, name)
+    if only == "forward":
+        return
+    by = cotangents(size)
+    sources = [t for t in (wide[0], *wide[4:]) if t is not None]
+    dz, *dstate = torch.autograd.grad(expected[:3], sources, [t.double() for t in by])
+    passed = (*by, y, gates, cells, size.state)
+    found_dz, before, *found_state = harness.run(f"{OPERATOR}_backward", passed, given, size.reverse, **options)
+    assert_agrees(found_dz, dz, BACKWARD, "dz")
+    assert_agrees(before, expected[4].detach(), FORWARD, "before")
+    for name, found, wanted in zip(("dh0", "dc0"), found_state, dstate, strict=size.state):
+        assert_agrees(found, wanted, BACKWARD, name)
+
+
+def check_schedules(size: Size, only: str, **options: Any) -> None:
+    for seed in range(3):
+        check(size, only, seed=seed, **options)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_agrees_with_the_formula(size: Size) -> None:
+    check(size, seed=size.units)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_schedule(seed: int) -> None:
+    check(USUAL, seed=seed)
+
+
+def test_the_same_bits_for_every_schedule_and_number_of_groups() -> None:
+    given = values(USUAL)
+    first = harness.run(OPERATOR, given, device=device(USUAL), seed=1)
+    few = device(USUAL._replace(multiprocessors=2))
+    again = harness.run(OPERATOR, given, device=few, seed=2)
+    assert_all_same(again, first, ["y", "h", "c", "gates", "cells"])
+
+
+def test_what_is_not_wanted_is_not_written() -> None:
+    given = values(USUAL)
+    y, h, c, *none = harness.run(OPERATOR, given, False, False)
+    assert none == [None, None]
+    assert_all_same([y, h, c], harness.run(OPERATOR, given)[:3], ["y", "h", "c"])
+
+
+def test_gradients_that_are_zeros_may_be_absent() -> None:
+    given, by = values(USUAL), cotangents(USUAL)
+    made = harness.run(OPERATOR, given)
+    rest = (made[0], made[3], made[4], True)
+    zeros = [torch.zeros_like(t) for t in by]
+    for i in range(3):
+        some = [t if i == j else None for j, t in enumerate(by)]
+        same = [t if i == j else zeros[j] for j, t in enumerate(by)]
+        found, wanted = (harness.run(f"{OPERATOR}_backward", (*b, *rest), given) for b in (some, same))
+        assert_all_same(found, wanted, ["dz", "before", "dh0", "dc0"])
+
+
+def test_an_empty_batch() -> None:
+    y, h, *_ = harness.run(OPERATOR, values(Size(0, 3, 20)))
+    assert (y.shape, h.shape) == ((0, 3, 20), (0, 20))
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_no_access_out_of_bounds(shift: int) -> None:
+    check(Size(5, 3, 20), flavour="asan", shift=shift)
+
+
+def test_no_data_race() -> None:
+    check(Size(3, 3, 20), flavour="tsan")
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(harness.EmulationError, match="error 9"):
+        harness.run(OPERATOR, values(Size(1, 2, 512)), device="sm_75")
+
+
+HEADER, KERNELS = "common/together.cuh", "lstm/lstm.cuh"
+WAIT = "    while (counter.load(::cuda::memory_order_acquire) < wanted)\n      if (++polls == kMostPolls) __trap();\n"
+# The pass that is enough to show it, or both; the file; a text in it; what replaces that; how it is built.
+MUTANTS = {
+    "missing arrive": (
+        "forward",
+        HEADER,
+        "    counter.fetch_add(1, ::cuda::memory_order_release);\n",
+        "",
+        "quick",
+    ),
+    "missing wait": (
+        "forward",
+        HEADER,
+        WAIT,
+        "",
+        "quick",
+    ),
+    "count too small": (
+        "forward",
+        KERNELS,
+        "wanted += Arrivals(g.blocks);",
+        "wanted += g.blocks - 1;",
+        "quick",
+    ),
+    "count too large": (
+        "forward",
+        KERNELS,
+        "wanted += Arrivals(g.blocks);",
+        "wanted += g.blocks + 1;",
+        "quick",
+    ),
+    "another group's counter": (
+        "forward",
+        KERNELS,
+        "arrive_and_wait(g.arrived + group,",
+        "arrive_and_wait(g.arrived,",
+        "quick",
+    ),
+    "no barrier before arriving": (
+        "forward",
+        HEADER,
+        "Arrivals wanted) {\n  __syncthreads();\n",
+        "Arrivals wanted) {\n",
+        "quick",
+    ),
+    "no barrier behind waiting": (
+        "forward",
+        HEADER,
+        "  }\n  __syncthreads();\n}",
+        "  }\n}",
+        "quick",
+    ),
+    "relaxed arrival": (
+        "forward",
+        HEADER,
+        "memory_order_release",
+        "memory_order_relaxed",
+        "tsan",
+    ),
+    "relaxed wait": (
+        "forward",
+        HEADER,
+        "memory_order_acquire",
+        "memory_order_relaxed",
+        "tsan",
+    ),
+    "stale h": (
+        "forward",
+        KERNELS,
+        "a.frames + a.time(step)) * a.units;",
+        "a.frames + a.time(step > 0 ? step - 1 : 0)) * a.units;",
+        "quick",
+    ),
+    "no meeting backward": (
+        "",
+        KERNELS,
+        "      b.meet(g);\n      const float* const dz",
+        "      const float* const dz",
+        "quick",
+    ),
+    "stale parts": (
+        "",
+        KERNELS,
+        "lane / 8) * kG + gate] = sum;\n  }\n  __syncthreads();\n",
+        "lane / 8) * kG + gate] = sum;\n  }\n",
+        "quick",
+    ),
+}
+
+
+def broken(folder: Path, file: str, original: str, replacement: str) -> Path:
+    cuda = Path(shutil.copytree(build.CUDA_SOURCES, folder / "csrc" / "cuda"))
+    for header in build.CUDA_SOURCES.parent.glob("*.h"):
+        shutil.copy(header, folder / "csrc")
+    replace_once(cuda / file, original, replacement)
+    return cuda
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_caught(name: str, tmp_path: Path) -> None:
+    only, file, original, replacement, flavour = MUTANTS[name]
+    cuda = broken(tmp_path, file, original, replacement)
+    size = Size(3, 3, 20) if flavour == "tsan" else Size(5, 3, 20)
+    with pytest.raises((AssertionError, harness.EmulationError)):
+        check_schedules(size, only, folder=cuda, flavour=flavour)

@@ -1,0 +1,102 @@
+"""The AudioWorklet in Chromium: its samples are the native engine's, from files and from a microphone."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import RATE, Samples, difference, native
+
+SECONDS = 6  # of the microphone; benchmarks/web.py listens for a minute
+
+
+def encoded(samples: Samples) -> str:
+    return base64.b64encode(samples.tobytes()).decode()
+
+
+def decoded(text: str) -> Samples:
+    return np.frombuffer(base64.b64decode(text), np.float32)
+
+
+def offline(page: Page, samples: Samples, options: dict[str, Any], rate: int = RATE) -> Samples:
+    return decoded(page.evaluate("given => lab.offline(...given)", [encoded(samples), rate, options]))
+
+
+def failure(page: Page, script: str) -> str:
+    message: str = page.evaluate(f"lab.failure(async () => {{ {script} }})")
+    return message
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_offline_equals_native(page: Page, noisy: Samples, rate: int) -> None:
+    assert difference(offline(page, noisy, {}, rate), native(noisy, rate=rate)) <= 1e-4
+
+
+def test_settings_hold_from_the_first_sample(page: Page, noisy: Samples) -> None:
+    limited = offline(page, noisy, {"attenuationLimit": 6})
+    assert difference(limited, native(noisy, 6)) <= 1e-4
+    bypassed = offline(page, noisy, {"bypass": True})
+    assert difference(bypassed[512:], noisy[:-512]) <= 1e-5
+
+
+def below_2_khz(samples: Samples, rate: int) -> Samples:
+    spectrum = np.fft.rfft(samples)
+    spectrum[np.fft.rfftfreq(len(samples), 1 / rate) > 2000] = 0
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+
+
+def best_match(part: Samples, whole: Samples) -> float:
+    """The largest correlation of the part with a stretch of the signal, which repeats."""
+    size = len(whole)
+    spectra = np.fft.rfft(whole) * np.conj(np.fft.rfft(part, size))
+    lag = int(np.argmax(np.fft.irfft(spectra, size)))
+    stretch = np.concatenate([whole, whole])[lag : lag + len(part)]
+    return float(np.corrcoef(stretch, part)[0, 1])
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_microphone_equals_native(page: Page, noisy: Samples, rate: int) -> None:
+    heard = page.evaluate("given => lab.microphone(...given)", [SECONDS, rate])
+    given, output = decoded(heard["input"]), decoded(heard["output"])
+    part = below_2_khz(given, rate)[3 * rate : 4 * rate : rate // RATE]
+    assert best_match(part, below_2_khz(noisy, RATE)) > 0.9
+    assert difference(output, native(given, rate=rate)) <= 1e-4
+    assert heard["statistics"]["faults"] == {"samples": 0, "frames": 0}
+    assert heard["statistics"]["quanta"] >= len(given) / 128
+
+
+def test_delay_and_settings(page: Page) -> None:
+    script = """async () => {
+        const context = new OfflineAudioContext(1, 128, 16000);
+        const node = await lab.liteRtse.createEnhancer(context, { attenuationLimit: 12 });
+        node.bypass = true;
+        return [node.delay, node.attenuationLimit, node.bypass];
+    }"""
+    assert page.evaluate(script) == [0.032, 12, True]
+
+
+CREATE = "await lab.liteRtse.createEnhancer(new OfflineAudioContext(1, 128, 16000), {options})"
+WEIGHTS = "await (await fetch('/dist/lite-rtse.int16.safetensors')).arrayBuffer()"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (CREATE.format(options="{ attenuationLimit: -3 }"), "RangeError: attenuationLimit: expected a number of dB"),
+        (CREATE.format(options="{ attenuationLimit: '6' }"), "RangeError: attenuationLimit: expected a number of dB"),
+        (CREATE.format(options="{ bypass: 1 }"), "TypeError: bypass: expected true or false, got 1"),
+        (CREATE.format(options="{ weights: new Uint8Array(0) }"), "Error: weights: expected a file of Lite-RTSE weig"),
+        (CREATE.format(options="{ wasm: new Uint8Array(8) }"), "Error: wasm: expected the file lite_rtse.wasm, got 8"),
+        (
+            f"const weights = ({WEIGHTS}).slice(0, 2e6); " + CREATE.format(options="{ weights }"),
+            "Error: weights: expected a file of Lite-RTSE weights, got: damaged safetensors file",
+        ),
+        ("WebAssembly.validate = () => false; " + CREATE.format(options="{}"), "Error: WebAssembly: expected SIMD"),
+    ],
+)
+def test_errors(page: Page, script: str, message: str) -> None:
+    assert failure(page, script).startswith(message)

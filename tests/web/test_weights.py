@@ -1,0 +1,70 @@
+"""The file of 16-bit integers gives the numbers that the engine makes of the file of floats."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from benchmarks.chromium import PACKAGE, ROOT
+from tests.capi.library import NETWORK, Library, Refused
+
+from .conftest import Samples, difference
+
+FLOATS = ROOT / "lite_rtse_ext" / "models" / "weights" / "lite-rtse.safetensors"
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    subprocess.run(["make", "--silent", "-C", str(ROOT / "csrc" / "capi")], check=True)
+    return Library()
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arrays, dict[str, str]]:
+    """The arrays and the metadata of the file of integers."""
+    path = tmp_path_factory.mktemp("weights") / "integers"
+    subprocess.run([sys.executable, PACKAGE / "int16_weights.py", FLOATS, path], check=True)
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def enhance(library: Library, file: bytes, samples: Samples) -> Samples:
+    network = library.network(file, "int16")
+    output = library.enhance(network, [samples], live=True, high_pass=True, wet=1.0, limit=None)
+    library.destroy_network(network)
+    return output
+
+
+def test_output_is_that_of_the_floats(library: Library, stored: tuple[Arrays, dict[str, str]], noisy: Samples) -> None:
+    file = save(*stored)
+    assert len(file) < 0.53 * FLOATS.stat().st_size
+    assert difference(enhance(library, file, noisy), enhance(library, FLOATS.read_bytes(), noisy)) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fc1.weight.scale": None}, "fc1.weight is I16, but fc1.weight.scale is missing"),
+        ({"fc1.weight.scale": np.ones(256, np.float32)}, "fc1.weight.scale must have one number for each row of fc1."),
+        ({"fc1.weight.scale": np.full(257, np.inf, np.float32)}, "fc1.weight holds a value that is not finite"),
+        (
+            {"fc1.weight.scale": np.ones(257, np.int16)},
+            "fc1.weight.scale is I16, but fc1.weight.scale.scale is missing",
+        ),
+        ({"fc1.bias.scale": np.ones(257, np.float32)}, "unknown parameter fc1.bias.scale"),
+    ],
+)
+def test_refused(
+    library: Library, stored: tuple[Arrays, dict[str, str]], change: dict[str, np.ndarray | None], message: str
+) -> None:
+    arrays = {name: value for name, value in (stored[0] | change).items() if value is not None}
+    with pytest.raises(Refused) as refused:
+        library.network(save(arrays, stored[1]))
+    assert refused.value.status == NETWORK
+    assert refused.value.message.startswith(message)
