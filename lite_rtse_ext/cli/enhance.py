@@ -63,7 +63,7 @@ def enhance(
 
     Every channel is enhanced by itself, or with --link-channels all with one gain. The network hears what lies below
     8 kHz. What a file holds above passes with the gain of 6 to 8 kHz. Files may be of any length, none is ever in
-    memory as a whole; but on a GPU they are: each minute of a channel takes 9 MB, and MEMORY at 48 kHz.
+    memory as a whole; but on a GPU they are: each minute of a channel takes 10 MB, or 23 MB at 48 kHz.
 
     A file of a folder that fails is reported, the others go on, and the exit code is 1. What is no audio, is hidden or
     is of a kind that is not read is named. A file of a kind that can't be written goes to its name with .wav behind it.
