@@ -15,22 +15,30 @@ Operator norm_prelu(int64_t batch, int64_t channels, int64_t points, int64_t slo
   Doubles mean(channels), var(channels);
   for (int64_t c = 0; c < channels; ++c) mean[c] = 0.25 * double(c) - 0.5, var[c] = 0.5 + 0.25 * double(c);
   op.output_size = int64_t(op.inputs[0].size());
+  const auto each = [=](int64_t c, const auto& f) {
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t i = 0; i < points; ++i) f((b * channels + c) * points + i);
+  };
+  // f(i, z) for each value of a channel.
+  const auto each_z = [=](const std::vector<Doubles>& in, int64_t c, const auto& f) {
+    double m = 0, v = 0;
+    each(c, [&](int64_t i) { m += in[0][i] / double(batch * points); });
+    each(c, [&](int64_t i) { v += (in[0][i] - m) * (in[0][i] - m) / double(batch * points); });
+    if (given) m = mean[c], v = var[c];
+    each(c, [&](int64_t i) { f(i, (in[0][i] - m) / std::sqrt(v + kEps) * in[1][c] + in[2][c]); });
+  };
+  // The derivative jumps at z = 0, and a difference across it is no derivative. So no z may lie near it.
+  constexpr double kMargin = 2e-4;
+  for (int64_t c = 0; c < channels; ++c) {
+    for (double least = 0; least < kMargin; op.inputs[2][c] += least < kMargin ? kMargin : 0) {
+      least = 1;
+      each_z(op.inputs, c, [&](int64_t, double z) { least = std::min(least, std::fabs(z)); });
+    }
+  }
   op.plain = [=](const std::vector<Doubles>& in) {
     Doubles y(in[0].size());
-    const auto each = [&](int64_t c, const auto& f) {
-      for (int64_t b = 0; b < batch; ++b)
-        for (int64_t i = 0; i < points; ++i) f((b * channels + c) * points + i);
-    };
-    for (int64_t c = 0; c < channels; ++c) {
-      double m = 0, v = 0;
-      each(c, [&](int64_t i) { m += in[0][i] / double(batch * points); });
-      each(c, [&](int64_t i) { v += (in[0][i] - m) * (in[0][i] - m) / double(batch * points); });
-      if (given) m = mean[c], v = var[c];
-      each(c, [&](int64_t i) {
-        const double z = (in[0][i] - m) / std::sqrt(v + kEps) * in[1][c] + in[2][c];
-        y[i] = z > 0 ? z : in[3][slopes > 1 ? c : 0] * z;
-      });
-    }
+    for (int64_t c = 0; c < channels; ++c)
+      each_z(in, c, [&](int64_t i, double z) { y[i] = z > 0 ? z : in[3][slopes > 1 ? c : 0] * z; });
     return y;
   };
   // The statistics that the forward computes for the backward.
