@@ -163,6 +163,7 @@ LAUNCHING = {
     "cudaGetErrorString",
     "cudaGetLastError",
     "cudaLaunchKernelExC",
+    "cudaMemsetAsync",
 }
 
 
