@@ -24,7 +24,7 @@ def local_memory(kernel: Kernel) -> str:
 
 def registers(kernel: Kernel, assumed: Mapping[tuple[str, str], int]) -> str:
     """The occupancy that a plan counts on is there only if the kernel has no more registers than the plan assumes."""
-    dtype = next(iter(kernel.template_arguments), "")
+    dtype = next(iter(kernel.template_arguments), "float")  # one that is no template computes in float32
     most = assumed.get((kernel.family, dtype))
     if most is None or kernel.registers <= most:
         return ""
