@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.nn.recurrent import directions, parameters
-from lite_rtse_ext.ops import _native
+from lite_rtse_ext.ops._lstm import lstm_fits
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
@@ -117,7 +117,7 @@ def _reason(module: nn.LSTM, x: Tensor) -> str:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _fits(units: int, device: int) -> bool:
-    return ops.has_cuda() and _native.lstm_fits(units, device)
+    return lstm_fits(units, device)
 
 
 def _plain(t: Any, device: torch.device) -> bool:

@@ -60,6 +60,11 @@ def lstm(
     return y, (h, c)
 
 
+def lstm_fits(units: int, device: int) -> bool:
+    """Whether the CUDA kernels of this build can run so many units on a device, given by its index."""
+    return _native.has_cuda() and _native.lstm_fits(units, device)
+
+
 def _check_device(x: Tensor) -> None:
     if x.is_cuda and not _native.has_cuda():
         raise RuntimeError(f"x is on {x.device}, but this build runs lstm on the CPU only: use torch.nn.LSTM there")
