@@ -52,7 +52,7 @@ def raw_format(
     if needed and rate not in RATES:
         raise JobError(f"raw input needs its sample rate: --rate HZ, {RATES.start} to {RATES.stop - 1}")
     if channels is not None and not 1 <= channels <= MOST_CHANNELS:
-        raise JobError(f"--channels must be 1 to {MOST_CHANNELS}, but is {channels}")
+        raise JobError(f"--channels: expected 1 to {MOST_CHANNELS}, got {channels}")
     return AudioFormat(rate or 0, channels or 1, "WAV", RAW_SUBTYPES[raw])
 
 

@@ -189,16 +189,16 @@ def _check_model(model: SpectrogramModel, segment_frames: int | None) -> None:
 
 def _check_waveform(waveform: Tensor) -> None:
     if not waveform.is_floating_point():
-        raise TypeError(f"waveform must be of a floating dtype, full scale 1, but is {waveform.dtype}")
+        raise TypeError(f"waveform: expected a floating dtype, full scale 1, got {waveform.dtype}")
     if waveform.dim() == 0:
-        raise ValueError("waveform must be (..., samples), but has no dimension")
+        raise ValueError("waveform: expected (..., samples), got no dimension")
     shape = tuple(waveform.shape)
     if len(shape) > 1 and 0 < shape[-1] <= MOST_CHANNELS < _FEWEST_SAMPLES <= shape[-2]:
         raise ValueError(
-            f"waveform must be (..., samples), but is {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
+            f"waveform: expected (..., samples), got {shape}: {shape[-2]} utterances of {shape[-1]} samples. "
             "If it is (samples, channels), pass waveform.mT"
         )
     if not (is_recorded() or waveform.isfinite().all()):
         first = waveform.isfinite().logical_not().nonzero()[0].tolist()
         where = f"sample {first[-1]}" + (f" of utterance {', '.join(map(str, first[:-1]))}" if len(first) > 1 else "")
-        raise ValueError(f"waveform must be finite, but {where} is {waveform[tuple(first)].item()}")
+        raise ValueError(f"waveform: expected finite numbers, but {where} is {waveform[tuple(first)].item()}")

@@ -131,7 +131,7 @@ class Network:
         for name, value in state.items():
             if not hasattr(value, "detach") or value.is_meta:
                 what = "a tensor without data" if hasattr(value, "detach") else type(value).__name__
-                raise TypeError(f"{name} must be a tensor of numbers, but is {what}")
+                raise TypeError(f"{name}: expected a tensor of numbers, got {what}")
         _check_size(value.numel() for value in state.values())
         arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()}
         return cls(arrays, precision, **_options_of(model))
@@ -171,7 +171,7 @@ def _check_size(sizes: Iterable[int]) -> None:
 def _as_float32(name: str, value: object) -> NDArray[np.float32]:
     array = np.asarray(value)
     if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"{name} must be of a floating type, but is {array.dtype}")
+        raise TypeError(f"{name}: expected a floating type, got {array.dtype}")
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and the engine rejects them by name
         return np.array(array, dtype=np.float32, order="C")
 
@@ -181,7 +181,7 @@ def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[n
         wide = np.frombuffer(data, np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32).reshape(shape)
     if dtype not in _DTYPES:
-        raise ValueError(f"{name} must be one of {', '.join((*_DTYPES, 'BF16'))}, but is {dtype}")
+        raise ValueError(f"{name}: expected one of {', '.join((*_DTYPES, 'BF16'))}, got {dtype}")
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 

@@ -87,9 +87,9 @@ class Streamer:
         on_fault: Literal["raise", "mute"] = "raise",
     ) -> None:
         if not isinstance(network, Network):
-            raise TypeError(f"network must be a Network, but is {type(network).__name__}: see Streamer.from_pretrained")
+            raise TypeError(f"network: expected a Network, got {type(network).__name__}: see Streamer.from_pretrained")
         if on_fault not in ("raise", "mute"):
-            raise ValueError(f"on_fault must be 'raise' or 'mute', but is {on_fault!r}")
+            raise ValueError(f"on_fault: expected 'raise' or 'mute', got {on_fault!r}")
         self.network = network
         self.sample_rate = sample_rate_hz(sample_rate)
         self.channels = channel_count(channels)
@@ -268,7 +268,7 @@ class Streamer:
     def _checked(self, samples: ArrayLike) -> NDArray[np.float32]:
         array = np.asarray(samples)
         if not np.issubdtype(array.dtype, np.floating):
-            raise TypeError(f"samples must be of a floating type, full scale 1, but are {array.dtype}")
+            raise TypeError(f"samples: expected a floating type, full scale 1, got {array.dtype}")
         if (array.shape[1:] != (self.channels,)) if self.channels > 1 else array.ndim != 1:
             expected = f"(samples, {self.channels})" if self.channels > 1 else "(samples,)"
             raise ValueError(f"samples must have the shape {expected}, but have {array.shape}")
@@ -276,7 +276,7 @@ class Streamer:
             array = np.ascontiguousarray(array, dtype=np.float32)
         if self.on_fault == "raise" and not np.isfinite(array).all():
             at = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise ValueError(f"samples must be finite, but sample {at // self.channels} is {array.flat[at]}")
+            raise ValueError(f"samples: expected finite numbers, but sample {at // self.channels} is {array.flat[at]}")
         return array
 
     def _finite(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -310,7 +310,7 @@ def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) ->
             lost then. Use ``on_fault="mute"`` for streams that are independent of each other.
     """
     if len(streamers) != len(blocks):
-        raise ValueError(f"blocks must be as many as streamers, {len(streamers)}, but are {len(blocks)}")
+        raise ValueError(f"blocks: expected one per streamer ({len(streamers)}), got {len(blocks)}")
     for number, streamer in enumerate(streamers):
         if not isinstance(streamer, Streamer):
             raise TypeError(f"streamers: expected a Streamer as number {number}, got {type(streamer).__name__}")

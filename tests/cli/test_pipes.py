@@ -161,7 +161,7 @@ def test_options_that_do_not_go_together_are_one_line(tmp_path: Path, pipe: Run)
     for arguments, words in [
         (("-", "-", "--raw", "s16"), "raw input needs its sample rate"),
         (("-", "-", "--raw", "s16", "--rate", 12), "1000 to 1000000"),
-        (("-", "-", "--raw", "s16", "--rate", 16_000, "--channels", 0), "--channels must be 1 to 64, but is 0"),
+        (("-", "-", "--raw", "s16", "--rate", 16_000, "--channels", 0), "--channels: expected 1 to 64, got 0"),
         (("-", "-", "--rate", 16_000), "--rate and --channels are for raw input"),
         ((source, "-", "--raw", "s16", "--channels", 2), "--rate and --channels are for raw input"),
         ((source, tmp_path / "x.wav", "--raw", "s16"), "IN or OUT must be -"),

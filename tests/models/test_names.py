@@ -213,9 +213,9 @@ class Stated:
 
 
 def test_what_holds_no_numbers_is_named() -> None:
-    with pytest.raises(TypeError, match=r"fc1\.bias must be a tensor of numbers, but is a tensor without data"):
+    with pytest.raises(TypeError, match=r"fc1\.bias: expected a tensor of numbers, got a tensor without data"):
         Network.from_model(Stated(fc1_bias=torch.zeros(257, device="meta")))
-    with pytest.raises(TypeError, match=r"fc1\.bias must be a tensor of numbers, but is str"):
+    with pytest.raises(TypeError, match=r"fc1\.bias: expected a tensor of numbers, got str"):
         Network.from_model(Stated(fc1_bias="0"))
 
 

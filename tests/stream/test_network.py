@@ -129,7 +129,7 @@ def test_what_is_wrong_with_weights_is_named() -> None:
         ({"msmo_conv.2.pwconvN.weight": np.zeros((2, 8, 1, 1), np.float32)}, ValueError, r"but has \(2, 8, 1, 1\)"),
         ({"to_mag.bias": np.full(257, np.nan, np.float32)}, ValueError, "to_mag.bias holds a value that is not finite"),
         ({"to_mag.bias": np.full(257, 1e200)}, ValueError, "to_mag.bias holds a value that is not finite"),
-        ({"to_mag.bias": np.zeros(257, np.int32)}, TypeError, "to_mag.bias must be of a floating type, but is int32"),
+        ({"to_mag.bias": np.zeros(257, np.int32)}, TypeError, "to_mag.bias: expected a floating type, got int32"),
     ]:
         changed = {name: value for name, value in (good | change).items() if value is not None}
         with pytest.raises(error, match=words):
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="weights: damaged safetensors file"):
         Network.from_pretrained(path)
     path.write_bytes(save({"fc1.weight": np.zeros((257, 257), np.int64)}))
-    with pytest.raises(ValueError, match=r"weights: fc1\.weight must be one of F16, F32, F64, BF16, but is I64"):
+    with pytest.raises(ValueError, match=r"weights: fc1\.weight: expected one of F16, F32, F64, BF16, got I64"):
         Network.from_pretrained(path)
     with path.open("wb") as file:  # not read: it takes no room on the disk, but would in memory
         file.write(good[:9])

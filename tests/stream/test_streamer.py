@@ -224,7 +224,7 @@ def test_a_batch_refuses_what_does_not_fit(small: Network) -> None:
     streamer, block = Streamer(small), noise(256)
     assert process_batch([], []) == []
     for streamers, blocks, words in [
-        ([streamer], [block, block], "as many as streamers, 1, but are 2"),
+        ([streamer], [block, block], r"one per streamer \(1\), got 2"),
         ([streamer, Streamer(network("network"))], [block, block], "number 1 has another"),
         ([streamer], [np.array([np.nan], np.float32)], "sample 0 is nan"),
     ]:
@@ -313,7 +313,7 @@ def test_a_feed_that_stalls_goes_on_where_it_was(small: Network) -> None:
 def test_wrong_samples_are_named(small: Network) -> None:
     streamer = Streamer(small)
     for samples, error, words in [
-        (np.zeros(4, np.int16), TypeError, "floating type, full scale 1, but are int16"),
+        (np.zeros(4, np.int16), TypeError, "floating type, full scale 1, got int16"),
         (np.zeros(4, complex), TypeError, "complex128"),
         (["a"], TypeError, "floating"),
         (np.zeros((2, 3), np.float32), ValueError, r"\(samples,\), but have \(2, 3\)"),
@@ -340,10 +340,10 @@ def test_wrong_arguments_are_named(small: Network) -> None:
         ({"wet": float("nan")}, "wet: expected a share"),
         ({"attenuation_limit_db": -1}, "attenuation_limit_db: expected None or a number of dB from 0 up, got -1"),
         ({"attenuation_limit_db": float("inf")}, "attenuation_limit_db: expected"),
-        ({"on_fault": "ignore"}, "on_fault must be 'raise' or 'mute', but is 'ignore'"),
+        ({"on_fault": "ignore"}, "on_fault: expected 'raise' or 'mute', got 'ignore'"),
         ({"channels": 0}, "channels: expected a whole number from 1 to 64, got 0"),
     ]:
         with pytest.raises(ValueError, match=words):
             Streamer(small, **arguments)
-    with pytest.raises(TypeError, match="network must be a Network, but is str: see"):
+    with pytest.raises(TypeError, match="network: expected a Network, got str: see"):
         Streamer("model.safetensors")  # type: ignore[arg-type]
