@@ -116,10 +116,13 @@ class _Spectra:
     def enhanced(self, output: Tensor, noisy: Callable[[], Tensor]) -> Tensor:
         """The complex spectrograms (B, bins, T) of the network's output, for these noisy ones."""
         result = torch.view_as_complex(output.contiguous())
+        if not (self._link or self._band):
+            return result
+        channels = noisy()
         if self._link:
-            result = apply_common_gain(noisy(), common_spectrogram(noisy()), result)
+            result = apply_common_gain(channels, common_spectrogram(channels), result)
         if self._band:
-            self._band.add(noisy(), result)
+            self._band.add(channels, result)
         return result
 
 
