@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.lstm import fusible
+from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
@@ -35,7 +36,6 @@ LAYERS: dict[type[nn.Module], str] = {
 """The class of a layer, and the operator of the fused layer. It needs no comparison."""
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def _placement_problems(parts: _Parts) -> Iterator[str]:
     tensors = [tensor for conv in parts.convs.values() for tensor in conv.parameters()]
     dtypes = {tensor.dtype for tensor in tensors}
     devices = {tensor.device for tensor in tensors}
-    if len(dtypes) > 1 or not dtypes.issubset(_DTYPES):
+    if len(dtypes) > 1 or not dtypes.issubset(DTYPES):
         yield f"its parameters are {', '.join(sorted(map(str, dtypes)))}"
     if len(devices) > 1 or next(iter(devices)).type not in ("cpu", "cuda", "meta"):
         yield f"its parameters are on {', '.join(sorted(map(str, devices)))}"

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
-
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class ConvTranspose2d(NotScriptable, nn.ConvTranspose2d):
@@ -61,7 +60,7 @@ def _runs(conv: nn.ConvTranspose2d, x: Any) -> bool:
         return False
     tensors = (x, conv.weight) if conv.bias is None else (x, conv.weight, conv.bias)
     same = all(t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in tensors)
-    return same and x.dtype in _DTYPES and not torch.is_autocast_enabled("cpu") and ops.available()
+    return same and x.dtype in DTYPES and not torch.is_autocast_enabled("cpu") and ops.available()
 
 
 def _needs_gradient(conv: nn.ConvTranspose2d, x: Tensor) -> bool:

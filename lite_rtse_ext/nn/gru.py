@@ -10,10 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.nn.recurrent import directions, parameters
+from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
-
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class GRU(NotScriptable, nn.GRU):
@@ -83,4 +82,4 @@ def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
 
 def _plain(t: Any, dtype: torch.dtype) -> bool:
     same = isinstance(t, Tensor) and t.device.type == "cpu" and t.dtype == dtype
-    return same and dtype in _DTYPES and t.layout == torch.strided
+    return same and dtype in DTYPES and t.layout == torch.strided

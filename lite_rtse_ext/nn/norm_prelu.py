@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _FEWEST = 1 << 15
 """The number of values from which a call of the operator saves more than it costs."""
 
@@ -124,7 +124,7 @@ def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
     if device.type == "cuda":
         say_fallback(f"{name} computes as torch.nn.{name}: the operator norm_prelu has no CUDA kernels")
         return False
-    if device.type != "cpu" or dtype not in _DTYPES or x.layout != torch.strided:
+    if device.type != "cpu" or dtype not in DTYPES or x.layout != torch.strided:
         return False
     if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
         return False

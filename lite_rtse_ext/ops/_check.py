@@ -15,12 +15,12 @@ from torch import Tensor
 from lite_rtse_ext.ops import _native
 from lite_rtse_ext.utils.tracing import is_onnx_export, is_traced
 
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def dtype(name: str, t: Tensor) -> None:
     """Check that the kernels support the dtype of t."""
-    if t.dtype not in _DTYPES:
+    if t.dtype not in DTYPES:
         raise RuntimeError(f"{name} has dtype {t.dtype}, must be float64, float32, float16 or bfloat16")
 
 
