@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
+from lite_rtse_ext.nn.linear import LEAST_WEIGHTS
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
@@ -31,6 +32,7 @@ LAYERS: dict[type[nn.Module], str] = {
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.GRU: "gru",
     nn.LSTM: "lstm",
+    nn.Linear: "linear",
     nn.PReLU: "norm_prelu",
 }
 """The class of a layer, and the operator of the fused layer. It needs no comparison."""
@@ -89,6 +91,8 @@ def _supported(layer: nn.Module) -> bool:
     """Whether the fused layer ever computes otherwise than PyTorch's."""
     if isinstance(layer, nn.LSTM):
         return fusible(layer)
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel() >= LEAST_WEIGHTS
     return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
 
 
