@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lite_rtse_ext.cli.train import train
+from lite_rtse_ext.cli.commands.train import train
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, RunRecipe, load_recipe
