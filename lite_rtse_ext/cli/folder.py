@@ -14,7 +14,7 @@ from lite_rtse_ext.cli.errors import one_line
 class Folder(click.Group):
     """A group with a command for each module of a package: ``a_b.py`` has the function ``a_b``, the command ``a-b``.
 
-    A module is imported when its command is called, or when its help is shown.
+    A module is imported when its command is called, or when its help is shown. Commands can be added as to any group.
     """
 
     def __init__(self, *arguments: Any, package: str, **settings: Any) -> None:
@@ -24,12 +24,12 @@ class Folder(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""
         modules = iter_modules(import_module(self.package).__path__)
-        return sorted(module.name.replace("_", "-") for module in modules)
+        return sorted({*self.commands, *(module.name.replace("_", "-") for module in modules)})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return the command of this name, or None."""
-        if name not in self.list_commands(context):
-            return None
+        if name in self.commands or name not in self.list_commands(context):
+            return self.commands.get(name)
         function = name.replace("-", "_")
         command: click.Command = getattr(import_module(f"{self.package}.{function}"), function)
         return command
