@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lite_rtse_ext import _stream
 from lite_rtse_ext.audio.resampling import length_at
-from lite_rtse_ext.stream.network import _stream
 
 __all__ = ["convert"]
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lite_rtse_ext.stream.resampling import _stream, convert
+from lite_rtse_ext import _stream
+from lite_rtse_ext.stream.resampling import convert
 
 RATES = [8000, 11_025, 16_000, 22_255, 44_100, 48_000, 96_000, 1_000_000]
 
