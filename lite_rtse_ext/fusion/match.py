@@ -23,7 +23,7 @@ from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
-__all__ = ["Candidate", "recognise"]
+__all__ = ["Candidate", "recognize"]
 
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
@@ -66,7 +66,7 @@ class _Parts:
         return self.depthwise + self.full
 
 
-def recognise(module: nn.Module) -> Candidate | None:
+def recognize(module: nn.Module) -> Candidate | None:
     """The block that a module may be, or None if it resembles no block."""
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
