@@ -15,11 +15,11 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 
 class ConvTranspose2d(NotScriptable, nn.ConvTranspose2d):
-    """``torch.nn.ConvTranspose2d`` that is faster on the CPU.
+    """``torch.nn.ConvTranspose2d`` that computes some as other convolutions.
 
     A depthwise one with an odd kernel and stride 1 runs the operator ``causal_dwconv2d``, in training and inference: it
-    is a causal convolution with the kernel reversed. Any other one with stride 1 over frames, and 1 or 2 over bins, is
-    computed as an ordinary convolution where no gradient is needed. PyTorch has faster kernels for these.
+    is a causal convolution with the kernel reversed. On the CPU any other one with stride 1 over frames, and 1 or 2
+    over bins, is computed as an ordinary convolution where no gradient is needed. PyTorch has faster kernels for these.
 
     In all other cases the module computes as ``torch.nn.ConvTranspose2d``. On CUDA a
     :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
@@ -55,12 +55,13 @@ def becomes_convolution(conv: nn.ConvTranspose2d) -> bool:
 def _runs(conv: nn.ConvTranspose2d, x: Any) -> bool:
     if is_for_elsewhere() or not isinstance(x, Tensor) or x.dim() != 4 or x.shape[1] != conv.in_channels:
         return False
-    if x.is_cuda:
+    if x.is_cuda and not (ops.has_cuda() and is_depthwise(conv)):
         say_fallback("ConvTranspose2d computes as torch.nn.ConvTranspose2d: on CUDA cuDNN computes it")
         return False
     tensors = (x, conv.weight) if conv.bias is None else (x, conv.weight, conv.bias)
-    same = all(t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in tensors)
-    return same and x.dtype in DTYPES and not torch.is_autocast_enabled("cpu") and ops.available()
+    same = all(t.device == x.device and t.dtype == x.dtype and t.layout == torch.strided for t in tensors)
+    supported = x.device.type in ("cpu", "cuda") and x.dtype in DTYPES
+    return same and supported and not torch.is_autocast_enabled(x.device.type) and ops.available()
 
 
 def _needs_gradient(conv: nn.ConvTranspose2d, x: Tensor) -> bool:

@@ -32,20 +32,20 @@ class _Normalized(NotScriptable):
 
 
 class BatchNorm1d(_Normalized, nn.BatchNorm1d):
-    """``torch.nn.BatchNorm1d`` that runs the operator ``norm_prelu`` on the CPU. See :class:`BatchNorm2d`."""
+    """``torch.nn.BatchNorm1d`` that runs the operator ``norm_prelu``. See :class:`BatchNorm2d`."""
 
 
 class BatchNorm2d(_Normalized, nn.BatchNorm2d):
-    """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu`` on the CPU, in training and inference.
+    """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu``, in training and inference.
 
     It needs an input with the dtype of the parameters, and with at least 32768 values. In all other cases the module
-    computes as ``torch.nn``'s, which also raises all errors. On CUDA a
-    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
+    computes as ``torch.nn``'s, which also raises all errors. On CUDA a build without CUDA kernels says so once, by a
+    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning`.
     """
 
 
 class PReLU(NotScriptable, nn.PReLU):
-    """``torch.nn.PReLU`` that runs the operator ``norm_prelu`` on the CPU. It falls back as :class:`BatchNorm2d`."""
+    """``torch.nn.PReLU`` that runs the operator ``norm_prelu``. It falls back as :class:`BatchNorm2d`."""
 
     _partner: tuple[nn.Module, ...] = ()
 
@@ -121,11 +121,11 @@ def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
         return False
     if is_for_elsewhere() or not ops.available():
         return False
-    if device.type == "cuda":
-        say_fallback(f"{name} computes as torch.nn.{name}: the operator norm_prelu has no CUDA kernels")
+    if device.type == "cuda" and not ops.has_cuda():
+        say_fallback(f"{name} computes as torch.nn.{name}: this build has no CUDA kernels")
         return False
-    if device.type != "cpu" or dtype not in DTYPES or x.layout != torch.strided:
+    if device.type not in ("cpu", "cuda") or dtype not in DTYPES or x.layout != torch.strided:
         return False
-    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
+    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(device.type):
         return False
     return all(t.dtype == dtype and t.device == device for t in parameters)

@@ -1,4 +1,4 @@
-"""``nn.ConvTranspose2d`` of this package: torch's module in all but how it runs on the CPU."""
+"""``nn.ConvTranspose2d`` of this package: torch's module in all but how it runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext import fuse
+from lite_rtse_ext import fuse, ops
 from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn import conv_transpose2d
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.utils import fallback
 
@@ -95,6 +96,18 @@ def test_on_a_gpu_it_is_torchs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         warnings.simplefilter("always")
         fused.ConvTranspose2d(4, 6, 3)(torch.empty(2, 4, 5, 7, device="cuda:0"))
     assert ["on CUDA cuDNN computes it" in str(w.message) for w in caught] == [True]
+
+
+def test_on_a_gpu_a_depthwise_one_runs_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake tensors stand for those of a GPU."""
+    devices = []
+    monkeypatch.setattr(ops, "has_cuda", lambda: True)
+    monkeypatch.setattr(nn.ConvTranspose2d, "reset_parameters", lambda self: None)
+    monkeypatch.setattr(conv_transpose2d, "_causal", lambda layer, x: devices.append(x.device))
+    with torch._subclasses.FakeTensorMode():
+        layer = fused.ConvTranspose2d(4, 4, 3, padding=(2, 1), groups=4, device="cuda:0")
+        layer(torch.empty(2, 4, 5, 7, device="cuda:0"))
+    assert devices == [torch.device("cuda:0")]
 
 
 def test_fuse_finds_those_that_it_can_speed_up() -> None:

@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type
-and the CPU alone. ``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these three have of their own is
-in test_gru.py, test_norm_prelu.py and test_lstm.py.
+``OPERATORS`` are the four with one result. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type.
+``WITH_LSTM`` has ``lstm`` too, of float32. What these three have of their own is in test_gru.py, test_norm_prelu.py and
+test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +126,55 @@ def _lstm(values: Sequence[Tensor | None], reverse: bool = False, keep: bool = T
     return call, tuple(call.outputs(dz=new(batch, frames, 4 * units), before=y, dh0=state, dc0=state))
 
 
+def _gru(values: Mapping[str, Any], keep: bool = True, *, dy: Any = None) -> Any:
+    """``values``: lists input, weight_hh, bias_ih, bias_hh for each direction, and h0. ``dy``: dy, y, kept, dh0 wanted.
+
+    In the backward pass the buffers stand in the same order, y and kept behind h0.
+    """
+    inputs, weights, h0 = values["input"], values["weight_hh"], values["h0"]
+    (batch, frames, _), units, directions = inputs[0].shape, weights[0].shape[1], len(weights)
+    call = Call(dy is not None, weights[0].dtype, [batch, frames, units, directions])
+    absent = [None] * directions
+    call.inputs(input=inputs, weight_hh=weights)
+    call.inputs(bias_ih=values["bias_ih"] or absent, bias_hh=values["bias_hh"] or absent, h0=h0)
+    wide, narrow = inputs[0].new_empty, weights[0].new_empty
+    if dy is None:
+        kept = wide(directions * (4 * units * frames * batch + 16)) if keep else None
+        return call, tuple(call.outputs(y=narrow(batch, frames, directions * units), kept=kept))
+    by, y, kept, state_wanted = dy
+    call.inputs(y=y, kept=kept, dy=by)
+    rows, state = wide(batch, frames, 3 * units), narrow(directions, batch, units) if state_wanted else None
+    made = call.outputs(dinput=[rows] * directions, dstate=[rows] * directions)
+    made += call.outputs(before=[wide(batch, frames, units)] * directions, dh0=state)
+    each = [made[i * directions : (i + 1) * directions] for i in range(3)]
+    return call, (*each, made[-1])
+
+
+def _norm_prelu(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    slope: Tensor | None = None,
+    mean: Tensor | None = None,
+    var: Tensor | None = None,
+    *,
+    dy: Any = None,
+) -> Any:
+    """The eps is 1e-5. ``dy``: dy, and the statistics that the forward pass returned."""
+    batch, channels, *points = x.shape
+    slopes = 1 if slope is None else slope.numel()
+    call = Call(dy is not None, x.dtype, [batch, channels, math.prod(points), slopes])
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    parameters = {"weight": weight, "bias": bias, "slope": slope}
+    if dy is None:
+        call.inputs(x=x, **parameters, mean=mean, var=var)
+        return call, tuple(call.outputs(y=x, statistics=x.new_empty((2, channels), dtype=wide)))
+    by, statistics = dy
+    call.sizes.append(int(mean is None))
+    call.inputs(x=x, **parameters, mean=None, var=None, y=None, statistics=statistics, dy=by)
+    return call, tuple(call.outputs(dx=x, **{f"d{name}": t for name, t in parameters.items()}))
+
+
 def _parts(spectrogram: Tensor) -> Tensor:
     return torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
 
@@ -137,6 +187,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **{operator.name: _usual(operator) for operator in operators.OPERATORS},
     "mask_residual": _mask_residual,
     "lstm": _lstm,
+    "gru": _gru,
+    "norm_prelu": _norm_prelu,
 }
 
 
