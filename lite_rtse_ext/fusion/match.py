@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv2d import is_strided
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.ops._check import DTYPES
@@ -75,6 +76,9 @@ def recognise(module: nn.Module) -> Candidate | None:
     if type(module) in LAYERS:
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate(LAYERS[type(module)], [()], list(problems)) if _supported(module) else None
+    if type(module) is nn.Conv2d and is_strided(module):
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("conv2d", [("",)], list(problems))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
