@@ -119,7 +119,7 @@ class SpectrogramModel(nn.Module):
         device, dtype = placement(self)
         silence = torch.zeros(1, self.signal.bins, context + 1, 2, device=device, dtype=dtype)
         probe = copy.deepcopy(self).eval()
-        # One frame shows the shapes. On the meta device PyTorch would take a hundred times as long for recurrent layers.
+        # One frame shows the shapes. The meta device would show them too, but recurrent layers take far longer there.
         with torch.no_grad():
             states = probe.advance(silence, context)[1] or {}
         if not (isinstance(states, dict) and all(isinstance(each, Tensor) for each in states.values())):

@@ -80,8 +80,7 @@ def _causal(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
 
 
 def _padding(conv: nn.ConvTranspose2d) -> tuple[int, int]:
-    frames, bins = conv.padding
-    return int(frames), int(bins)
+    return int(conv.padding[0]), int(conv.padding[1])
 
 
 def _by_phases(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:

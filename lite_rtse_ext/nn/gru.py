@@ -71,9 +71,13 @@ def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
     """Whether these tensors are right. For wrong ones PyTorch raises the error."""
     if not isinstance(x, Tensor) or x.dim() != 3:
         return False
-    if not all(_plain(t, x.dtype) for t in (x, *module._flat_weights, *([] if hx is None else [hx]))):
+    dtype = x.dtype
+    if dtype not in DTYPES or not _plain(x, dtype) or not (hx is None or _plain(hx, dtype)):
         return False
-    if torch.is_autocast_enabled("cpu") and x.dtype in (torch.float16, torch.bfloat16):
+    for weight in module._flat_weights:
+        if not _plain(weight, dtype):
+            return False
+    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     state = (module.num_layers * directions(module), batch, module.hidden_size)
@@ -81,5 +85,4 @@ def _fits(module: nn.GRU, x: Any, hx: Any) -> bool:
 
 
 def _plain(t: Any, dtype: torch.dtype) -> bool:
-    same = isinstance(t, Tensor) and t.device.type == "cpu" and t.dtype == dtype
-    return same and dtype in DTYPES and t.layout == torch.strided
+    return isinstance(t, Tensor) and t.is_cpu and t.dtype == dtype and t.layout == torch.strided
