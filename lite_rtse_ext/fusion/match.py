@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv1d import is_large_pointwise
+from lite_rtse_ext.nn.conv2d import is_strided
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.ops._check import DTYPES
@@ -28,6 +30,7 @@ __all__ = ["Candidate", "recognize"]
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
     nn.BatchNorm2d: "norm_prelu",
+    nn.Conv1d: "conv1d",
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.GRU: "gru",
     nn.LSTM: "lstm",
@@ -75,6 +78,9 @@ def recognize(module: nn.Module) -> Candidate | None:
     if type(module) in LAYERS:
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate(LAYERS[type(module)], [()], list(problems)) if _supported(module) else None
+    if type(module) is nn.Conv2d and is_strided(module):
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("conv2d", [("",)], list(problems))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
@@ -89,6 +95,8 @@ def _supported(layer: nn.Module) -> bool:
     """Whether the fused layer ever computes otherwise than PyTorch's."""
     if isinstance(layer, nn.LSTM):
         return fusible(layer)
+    if isinstance(layer, nn.Conv1d):
+        return is_large_pointwise(layer)
     return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
 
 

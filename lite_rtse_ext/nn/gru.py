@@ -104,9 +104,15 @@ def _are_right(module: nn.GRU, x: Any, hx: Any) -> bool:
     """Whether these tensors are right. For wrong ones PyTorch raises the error."""
     if not isinstance(x, Tensor) or x.dim() != 3:
         return False
-    if not all(_plain(t, x) for t in (x, *module._flat_weights, *([] if hx is None else [hx]))):
+    dtype = x.dtype
+    if dtype not in DTYPES or x.device.type not in ("cpu", "cuda"):
         return False
-    if torch.is_autocast_enabled(x.device.type) and x.dtype in (torch.float16, torch.bfloat16):
+    if not (_plain(x, x) and (hx is None or _plain(hx, x))):
+        return False
+    for weight in module._flat_weights:
+        if not _plain(weight, x):
+            return False
+    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(x.device.type):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     state = (module.num_layers * directions(module), batch, module.hidden_size)
@@ -114,6 +120,4 @@ def _are_right(module: nn.GRU, x: Any, hx: Any) -> bool:
 
 
 def _plain(t: Any, x: Tensor) -> bool:
-    if not isinstance(t, Tensor) or t.device != x.device or t.device.type not in ("cpu", "cuda"):
-        return False
-    return t.dtype == x.dtype and t.dtype in DTYPES and t.layout == torch.strided
+    return isinstance(t, Tensor) and t.device == x.device and t.dtype == x.dtype and t.layout == torch.strided

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite_rtse_ext import ops
@@ -25,6 +26,9 @@ class _Normalized(NotScriptable):
     _partner: tuple[nn.Module, ...] = ()
 
     def forward(self: Any, input: Tensor) -> Tensor:
+        if isinstance(input, Tensor) and _is_small(input) and _is_plain(self, input):
+            mean, var = self.running_mean, self.running_var
+            return functional.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
         act = self._partner[0] if self._partner else None
         if act is not None and _norm_runs(self, input, act):
             return _normalized(self, input, act.weight)
@@ -97,8 +101,10 @@ def _update(norm: Norm, statistics: Tensor, count: int) -> None:
 
 def _norm_runs(norm: Norm, x: Any, act: nn.PReLU | None = None) -> bool:
     """Whether the operator computes this batch norm, and the PReLU if there is one. If not, PyTorch does."""
+    if not isinstance(x, Tensor) or _is_small(x):
+        return False
     two = isinstance(norm, nn.BatchNorm2d)
-    if not isinstance(x, Tensor) or x.dim() not in ((4,) if two else (2, 3)):
+    if x.dim() not in ((4,) if two else (2, 3)):
         return False
     mean = norm.running_mean
     fewest = x.shape[1] if norm.training or mean is None else 0
@@ -115,11 +121,20 @@ def _act_runs(act: nn.PReLU, x: Tensor) -> bool:
     return act.num_parameters in (1, x.shape[1]) and _runs("PReLU", x, [act.weight])
 
 
+def _is_plain(norm: Norm, x: Tensor) -> bool:
+    """Whether PyTorch's forward would only scale and shift x. It takes longer to find that out."""
+    dims = (4,) if isinstance(norm, nn.BatchNorm2d) else (2, 3)
+    return not norm.training and norm.running_mean is not None and x.dim() in dims
+
+
+def _is_small(x: Tensor) -> bool:
+    """Whether a call of the operator costs more than it saves. A compiled graph must not depend on it."""
+    return x.numel() < _FEWEST and not torch.compiler.is_compiling()
+
+
 def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
     device, dtype = x.device, x.dtype
-    if x.numel() < _FEWEST and not torch.compiler.is_compiling():
-        return False
-    if is_for_elsewhere() or not ops.available():
+    if _is_small(x) or is_for_elsewhere() or not ops.available():
         return False
     if device.type == "cuda" and not ops.has_cuda():
         say_fallback(f"{name} computes as torch.nn.{name}: this build has no CUDA kernels")
