@@ -17,10 +17,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import BLOCK_FRAMES
 from lite_rtse_ext.stream.resampling import convert
 
 __all__ = ["add_wide_band"]
+
+_PIECE_FRAMES = 1 << 18
+"""Frames that are converted at a time. For each piece the filter is computed anew, which takes milliseconds."""
 
 
 def add_wide_band(
@@ -39,8 +41,8 @@ def add_wide_band(
         full: x, ``(frames, channels)``.
         full_rate: the sample rate of x in Hz.
     """
-    for first in range(0, len(full), BLOCK_FRAMES):
-        part = full[first : first + BLOCK_FRAMES]
+    for first in range(0, len(full), _PIECE_FRAMES):
+        part = full[first : first + _PIECE_FRAMES]
         last = first + len(part)
         block = convert(difference, rate, full_rate, first, last)
         places = np.arange(first, last) * (rate / full_rate)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lite_rtse_ext import reference
 from lite_rtse_ext.audio import AudioError, AudioFormat, read, read_format, write
-from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_file, enhance_waveform
+from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_file, enhance_waveform, wide_band
 from lite_rtse_ext.enhance.spectra import BandGain
 from lite_rtse_ext.signal import SIGNAL
 from lite_rtse_ext.stream import Network, Streamer
@@ -129,7 +129,10 @@ def test_linked_channels_keep_their_differences(tmp_path: Path, rate: int, link:
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_255, 44_100, 96_000])
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("options", [{}, {"wet": 0.7}, {"attenuation_limit_db": 10, "high_pass": False}], ids=str)
-def test_a_file_has_the_samples_of_a_stream(tmp_path: Path, rate: int, link: bool, options: dict[str, Any]) -> None:
+def test_a_file_has_the_samples_of_a_stream(
+    tmp_path: Path, rate: int, link: bool, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wide_band, "_PIECE_FRAMES", 5000)  # so that the output is of several pieces
     samples = np.random.default_rng(0).uniform(-0.3, 0.3, (rate // 2 + 7, 2)).astype(np.float32)
     samples[:, 1] += 0.2
     write(tmp_path / "in.wav", samples, AudioFormat(rate, 2, "WAV", "FLOAT"))
