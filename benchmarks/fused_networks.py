@@ -136,10 +136,11 @@ def _noise(model: SpectrogramModel) -> list[Tensor]:
 
 def _frames(model: SpectrogramModel) -> Callable[[], list[Tensor]]:
     frame, noise = OneFrame(copy.deepcopy(model).eval()), _noise(model)
+    start = frame.start()
 
     @torch.inference_mode()
     def run() -> list[Tensor]:
-        memory, last = frame.start(), noise[0]
+        memory, last = start, noise[0]
         for spectrum in noise:
             last, *memory = frame(spectrum, *memory)
         return [last]

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv1d import is_large_pointwise
+from lite_rtse_ext.nn.conv2d import is_strided
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.linear import LEAST_WEIGHTS
 from lite_rtse_ext.nn.lstm import fusible
@@ -24,11 +26,12 @@ from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
-__all__ = ["Candidate", "recognise"]
+__all__ = ["Candidate", "recognize"]
 
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
     nn.BatchNorm2d: "norm_prelu",
+    nn.Conv1d: "conv1d",
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.GRU: "gru",
     nn.LSTM: "lstm",
@@ -68,7 +71,7 @@ class _Parts:
         return self.depthwise + self.full
 
 
-def recognise(module: nn.Module) -> Candidate | None:
+def recognize(module: nn.Module) -> Candidate | None:
     """The block that a module may be, or None if it resembles no block."""
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
@@ -77,6 +80,9 @@ def recognise(module: nn.Module) -> Candidate | None:
     if type(module) in LAYERS:
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate(LAYERS[type(module)], [()], list(problems)) if _supported(module) else None
+    if type(module) is nn.Conv2d and is_strided(module):
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("conv2d", [("",)], list(problems))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
@@ -93,6 +99,8 @@ def _supported(layer: nn.Module) -> bool:
         return fusible(layer)
     if isinstance(layer, nn.Linear):
         return layer.weight.numel() >= LEAST_WEIGHTS
+    if isinstance(layer, nn.Conv1d):
+        return is_large_pointwise(layer)
     return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
 
 

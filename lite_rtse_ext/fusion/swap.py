@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import nn as fused_nn
 from lite_rtse_ext import reference
-from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognise
+from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognize
 from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
 from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator
 from lite_rtse_ext.nn.norm_prelu import join, separate
@@ -254,7 +254,7 @@ def _examine(module: nn.Module, path: str) -> Finding | None:
     """Fuse a module if it is a block. Returns None if it resembles no block or already holds fused blocks."""
     if any(isinstance(inner, _FUSED) for inner in module.modules()):
         return None
-    candidate = recognise(module)
+    candidate = recognize(module)
     if candidate is None:
         return None
     block = type(module).__name__
