@@ -6,8 +6,8 @@
 //
 // Both matrices are packed in every call. Each task packs the whole of W_hh once, because it must load W_hh into its
 // processor's cache anyway. It packs W_ih in the same way if both matrices fit the cache together. Otherwise it packs
-// W_ih one group of outputs at a time. All of these frames use the group, and then the next group overwrites it. A fully
-// packed W_ih would push W_hh out of the cache.
+// W_ih one group of outputs at a time. All of these frames use the group, and then the next group overwrites it. A
+// fully packed W_ih would push W_hh out of the cache.
 
 // The number of frames, over all sequences, whose input product is computed together. It is small enough to keep the
 // frames' gates in the cache beside W_hh. The first number makes the cost of packing W_ih group by group negligible.
