@@ -75,6 +75,13 @@ Tensor new_computed(const RecurrentArgs& a, const Tensor& like, const std::vecto
   return allocated(like, 0, [&] { return torch::stable::new_empty(like, shape, kept_type(a)); });
 }
 
+// On a GPU all gaps are at the end. They are not read, but the same call must return the same numbers.
+void clear_gaps(const RecurrentArgs& a, Tensor& kept) {
+  const int64_t gaps = a.directions * RecurrentArgs::kKeptGap;
+  Tensor end = torch::stable::narrow(kept, 0, a.kept_size() - gaps, gaps);
+  torch::stable::zero_(end);
+}
+
 // The input's product is PyTorch's own. Only what depends on the frame before is a kernel of this library.
 void gru_on_gpu(const RecurrentArgs& a, const Tensor& x, const std::vector<Tensor>& weights) {
   const Tensor rows = shaped(computed(a, x), {a.batch * a.frames, a.inputs});
@@ -140,6 +147,7 @@ std::tuple<Tensor, Tensor> gru(Tensor x, std::vector<Tensor> weights, std::vecto
 #ifdef LITE_RTSE_CUDA
   if (x.is_cuda()) {
     gru_on_gpu(a, x, weights);
+    if (keep) clear_gaps(a, kept);
     return {y, kept};
   }
 #endif
