@@ -102,8 +102,8 @@ def fuse(model: nn.Module) -> FuseReport:
     An ``nn.BatchNorm1d`` or ``nn.BatchNorm2d`` and an ``nn.PReLU`` become those of :mod:`lite_rtse_ext.nn`. If the
     PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
     sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
-    ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`, and a large ``nn.Conv1d`` of one tap
-    becomes :class:`lite_rtse_ext.nn.Conv1d`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
+    ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`. An ``nn.Conv2d`` with stride 2 over bins
+    gets a faster gradient.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
