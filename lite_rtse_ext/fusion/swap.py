@@ -103,7 +103,7 @@ def fuse(model: nn.Module) -> FuseReport:
     PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
     sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
     ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`, and an ``nn.Linear`` with enough weights
-    becomes :class:`lite_rtse_ext.nn.Linear`.
+    becomes :class:`lite_rtse_ext.nn.Linear`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
