@@ -18,7 +18,7 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 CHOICE = "LITE_RTSE_GRU"
 CUDNN, FUSED = "cudnn", "fused"
-"""Values of the environment variable that says what computes a GRU on CUDA. The second is the default."""
+"""Values of the environment variable that says what computes a GRU on CUDA. The first is the default."""
 
 
 class GRU(NotScriptable, nn.GRU):
@@ -30,7 +30,8 @@ class GRU(NotScriptable, nn.GRU):
     a packed sequence, dropout between layers in training, or on CUDA autocast, a build for the CPU, or too many units.
     ``torch.nn.GRU`` also raises all errors.
 
-    With the environment variable ``LITE_RTSE_GRU=cudnn`` the module computes as ``torch.nn.GRU`` on CUDA.
+    On CUDA the operator runs if the environment variable ``LITE_RTSE_GRU`` is ``fused``. Its kernels have never run on
+    a GPU, so the module computes as ``torch.nn.GRU`` there by default.
 
     State-dict keys are those of ``torch.nn.GRU``.
     """
@@ -70,7 +71,7 @@ def _runs(module: nn.GRU, x: Any, hx: Any) -> bool:
 
 def _choice() -> str:
     """What computes a GRU on CUDA."""
-    choice = os.environ.get(CHOICE) or FUSED
+    choice = os.environ.get(CHOICE) or CUDNN
     if choice not in (CUDNN, FUSED):
         raise ValueError(f"{CHOICE}: expected '{CUDNN}' or '{FUSED}', got '{choice}'")
     return choice

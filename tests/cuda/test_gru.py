@@ -65,19 +65,20 @@ def test_a_graph_repeats_it(size: tuple[int, int, int, int], gpu: torch.device) 
         assert_all_same(found, expected, ("y", "h"))
 
 
-def test_the_module_runs_it_unless_cudnn_is_chosen(gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_runs_it_if_chosen(gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = GRU(5, 7, num_layers=2, bidirectional=True).to(gpu), torch.randn(9, 3, 5, device=gpu)
     calls: list[object] = []
     real = module._fused
     monkeypatch.setattr(module, "_fused", lambda *a: calls.append(a) or real(*a))
-    found = network(x)[0].detach()
-    assert len(calls) == 1
-    monkeypatch.setenv(module.CHOICE, module.CUDNN)
-    assert_all_agree([found], [network(x)[0].detach()], FORWARD, ["y"])
+    expected = network(x)[0].detach()
+    assert not calls
+    monkeypatch.setenv(module.CHOICE, module.FUSED)
+    assert_all_agree([network(x)[0].detach()], [expected], FORWARD, ["y"])
     assert len(calls) == 1
 
 
-def test_what_does_not_fit_is_computed_by_cudnn_in_words(gpu: torch.device) -> None:
+def test_what_does_not_fit_is_computed_by_cudnn_in_words(gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module.CHOICE, module.FUSED)
     fallback._warn.cache_clear()
     with pytest.warns(fallback.FallbackWarning, match="with 3000 units does not fit on cuda:0"):
         GRU(2, 3000).to(gpu)(torch.ones(2, 1, 2, device=gpu))

@@ -129,12 +129,14 @@ def computed_by(
         return called, said(lambda: ours(torch.empty(3, 7, 5, device="cuda:0")))
 
 
-def test_on_a_gpu_the_operator_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_the_operator_may_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
     assert computed_by(monkeypatch) == (["operator"], [])
 
 
-def test_on_a_gpu_cudnn_may_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gru_module.CHOICE, gru_module.CUDNN)
+@pytest.mark.parametrize("value", ["", gru_module.CUDNN])
+def test_on_a_gpu_cudnn_computes_it_otherwise(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, value)
     assert computed_by(monkeypatch) == (["torch"], [])
 
 
@@ -149,12 +151,14 @@ def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     [("kernels", "this build has no CUDA kernels"), ("fits", "gru with 9 units does not fit on cuda:0")],
 )
 def test_why_cudnn_computes_on_a_gpu_is_said(missing: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
     called, (message,) = computed_by(monkeypatch, **{missing: False})
     assert called == ["torch"]
     assert f"{reason}, so cuDNN computes it" in message
 
 
 def test_autocast_on_a_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: True)
     called, (message,) = computed_by(monkeypatch)
     assert called == ["torch"]

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
-from lite_rtse_ext.nn.linear import _has_both_libraries
+from lite_rtse_ext.nn import linear
 
 from ..compare import assert_agrees, assert_all_agree, assert_same
 
-pytestmark = pytest.mark.skipif(not _has_both_libraries(), reason="PyTorch has not both MKL and oneDNN")
+pytestmark = pytest.mark.skipif(not linear._has_both_libraries(), reason="PyTorch has not both MKL and oneDNN")
 
 SIZES = (96, 80)
 LAYOUTS = {
@@ -27,6 +27,12 @@ LAYOUTS = {
     "features": lambda x: x.view(2, -1, 5, 65).permute(0, 2, 3, 1),
     "every other row": lambda x: x.repeat_interleave(2, 0)[::2],
 }
+
+
+@pytest.fixture(autouse=True)
+def an_amd_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results are the same on any processor."""
+    monkeypatch.setattr(linear, "_is_amd", lambda: True)
 
 
 class Convolutions(TorchDispatchMode):
@@ -115,6 +121,16 @@ def test_other_types_transforms_and_errors_are_torchs() -> None:
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             ours(rows(650, 95))
     assert convolutions.count == 0
+
+
+@torch.no_grad()
+def test_on_another_processor_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_is_amd", lambda: False)
+    ours, plain = both(*SIZES)
+    with Convolutions() as convolutions:
+        found = ours(rows())
+    assert convolutions.count == 0
+    assert_same(found, plain(rows()))
 
 
 def test_fuse_finds_the_large_ones() -> None:
