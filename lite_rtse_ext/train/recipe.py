@@ -163,6 +163,8 @@ class RunRecipe:
         devices: number of processes, or of GPUs, on one machine. torchrun starts the processes.
         threads: CPU threads of one process. 0 keeps PyTorch's default.
         deterministic: whether to use deterministic algorithms only.
+        cuda_graph: whether one GPU computes losses and gradients of a batch as a CUDA graph. If a network or a setting
+            does not allow that, the run says so once and works without.
         examples: number of validation examples shown in TensorBoard.
     """
 
@@ -182,6 +184,7 @@ class RunRecipe:
     devices: Count = 1
     threads: Annotated[Whole, Field(le=1024)] = 0
     deterministic: Flag = False
+    cuda_graph: Flag = True
     examples: Whole = 3
 
 

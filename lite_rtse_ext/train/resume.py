@@ -32,6 +32,7 @@ _FREE = {
     "run.accelerator",
     "run.threads",
     "run.deterministic",
+    "run.cuda_graph",
     "run.examples",
 }
 """Settings that change neither the examples of a step nor the content of the checkpoint. They may change."""
