@@ -22,9 +22,9 @@ _LEAST_PRODUCTS = 1 << 22  # multiply-adds of a call, below which the convolutio
 class Linear(NotScriptable, nn.Linear):
     """``torch.nn.Linear`` that is faster on the CPU, in training and inference.
 
-    PyTorch multiplies float32 matrices on x86 by MKL. On AMD's processors oneDNN, which PyTorch contains too, is faster:
-    on a Zen 5 it takes less than half the time. There the module computes the output and the gradient of its input by
-    oneDNN if there are enough rows. In all other cases it computes as ``torch.nn.Linear``.
+    PyTorch multiplies float32 matrices on x86 by MKL. On AMD's processors oneDNN, which PyTorch contains too, is
+    faster: on a Zen 5 it takes less than half the time. There the module computes the output and the gradient of its
+    input by oneDNN if there are enough rows. In all other cases it computes as ``torch.nn.Linear``.
 
     State-dict keys are those of ``torch.nn.Linear``.
     """
