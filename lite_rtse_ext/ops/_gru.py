@@ -50,7 +50,7 @@ def gru(
     values = [x, *weights, *biases, state]
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes
-    y, _ = torch.ops.lite_rtse.gru(x, weights, biases, state, keep)
+    y, _ = _register.run(torch.ops.lite_rtse.gru, x, weights, biases, state, keep)
     return y, last_state(y, len(weights) // 2)
 
 

@@ -55,7 +55,7 @@ def norm_prelu(
         if t is not None and t.requires_grad:
             raise RuntimeError(f"{name} requires a gradient, but norm_prelu computes none for it")
     points = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
-    y, statistics = torch.ops.lite_rtse.norm_prelu(points, weight, bias, slope, mean, var, eps)
+    y, statistics = _register.run(torch.ops.lite_rtse.norm_prelu, points, weight, bias, slope, mean, var, eps)
     return y.view(x.shape), statistics
 
 

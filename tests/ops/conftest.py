@@ -9,7 +9,7 @@ import torch
 
 from lite_rtse_ext import ops
 
-from .operators import CONVOLUTIONS, ON_CPU, WITH_LSTM, Operator
+from .operators import CONVOLUTIONS, OF_EVERY_TYPE, WITH_LSTM, Operator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,7 +19,7 @@ def native_library() -> None:
         pytest.fail("the native library isn't built: run `make build`", pytrace=False)
 
 
-@pytest.fixture(params=ON_CPU, ids=str)
+@pytest.fixture(params=OF_EVERY_TYPE, ids=str)
 def operator(request: pytest.FixtureRequest) -> Operator:
     """Each operator of every type."""
     return request.param

@@ -1,6 +1,6 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four with one result. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type.
+``OPERATORS`` are the four with one result. ``OF_EVERY_TYPE`` has ``gru`` and ``norm_prelu`` besides, of every type.
 ``WITH_LSTM`` has ``lstm`` too, of float32. What these three have of their own is in test_gru.py, test_norm_prelu.py and
 test_lstm.py.
 
@@ -247,12 +247,12 @@ OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV
 CONVOLUTIONS = OPERATORS[:3]
 GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
 DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
-ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
-WITH_LSTM: tuple[Operator, ...] = (*ON_CPU, LSTM)
+OF_EVERY_TYPE: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
+WITH_LSTM: tuple[Operator, ...] = (*OF_EVERY_TYPE, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
-def cases(operators: Iterable[Operator] = (*ON_CPU, *DILATED), kind: str = "shapes") -> list[Any]:
+def cases(operators: Iterable[Operator] = (*OF_EVERY_TYPE, *DILATED), kind: str = "shapes") -> list[Any]:
     """(operator, shape) pairs for ``pytest.mark.parametrize``; ``kind`` is "shapes" or "empty"."""
     return [pytest.param(op, shape, id=f"{op}-{shape}") for op in operators for shape in getattr(op, kind)]
 
