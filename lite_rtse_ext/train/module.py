@@ -13,6 +13,7 @@ from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import istft, stft
 from lite_rtse_ext.data.dataset import Example
 from lite_rtse_ext.enhance.waveform import enhance_waveform
+from lite_rtse_ext.fusion import fuse
 from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.train.graph import StepGraph, step_graph
@@ -43,6 +44,8 @@ class Enhancer(lightning.LightningModule):
         self.graph: StepGraph | None = None
         if recipe.run.compile:
             net.compile()  # in place, so that parameters keep their names
+        elif recipe.run.fuse and isinstance(net, InputGain):  # Lite-RTSE consists of fused operators already
+            fuse(net.net)
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Enhance noisy waveforms ``(B, samples)``, without gradients. Returns waveforms of the same shape."""

@@ -29,6 +29,7 @@ _FREE = {
     "run.patience",
     "run.precision",
     "run.compile",
+    "run.fuse",
     "run.accelerator",
     "run.threads",
     "run.deterministic",

@@ -92,7 +92,7 @@ def test_before_the_first_checkpoint_a_run_begins_anew(corpus: Path, tmp_path: P
 FREE = {
     "data": {"manifest", "damaged", "workers", "cache_megabytes"},
     "run": {"steps", "save_every", "patience", "precision", "compile", "accelerator", "threads"}
-    | {"deterministic", "examples"},
+    | {"deterministic", "cuda_graph", "fuse", "examples"},
 }
 OTHERS = {"damaged": "refuse", "monitor_mode": "max", "precision": "bf16-mixed", "accelerator": "gpu"}
 
