@@ -60,7 +60,7 @@ def of_pytorchs_type(error: RuntimeError) -> RuntimeError:
 
 def run(operator: Callable[..., Any], *args: Any) -> Any:
     """Call an operator. Inference mode passes its autograd kernel by, so that its errors get their type here."""
-    if not torch.is_inference_mode_enabled():
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():  # Dynamo cannot trace the second
         return operator(*args)
     try:
         return operator(*args)
