@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -10,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lite_rtse_ext import ops
-from lite_rtse_ext.nn.recurrent import directions, parameters
+from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda, directions, parameters
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.ops._gru import gru_fits
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 CHOICE = "LITE_RTSE_GRU"
-CUDNN, FUSED = "cudnn", "fused"
-"""Values of the environment variable that says what computes a GRU on CUDA. The first is the default."""
+FUSED = "fused"
+"""The environment variable that says what computes a GRU on CUDA, and its value for the operator."""
 
 
 class GRU(NotScriptable, nn.GRU):
@@ -61,20 +60,12 @@ def _runs(module: nn.GRU, x: Any, hx: Any) -> bool:
     """Whether the operator computes this call. If a case of its own prevents it, the reason is said."""
     if is_for_elsewhere() or not ops.available():
         return False
-    if isinstance(x, Tensor) and x.is_cuda and _choice() == CUDNN:
+    if isinstance(x, Tensor) and x.is_cuda and chosen_on_cuda(CHOICE, FUSED) == CUDNN:
         return False
     reason = _reason(module, x)
     if reason:
         say_fallback(f"GRU computes as torch.nn.GRU: {reason}")
     return not reason and _are_right(module, x, hx)
-
-
-def _choice() -> str:
-    """What computes a GRU on CUDA."""
-    choice = os.environ.get(CHOICE) or CUDNN
-    if choice not in (CUDNN, FUSED):
-        raise ValueError(f"{CHOICE}: expected '{CUDNN}' or '{FUSED}', got '{choice}'")
-    return choice
 
 
 def _reason(module: nn.GRU, x: Any) -> str:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_sequence
 from lite_rtse_ext import fuse, ops, unfuse
 from lite_rtse_ext import nn as fused
 from lite_rtse_ext.nn import gru as gru_module
+from lite_rtse_ext.nn.recurrent import CUDNN
 from lite_rtse_ext.utils import fallback
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same
@@ -134,7 +135,7 @@ def test_on_a_gpu_the_operator_may_be_chosen(monkeypatch: pytest.MonkeyPatch) ->
     assert computed_by(monkeypatch) == (["operator"], [])
 
 
-@pytest.mark.parametrize("value", ["", gru_module.CUDNN])
+@pytest.mark.parametrize("value", ["", CUDNN])
 def test_on_a_gpu_cudnn_computes_it_otherwise(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(gru_module.CHOICE, value)
     assert computed_by(monkeypatch) == (["torch"], [])
