@@ -58,12 +58,17 @@ def best_match(part: Samples, whole: Samples) -> float:
     return float(np.corrcoef(stretch, part)[0, 1])
 
 
+def looks_like(heard: Samples, file: Samples) -> bool:
+    """Most quarters of a second occur in the file: a busy machine's fake microphone skips a little at times."""
+    quarters = [heard[start : start + RATE // 4] for start in range(0, len(heard) - RATE // 4, RATE // 4)]
+    return float(np.median([best_match(quarter, file) for quarter in quarters])) > 0.9
+
+
 @pytest.mark.parametrize("rate", [16000, 48000])
 def test_microphone_equals_native(page: Page, noisy: Samples, rate: int) -> None:
     heard = page.evaluate("given => lab.microphone(...given)", [SECONDS, rate])
     given, output = decoded(heard["input"]), decoded(heard["output"])
-    part = below_2_khz(given, rate)[3 * rate : 4 * rate : rate // RATE]
-    assert best_match(part, below_2_khz(noisy, RATE)) > 0.9
+    assert looks_like(below_2_khz(given, rate)[rate :: rate // RATE], below_2_khz(noisy, RATE))
     assert difference(output, native(given, rate=rate)) <= 1e-4
     assert heard["statistics"]["faults"] == {"samples": 0, "frames": 0}
     assert heard["statistics"]["quanta"] >= len(given) / 128
