@@ -106,8 +106,8 @@ def fuse(model: nn.Module) -> FuseReport:
     becomes :class:`lite_rtse_ext.nn.Linear`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
-    so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
-    there.
+    so it cannot find a reconstruction that is written inside a ``forward``. Call
+    :func:`lite_rtse_ext.ops.mask_residual` there.
 
     Hooks that are added later to a convolution inside a fused block do not run. The hooks of pruning and of the older
     weight and spectral norm are the exception.

@@ -75,7 +75,7 @@ def test_operators(part: Part, package: Path, request: pytest.FixtureRequest) ->
 
 CALL = """
 import torch
-from lite_rtse_ext import causal_dwconv2d
+from lite_rtse_ext.ops import causal_dwconv2d
 from lite_rtse_ext.ops import _native
 print(_native.path(), _native.isa(), _native.cuda_architectures())
 print(causal_dwconv2d(torch.ones(1, 1, 2, 3), torch.ones(1, 1, 3, 3)).tolist())

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lite_rtse_ext import mask_residual, reference
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import mask_residual
 
 from ..compare import agreement, assert_agrees, assert_all_agree, assert_all_same, assert_same
 from .operators import MASK_RESIDUAL, Recorder, Shape, cotangent, double, gradients

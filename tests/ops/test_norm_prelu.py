@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lite_rtse_ext import norm_prelu, reference
+from lite_rtse_ext import reference
+from lite_rtse_ext.ops import norm_prelu
 
 from ..compare import assert_agrees, assert_all_agree, assert_same
 
