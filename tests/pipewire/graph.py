@@ -164,7 +164,11 @@ class Graph:
 
     def link(self, output: str, to: str) -> None:
         """Link two ports, once both are there: a node counts a port a little before others see it."""
-        self._until(f"{output} can be linked to {to}", lambda: self.call("pw-link", output, to, check=False).returncode == 0)
+
+        def linked() -> bool:
+            return self.call("pw-link", output, to, check=False).returncode == 0
+
+        self._until(f"{output} can be linked to {to}", linked)
 
     def play_and_record(self, sound: Path, links: list[tuple[str, str]], positions: list[str]) -> Samples:
         """Play a file with one channel into the microphone.
