@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import click
 
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
-from lite_rtse_ext.data.prepare.command import summarize
+from lite_rtse_ext.data.prepare.command import ONLY_LICENSE, summarize
 from lite_rtse_ext.data.prepare.licenses import with_licenses
 
 __all__ = ["join", "join_manifests"]
@@ -118,14 +118,10 @@ def _moved_pair(pair: Pair, folder: str) -> Pair:
     type=click.Path(path_type=Path),
     help="Source whose validation and test files are used; by default all.",
 )
-@click.option(
-    "--only-license",
-    multiple=True,
-    metavar="PATTERN",
-    help="License of training files to use, such as 'CC-BY-4*'. Letter case is ignored.",
-)
+@ONLY_LICENSE
 def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], only_license: tuple[str, ...]) -> None:
     """One manifest of several: SOURCES are manifests in folders beside the new one. No audio is copied.
+    The licenses are those of training files: validation and test keep all of theirs.
 
     \b
     lite-rtse prepare join debian/manifest.json mine/manifest.json --out both.json
