@@ -33,7 +33,7 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
         return strided_conv2d(convs[0], x)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
     weights = [conv.weight for conv in convs]
-    return ops.conv_block(x, weights, biases) if operator == "conv_block" else ops.multi_order_conv(x, weights, biases)
+    return getattr(ops, operator)(x, weights, biases)  # an operator on lists of weights and biases
 
 
 class Probe:

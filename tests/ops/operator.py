@@ -45,9 +45,11 @@ class Operator(ABC):
     time_dim = 2  # of the result
     usual: Shape  # for the clauses that one well-filled shape shows
     tiny: Shape  # for gradcheck
+    uneven: Shape  # whose sizes differ, so that a message tells which is wrong
     shapes: Sequence[Shape]  # for accuracy: every special case of the kernels, odd sizes, and utterances of many pieces
     empty: Sequence[Shape]  # with a dimension of zero
     exact = torch.float64  # the most precise type it takes
+    pointwise = False  # whether PyTorch counts no product in it
     alone = True  # whether the result of a sample depends on this sample alone
     network: Mapping[str, Shape] = {}  # of the network's calls, by what tells them apart; batch, frames, bins are free
 

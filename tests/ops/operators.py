@@ -33,6 +33,7 @@ class CausalDwconv2d(Operator):
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, bins=37, channels=20, kernel=(7, 7))
     tiny = Shape(batch=2, frames=3, bins=4, channels=2)
+    uneven = Shape(batch=2, frames=5, bins=6, channels=4, kernel=(3, 3))
     shapes = (
         Shape(batch=1, frames=65, bins=257, channels=16, kernel=(7, 7)),
         Shape(frames=33, bins=258, channels=9, kernel=(3, 3)),
@@ -97,9 +98,11 @@ class NormPrelu(Operator):
 
     name = "norm_prelu"
     alone = False
+    pointwise = True
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, channels=20)
     tiny = Shape(batch=2, frames=3, channels=2)
+    uneven = Shape(batch=2, frames=30, channels=4)
     shapes = (
         Shape(batch=2, frames=4125, channels=16),
         Shape(batch=1, frames=5, channels=1),
@@ -128,6 +131,7 @@ class ConvBlock(Operator):
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, bins=37, channels=20, in_channels=12)
     tiny = Shape(batch=2, frames=3, bins=4, channels=3, in_channels=2)
+    uneven = Shape(batch=2, frames=5, bins=6, channels=4, in_channels=3)
     shapes = (
         Shape(batch=1, frames=65, bins=257, channels=32, in_channels=1),
         Shape(batch=1, frames=33, bins=257, channels=32, in_channels=32),
@@ -164,6 +168,7 @@ class MultiOrderConv(Operator):
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, bins=37, channels=16, in_channels=8, out_channels=1, order=3, kernel=(7, 7))
     tiny = Shape(batch=2, frames=3, bins=4, channels=4, in_channels=2, out_channels=4, order=3)
+    uneven = Shape(batch=2, frames=5, bins=6, channels=8, in_channels=3, order=3, kernel=(3, 3))
     shapes = (
         Shape(batch=1, frames=33, bins=257, channels=64, in_channels=32, order=5, kernel=(7, 7)),
         Shape(frames=7, bins=16, channels=64, in_channels=32, out_channels=64, order=5, kernel=(7, 7)),
@@ -205,9 +210,11 @@ class MultiOrderConv(Operator):
 
 class MaskResidual(Operator):
     name = "mask_residual"
+    pointwise = True
     signals: ClassVar = {"spectrogram": 2, "mask_logit": 1, "res_mag": 1, "res_real": 1, "res_imag": 1}
     usual = Shape(batch=3, frames=33, bins=37)
     tiny = Shape(batch=2, frames=3, bins=2)
+    uneven = Shape(batch=2, frames=5, bins=6)
     shapes = (
         Shape(batch=1, frames=65, bins=257),
         Shape(frames=33, bins=258, is_complex=True),
@@ -244,7 +251,7 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
     MaskResidual(),
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
-CONVOLUTIONS = OPERATORS[:3]
+CONVOLUTIONS = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV)
 GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
 DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
 OF_EVERY_TYPE: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)

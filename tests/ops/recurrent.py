@@ -20,6 +20,7 @@ class Lstm(Operator):
     time_dim = 1
     usual = Shape(batch=3, frames=33, bins=37, channels=20)
     tiny = Shape(batch=2, frames=3, bins=4, channels=3)
+    uneven = Shape(batch=2, frames=5, bins=6, channels=4)
     exact = torch.float32
 
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -55,6 +56,7 @@ class Gru(Operator):
     time_dim = 1
     usual = Shape(batch=19, frames=33, bins=9, channels=10)
     tiny = Shape(batch=2, frames=3, bins=4, channels=3)
+    uneven = Shape(batch=2, frames=5, bins=6, channels=4)
     shapes = (
         Shape(batch=66, frames=125, bins=8, channels=8),
         Shape(batch=40, frames=33, bins=8, channels=4, directions=2),

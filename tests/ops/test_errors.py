@@ -16,20 +16,11 @@ from lite_rtse_ext import ops
 
 from .operators import CAUSAL_DWCONV2D as DWCONV
 from .operators import CONV_BLOCK as BLOCK
-from .operators import GRU, NORM_PRELU, Operator, Shape
 from .operators import MASK_RESIDUAL as RECONSTRUCTION
 from .operators import MULTI_ORDER_CONV as MULTI_ORDER
+from .operators import OF_EVERY_TYPE, Operator, Shape
 
 ERRORS = (RuntimeError, ValueError, TypeError)
-
-SHAPES = {
-    DWCONV: Shape(batch=2, frames=5, bins=6, channels=4, kernel=(3, 3)),
-    BLOCK: Shape(batch=2, frames=5, bins=6, channels=4, in_channels=3),
-    MULTI_ORDER: Shape(batch=2, frames=5, bins=6, channels=8, in_channels=3, order=3, kernel=(3, 3)),
-    RECONSTRUCTION: Shape(batch=2, frames=5, bins=6),
-    GRU: Shape(batch=2, frames=5, bins=6, channels=4),
-    NORM_PRELU: Shape(batch=2, frames=30, channels=4),
-}
 Change = Callable[[Tensor], Tensor]
 
 
@@ -46,7 +37,7 @@ class Wrong:
         return "(?si)" + "".join(f"(?=.*{pattern})" for pattern in self.patterns)
 
     def tensors(self, device: torch.device | str) -> dict[str, Tensor]:
-        tensors = self.operator.inputs(SHAPES[self.operator], device=device)
+        tensors = self.operator.inputs(self.operator.uneven, device=device)
         return tensors | {self.argument: self.change(tensors[self.argument])}
 
 
@@ -66,8 +57,8 @@ def wrong_for_all() -> list[Any]:
     All arguments are held against the first, so where the first is the odd one out the second is named.
     """
     found = []
-    for operator, shape in SHAPES.items():
-        first, second, *_ = names = list(operator.sizes(shape))
+    for operator in OF_EVERY_TYPE:
+        first, second, *_ = names = list(operator.sizes(operator.uneven))
         for name in names:
             named = second if name == first else name
             found += [
@@ -136,7 +127,7 @@ def test_compile_time_message_names_the_argument(case: Wrong) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool, torch.complex64], ids=str)
 def test_dtypes_that_are_no_floats(operator: Operator, dtype: torch.dtype, device: torch.device) -> None:
-    tensors = {name: t.to(dtype) for name, t in operator.inputs(SHAPES[operator], device=device).items()}
+    tensors = {name: t.to(dtype) for name, t in operator.inputs(operator.uneven, device=device).items()}
     with pytest.raises(ERRORS, match=next(iter(tensors))):
         operator(tensors)
 
@@ -153,7 +144,7 @@ def test_complex_spectrogram_and_heads_of_another_type(other: torch.dtype, devic
 @pytest.mark.parametrize("change", ["one missing", "one more", "none"])
 @pytest.mark.parametrize("operator", [BLOCK, MULTI_ORDER], ids=str)
 def test_wrong_number_of_weights(operator: Operator, group: str, change: str, device: torch.device) -> None:
-    x, weights, biases = operator.arguments(operator.inputs(SHAPES[operator], device=device))
+    x, weights, biases = operator.arguments(operator.inputs(operator.uneven, device=device))
     lists = {"weights": weights, "biases": biases}
     right = len(lists[group])
     changed = {"one missing": right - 1, "one more": right + 1, "none": 0}[change]
@@ -165,14 +156,14 @@ def test_wrong_number_of_weights(operator: Operator, group: str, change: str, de
 @pytest.mark.parametrize("number", [2, 3, 5])
 def test_multi_order_with_as_many_weights_as_no_order_has(number: int, device: torch.device) -> None:
     """An order n has 2n weights and is at least 2."""
-    x, weights, biases = MULTI_ORDER.arguments(MULTI_ORDER.inputs(SHAPES[MULTI_ORDER], device=device))
+    x, weights, biases = MULTI_ORDER.arguments(MULTI_ORDER.inputs(MULTI_ORDER.uneven, device=device))
     with pytest.raises(ERRORS, match=f"weights.*{number}"):
         MULTI_ORDER.function(x, weights[:number], biases[:number])
 
 
 @pytest.mark.parametrize("nothing", [None, 1.0, "x", [[1.0]]])
 def test_arguments_that_are_no_tensors(operator: Operator, nothing: Any) -> None:
-    tensors = operator.inputs(SHAPES[operator])
+    tensors = operator.inputs(operator.uneven)
     _first, *others = operator.arguments(tensors)
     with pytest.raises(ERRORS, match=next(iter(tensors))):
         operator.function(nothing, *others)
@@ -180,7 +171,7 @@ def test_arguments_that_are_no_tensors(operator: Operator, nothing: Any) -> None
 
 @pytest.mark.parametrize("operator", [BLOCK, MULTI_ORDER], ids=str)
 def test_a_missing_weight_in_a_list(operator: Operator) -> None:
-    x, weights, biases = operator.arguments(operator.inputs(SHAPES[operator]))
+    x, weights, biases = operator.arguments(operator.inputs(operator.uneven))
     with pytest.raises(ERRORS, match="weights"):
         operator.function(x, [None, *weights[1:]], biases)
     with pytest.raises(ERRORS, match="biases"):
@@ -188,7 +179,7 @@ def test_a_missing_weight_in_a_list(operator: Operator) -> None:
 
 
 def test_a_failed_call_leaves_the_next_one_right(operator: Operator, device: torch.device) -> None:
-    tensors = operator.inputs(SHAPES[operator], device=device)
+    tensors = operator.inputs(operator.uneven, device=device)
     expected = operator(tensors)
     for name in tensors:
         with pytest.raises(ERRORS):
@@ -210,7 +201,7 @@ def test_multi_order_of_an_order_no_tensor_can_have(order: int, device: torch.de
 def test_a_gpu_without_kernels_for_it(operator: Operator) -> None:
     """A build for the CPU says so where it is given a GPU's tensors; fake ones stand for those here."""
     with FakeTensorMode():
-        sizes = operator.sizes(SHAPES[operator])
+        sizes = operator.sizes(operator.uneven)
         tensors = {name: torch.empty(size, device="cuda:0") for name, size in sizes.items()}
         with pytest.raises(RuntimeError, match=rf"{next(iter(tensors))} is on cuda:0, but .* built without CUDA"):
             operator(tensors)

@@ -9,7 +9,9 @@ from torch import Tensor
 from lite_rtse_ext import reference
 
 from ..compare import agreement
+from ..ops.operators import CAUSAL_DWCONV2D, Shape
 from . import harness
+from .mutants import Mutant
 
 pytestmark = harness.needs("causal_dwconv2d")
 
@@ -75,3 +77,61 @@ def test_any_schedule_gives_the_same_bits(seed: int) -> None:
         first, other = (harness.run(name, *arguments, seed=s) for s in (0, seed))
         pairs = zip(*((r,) if isinstance(r, Tensor) else r for r in (first, other)), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+# Large enough for several chunks, stages, tiles, and rows that are not aligned.
+PLANTED = Shape(batch=1, frames=30, bins=257, channels=2, kernel=(7, 7))
+# What only the kernels for any size take: a kernel that is not square.
+LOOPS = Shape(batch=2, frames=9, bins=13, channels=3, kernel=(5, 3))
+MUTANTS = (
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "forward",
+        "mask",
+        "frames before the first not zero",
+        "causal_dwconv2d.cuh",
+        "const int before = int(first < 0 ? (first + count < 0 ? count : -first) : 0);",
+        "const int before = 0;",
+        PLANTED,
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "forward",
+        "index",
+        "loops over flipped taps",
+        "causal_dwconv2d.cuh",
+        "w[reversed ? a.taps_t * a.taps_f - 1 - tap : tap]",
+        "w[a.taps_t * a.taps_f - 1 - tap]",
+        LOOPS,
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "barrier",
+        "none before adding up the warps",
+        "causal_dwconv2d.cuh",
+        "    if (threadIdx.x % kWarp == 0) own[k] = sum;\n  }\n  __syncthreads();\n",
+        "    if (threadIdx.x % kWarp == 0) own[k] = sum;\n  }\n",
+        PLANTED,
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "index",
+        "taps of the weight gradient reversed",
+        "depthwise.cuh",
+        "dw[(i - r) * K + j] += g[r][c] * x[c + j]",
+        "dw[(i - r) * K + j] += g[r][c] * x[c + K - 1 - j]",
+        PLANTED,
+    ),
+    Mutant(
+        CAUSAL_DWCONV2D,
+        "backward",
+        "barrier",
+        "loops that add up sums not yet there",
+        "causal_dwconv2d.cuh",
+        "/ kWarp] = sum;\n  __syncthreads();\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
+        "/ kWarp] = sum;\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
+        LOOPS,
+    ),
+)

@@ -20,6 +20,7 @@ from ..ops.operators import (
     gradients,
 )
 from . import harness
+from .mutants import Mutant
 
 pytestmark = harness.needs("conv_block")
 
@@ -151,3 +152,61 @@ def test_long_sums() -> None:
     _, expected = gradients(CONV_BLOCK.reference, double(tensors), dy)
     for name, gradient in found.items():
         assert agreement(gradient, expected[name]).relative_l2 <= 1e-6, name
+
+
+# Large enough for several chunks, stages, tiles, and rows that are not aligned.
+PLANTED = Shape(batch=1, frames=20, bins=35, channels=8, in_channels=5)
+# What only the kernels for any size take: more channels than a tile has rows.
+LOOPS = Shape(batch=2, frames=7, bins=9, channels=70, in_channels=3)
+MUTANTS = (
+    Mutant(
+        CONV_BLOCK,
+        "forward",
+        "mask",
+        "bias outside the plane",
+        "conv_block_forward.cuh",
+        "columns >> j & 1 ? h[i][j] + b.at[i] : C(0)",
+        "h[i][j] + b.at[i]",
+        PLANTED,
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "forward",
+        "index",
+        "taps always flipped",
+        "conv_block_loops.cuh",
+        "reversed ? kConvTaps - 1 - (3 * i + j) : 3 * i + j",
+        "kConvTaps - 1 - (3 * i + j)",
+        LOOPS,
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "barrier",
+        "none before warps add their sums",
+        "conv_block_backward.cuh",
+        "totals[totals_slot(i)] = 0;\n  __syncthreads();\n",
+        "totals[totals_slot(i)] = 0;\n",
+        PLANTED,
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "index",
+        "rows of the gradient reversed",
+        "conv_block_backward.cuh",
+        "convolve_row({from + ring.at(warp), from + ring.at(warp + 1), from + ring.at(warp + 2)},",
+        "convolve_row({from + ring.at(warp + 2), from + ring.at(warp + 1), from + ring.at(warp)},",
+        PLANTED,
+    ),
+    Mutant(
+        CONV_BLOCK,
+        "backward",
+        "mask",
+        "frames before the first",
+        "conv_block_loops.cuh",
+        "if (t + j >= kConvLookBack && f + k >= 1",
+        "if (f + k >= 1",
+        LOOPS,
+    ),
+)

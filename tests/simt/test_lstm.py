@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..compare import assert_agrees, assert_all_same
 from . import build, harness
-from .test_mutants import replace_once
+from .mutants import replace_once
 
 pytestmark = harness.needs("lstm")
 

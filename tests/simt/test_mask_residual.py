@@ -24,6 +24,8 @@ from ..ops.operators import (
     gradients,
 )
 from . import harness
+from .mutants import Mutant
+from .test_sanitizers import InOrder
 
 pytestmark = harness.needs("mask_residual")
 
@@ -195,3 +197,40 @@ class TestContract:
     test_is_as_exact_as_the_eager_graph = staticmethod(contract.test_is_as_exact_as_the_eager_graph)
     test_smallest_residual = staticmethod(contract.test_gradients_are_finite_for_the_smallest_residual)
     test_infinite_residual = staticmethod(contract.test_infinite_residual_has_the_angle_of_its_parts)
+
+
+# Large enough for several chunks, stages, tiles, and rows that are not aligned.
+PLANTED = Shape(batch=1, frames=20, bins=37)
+IN_ORDER, IN_ORDER_PLANTED = InOrder(), Shape(batch=2, frames=7, bins=19)
+MUTANTS = (
+    Mutant(
+        MASK_RESIDUAL,
+        "forward",
+        "index",
+        "every frame of a pack put into the first",
+        "mask_residual.cuh",
+        "if (v < count) tile.put(t + v, f, {",
+        "if (v < count) tile.put(t, f, {",
+        PLANTED,
+    ),
+    Mutant(
+        IN_ORDER,
+        "forward",
+        "mask",
+        "parts stored beyond a row",
+        "mask_residual.cuh",
+        "half[h], 2 * at.begin - h * W, 2 * at.end - h * W);\n  }\n  __device__ __forceinline__ ComplexOf",
+        "half[h], 0, W);\n  }\n  __device__ __forceinline__ ComplexOf",
+        IN_ORDER_PLANTED,
+    ),
+    Mutant(
+        MASK_RESIDUAL,
+        "backward",
+        "barrier",
+        "none before storing",
+        "mask_residual.cuh",
+        "  __syncthreads();\n  store_tile(",
+        "  store_tile(",
+        PLANTED,
+    ),
+)

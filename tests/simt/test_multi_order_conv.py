@@ -19,6 +19,7 @@ from ..ops.operators import (
     gradients,
 )
 from . import harness
+from .mutants import Mutant
 
 pytestmark = harness.needs("multi_order_conv")
 
@@ -117,3 +118,59 @@ def test_a_nan_weight_shows(shape: Shape) -> None:
             y = harness.emulated(MULTI_ORDER_CONV)(tensors)
             assert torch.equal(y.isnan(), MULTI_ORDER_CONV.reference(tensors).isnan())
             tensors[name] = tensor
+
+
+# Large enough for several chunks, stages, tiles, and rows that are not aligned.
+PLANTED = Shape(batch=1, frames=9, bins=21, channels=16, in_channels=5, order=3, kernel=(7, 7))
+MUTANTS = (
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "mask",
+        "bias outside the plane",
+        "multi_order_conv_cascade.cuh",
+        "        if (column + c < p.plane_end) out.at[c] = sum[c];",
+        "        out.at[c] = sum[c];",
+        PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "stages written to the wrong ring",
+        "multi_order_conv_cascade.cuh",
+        "const int target = stage + 1 < p.depth ? stage + 1 : m.stages;",
+        "const int target = stage + 1;",
+        PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "barrier",
+        "none before the gates' weight gradient",
+        "multi_order_conv_gates_backward.cuh",
+        "      __syncthreads();\n      gate_weight_gradient",
+        "      gate_weight_gradient",
+        PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "mask",
+        "gradients stored beyond the last point",
+        "multi_order_conv_gates_backward.cuh",
+        "stores = exists && p.count > 0;",
+        "stores = exists;",
+        PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "index",
+        "columns of partial sums in order",
+        "reduce.cuh",
+        "partial + gradients.at[which].column_of(element);",
+        "partial + gradients.at[which].first + element;",
+        PLANTED,
+    ),
+)
