@@ -41,7 +41,7 @@ struct Options {
   bool mask_branch = false;  // whether Y2 is added to the logit of the mask
   bool standardized() const { return compression != 1 || mask_branch; }
 };
-inline constexpr float kCompressionFloor = 1e-8f;  // as in lite_rtse_ext/reference/functional.py
+inline constexpr float kCompressionFloor = 1e-8f;  // as in lite_rtse_ext/reference/spectrum.py
 
 // All of its constructor arguments. The sizes follow from the parameters' shapes.
 struct Config {

@@ -33,7 +33,9 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
         return strided_conv2d(convs[0], x)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
     weights = [conv.weight for conv in convs]
-    return getattr(ops, operator)(x, weights, biases)  # an operator on lists of weights and biases
+    y = getattr(ops, operator)(x, weights, biases)  # an operator on lists of weights and biases
+    assert isinstance(y, Tensor)
+    return y
 
 
 class Probe:
