@@ -6,7 +6,7 @@ mixtures of the manifest. Its best weights by validation are judged, not its las
 recipes have as well. The loss compares spectrograms of the network's own transform.
 
 Each network and seed has a folder. A result is written as soon as it is complete. The same command again continues an
-interrupted training and keeps complete results.
+interrupted training and keeps complete results. When all are there, their means go to ``networks.json``.
 
 Times are those of this machine. Do not compare them if it was busy. Training seconds are those of a step, validations
 included, times the number of steps. Inference is timed with weights as trained, on one utterance, with one thread.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime
 import itertools
 import json
 import sys
@@ -29,7 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks_table import table
+from benchmarks.harness import RESULTS
+from benchmarks.networks_table import summary, table
 from lite_rtse_ext import LiteRTSE, fuse, reference
 from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.operators import Candidate, Quantiles, measure
@@ -206,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-dnsmos", action="store_true", help="leave DNSMOS out, which takes most of the time")
     parser.add_argument("--jobs", type=int, help="processes that judge; by default one for each usable core")
     parser.add_argument("--rounds", type=int, default=7, help="times that inference is timed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for networks.json, the means of all")
     options = parser.parse_intermixed_args(arguments)
     question = Question(
         options.manifest,
@@ -229,6 +232,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(missing[-1], file=sys.stderr, flush=True)
     if missing:
         sys.exit(f"no result of {len(missing)} of {len(results) + len(missing)}")
+    _save(options.results / "networks.json", question, results)
+
+
+def _save(path: Path, question: Question, results: Sequence[Mapping[str, Any]]) -> None:
+    about = {"settings": list(question.settings), "split": question.split, "environment": results[0]["environment"]}
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        text = json.dumps({"date": date} | about | summary(results), indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

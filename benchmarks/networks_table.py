@@ -1,14 +1,15 @@
-"""Results of :mod:`benchmarks.networks` as a table in Markdown."""
+"""Results of :mod:`benchmarks.networks`: their means, and a table of these in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lite_rtse_ext.evaluate.metrics import DIGITS, UNITS
 from lite_rtse_ext.evaluate.summary import Mean
 
-__all__ = ["table"]
+__all__ = ["summary", "table"]
 
 _FIGURES = ("si_snr", "pesq", "stoi", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak")
 _COSTS = (
@@ -22,61 +23,81 @@ _COSTS = (
 )
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Format the means of all recordings with 95 % confidence intervals, and the costs.
+def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means with 95 % confidence intervals: of the noisy recordings, and of each network's gain over them.
 
-    A recording's figure is first averaged over the seeds. The interval is thus about the recordings, not about the
+    A recording's gain is first averaged over the seeds. The interval is thus about the recordings, not about the
     seeds. Times are averaged over the seeds as well.
 
     Args:
         results: what :func:`benchmarks.networks.answer` returns, at least one.
     """
-    figures = [name for name in _FIGURES if _means(results, "enhanced", name)]
     by_network: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         by_network.setdefault(result["network"], []).append(result)
-    rows = [["network", *(UNITS[name] for name in figures), *_COSTS]]
-    rows.append(_noisy(results, figures))
-    for name, group in by_network.items():
-        rows.append([name, *(_cell(_means(group, "enhanced", figure), figure) for figure in figures), *_costs(group)])
+    noisy = {figure: _mean(results, figure, gain=False) for figure in _FIGURES}
+    figures = [figure for figure, mean in noisy.items() if mean]
+    return {
+        "noisy": {figure: asdict(mean) for figure, mean in noisy.items() if mean},
+        "networks": [_network(group, figures) for group in by_network.values()],
+    }
+
+
+def _network(group: Sequence[Mapping[str, Any]], figures: Iterable[str]) -> dict[str, Any]:
+    first = group[0]
+    gains = {figure: _mean(group, figure, gain=True) for figure in figures}
+    seconds = [result["training_seconds"] for result in group if result["training_seconds"] is not None]
+    return {
+        "network": first["network"],
+        "seeds": [result["seed"] for result in group],
+        **{name: first[name] for name in ("parameters", "mac_per_second", "latency_ms")},
+        "training_seconds": sum(seconds) / len(seconds) if seconds else None,
+        "inference": {
+            side: sum(result["inference"][side]["p50"] for result in group) / len(group) for side in ("eager", "fused")
+        },
+        "gain": {figure: asdict(mean) for figure, mean in gains.items() if mean},
+    }
+
+
+def _mean(results: Iterable[Mapping[str, Any]], figure: str, gain: bool) -> Mean | None:
+    """The mean of one figure of the noisy recordings, or of the gain. A recording's is averaged over its results."""
+    values: dict[str, list[float]] = {}
+    for result in results:
+        for recording in result["recordings"]:
+            noisy, enhanced = recording["noisy"].get(figure), recording["enhanced"].get(figure)
+            if noisy is not None and not (gain and enhanced is None):
+                values.setdefault(recording["name"], []).append(enhanced - noisy if gain else noisy)
+    return Mean.of([sum(each) / len(each) for each in values.values()]) if values else None
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Format :func:`summary` in Markdown: figures of the noisy recordings, and gains of the networks."""
+    found = summary(results)
+    figures = list(found["noisy"])
+    rows = [["", *(UNITS[name] for name in figures), *_COSTS]]
+    rows.append(["noisy", *(_cell(found["noisy"], figure, "") for figure in figures), *["–"] * len(_COSTS)])
+    for each in found["networks"]:
+        rows.append([each["network"], *(_cell(each["gain"], figure, "+") for figure in figures), *_costs(each)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     return "\n".join([*lines, *_incomplete(results)])
 
 
-def _noisy(results: Sequence[Mapping[str, Any]], figures: Iterable[str]) -> list[str]:
-    return ["noisy", *(_cell(_means(results, "noisy", name), name) for name in figures), *["–"] * len(_COSTS)]
-
-
-def _means(results: Iterable[Mapping[str, Any]], side: str, figure: str) -> list[float]:
-    """One figure of every recording, averaged over the results that have it."""
-    values: dict[str, list[float]] = {}
-    for result in results:
-        for recording in result["recordings"]:
-            if figure in recording[side]:
-                values.setdefault(recording["name"], []).append(recording[side][figure])
-    return [sum(each) / len(each) for each in values.values()]
-
-
-def _cell(values: Sequence[float], figure: str) -> str:
-    if not values:
+def _cell(means: Mapping[str, Mapping[str, Any]], figure: str, sign: str) -> str:
+    if figure not in means:
         return ""
-    mean, digits = Mean.of(values), DIGITS[figure]
-    spread = f" ± {mean.high - mean.value:.{digits}f}" if mean.count > 1 else ""
-    return f"{mean.value:.{digits}f}{spread}"
+    mean, digits = means[figure], DIGITS[figure]
+    spread = f" ± {mean['high'] - mean['value']:.{digits}f}" if mean["count"] > 1 else ""
+    return f"{mean['value']:{sign}.{digits}f}{spread}"
 
 
-def _costs(group: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    first = group[0]
-    yield f"{first['parameters']:,}"
-    yield f"{first['mac_per_second'] / 1e6:.1f}"
-    yield "all" if first["latency_ms"] is None else f"{first['latency_ms']:g}"
-    seconds = [result["training_seconds"] for result in group if result["training_seconds"] is not None]
-    yield f"{sum(seconds) / len(seconds):.0f}" if seconds else "–"
-    for side in ("eager", "fused"):
-        times = [result["inference"][side]["p50"] for result in group]
-        yield f"{sum(times) / len(times):.4f}"
-    yield str(len(group))
+def _costs(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{found['parameters']:,}"
+    yield f"{found['mac_per_second'] / 1e6:.1f}"
+    yield "all" if found["latency_ms"] is None else f"{found['latency_ms']:g}"
+    yield "–" if found["training_seconds"] is None else f"{found['training_seconds']:.0f}"
+    yield from (f"{found['inference'][side]:.4f}" for side in ("eager", "fused"))
+    yield str(len(found["seeds"]))
 
 
 def _incomplete(results: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -57,7 +57,8 @@ def test_every_network_gets_a_row_and_a_file(
         return example
 
     monkeypatch.setattr(TrainingExamples, "__getitem__", recorded)
-    arguments = [str(corpus), *SETTINGS, "--out", str(tmp_path), *OPTIONS, "--networks", "mean-mask", "conv-mask"]
+    arguments = [str(corpus), *SETTINGS, "--out", str(tmp_path), *OPTIONS, "--results", str(tmp_path / "results")]
+    arguments += ["--networks", "mean-mask", "conv-mask"]
     main(arguments)
     half = len(seen) // 2
     assert half >= 2
@@ -70,6 +71,10 @@ def test_every_network_gets_a_row_and_a_file(
     assert found["training_seconds"] > 0
     assert found["inference"]["eager"]["p50"] > 0
     assert {"si_snr", "pesq", "stoi"} <= found["recordings"][0]["enhanced"].keys()
+    means = json.loads((tmp_path / "results" / "networks.json").read_text())
+    assert [each["network"] for each in means["networks"]] == ["mean-mask", "conv-mask"]
+    assert means["networks"][0]["gain"].keys() == means["noisy"].keys() >= {"si_snr", "pesq", "stoi"}
+    assert str(tmp_path) not in json.dumps(means)
     # Nothing is computed again, and another recipe is refused.
     monkeypatch.setattr(networks, "fit", lambda *a, **k: pytest.fail("trains again"))
     main(arguments)
@@ -136,6 +141,6 @@ def test_table_averages_over_seeds_first() -> None:
     other = RESULT | {"seed": 1, "training_seconds": None, "recordings": [recording("x", 0.5, 0.8, "no PESQ")]}
     lines = table([RESULT, other]).splitlines()
     assert lines[2].startswith("| noisy | 0.600 ±")
-    # x has 0.7 on average and y has 0.8. Student's t of one degree of freedom is 12.706.
-    assert lines[3] == f"| a | 0.750 ± {12.706 * 0.05:.3f} | 12,345 | 5.0 | 32 | 100 | 0.5000 | 0.2500 | 2 |"
+    # x gains 0.2 on average and y gains 0.1. Student's t of one degree of freedom is 12.706.
+    assert lines[3] == f"| a | +0.150 ± {12.706 * 0.05:.3f} | 12,345 | 5.0 | 32 | 100 | 0.5000 | 0.2500 | 2 |"
     assert lines[-1] == "a, seed 1: figures of 1 recordings are missing: x: no PESQ"
