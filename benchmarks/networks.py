@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-dnsmos", action="store_true", help="leave DNSMOS out, which takes most of the time")
     parser.add_argument("--jobs", type=int, help="processes that judge; by default one for each usable core")
     parser.add_argument("--rounds", type=int, default=7, help="times that inference is timed")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     question = Question(
         options.manifest,
         options.out,

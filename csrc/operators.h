@@ -229,4 +229,29 @@ struct RecurrentBackwardArgs {
       *dbias_ih[RecurrentArgs::kMostDirections], *dbias_hh[RecurrentArgs::kMostDirections];
 };
 
+// What depends on the frame before in a GRU's layer, in one or two directions. `input` is W_ih x, without the biases.
+// The other tensors are those of RecurrentArgs. For each direction, `kept` has the activated r, z, n, and W_hn h with
+// its bias, as (batch, frames, 4 units).
+// For each direction: input: (batch, frames, 3 units), float64 for float64 tensors and float32 for all others.
+struct GruRecurrenceArgs {
+  static constexpr int kMostDirections = RecurrentArgs::kMostDirections;
+
+  DType dtype;
+  int64_t batch, frames, units, directions;
+  const void *input[kMostDirections], *weight_hh[kMostDirections], *bias_ih[kMostDirections], *bias_hh[kMostDirections],
+      *h0;
+  void *y, *kept;
+};
+
+// The gradients of `input`, of W_hh h with its bias, and of the state before the first frame. `before` gets h before
+// each frame. The other gradients are products of these with tensors of the layer.
+// For each direction, with the dtype of `input`: dinput, dstate: (batch, frames, 3 units); before: (batch, frames,
+// units). dh0 may be null.
+struct GruRecurrenceBackwardArgs {
+  GruRecurrenceArgs forward;  // y and kept are read; input and the biases are unused
+  const void* dy;
+  void *dinput[GruRecurrenceArgs::kMostDirections], *dstate[GruRecurrenceArgs::kMostDirections],
+      *before[GruRecurrenceArgs::kMostDirections], *dh0;
+};
+
 }  // namespace lite_rtse

@@ -117,14 +117,15 @@ class SpectrogramModel(nn.Module):
         if context is None:
             raise NotImplementedError(f"{self._name} cannot run frame by frame: it needs the whole recording")
         device, dtype = placement(self)
-        silence = torch.zeros(batch, self.signal.bins, context + 1, 2, device="meta", dtype=dtype)
-        probe = copy.deepcopy(self).to("meta").eval()  # the shapes are wanted; nothing is computed
+        silence = torch.zeros(1, self.signal.bins, context + 1, 2, device=device, dtype=dtype)
+        probe = copy.deepcopy(self).eval()
+        # One frame shows the shapes. The meta device would show them too, but recurrent layers take far longer there.
         with torch.no_grad():
             states = probe.advance(silence, context)[1] or {}
         if not (isinstance(states, dict) and all(isinstance(each, Tensor) for each in states.values())):
             raise NotImplementedError(f"{self._name} cannot run frame by frame: its states are no dict of tensors")
         memory = {_PAST: silence[:, :, :context], **states} if context else states
-        return {name: torch.zeros(each.shape, device=device, dtype=each.dtype) for name, each in memory.items()}
+        return {name: each.new_zeros(batch, *each.shape[1:]) for name, each in memory.items()}
 
     def next_frame(self, spectrum: Tensor, memory: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Enhance one frame.

@@ -71,7 +71,7 @@ def test_the_files_that_a_guide_names_are_there(page: str, name: str) -> None:
     """NAME stands for a name, here for that of something that the package has."""
     text = (ROOT / page).read_text(encoding="utf-8").replace("NAME", name)
     paths = re.findall(r"`((?:lite_rtse_ext|csrc|tests|docs)/[\w./-]*)`", text)
-    assert len(paths) >= 3
+    assert len(paths) >= 2
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

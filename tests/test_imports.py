@@ -30,8 +30,9 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def commands(group: click.Group, name: str = "") -> Iterator[str]:
     """The group by its name, and all commands in it."""
     yield name
-    for part, command in group.commands.items():
-        path = f"{name} {part}".strip()
+    context = click.Context(group)
+    for part in group.list_commands(context):
+        command, path = group.get_command(context, part), f"{name} {part}".strip()
         if isinstance(command, click.Group):
             yield from commands(command, path)
         else:
@@ -46,8 +47,8 @@ def commands(group: click.Group, name: str = "") -> Iterator[str]:
         "lite_rtse_ext.audio.resampling",
         "lite_rtse_ext.benchmark.frames",
         "lite_rtse_ext.data",
-        "lite_rtse_ext.data.prepare.debian.prepare",
-        "lite_rtse_ext.data.prepare.folders",
+        "lite_rtse_ext.data.prepare.sources.debian",
+        "lite_rtse_ext.data.prepare.sources.folders",
         "lite_rtse_ext.enhance.streaming",
         "lite_rtse_ext.models.pretrained",
         "lite_rtse_ext.stream",
@@ -64,6 +65,17 @@ def test_help_of_every_command_loads_no_torch() -> None:
     assert {"", "prepare folders", "enhance", "bench stream"} <= set(found)
     done = run(HELP, *found)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_loads_neither_numpy_nor_another_command() -> None:
+    """The help of all commands needs their files. That of one command needs no other command's file."""
+    for command, own in (("", None), ("enhance", "enhance"), ("prepare", "prepare")):
+        done = run(HELP + "print(*sorted(sys.modules))", command)
+        assert done.returncode == 0, done.stderr
+        seen = set(done.stdout.split())
+        commands = {name for name in seen if name.startswith("lite_rtse_ext.cli.commands.")}
+        assert own is None or commands == {f"lite_rtse_ext.cli.commands.{own}"}
+        assert command == "prepare" or not seen & {"numpy", "soundfile", "lite_rtse_ext.data"}
 
 
 def test_torch_is_noticed() -> None:

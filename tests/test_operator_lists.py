@@ -10,7 +10,9 @@ import pytest
 import lite_rtse_ext
 from lite_rtse_ext import ops, reference
 
-from .ops.operators import WITH_LSTM
+from .cuda import network
+from .ops.operators import OPERATORS, WITH_LSTM
+from .simt import calls
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +39,16 @@ def test_an_operator_has_one_name_in_every_folder(name: str) -> None:
     for path in (*files, f"tests/native/operators/{name}.cpp"):
         assert (ROOT / path).exists(), path
     assert f'#include "{name}.inl"' in (ROOT / "csrc" / "cpu" / "build.inl").read_text(encoding="utf-8")
-    assert f"::: lite_rtse_ext.ops.{name}\n" in (ROOT / "docs" / "api" / "operators.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_show_the_whole_package() -> None:
+    assert "::: lite_rtse_ext.ops\n" in (ROOT / "docs" / "api" / "operators.md").read_text(encoding="utf-8")
+
+
+def test_the_emulator_and_the_plans_know_what_has_cuda_kernels() -> None:
+    kernels = {path.name for path in (ROOT / "csrc" / "cuda").iterdir() if path.is_dir()} - {"common"}
+    assert kernels <= set(calls.OPERATORS)
+    assert {operator.name for operator in OPERATORS} <= set(network.OPERATORS.values())
 
 
 def test_a_folder_of_cuda_kernels_belongs_to_an_operator() -> None:

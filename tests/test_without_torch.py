@@ -122,8 +122,9 @@ MORE = [
 
 
 def commands(group: click.Group, name: str = "") -> Iterator[str]:
-    for part, command in group.commands.items():
-        path = f"{name} {part}".strip()
+    context = click.Context(group)
+    for part in group.list_commands(context):
+        command, path = group.get_command(context, part), f"{name} {part}".strip()
         if not isinstance(command, click.Group) or command.invoke_without_command:
             yield path
         if isinstance(command, click.Group):

@@ -22,7 +22,8 @@ from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext.benchmark.environment import gpu_name
 from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case, difference, measure
-from lite_rtse_ext.nn.lstm import CHOICE, CUDNN, PERSISTENT
+from lite_rtse_ext.nn.lstm import CHOICE, PERSISTENT
+from lite_rtse_ext.nn.recurrent import CUDNN
 
 PRECISIONS = ("float32", "bfloat16 autocast")
 PASSES = ("inference", "training step")

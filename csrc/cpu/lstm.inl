@@ -5,18 +5,22 @@
 // second-level cache. Several sequences advance frame by frame together and share the reading.
 //
 // Both matrices are packed in every call. Each task packs the whole of W_hh once, because it must load W_hh into its
-// processor's cache anyway. W_ih is packed one group of outputs at a time. All of these frames use the group, and
-// then the next group overwrites it. A fully packed W_ih would push W_hh out of the cache.
+// processor's cache anyway. It packs W_ih in the same way if both matrices fit the cache together. Otherwise it packs
+// W_ih one group of outputs at a time. All of these frames use the group, and then the next group overwrites it. A
+// fully packed W_ih would push W_hh out of the cache.
 
-// The number of frames, over all sequences, whose input product is computed together. It is large enough to make the
-// cost of packing W_ih negligible. It is small enough to keep the frames' gates in the cache beside W_hh.
-constexpr int64_t kLstmRows = 256;
+// The number of frames, over all sequences, whose input product is computed together. It is small enough to keep the
+// frames' gates in the cache beside W_hh. The first number makes the cost of packing W_ih group by group negligible.
+// The second is for a W_ih that is packed whole. It makes the cost of reading W_ih negligible.
+constexpr int64_t kLstmRows = 256, kLstmFewRows = 32;
+constexpr int64_t kLstmWholeBytes = 768 << 10;  // of both matrices, at most, if W_ih is packed whole
 
 class LstmJob final : public Job {
  public:
   explicit LstmJob(const LstmArgs& a)
       : a_(a), input_{4 * a.units, a.inputs}, hidden_{4 * a.units, a.units}, bias_(input_.padded()),
-        tasks_(std::min(a.batch, std::max<int64_t>(a.threads, 1))) {
+        tasks_(std::min(a.batch, std::max<int64_t>(a.threads, 1))),
+        whole_((input_.size() + hidden_.size()) * int64_t(sizeof(float)) <= kLstmWholeBytes) {
     for (const float* bias : {a.bias_ih, a.bias_hh})
       for (int64_t o = 0; bias && o < 4 * a.units; ++o) bias_[o] += bias[o];
   }
@@ -25,11 +29,11 @@ class LstmJob final : public Job {
 
   void run(int64_t task) override {
     const Range sequences{a_.batch * task / tasks_, a_.batch * (task + 1) / tasks_};
-    const int64_t frames = std::clamp<int64_t>(kLstmRows / sequences.size(), 1, a_.frames);
+    const int64_t frames = std::clamp<int64_t>((whole_ ? kLstmFewRows : kLstmRows) / sequences.size(), 1, a_.frames);
     Scratch s;
     const auto layout = [&](Arena arena) {
       s.weight_hh = arena.take<float>(hidden_.size());
-      s.group = arena.take<float>(kGroup * kLanes<float> * a_.inputs);
+      s.weight_ih = arena.take<float>(whole_ ? input_.size() : kGroup * kLanes<float> * a_.inputs);
       s.gates = arena.take<float>(sequences.size() * frames * input_.padded());
       s.zeros = arena.take<float>(a_.units);
       return arena.used();
@@ -49,7 +53,7 @@ class LstmJob final : public Job {
  private:
   struct Scratch {
     float* weight_hh;  // packed
-    float* group;      // packed, of W_ih
+    float* weight_ih;  // packed: all of it, or one group of outputs
     float* gates;      // (frames, sequences, padded outputs)
     float* zeros;      // the state before the first frame if none is given
   };
@@ -57,6 +61,8 @@ class LstmJob final : public Job {
   void begin(Range sequences, const Scratch& s) const {
     for (int64_t g = 0; g < hidden_.groups(); ++g)
       pack_dense_group(a_.weight_hh, hidden_, g, s.weight_hh + hidden_.at(g));
+    for (int64_t g = 0; whole_ && g < input_.groups(); ++g)
+      pack_dense_group(a_.weight_ih, input_, g, s.weight_ih + input_.at(g));
     std::fill_n(s.zeros, a_.units, 0.0f);
     const int64_t first = sequences.first * a_.units, count = sequences.size() * a_.units;
     if (a_.c0) std::copy_n(a_.c0 + first, count, a_.c + first);
@@ -71,8 +77,9 @@ class LstmJob final : public Job {
     };
     for (int64_t g = 0; g < input_.groups(); ++g) {
       const float* const bias = bias_.data() + input_.group(g).first * kLanes<float>;
-      pack_dense_group(a_.weight_ih, input_, g, s.group);
-      dense_product(input_, g, s.group, n * frames.size(), s.gates, x, [=](const float*) { return bias; });
+      float* const weight = whole_ ? s.weight_ih + input_.at(g) : s.weight_ih;
+      if (!whole_) pack_dense_group(a_.weight_ih, input_, g, weight);
+      dense_product(input_, g, weight, n * frames.size(), s.gates, x, [=](const float*) { return bias; });
     }
   }
 
@@ -101,6 +108,7 @@ class LstmJob final : public Job {
   const DenseShape input_, hidden_;
   Buffer<float> bias_;
   const int64_t tasks_;
+  const bool whole_;  // whether W_ih is packed whole
 };
 
 inline std::unique_ptr<Job> lstm(const LstmArgs& a) { return std::make_unique<LstmJob>(a); }

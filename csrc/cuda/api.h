@@ -40,13 +40,16 @@ struct Device {
   LITE_RTSE_DECLARE(Struct##Args)            \
   LITE_RTSE_DECLARE(Struct##BackwardArgs)
 LITE_RTSE_OPERATORS(LITE_RTSE_DECLARE_BOTH)
-// The kernels of the operator lstm. It leaves the products that need no frame before to PyTorch.
+// The kernels of the operators lstm and gru. They leave the products that need no frame before to PyTorch.
 LITE_RTSE_DECLARE_BOTH(lstm, LstmRecurrence)
+LITE_RTSE_DECLARE_BOTH(gru, GruRecurrence)
 #undef LITE_RTSE_DECLARE_BOTH
 #undef LITE_RTSE_DECLARE
 
 // Whether all blocks that an LSTM of so many units needs can be on the device at the same time. If not, a launch
 // returns cudaErrorInvalidConfiguration.
 bool lstm_fits(int64_t units, const Device&);
+// The same of a GRU.
+bool gru_fits(DType dtype, int64_t units, int64_t directions, const Device&);
 
 }  // namespace lite_rtse::cuda

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <mutex>
+#include <stdexcept>
 
 #include "common.h"
 #include "cuda_architectures.h"
@@ -82,9 +83,12 @@ torch::stable::Tensor CudaLaunch::scratch(size_t bytes) const {
 void CudaLaunch::check(cudaError_t error) const {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // otherwise PyTorch's next check would raise this error again, for another kernel
-  STD_TORCH_CHECK(false, "lite_rtse::", name_, " on ", device_text(x_), ", compute capability ",
-                  capability_text(device_.sm), ", with a first argument of shape ", shape_text(x_), ": ",
-                  cudaGetErrorString(error), " (", cudaGetErrorName(error), "): ", explanation(error, device_));
+  const std::string what = std::string("lite_rtse::") + name_ + " on " + device_text(x_) + ", compute capability " +
+                           capability_text(device_.sm) + ", with a first argument of shape " + shape_text(x_);
+  // A launch needs memory too, for the kernel's code. Python knows the error by how its message begins.
+  if (error == cudaErrorMemoryAllocation) throw std::runtime_error("CUDA out of memory. No launch of " + what);
+  STD_TORCH_CHECK(false, what, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error),
+                  "): ", explanation(error, device_));
 }
 
 }  // namespace lite_rtse::ops

@@ -1,7 +1,6 @@
-#include <array>
-
 #include "common.h"
 #include "entry.h"
+#include "products.h"
 #include "run.h"
 
 namespace lite_rtse::ops {
@@ -70,16 +69,6 @@ LstmArgs arguments(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optiona
 
 #ifdef LITE_RTSE_CUDA
 
-// The product of two matrices. Unlike mm, mm.out is the same under autocast.
-Tensor product(const Tensor& a, const Tensor& b) {
-  Tensor out = new_dense(a, {a.size(0), b.size(1)});
-  std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
-                                    torch::stable::detail::from(out)};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
-}
-Tensor transposed(const Tensor& matrix) { return torch::stable::transpose(matrix, 0, 1); }
-
 LstmRecurrenceArgs recurrence(const LstmArgs& a) {
   return {a.batch, a.frames, a.units, nullptr, a.weight_hh, a.bias_ih, a.bias_hh, a.h0,
           a.c0,    a.y,      a.h,     a.c,     a.gates,     a.cells,   a.reverse};
@@ -87,7 +76,7 @@ LstmRecurrenceArgs recurrence(const LstmArgs& a) {
 
 // The input's product is PyTorch's own. Only what depends on the frame before is a kernel of this library.
 void lstm_on_gpu(const LstmArgs& a, const Tensor& x, const Tensor& weight_ih) {
-  const Tensor rows = torch::stable::reshape(x, {a.batch * a.frames, a.inputs});
+  const Tensor rows = shaped(x, {a.batch * a.frames, a.inputs});
   const Tensor input = product(rows, transposed(weight_ih));
   LstmRecurrenceArgs r = recurrence(a);
   r.input = static_cast<const float*>(input.const_data_ptr());
@@ -140,19 +129,14 @@ Gradients lstm_backward_on_gpu(const LstmBackwardArgs& a, const Tensor& x, const
   enqueue("lstm_backward",
           LstmRecurrenceBackwardArgs{recurrence(f), a.dy, a.dh, a.dc, a.dz, mutable_data(before), dh0_data, dc0_data},
           x);
-  const Tensor none = new_dense(x, {0}), dz_rows = torch::stable::reshape(dz, {frames, rows});
-  const auto shaped = [&](const Tensor& t, std::initializer_list<int64_t> shape) {
-    return torch::stable::reshape(t, std::vector<int64_t>(shape));
-  };
+  const Tensor none = new_dense(x, {0}), dz_rows = shaped(dz, {frames, rows});
   const Tensor dx = input ? shaped(product(dz_rows, weight_ih), {f.batch, f.frames, f.inputs}) : none;
   if (!parameters) return {dx, none, none, none, dh0, dc0};
-  Tensor ones = new_dense(x, {frames, 1});
-  torch::stable::fill_(ones, 1.0);
   const Tensor by_row = transposed(dz_rows);
   return {dx,
           product(by_row, shaped(x, {frames, f.inputs})),
           product(by_row, shaped(before, {frames, f.units})),
-          shaped(product(by_row, ones), {rows}),
+          row_sums(by_row),
           dh0,
           dc0};
 }

@@ -45,7 +45,7 @@ std::tuple<Tensor, Tensor> norm_prelu(Tensor x, Optional weight, Optional bias, 
   Tensor y = new_dense_like(x);
   Tensor statistics = torch::stable::new_empty(x, {2, a.channels}, statistics_type(x));
   a.y = y.mutable_data_ptr(), a.statistics = statistics.mutable_data_ptr();
-  run_on_cpu(&Kernels::norm_prelu, a);
+  run("norm_prelu", &Kernels::norm_prelu, a, x);
   return {y, statistics};
 }
 
@@ -70,7 +70,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> norm_prelu_backward(Tensor dy, Tensor
   a.dweight = weight ? dweight.mutable_data_ptr() : nullptr;
   a.dbias = bias ? dbias.mutable_data_ptr() : nullptr;
   a.dslope = slope ? dslope.mutable_data_ptr() : nullptr;
-  run_on_cpu(&Kernels::norm_prelu_backward, a);
+  run("norm_prelu_backward", &Kernels::norm_prelu_backward, a, x);
   return {dx, dweight, dbias, dslope};
 }
 
@@ -88,5 +88,11 @@ STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("norm_prelu", TORCH_BOX(&norm_prelu));
   m.impl("norm_prelu_backward", TORCH_BOX(&norm_prelu_backward));
 }
+#ifdef LITE_RTSE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CUDA, m) {
+  m.impl("norm_prelu", TORCH_BOX(&norm_prelu));
+  m.impl("norm_prelu_backward", TORCH_BOX(&norm_prelu_backward));
+}
+#endif
 
 }  // namespace lite_rtse::ops

@@ -5,6 +5,7 @@
 // Exclusive lets one thread at a time use a Stream.
 #include <atomic>
 
+#include "flush_subnormals.h"
 #include "host_stream.h"
 #include "python_api.h"
 
@@ -13,6 +14,8 @@ namespace {
 using namespace lite_rtse::python;
 using namespace lite_rtse::stream;
 using SharedNetwork = std::shared_ptr<const Network>;
+
+constexpr int64_t kMostSamples = int64_t(1) << 40;  // times of samples, in units of both rates, then fit int64_t
 
 // --- networks
 // ---------------------------------------------------------------------------------------------------------
@@ -209,6 +212,22 @@ void load(Exclusive& stream, const Floats& state) {
   use->load(state.data(), length(state, "state"));
 }
 
+// Samples `first` to `first + count` of a whole signal at another rate.
+Floats resampled(Types&, const Floats& in, int64_t from_hz, int64_t to_hz, int64_t first, int64_t count) {
+  for (const int64_t rate_hz : {from_hz, to_hz})
+    if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw std::invalid_argument("a rate is out of range");
+  const int64_t size = length(in, "samples");
+  if (first < 0 || count < 0 || first > kMostSamples - count) throw std::invalid_argument("first, count: out of range");
+  Floats out({count});
+  float* to = out.mutable_data();
+  {
+    const Unlocked unlocked;
+    const FlushSubnormals flush;
+    resample(conversion(from_hz, to_hz), in.data(), size, first, count, to);
+  }
+  return out;
+}
+
 // --- the module
 // -------------------------------------------------------------------------------------------------------
 
@@ -222,7 +241,8 @@ PyMethodDef no_methods[] = {{}};
 PyGetSetDef stream_attributes[] = {attribute<&latency>("latency"), {}};
 PyGetSetDef network_attributes[] = {
     attribute<&channels>("channels"), attribute<&order>("order"), attribute<&depthwise>("depthwise"), {}};
-PyMethodDef functions[] = {function<&isa>("isa"), function<&isas>("isas"), function<&feed_many>("feed"), {}};
+PyMethodDef functions[] = {
+    function<&isa>("isa"), function<&isas>("isas"), function<&feed_many>("feed"), function<&resampled>("resample"), {}};
 
 int fill(PyObject* module) {
   if (PyArray_ImportNumPyAPI() < 0) throw Raised();

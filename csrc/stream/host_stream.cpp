@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <stdexcept>
 
 #include "flush_subnormals.h"
@@ -10,22 +9,13 @@
 namespace lite_rtse::stream {
 namespace {
 
-constexpr double kTransitionHz = 600;        // of both filters
 constexpr float kLoudest = 1e30f;            // louder samples count as this, so that no sum of the filters overflows
 constexpr int64_t kHeader = 3;               // saved numbers before those of the Stream: version, rate, timing
 constexpr int64_t kMostGiven = kWindow + 8;  // that a Stream returns for a piece, and for a flush
 
-// Half the lower of the two rates.
-double nyquist_hz(int64_t rate_hz) { return double(std::min(rate_hz, kSampleRateHz)) / 2; }
-
-LowPass low_pass(int64_t rate_hz) {
-  const double stop_hz = nyquist_hz(rate_hz);
-  return {stop_hz, std::min(kTransitionHz, 0.15 * stop_hz)};
-}
-
 Band highest_quarter(int64_t rate_hz) {
   if (rate_hz == kSampleRateHz) return {};
-  const auto last = int64_t(nyquist_hz(rate_hz) * double(kWindow) / double(kSampleRateHz));
+  const int64_t last = std::min(rate_hz, kSampleRateHz) * kWindow / (2 * kSampleRateHz);  // at half the lower rate
   return {last * 3 / 4, last + 1};
 }
 
@@ -37,12 +27,8 @@ HostStream::HostStream(std::shared_ptr<const Network> network, Timing timing, bo
       stream_(std::move(network), rate_hz == kSampleRateHz ? timing : Timing::aligned, high_pass, channels,
               highest_quarter(rate_hz)) {
   if (!converts()) return;
-  // The unit of time: the common multiple of both rates has that many a second.
-  const int64_t common = std::gcd(rate_hz, kSampleRateHz), host = kSampleRateHz / common, own = rate_hz / common;
-  const double units_per_s = double(rate_hz) * double(host);
-  const LowPass filter = low_pass(rate_hz);
-  const auto there = std::make_shared<const Phases>(host, own, units_per_s, filter);
-  const auto back = std::make_shared<const Phases>(own, host, units_per_s, filter);
+  const auto there = conversion(rate_hz, kSampleRateHz), back = conversion(kSampleRateHz, rate_hz);
+  const int64_t host = there->in_step, own = there->out_step;
   // The least delay with which a sample is ready for any division into blocks. The last `there->taps` samples can be
   // missing at 16 kHz, then at most 511 in the Stream, then the last `back->taps` of its output. The filters' centers
   // lie half their lengths before.

@@ -135,6 +135,13 @@ inline float from(PyObject* object) {
   return float(value);
 }
 
+template <>
+inline int64_t from(PyObject* object) {
+  const long long value = PyLong_AsLongLong(object);
+  if (value == -1 && PyErr_Occurred()) throw Raised();
+  return value;
+}
+
 inline PyObject* to_python(Ref value) { return value.release(); }
 inline PyObject* to_python(Floats value) { return value.release(); }
 inline PyObject* to_python(int64_t value) { return PyLong_FromLongLong(value); }

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "network.h"
 
 namespace lite_rtse::stream {
 namespace {
 
+constexpr double kTransitionHz = 600;  // of a filter's pass band to its stop band
 constexpr double kPi = 3.14159265358979323846;
 
 // The modified Bessel function of the first kind and order 0.
@@ -74,6 +76,14 @@ Phases::Phases(int64_t in_step, int64_t out_step, double units_per_s, const LowP
     }
 }
 
+std::shared_ptr<const Phases> conversion(int64_t from_hz, int64_t to_hz) {
+  // The unit of time: the common multiple of both rates has that many a second.
+  const int64_t common = std::gcd(from_hz, to_hz), in_step = to_hz / common, out_step = from_hz / common;
+  const double stop_hz = double(std::min(from_hz, to_hz)) / 2;
+  const LowPass filter = {stop_hz, std::min(kTransitionHz, 0.15 * stop_hz)};
+  return std::make_shared<const Phases>(in_step, out_step, double(from_hz) * double(in_step), filter);
+}
+
 Resampler::Resampler(std::shared_ptr<const Phases> phases, int64_t early, int64_t most)
     : phases_(std::move(phases)), dot_(engine().dot), zeros_(floor_div(phases_->half + early, phases_->in_step)),
       first_phase_((phases_->half + early) % phases_->in_step), waiting_(std::max(zeros_, phases_->taps) + most) {
@@ -104,6 +114,24 @@ float Resampler::pull() {
 Resampler::Place Resampler::place() const {
   const int64_t time = phases_->half - phase_;
   return {time / phases_->in_step, float(double(time % phases_->in_step) / double(phases_->in_step))};
+}
+
+void resample(const std::shared_ptr<const Phases>& phases, const float* in, int64_t size, int64_t first, int64_t count,
+              float* out) {
+  static constexpr int64_t kPiece = 1024;
+  const int64_t time = first * phases->out_step;
+  const int64_t skipped = std::max<int64_t>(0, ceil_div(time - phases->half, phases->in_step));
+  Resampler resampler(phases, skipped * phases->in_step - time, kPiece);
+  int64_t taken = skipped;
+  for (int64_t i = 0; i < count; ++i) {
+    while (!resampler.ready()) {
+      float* to = resampler.push(kPiece);
+      const int64_t there = std::clamp<int64_t>(size - taken, 0, kPiece);
+      std::fill(std::copy_n(in + std::min(taken, size), there, to), to + kPiece, 0.0f);
+      taken += kPiece;
+    }
+    out[i] = resampler.pull();
+  }
 }
 
 void Resampler::save(float* to) const {

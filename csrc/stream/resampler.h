@@ -64,6 +64,9 @@ class Phases {
   std::vector<float> rows_;  // row p: the filter from its first tap on, which lies p / count_ steps after its start
 };
 
+// The table of all conversions between these rates. Its stop band begins at half the lower rate.
+std::shared_ptr<const Phases> conversion(int64_t from_hz, int64_t to_hz);
+
 class Resampler {
  public:
   // The first input sample has time 0, and zeros are before it. The first output sample has time -`early`. At most
@@ -101,5 +104,9 @@ class Resampler {
   int64_t phase_;  // from the filter's start to its first tap, in units
   Fifo waiting_;   // from the first tap of the next output sample on
 };
+
+// Samples `first` to `first + count` of a whole signal after its conversion. Zeros are before and behind the signal.
+void resample(const std::shared_ptr<const Phases>& phases, const float* in, int64_t size, int64_t first, int64_t count,
+              float* out);
 
 }  // namespace lite_rtse::stream

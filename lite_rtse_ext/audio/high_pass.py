@@ -91,14 +91,14 @@ def _fading_sums(piece: Tensor, before: Tensor, kept: float) -> Tensor:
     """
     count = piece.shape[1]
     rows = torch.nn.functional.pad(piece, (0, -count % _ROW)).reshape(len(piece), -1, _ROW)
-    inside = rows @ _powers(_ROW, kept).to(piece)
-    ends = torch.cat([before, inside[:, :-1, -1]], dim=1) @ _powers(rows.shape[1], kept**_ROW).to(piece)
+    inside = rows @ _powers(_ROW, kept, piece)
+    ends = torch.cat([before, inside[:, :-1, -1]], dim=1) @ _powers(rows.shape[1], kept**_ROW, piece)
     fading = kept ** torch.arange(1, _ROW + 1, dtype=piece.dtype, device=piece.device)
     sums: Tensor = (inside + ends.unsqueeze(-1) * fading).flatten(1)[:, :count]
     return sums
 
 
-def _powers(size: int, base: float) -> Tensor:
-    """Return the upper triangular matrix with the entries base^(column - row)."""
-    places = torch.arange(size, dtype=torch.float64)
+def _powers(size: int, base: float, like: Tensor) -> Tensor:
+    """Return the upper triangular matrix with the entries base^(column - row). It is made on the device of ``like``."""
+    places = torch.arange(size, dtype=like.dtype, device=like.device)
     return (base ** (places - places.unsqueeze(1)).clamp(min=0)).triu()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lite_rtse_ext.signal import SIGNAL, Signal
+from lite_rtse_ext.utils.constant import constant
 
 __all__ = ["frames_of", "istft", "overlap_add", "stft", "to_samples"]
 
@@ -51,7 +52,7 @@ def stft(waveform: Tensor, signal: Signal = SIGNAL) -> Tensor:
     if padded.shape[0] == 0:  # the FFT rejects an empty batch
         shape = (*waveform.shape[:-1], signal.bins, frames)
         return waveform.new_empty(shape, dtype=waveform.dtype.to_complex())
-    window = pad(waveform.new_tensor(signal.analysis_window), (0, signal.n_fft - signal.window_length))
+    window = pad(constant(signal.analysis_window, waveform), (0, signal.n_fft - signal.window_length))
     spectrogram = torch.stft(padded, signal.n_fft, signal.hop_length, window=window, center=False, return_complex=True)
     return spectrogram.reshape(*waveform.shape[:-1], *spectrogram.shape[-2:])
 
@@ -83,8 +84,7 @@ def istft(spectrogram: Tensor, samples: int, signal: Signal = SIGNAL) -> Tensor:
         return spectrogram.real.new_empty(*spectrogram.shape[:-2], samples)
     flat = spectrogram.reshape(-1, *wanted)
     samples_of_frames = to_samples(flat, signal)
-    window = samples_of_frames.new_tensor(signal.synthesis_window)
-    hops = overlap_add(samples_of_frames * window, signal)
+    hops = overlap_add(samples_of_frames * constant(signal.synthesis_window, samples_of_frames), signal)
     first = signal.overlap - 1
     waveform = hops[:, first:].flatten(1)[:, :samples]
     return waveform.reshape(*spectrogram.shape[:-2], samples)

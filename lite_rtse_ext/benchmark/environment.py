@@ -72,9 +72,14 @@ def gpu_name(device: torch.device | str) -> str:
 
 
 def _processor() -> str:
+    """The processor's name, family and model. Virtual machines often show a name that several generations share."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            first = file.read().partition("\n\n")[0]
     except OSError:  # not Linux
-        names = []
-    return names[0] if names else platform.processor() or "unknown processor"
+        first = ""
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    name = facts.get("model name") or platform.processor() or "unknown processor"
+    if {"cpu family", "model"} <= facts.keys():
+        name += f" (family {facts['cpu family']}, model {facts['model']})"
+    return name

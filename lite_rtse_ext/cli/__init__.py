@@ -10,18 +10,10 @@ import threading
 import click
 
 from lite_rtse_ext import __version__
-from lite_rtse_ext.cli.bench import bench
-from lite_rtse_ext.cli.enhance import enhance
-from lite_rtse_ext.cli.evaluate import evaluate
-from lite_rtse_ext.cli.export import export
-from lite_rtse_ext.cli.info import info
-from lite_rtse_ext.cli.live import live
-from lite_rtse_ext.cli.models import models
-from lite_rtse_ext.cli.prepare import prepare
-from lite_rtse_ext.cli.train import train
+from lite_rtse_ext.cli.folder import Folder
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Folder, package="lite_rtse_ext.cli.commands", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lite-rtse")
 def main() -> None:
     """Lite-RTSE speech enhancement on fused operators.
@@ -48,7 +40,3 @@ def _end_as_interrupted(number: signal.Signals) -> None:
     """Makes a signal end the command the way Ctrl-C does, which takes away half-written files."""
     before = signal.signal(number, signal.default_int_handler)
     click.get_current_context().call_on_close(lambda: signal.signal(number, before))
-
-
-for command in (enhance, live, prepare, train, evaluate, export, bench, models, info):
-    main.add_command(command)

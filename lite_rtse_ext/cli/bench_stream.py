@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.utils.atomic_file import replacing
 from lite_rtse_ext.utils.extras import require_torch
 
@@ -58,7 +57,7 @@ def stream(
     lite-rtse bench stream --calls 16 --precision int16
     lite-rtse bench stream --rate 48000
     """
-    with one_line(), json_file(json_path) as save:
+    with json_file(json_path) as save:
         from lite_rtse_ext.benchmark.frames import (
             FRAME_MS,
             SKIPPED,

@@ -36,7 +36,7 @@ def one_line() -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:  # nobody reads on: click ends the command without a word, as is the custom
+    except (BrokenPipeError, click.Abort, click.exceptions.Exit):  # click ends the command without a word, or says why
         raise
     except ImportError as error:
         raise click.ClickException(needs_torch("this command", error) or describe(error)) from error

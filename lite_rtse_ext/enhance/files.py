@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.io import Reader, split
-from lite_rtse_ext.audio.resampling import resample
 from lite_rtse_ext.enhance.conversion import Blocks, Enhanced, file_to_file
 from lite_rtse_ext.enhance.spectra import BandGain, highest_quarter
 from lite_rtse_ext.enhance.waveform import enhance_waveform, usual_segment
 from lite_rtse_ext.enhance.wide_band import add_wide_band
 from lite_rtse_ext.interface import SpectrogramModel
+from lite_rtse_ext.stream.resampling import convert
 from lite_rtse_ext.utils.arguments import Real, switch
 
 
@@ -87,7 +87,7 @@ def enhance_file(
         channels, rate, own = reader.format.channels, reader.format.sample_rate, model.signal.sample_rate
         full = np.concatenate(list(reader.blocks()))
         converts = rate != own
-        noisy = resample(full, rate, own) if converts else full
+        noisy = convert(full, rate, own) if converts else full
         gains: list[NDArray[np.float32]] = []
         groups = [slice(channels)] if link else [slice(channel, channel + 1) for channel in range(channels)]
         for group in groups:

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.io import split
-from lite_rtse_ext.audio.resampling import resample_blocks
+from lite_rtse_ext.stream.resampling import convert
 
 __all__ = ["add_wide_band"]
+
+_PIECE_FRAMES = 1 << 18
+"""Frames that are converted at a time. For each piece the filter is computed anew, which takes milliseconds."""
 
 
 def add_wide_band(
@@ -33,19 +35,19 @@ def add_wide_band(
     """Yield the output, ``(frames, channels)``, block by block.
 
     Args:
-        difference: e - G y at the network's rate, ``(samples, channels)``.
+        difference: e - G y at the network's rate, ``(samples, channels)``. Each channel is contiguous in memory.
         gains: G at the network's rate for each channel.
         rate: the network's sample rate in Hz.
         full: x, ``(frames, channels)``.
         full_rate: the sample rate of x in Hz.
     """
-    done = 0
-    for block in resample_blocks(split(difference), rate, full_rate, len(full)):
-        part = full[done : done + len(block)]
-        places = np.arange(done, done + len(block)) * (rate / full_rate)
+    for first in range(0, len(full), _PIECE_FRAMES):
+        part = full[first : first + _PIECE_FRAMES]
+        last = first + len(part)
+        block = convert(difference, rate, full_rate, first, last)
+        places = np.arange(first, last) * (rate / full_rate)
+        begin, end = int(places[0]), int(places[-1]) + 2
         for channel, gain in enumerate(gains):
-            first, last = int(places[0]), int(places[-1]) + 2
-            nearby = gain[first:last]
-            block[:, channel] += np.interp(places - first, np.arange(len(nearby)), nearby) * part[:, channel]
+            nearby = gain[begin:end]
+            block[:, channel] += np.interp(places - begin, np.arange(len(nearby)), nearby) * part[:, channel]
         yield block
-        done += len(block)

@@ -97,11 +97,11 @@ def at_active_level(samples: _Samples) -> _Samples:
     level is the mean power of the active frames. The mean of the samples is subtracted first, so that an offset has no
     effect.
     """
-    centred = samples.astype(np.float64) - samples.mean(dtype=np.float64)
-    frames = np.pad(centred, (0, -len(centred) % _FRAME_SAMPLES)).reshape(-1, _FRAME_SAMPLES)
+    centered = samples.astype(np.float64) - samples.mean(dtype=np.float64)
+    frames = np.pad(centered, (0, -len(centered) % _FRAME_SAMPLES)).reshape(-1, _FRAME_SAMPLES)
     power = np.square(frames).mean(axis=1)
     active = power[power >= np.quantile(power, 0.95, method="higher") * 10 ** (-_ACTIVE_RANGE_DB / 10)]
-    scaled: _Samples = (centred * 10 ** (ACTIVE_LEVEL_DB / 20) / np.sqrt(active.mean())).astype(np.float32)
+    scaled: _Samples = (centered * 10 ** (ACTIVE_LEVEL_DB / 20) / np.sqrt(active.mean())).astype(np.float32)
     return scaled
 
 

@@ -57,7 +57,7 @@ class Summary:
 
 
 def summarize(results: Iterable[Result]) -> dict[str, Summary]:
-    """Summarise each metric. Metrics that no recording has on both sides are omitted."""
+    """Summarize each metric. Metrics that no recording has on both sides are omitted."""
     results = list(results)
     summaries = {}
     for name in figures_of(results):
@@ -70,7 +70,7 @@ def summarize(results: Iterable[Result]) -> dict[str, Summary]:
 
 
 def by(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, dict[str, Summary]]:
-    """Summarise groups of recordings with equal keys, sorted by key. Recordings whose key is None are omitted."""
+    """Summarize groups of recordings with equal keys, sorted by key. Recordings whose key is None are omitted."""
     groups: dict[Any, list[Result]] = {}
     for result in results:
         if key(result) is not None:

@@ -17,13 +17,15 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv2d import is_strided
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
+from lite_rtse_ext.nn.linear import LEAST_WEIGHTS
 from lite_rtse_ext.nn.lstm import fusible
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
-__all__ = ["Candidate", "recognise"]
+__all__ = ["Candidate", "recognize"]
 
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
@@ -31,6 +33,7 @@ LAYERS: dict[type[nn.Module], str] = {
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.GRU: "gru",
     nn.LSTM: "lstm",
+    nn.Linear: "linear",
     nn.PReLU: "norm_prelu",
 }
 """The class of a layer, and the operator of the fused layer. It needs no comparison."""
@@ -66,7 +69,7 @@ class _Parts:
         return self.depthwise + self.full
 
 
-def recognise(module: nn.Module) -> Candidate | None:
+def recognize(module: nn.Module) -> Candidate | None:
     """The block that a module may be, or None if it resembles no block."""
     if isinstance(module, (nn.ModuleList, nn.ModuleDict)):  # they have no forward
         return None
@@ -75,6 +78,9 @@ def recognise(module: nn.Module) -> Candidate | None:
     if type(module) in LAYERS:
         problems = _interference("", module, is_root=True, keeps_parameters=True)
         return Candidate(LAYERS[type(module)], [()], list(problems)) if _supported(module) else None
+    if type(module) is nn.Conv2d and is_strided(module):
+        problems = _interference("", module, is_root=True, keeps_parameters=True)
+        return Candidate("conv2d", [("",)], list(problems))
     parts = _parts(module)
     for operator, find_roles in _ROLES.items():
         roles = list(find_roles(parts))
@@ -89,6 +95,8 @@ def _supported(layer: nn.Module) -> bool:
     """Whether the fused layer ever computes otherwise than PyTorch's."""
     if isinstance(layer, nn.LSTM):
         return fusible(layer)
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel() >= LEAST_WEIGHTS
     return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.fusion.match import Candidate
+from lite_rtse_ext.nn.conv2d import strided_conv2d
 
 __all__ = ["Probe", "convolutions", "run_operator"]
 
@@ -28,6 +29,8 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
     if operator == "causal_dwconv2d":
         y = ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias, convs[0].dilation[0])
         return _inside(convs[0], y) if paths == ("",) else y
+    if operator == "conv2d":
+        return strided_conv2d(convs[0], x)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
     weights = [conv.weight for conv in convs]
     return ops.conv_block(x, weights, biases) if operator == "conv_block" else ops.multi_order_conv(x, weights, biases)

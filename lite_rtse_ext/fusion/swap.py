@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import nn as fused_nn
 from lite_rtse_ext import reference
-from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognise
+from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognize
 from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
 from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator
 from lite_rtse_ext.nn.norm_prelu import join, separate
@@ -102,7 +102,8 @@ def fuse(model: nn.Module) -> FuseReport:
     An ``nn.BatchNorm1d`` or ``nn.BatchNorm2d`` and an ``nn.PReLU`` become those of :mod:`lite_rtse_ext.nn`. If the
     PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
     sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
-    ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`.
+    ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`, and an ``nn.Linear`` with enough weights
+    becomes :class:`lite_rtse_ext.nn.Linear`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call :func:`lite_rtse_ext.mask_residual`
@@ -253,7 +254,7 @@ def _examine(module: nn.Module, path: str) -> Finding | None:
     """Fuse a module if it is a block. Returns None if it resembles no block or already holds fused blocks."""
     if any(isinstance(inner, _FUSED) for inner in module.modules()):
         return None
-    candidate = recognise(module)
+    candidate = recognize(module)
     if candidate is None:
         return None
     block = type(module).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lite_rtse_ext.audio.dry_wet import limit_db, wet_share
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
-from lite_rtse_ext.utils.arguments import Real
+from lite_rtse_ext.utils.arguments import Real, channel_count
 
 __all__ = ["SAMPLE_BYTES", "PcmStream", "Settings", "packaged_network", "pcm_of", "samples_of"]
 
@@ -67,18 +67,17 @@ class PcmStream:
     Args:
         network: the weights. Any number of streams can share them.
         sample_rate: sample rate in Hz.
-        channels: number of channels, from 1 up.
+        channels: number of channels, from 1 to 64.
 
     Raises:
-        TypeError, ValueError: as :class:`Streamer`, or ``channels`` is not a number from 1 up.
+        TypeError, ValueError: as :class:`Streamer`, or ``channels`` is not a whole number in that range.
     """
 
-    def __init__(self, network: Network, sample_rate: Real, channels: int = 1) -> None:
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels: expected a whole number from 1 up, got {channels!r}")
-        self.channels = channels
+    def __init__(self, network: Network, sample_rate: Real, channels: Real = 1) -> None:
+        self.channels = channel_count(channels)
         self._streamers = [
-            Streamer(network, sample_rate=sample_rate, compensate_delay=False, on_fault="mute") for _ in range(channels)
+            Streamer(network, sample_rate=sample_rate, compensate_delay=False, on_fault="mute")
+            for _ in range(self.channels)
         ]
         self.sample_rate = self._streamers[0].sample_rate
         self._left = b""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
-from lite_rtse_ext.nn.recurrent import directions, parameters
+from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda, directions, parameters
 from lite_rtse_ext.ops._lstm import lstm_fits
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.hooks import has_hooks
@@ -18,8 +17,8 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 State = tuple[Tensor, Tensor]
 
 CHOICE = "LITE_RTSE_LSTM"
-CUDNN, PERSISTENT = "cudnn", "persistent"
-"""Values of the environment variable that says what computes an LSTM on CUDA. The first is the default."""
+PERSISTENT = "persistent"
+"""The environment variable that says what computes an LSTM on CUDA, and its value for the operator."""
 
 
 class LSTM(NotScriptable, nn.LSTM):
@@ -80,7 +79,7 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
         return False
     if is_for_elsewhere() or not ops.available() or x.dim() != 3 or x.device.type not in ("cpu", "cuda"):
         return False
-    if x.is_cuda and _choice() == CUDNN:
+    if x.is_cuda and chosen_on_cuda(CHOICE, PERSISTENT) == CUDNN:
         return False
     if reason := _reason(module, x):
         if x.is_cuda:
@@ -92,14 +91,6 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     sizes_fit = all(t.shape == (layers, batch, module.hidden_size) for t in state)
     return frames > 0 and x.shape[2] == module.input_size and sizes_fit
-
-
-def _choice() -> str:
-    """What computes an LSTM on CUDA."""
-    choice = os.environ.get(CHOICE) or CUDNN
-    if choice not in (CUDNN, PERSISTENT):
-        raise ValueError(f"{CHOICE}: expected '{CUDNN}' or '{PERSISTENT}', got '{choice}'")
-    return choice
 
 
 def _reason(module: nn.LSTM, x: Tensor) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite_rtse_ext import ops
@@ -25,6 +26,9 @@ class _Normalized(NotScriptable):
     _partner: tuple[nn.Module, ...] = ()
 
     def forward(self: Any, input: Tensor) -> Tensor:
+        if isinstance(input, Tensor) and _is_small(input) and _is_plain(self, input):
+            mean, var = self.running_mean, self.running_var
+            return functional.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
         act = self._partner[0] if self._partner else None
         if act is not None and _norm_runs(self, input, act):
             return _normalized(self, input, act.weight)
@@ -32,20 +36,20 @@ class _Normalized(NotScriptable):
 
 
 class BatchNorm1d(_Normalized, nn.BatchNorm1d):
-    """``torch.nn.BatchNorm1d`` that runs the operator ``norm_prelu`` on the CPU. See :class:`BatchNorm2d`."""
+    """``torch.nn.BatchNorm1d`` that runs the operator ``norm_prelu``. See :class:`BatchNorm2d`."""
 
 
 class BatchNorm2d(_Normalized, nn.BatchNorm2d):
-    """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu`` on the CPU, in training and inference.
+    """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu``, in training and inference.
 
     It needs an input with the dtype of the parameters, and with at least 32768 values. In all other cases the module
-    computes as ``torch.nn``'s, which also raises all errors. On CUDA a
-    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
+    computes as ``torch.nn``'s, which also raises all errors. On CUDA a build without CUDA kernels says so once, by a
+    :class:`~lite_rtse_ext.utils.fallback.FallbackWarning`.
     """
 
 
 class PReLU(NotScriptable, nn.PReLU):
-    """``torch.nn.PReLU`` that runs the operator ``norm_prelu`` on the CPU. It falls back as :class:`BatchNorm2d`."""
+    """``torch.nn.PReLU`` that runs the operator ``norm_prelu``. It falls back as :class:`BatchNorm2d`."""
 
     _partner: tuple[nn.Module, ...] = ()
 
@@ -97,8 +101,10 @@ def _update(norm: Norm, statistics: Tensor, count: int) -> None:
 
 def _norm_runs(norm: Norm, x: Any, act: nn.PReLU | None = None) -> bool:
     """Whether the operator computes this batch norm, and the PReLU if there is one. If not, PyTorch does."""
+    if not isinstance(x, Tensor) or _is_small(x):
+        return False
     two = isinstance(norm, nn.BatchNorm2d)
-    if not isinstance(x, Tensor) or x.dim() not in ((4,) if two else (2, 3)):
+    if x.dim() not in ((4,) if two else (2, 3)):
         return False
     mean = norm.running_mean
     fewest = x.shape[1] if norm.training or mean is None else 0
@@ -115,17 +121,26 @@ def _act_runs(act: nn.PReLU, x: Tensor) -> bool:
     return act.num_parameters in (1, x.shape[1]) and _runs("PReLU", x, [act.weight])
 
 
+def _is_plain(norm: Norm, x: Tensor) -> bool:
+    """Whether PyTorch's forward would only scale and shift x. It takes longer to find that out."""
+    dims = (4,) if isinstance(norm, nn.BatchNorm2d) else (2, 3)
+    return not norm.training and norm.running_mean is not None and x.dim() in dims
+
+
+def _is_small(x: Tensor) -> bool:
+    """Whether a call of the operator costs more than it saves. A compiled graph must not depend on it."""
+    return x.numel() < _FEWEST and not torch.compiler.is_compiling()
+
+
 def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
     device, dtype = x.device, x.dtype
-    if x.numel() < _FEWEST and not torch.compiler.is_compiling():
+    if _is_small(x) or is_for_elsewhere() or not ops.available():
         return False
-    if is_for_elsewhere() or not ops.available():
+    if device.type == "cuda" and not ops.has_cuda():
+        say_fallback(f"{name} computes as torch.nn.{name}: this build has no CUDA kernels")
         return False
-    if device.type == "cuda":
-        say_fallback(f"{name} computes as torch.nn.{name}: the operator norm_prelu has no CUDA kernels")
+    if device.type not in ("cpu", "cuda") or dtype not in DTYPES or x.layout != torch.strided:
         return False
-    if device.type != "cpu" or dtype not in DTYPES or x.layout != torch.strided:
-        return False
-    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled("cpu"):
+    if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(device.type):
         return False
     return all(t.dtype == dtype and t.device == device for t in parameters)

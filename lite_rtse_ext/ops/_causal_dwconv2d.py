@@ -35,7 +35,7 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilat
     """
     _native.require()
     _check.tensor("x", x)
-    result: Tensor = torch.ops.lite_rtse.causal_dwconv2d(x, weight, bias, dilation)
+    result: Tensor = _register.run(torch.ops.lite_rtse.causal_dwconv2d, x, weight, bias, dilation)
     return result
 
 

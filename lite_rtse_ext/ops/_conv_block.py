@@ -32,7 +32,7 @@ def conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
     """
     _native.require()
     _check.tensor("x", x)
-    result: Tensor = torch.ops.lite_rtse.conv_block(x, list(weights), list(biases))
+    result: Tensor = _register.run(torch.ops.lite_rtse.conv_block, x, list(weights), list(biases))
     return result
 
 

@@ -1,4 +1,4 @@
-"""One layer of a GRU in one or two directions, on the CPU."""
+"""One layer of a GRU in one or two directions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def gru(
     The kernel computes many sequences at once. It suits many short sequences, such as those of dual-path networks.
 
     Args:
-        x: (batch, frames, inputs), on the CPU, with at least one frame.
+        x: (batch, frames, inputs), with at least one frame.
         weights: W_ih (3 units, inputs) and W_hh (3 units, units), with the gates in the order r, z, n. Two more
             weights make a second direction, which begins at the last frame.
         biases: b_ih and b_hh (3 units,) for each direction, or an empty list.
         state: h before the first frame, (directions, batch, units). None stands for zeros.
+
+    On CUDA the frames are computed by one kernel. If W_hh is too large for the shared memory of one block, several
+    blocks share it. These must all be on the GPU at the same time, so very many units do not fit.
 
     Returns:
         h at every frame, (batch, frames, directions · units), and the last h of each direction, (directions, batch,
@@ -41,14 +44,19 @@ def gru(
     """
     _native.require()
     _check.tensor("x", x)
-    if x.is_cuda:
-        raise RuntimeError(f"x is on {x.device}, but gru runs on the CPU only: use torch.nn.GRU there")
+    if x.is_cuda and not _native.has_cuda():
+        raise RuntimeError(f"x is on {x.device}, but this build runs gru on the CPU only: use torch.nn.GRU there")
     weights, biases = list(weights), list(biases)
     values = [x, *weights, *biases, state]
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes
-    y, _ = torch.ops.lite_rtse.gru(x, weights, biases, state, keep)
+    y, _ = _register.run(torch.ops.lite_rtse.gru, x, weights, biases, state, keep)
     return y, last_state(y, len(weights) // 2)
+
+
+def gru_fits(dtype: torch.dtype, units: int, directions: int, device: int) -> bool:
+    """Whether the CUDA kernels of this build can run so many units on a device, given by its index."""
+    return _native.has_cuda() and _native.gru_fits(_check.DTYPES.index(dtype), units, directions, device)
 
 
 def last_state(y: Tensor, directions: int) -> Tensor:

@@ -56,7 +56,7 @@ def lstm(
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes
-    y, h, c, _, _ = torch.ops.lite_rtse.lstm(*values, reverse, keep)
+    y, h, c, _, _ = _register.run(torch.ops.lite_rtse.lstm, *values, reverse, keep)
     return y, (h, c)
 
 

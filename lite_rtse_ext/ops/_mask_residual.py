@@ -40,11 +40,10 @@ def mask_residual(
     _native.require()
     _check.tensor("spectrogram", spectrogram)
     features = (mask_logit, res_mag, res_real, res_imag)
-    if spectrogram.is_complex():
-        parts = torch.view_as_real(spectrogram.resolve_conj())
-        return torch.view_as_complex(torch.ops.lite_rtse.mask_residual(parts, *features))
-    result: Tensor = torch.ops.lite_rtse.mask_residual(spectrogram, *features)
-    return result
+    is_complex = spectrogram.is_complex()
+    parts = torch.view_as_real(spectrogram.resolve_conj()) if is_complex else spectrogram
+    result: Tensor = _register.run(torch.ops.lite_rtse.mask_residual, parts, *features)
+    return torch.view_as_complex(result) if is_complex else result
 
 
 def _fake(spectrogram: Tensor, *features: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
     """
     _native.require()
     _check.tensor("x", x)
-    result: Tensor = torch.ops.lite_rtse.multi_order_conv(x, list(weights), list(biases))
+    result: Tensor = _register.run(torch.ops.lite_rtse.multi_order_conv, x, list(weights), list(biases))
     return result
 
 

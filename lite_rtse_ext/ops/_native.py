@@ -121,6 +121,12 @@ def lstm_fits(units: int, device: int) -> bool:
     return bool(_ask("lite_rtse_lstm_fits", ctypes.c_bool, ctypes.c_int64(units), ctypes.c_int32(device)))
 
 
+def gru_fits(dtype: int, units: int, directions: int, device: int) -> bool:
+    """The same of the operator ``gru``, for a type given by its place in ``DType`` of csrc/operators.h."""
+    sizes = ctypes.c_int32(dtype), ctypes.c_int64(units), ctypes.c_int64(directions)
+    return bool(_ask("lite_rtse_gru_fits", ctypes.c_bool, *sizes, ctypes.c_int32(device)))
+
+
 def fma_peak_gflops(seconds: float = 0.2) -> float:
     """float32 GFLOP/s that one thread reaches in registers. A multiply-add counts as two operations.
 

@@ -1,4 +1,4 @@
-"""Batch norm and PReLU, on the CPU."""
+"""Batch norm and PReLU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def norm_prelu(
     With mean 0, var 1 and eps 0 this is PReLU alone.
 
     Args:
-        x: (batch, channels, ...), float64, float32, float16 or bfloat16, on the CPU.
+        x: (batch, channels, ...), float64, float32, float16 or bfloat16.
         weight, bias: (channels,), or None, which stands for ones and zeros.
         slope: (channels,) or (1,), or None, which leaves the PReLU out.
         mean, var: (channels,), such as the running statistics. They get no gradient. None stands for the mean and the
@@ -45,15 +45,17 @@ def norm_prelu(
     """
     _native.require()
     _check.tensor("x", x)
-    if x.is_cuda:
-        raise RuntimeError(f"x is on {x.device}, but norm_prelu runs on the CPU only: use torch.nn.BatchNorm2d there")
+    if x.is_cuda and not _native.has_cuda():
+        raise RuntimeError(
+            f"x is on {x.device}, but this build runs norm_prelu on the CPU only: use torch.nn.BatchNorm2d there"
+        )
     if x.dim() < 2:
         raise RuntimeError(f"x has shape {tuple(x.shape)}, must be (batch, channels, ...)")
     for name, t in (("mean", mean), ("var", var)):
         if t is not None and t.requires_grad:
             raise RuntimeError(f"{name} requires a gradient, but norm_prelu computes none for it")
     points = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
-    y, statistics = torch.ops.lite_rtse.norm_prelu(points, weight, bias, slope, mean, var, eps)
+    y, statistics = _register.run(torch.ops.lite_rtse.norm_prelu, points, weight, bias, slope, mean, var, eps)
     return y.view(x.shape), statistics
 
 

@@ -58,6 +58,16 @@ def of_pytorchs_type(error: RuntimeError) -> RuntimeError:
     return torch.OutOfMemoryError(words) if lost else error
 
 
+def run(operator: Callable[..., Any], *args: Any) -> Any:
+    """Call an operator. Inference mode passes its autograd kernel by, so that its errors get their type here."""
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():  # Dynamo cannot trace the second
+        return operator(*args)
+    try:
+        return operator(*args)
+    except RuntimeError as error:
+        raise of_pytorchs_type(error) from None
+
+
 def _tensors(args: Sequence[Any]) -> Iterator[Tensor]:
     for value in args:
         if isinstance(value, Tensor):

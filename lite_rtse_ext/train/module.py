@@ -13,8 +13,10 @@ from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import istft, stft
 from lite_rtse_ext.data.dataset import Example
 from lite_rtse_ext.enhance.waveform import enhance_waveform
+from lite_rtse_ext.fusion import fuse
 from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.train.graph import StepGraph, step_graph
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
 from lite_rtse_ext.train.recipe import Recipe
 from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, delay_branch
@@ -39,15 +41,18 @@ class Enhancer(lightning.LightningModule):
         self.net = net
         self.recipe = recipe
         self.loss = EnhancementLoss(recipe.loss, net.signal)
+        self.graph: StepGraph | None = None
         if recipe.run.compile:
             net.compile()  # in place, so that parameters keep their names
+        elif recipe.run.fuse and isinstance(net, InputGain):  # Lite-RTSE consists of fused operators already
+            fuse(net.net)
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Enhance noisy waveforms ``(B, samples)``, without gradients. Returns waveforms of the same shape."""
         return enhance_waveform(self.net, noisy, high_pass=self.recipe.model.high_pass)
 
-    def _without_offset(self, waveform: Tensor) -> Tensor:
-        return remove_offset(waveform) if self.recipe.model.high_pass else waveform
+    def _without_offset(self, batch: Example) -> Example:
+        return Example(*map(remove_offset, batch)) if self.recipe.model.high_pass else batch
 
     def _enhance(self, spectrogram: Tensor) -> Tensor:
         enhanced = self.net(torch.view_as_real(spectrogram))
@@ -59,11 +64,19 @@ class Enhancer(lightning.LightningModule):
         Returns:
             The losses, and the enhanced spectrogram ``(B, bins, T)``, complex.
         """
-        target = self._without_offset(batch.clean)
-        noisy, clean = (stft(each, self.net.signal) for each in (self._without_offset(batch.noisy), target))
+        return self._losses(self._without_offset(batch))
+
+    def _losses(self, batch: Example) -> tuple[Losses, Tensor]:
+        noisy, clean = (stft(each, self.net.signal) for each in batch)
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(enhanced, noisy, clean, target), enhanced
+            return self.loss(enhanced, noisy, clean, batch.clean), enhanced
+
+    def on_fit_start(self) -> None:
+        self.graph = step_graph(self, lambda batch: self._losses(batch)[0], self.recipe.run, self.device)
+
+    def on_fit_end(self) -> None:
+        self.graph = None
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Enable the delayed branch once its step is reached. This depends on the step alone, also in resumed runs."""
@@ -72,10 +85,17 @@ class Enhancer(lightning.LightningModule):
             delay_branch(self.net.net, name, self.global_step < self.recipe.model.delayed_branch_step)
 
     def training_step(self, batch: Example, batch_idx: int) -> Tensor:
-        losses, _ = self.losses(batch)
+        batch = self._without_offset(batch)
+        losses = self.graph.losses(batch) if self.graph else None
+        if losses is None:
+            losses, _ = self._losses(batch)
         self.log_dict({f"train/{name}": value for name, value in losses._asdict().items()}, prog_bar=False)
         self.log("loss", losses.total, prog_bar=True, logger=False)
         return losses.total
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.graph is None or not self.graph.hand_over_gradients():
+            super().backward(loss, *args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if (self.trainer.global_step + 1) % LOG_EVERY_STEPS == 0:

@@ -93,11 +93,17 @@ def clear_errors() -> Iterator[None]:
         if not died:
             raise
         how = f"killed by a signal: {died['signal'].strip().rstrip('.')}" if died["signal"] else "it ended unexpectedly"
-        raise TrainingError(
-            f"a process that draws examples has died ({how}). Where memory has run out, lower data.workers or "
-            "data.cache_megabytes; --resume goes on from the newest checkpoint"
-        ) from error
-    except (OSError, ValueError) as error:
+        raise _death(how) from error
+    except (OSError, ValueError, EOFError) as error:
         if not _RAISED.match(str(error)):
+            if isinstance(error, (ConnectionError, EOFError)):  # it died while it handed over an example
+                raise _death("it ended unexpectedly") from error
             raise
         raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+
+
+def _death(how: str) -> TrainingError:
+    return TrainingError(
+        f"a process that draws examples has died ({how}). Where memory has run out, lower data.workers or "
+        "data.cache_megabytes; --resume goes on from the newest checkpoint"
+    )

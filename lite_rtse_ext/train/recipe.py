@@ -159,10 +159,14 @@ class RunRecipe:
         patience: number of validations without improvement after which the run ends. 0 disables early stopping.
         precision: 32-true, bf16-mixed or 16-mixed.
         compile: whether to run the network through torch.compile.
+        fuse: whether :func:`lite_rtse_ext.fuse` runs the blocks of other networks than Lite-RTSE on the fused
+            operators. Parameters and their names stay the same. A network that is compiled is not fused.
         accelerator: auto, cpu or gpu.
         devices: number of processes, or of GPUs, on one machine. torchrun starts the processes.
         threads: CPU threads of one process. 0 keeps PyTorch's default.
         deterministic: whether to use deterministic algorithms only.
+        cuda_graph: whether one GPU computes losses and gradients of a batch as a CUDA graph. If a network or a setting
+            does not allow that, the run says so once and works without.
         examples: number of validation examples shown in TensorBoard.
     """
 
@@ -178,10 +182,12 @@ class RunRecipe:
     patience: Whole = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: Flag = False
+    fuse: Flag = True
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Count = 1
     threads: Annotated[Whole, Field(le=1024)] = 0
     deterministic: Flag = False
+    cuda_graph: Flag = True
     examples: Whole = 3
 
 

@@ -29,9 +29,11 @@ _FREE = {
     "run.patience",
     "run.precision",
     "run.compile",
+    "run.fuse",
     "run.accelerator",
     "run.threads",
     "run.deterministic",
+    "run.cuda_graph",
     "run.examples",
 }
 """Settings that change neither the examples of a step nor the content of the checkpoint. They may change."""

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import Example, ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest, ManifestError
+from lite_rtse_ext.train.ahead import Ahead, SideStream
 from lite_rtse_ext.train.callbacks import (
     AtomicCheckpoints,
     AveragedWeights,
@@ -79,23 +80,26 @@ class RunData(lightning.LightningDataModule):
                 f"{self.recipe.data.manifest}: expected the recordings that the run began with, got others"
             )
 
-    def train_dataloader(self) -> DataLoader[Example]:
+    def train_dataloader(self) -> DataLoader[Example] | Ahead:
         trainer, run = self.trainer, self.recipe.run
         assert trainer is not None
+        device = trainer.strategy.root_device
+        on_gpu = device.type == "cuda"
         batches = run.epoch_batches or -(-len(self.examples) // (run.batch_size * trainer.world_size))
         progress = trainer.fit_loop.epoch_loop.batch_progress
         sampler = ExampleSampler(
             batches, run.batch_size, trainer.global_rank, trainer.world_size, done=lambda: progress.total.ready
         )
         workers = self.recipe.data.workers
-        return DataLoader(
+        loader = DataLoader(
             self.examples,
             batch_sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # the global generator is for the network alone
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=on_gpu,
         )
+        return Ahead(loader, SideStream(device)) if on_gpu else loader
 
     def val_dataloader(self) -> DataLoader[Example]:
         return DataLoader(self.valid, batch_size=1, generator=torch.Generator())

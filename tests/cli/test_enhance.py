@@ -25,9 +25,9 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize(("rate", "tolerance"), [(16_000, 2**-15), (44_100, 2e-3)])
-def test_a_file(tmp_path: Path, enhance: Run, checkpoint: Path, rate: int, tolerance: float) -> None:
-    """The tolerance is 1 in the last of 16 bits. At other rates the engine and PyTorch's way resample differently."""
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+def test_a_file(tmp_path: Path, enhance: Run, checkpoint: Path, rate: int) -> None:
+    """The engine and PyTorch's way differ by at most 1 in the last of 16 bits."""
     source = sound(tmp_path / "in.wav", 0.5, rate=rate, channels=2)
     result = enhance(source, tmp_path / "out.wav")
     assert result.exit_code == 0, result.output
@@ -36,7 +36,7 @@ def test_a_file(tmp_path: Path, enhance: Run, checkpoint: Path, rate: int, toler
     assert read_format(tmp_path / "out.wav") == read_format(source)
     enhance_file(LiteRTSE.from_checkpoint(checkpoint), source, tmp_path / "expected.wav")
     difference = read(tmp_path / "out.wav")[0] - read(tmp_path / "expected.wav")[0]
-    assert np.abs(difference).max() <= tolerance
+    assert np.abs(difference).max() <= 2**-15
 
 
 def test_a_file_into_a_folder(tmp_path: Path, enhance: Run) -> None:

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "../../csrc/cuda/conv_block/conv_block.h"
+#include "../../csrc/cuda/gru/gru.h"
 #include "../../csrc/cuda/lstm/lstm.h"
 #include "../../csrc/cuda/multi_order_conv/multi_order_conv.h"
 
@@ -24,8 +25,10 @@ constexpr Assumption kAssumptions[] = {
     {"conv_block_forward", [](DType) { return ConvBlockKernelPlan::registers(ConvBlockPass::forward); }},
     {"conv_block_gradient_out", [](DType) { return ConvBlockKernelPlan::registers(ConvBlockPass::out); }},
     {"conv_block_gradient_in", [](DType) { return ConvBlockKernelPlan::registers(ConvBlockPass::in); }},
-    {"lstm_forward", [](DType) { return LstmPlan::kRegisters; }},
-    {"lstm_backward", [](DType) { return LstmPlan::kRegisters; }},
+    {"lstm_forward", [](DType) { return GroupsPlan::kRegisters; }},
+    {"lstm_backward", [](DType) { return GroupsPlan::kRegisters; }},
+    {"gru_groups_forward", [](DType) { return GroupsPlan::kRegisters; }},
+    {"gru_groups_backward", [](DType) { return GroupsPlan::kRegisters; }},
 };
 
 }  // namespace

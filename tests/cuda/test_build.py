@@ -19,13 +19,14 @@ from torch._subclasses import FakeTensorMode
 from lite_rtse_ext import ops
 from lite_rtse_ext.ops import _native
 
-from ..ops.operators import CONVOLUTIONS, MASK_RESIDUAL, OPERATORS, Operator, Tensors
+from ..ops.operators import CONVOLUTIONS, MASK_RESIDUAL, OPERATORS, WITH_LSTM, Operator, Tensors
 
 pytestmark = pytest.mark.skipif(
     not ops.has_cuda(), reason="this build has no CUDA kernels; `make cuda` builds and tests one"
 )
 
 operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
+all_operators = pytest.mark.parametrize("operator", WITH_LSTM, ids=str)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
@@ -35,13 +36,13 @@ def registered(name: str, key: str) -> bool:
 
 @pytest.mark.parametrize("key", ["CPU", "CUDA", "Meta"])
 @pytest.mark.parametrize("direction", ["", "_backward"])
-@operators
+@all_operators
 def test_kernels_are_registered(operator: Operator, direction: str, key: str) -> None:
     assert registered(f"{operator.name}{direction}", key)
 
 
 @pytest.mark.parametrize("direction", ["", "_backward"])
-@operators
+@all_operators
 def test_derivatives_are_registered(operator: Operator, direction: str) -> None:
     """One registration for all devices, the key Autograd; what counts is that it serves CUDA."""
     name = f"lite_rtse::{operator.name}{direction}"
@@ -49,12 +50,12 @@ def test_derivatives_are_registered(operator: Operator, direction: str) -> None:
     assert registered(f"{operator.name}{direction}", "Autograd")
 
 
-@operators
+@all_operators
 def test_autocast_is_registered(operator: Operator) -> None:
     assert registered(operator.name, "AutocastCUDA")
 
 
-@operators
+@all_operators
 def test_what_is_asked_does_tell(operator: Operator) -> None:
     """The questions above have two answers."""
     assert not registered(operator.name, "XPU")

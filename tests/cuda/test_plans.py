@@ -113,6 +113,18 @@ def test_one_block_of_the_cascade_has_a_whole_row(device: str) -> None:
         assert one.kernel != "cascade_forward" or one.launch.grid[0] <= deep * LARGE[0] < x_channels * LARGE[0], one
 
 
+@pytest.mark.parametrize("device", ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"])
+def test_rows_between_two_barriers(device: str) -> None:
+    """By hand. Two where their rings leave a multiprocessor as many blocks: those of backward do not fit in 99 KB."""
+    backward_rows = 78 if device in ("sm_86", "sm_89", "sm_120") else 96
+    ring_rows = {"cascade_forward": 20, "cascade_gradient": backward_rows}
+    sums = {"cascade_forward": 0, "cascade_gradient": 4 * (7 * 7 + 1)}
+    pitch = 32 * 9 + 6
+    for one in planned("multi_order_conv", device, torch.float32, *LARGE):
+        if one.kernel in ring_rows:
+            assert one.shared_bytes == 4 * (ring_rows[one.kernel] * pitch + sums[one.kernel]), one
+
+
 @for_each_device
 def test_the_workspace_hardly_grows_with_the_batch(device: str) -> None:
     """Forward, nothing; backward, partial sums: for an utterance less than a quarter of what x takes."""

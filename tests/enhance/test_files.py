@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from lite_rtse_ext import reference
 from lite_rtse_ext.audio import AudioError, AudioFormat, read, read_format, write
-from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_file, enhance_waveform
+from lite_rtse_ext.enhance import SEGMENT_FRAMES, enhance_file, enhance_waveform, wide_band
 from lite_rtse_ext.enhance.spectra import BandGain
 from lite_rtse_ext.signal import SIGNAL
+from lite_rtse_ext.stream import Network, Streamer
 
 CONTAINERS = [
     ("WAV", "PCM_16", ".wav"),
@@ -122,6 +124,27 @@ def test_linked_channels_keep_their_differences(tmp_path: Path, rate: int, link:
     left, right = read(tmp_path / "out.wav")[0].T
     assert np.abs(left).max() > 0.01
     assert (np.abs(right + 0.1 * left).max() < 1e-5) == link
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_255, 44_100, 96_000])
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("options", [{}, {"wet": 0.7}, {"attenuation_limit_db": 10, "high_pass": False}], ids=str)
+def test_a_file_has_the_samples_of_a_stream(
+    tmp_path: Path, rate: int, link: bool, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wide_band, "_PIECE_FRAMES", 5000)  # so that the output is of several pieces
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, (rate // 2 + 7, 2)).astype(np.float32)
+    samples[:, 1] += 0.2
+    write(tmp_path / "in.wav", samples, AudioFormat(rate, 2, "WAV", "FLOAT"))
+    enhance_file(small_model(), tmp_path / "in.wav", tmp_path / "out.wav", link_channels=link, **options)
+    network = Network.from_model(small_model())
+    expected = []
+    for block in [samples] if link else np.split(samples, 2, axis=1):
+        streamer = Streamer(network, sample_rate=rate, channels=block.shape[1], **options)
+        block = block if link else block[:, 0].copy()
+        expected.append(np.concatenate([streamer.feed(block), streamer.flush()]).reshape(len(samples), -1))
+    difference = read(tmp_path / "out.wav")[0] - np.concatenate(expected, axis=1)
+    assert np.linalg.norm(difference) < 2e-5 * np.linalg.norm(samples)
 
 
 @pytest.mark.parametrize("segment_frames", [None, 20])

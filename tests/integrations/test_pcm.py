@@ -65,7 +65,14 @@ def test_sessions_share_the_weights() -> None:
     assert packaged_network() is packaged_network()
 
 
-@pytest.mark.parametrize("channels", [0, -1, 1.5, "2", None, True])
-def test_channels_must_be_a_number_from_one_up(channels: object) -> None:
-    with pytest.raises(ValueError, match=r"^channels: expected a whole number from 1 up, got "):
+@pytest.mark.parametrize(
+    ("channels", "error"),
+    [(0, ValueError), (-1, ValueError), (1.5, ValueError), (65, ValueError), ("2", TypeError), (True, TypeError)],
+)
+def test_channels_must_be_a_number_from_one_to_64(channels: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^channels: expected a whole number from 1 to 64, got "):
         PcmStream(packaged_network(), 16_000, channels)  # type: ignore[arg-type]
+
+
+def test_a_number_of_channels_may_be_of_any_numeric_type() -> None:
+    assert PcmStream(packaged_network(), 16_000, np.int64(2)).channels == 2

@@ -111,6 +111,7 @@ def test_frame_by_frame_is_the_whole() -> None:
             torch.testing.assert_close(enhanced, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_onnxruntime_runs_the_one_frame_graph(tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

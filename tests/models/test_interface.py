@@ -18,7 +18,7 @@ import pytest
 import safetensors
 import torch
 from click.testing import CliRunner
-from torch import nn
+from torch import Tensor, nn
 
 from lite_rtse_ext import LiteRTSE, SpectrogramModel, reference
 from lite_rtse_ext.audio.io import AudioFormat, read, write
@@ -268,6 +268,17 @@ def test_an_argument_without_attribute_is_named() -> None:
         Forgetful().config()
     assert MeanMask().config() == {}
     assert reference.LiteRTSE().config() == LiteRTSE().config()
+
+
+def test_a_network_may_branch_on_values_when_it_starts() -> None:
+    class Careful(GruMask):
+        def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
+            if not torch.isfinite(spectrogram).all():
+                raise ValueError("spectrogram: expected finite numbers")
+            return super().advance(spectrogram, before, states)
+
+    sizes = {name: each.shape for name, each in GruMask().start(3).items()}
+    assert {name: each.shape for name, each in Careful().start(3).items()} == sizes
 
 
 def test_any_module_is_a_network_behind_an_input_gain() -> None:

@@ -284,7 +284,7 @@ def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
             network.enhance(torch.zeros(1000), wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="high_pass: expected True or False, got 'no'"):
         network.enhance(torch.zeros(1000), high_pass="no")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="floating dtype, full scale 1, got torch.int16"):
+    with pytest.raises(TypeError, match=r"floating dtype, full scale 1, got torch\.int16"):
         network.enhance(torch.zeros(1000, dtype=torch.int16))
     with pytest.raises(ValueError, match="no dimension"):
         network.enhance(torch.tensor(1.0))

@@ -130,7 +130,7 @@ def test_the_memory_begins_with_zeros_and_keeps_its_shapes(name: str) -> None:
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param("dpcrn", marks=pytest.mark.slow), "dpcrn-cf", "gtcrn"])
 def test_a_graph_of_one_frame_is_the_whole(name: str, tmp_path: Path) -> None:
     model = small(name)
     export_onnx(model, tmp_path / "frame.onnx")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,25 +55,36 @@ def test_the_memory_is_what_it_says() -> None:
         assert not piece.any()
 
 
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The exported graph of a network. An export takes seconds."""
+
+    @cache
+    def exported(name: str) -> Path:
+        path = tmp_path_factory.mktemp("graph") / "frame.onnx"
+        logger = logging.getLogger("torch.onnx")
+        logger.setLevel(logging.INFO)
+        export_onnx(model(name), path)
+        assert logger.level == logging.INFO
+        logger.setLevel(logging.NOTSET)
+        assert [each.name for each in path.parent.iterdir()] == ["frame.onnx"]
+        return path
+
+    return exported
+
+
 @needs_onnx
 @pytest.mark.parametrize("name", ["network", "full", "small", "compressed", "mask branch"])
-def test_onnxruntime_and_pytorch_agree(tmp_path: Path, name: str) -> None:
-    logger = logging.getLogger("torch.onnx")
-    logger.setLevel(logging.INFO)
-    export_onnx(model(name), tmp_path / "frame.onnx")
-    assert logger.level == logging.INFO
-    logger.setLevel(logging.NOTSET)
-    assert check_onnx(tmp_path / "frame.onnx", model(name)) < 1e-4
-    assert [path.name for path in tmp_path.iterdir()] == ["frame.onnx"]
+def test_onnxruntime_and_pytorch_agree(graph: Callable[[str], Path], name: str) -> None:
+    assert check_onnx(graph(name), model(name)) < 1e-4
 
 
 @needs_onnx
-def test_silence_is_read_as_in_pytorch(tmp_path: Path) -> None:
+def test_silence_is_read_as_in_pytorch(graph: Callable[[str], Path]) -> None:
     """The compression of a magnitude of 0 depends on a small constant, which an export can lose."""
     import onnxruntime as ort
 
-    export_onnx(model("compressed"), tmp_path / "frame.onnx")
-    session = ort.InferenceSession(tmp_path / "frame.onnx", providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(graph("compressed"), providers=["CPUExecutionProvider"])
     frame = OneFrame(model("compressed"))
     feed = [torch.zeros(1, 257, 2), *frame.start()]
     actual = session.run(None, {n.name: x.numpy() for n, x in zip(session.get_inputs(), feed, strict=True)})
@@ -101,10 +114,9 @@ def test_several_streams_in_one_graph(tmp_path: Path) -> None:
 
 
 @needs_onnx
-def test_a_graph_of_another_network_is_found_out(tmp_path: Path) -> None:
+def test_a_graph_of_another_network_is_found_out(graph: Callable[[str], Path]) -> None:
     torch.manual_seed(7)
-    export_onnx(LiteRTSE(**CONFIGS["small"]), tmp_path / "frame.onnx")
-    assert check_onnx(tmp_path / "frame.onnx", model("small")) > 1e-2
+    assert check_onnx(graph("small"), LiteRTSE(**CONFIGS["small"]).eval()) > 1e-2
 
 
 def test_silence_is_silence() -> None:

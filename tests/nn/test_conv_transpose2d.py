@@ -1,4 +1,4 @@
-"""``nn.ConvTranspose2d`` of this package: torch's module in all but how it runs on the CPU."""
+"""``nn.ConvTranspose2d`` of this package: torch's module in all but how it runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext import fuse
+from lite_rtse_ext import fuse, ops
 from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn import conv_transpose2d
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.utils import fallback
 
@@ -68,10 +69,45 @@ def test_a_depthwise_one_runs_the_operator_in_training(dilation: int, padding: i
     assert_all_agree(*results, 1e-12, ["y", "x", "weight", "bias"])
 
 
-def test_training_and_given_sizes_are_torchs() -> None:
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1)], ids=str)
+@pytest.mark.parametrize("kernel", [(2, 2), (2, 3), (2, 5)], ids=str)
+def test_stride_2_has_the_same_gradients(kernel: tuple[int, int], padding: tuple[int, int], bias: bool) -> None:
+    ours, plain = both(4, 6, kernel, (1, 2), padding, bias=bias)
+    results = []
+    for module in (ours, plain):
+        x = random(2, 4, 5, 7).requires_grad_()
+        y = module(x)
+        assert (type(y.grad_fn) is type(plain(x).grad_fn)) == (module is plain)
+        results.append([y, *torch.autograd.grad(y, [x, *module.parameters()], random(*y.shape, seed=1))])
+    assert_all_agree(*results, 1e-12, ["y", "x", "weight", *["bias"] * bias])
+
+
+def test_stride_2_can_be_differentiated_twice() -> None:
+    ours, _ = both(2, 3, (2, 3), (1, 2))
+    assert torch.autograd.gradgradcheck(ours, random(1, 2, 3, 4).requires_grad_())
+
+
+def test_stride_2_under_functional_transforms_is_torchs() -> None:
     ours, plain = both(4, 6, (2, 3), (1, 2))
     x = random(2, 4, 5, 7)
+    for transform in (torch.func.grad, torch.func.jacfwd):
+        assert_agrees(
+            transform(lambda x: ours(x).square().sum())(x), transform(lambda x: plain(x).square().sum())(x), 1e-12
+        )
+    assert_agrees(torch.vmap(ours)(x[:, None]), torch.vmap(plain)(x[:, None]), 1e-12)
+
+
+@pytest.mark.parametrize("options", [{"stride": (1, 1)}, {"stride": (1, 2), "groups": 2}], ids=["stride 1", "groups"])
+def test_training_otherwise_is_torchs(options: dict[str, Any]) -> None:
+    ours, plain = both(4, 6, (2, 3), **options)
+    x = random(2, 4, 5, 7)
     assert_same(ours(x), plain(x))
+
+
+def test_given_sizes_and_autocast_are_torchs() -> None:
+    ours, plain = both(4, 6, (2, 3), (1, 2))
+    x = random(2, 4, 5, 7)
     with torch.no_grad():
         assert_same(ours(x, output_size=[6, 16]), plain(x, output_size=[6, 16]))
         with torch.autocast("cpu", torch.bfloat16):
@@ -95,6 +131,18 @@ def test_on_a_gpu_it_is_torchs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         warnings.simplefilter("always")
         fused.ConvTranspose2d(4, 6, 3)(torch.empty(2, 4, 5, 7, device="cuda:0"))
     assert ["on CUDA cuDNN computes it" in str(w.message) for w in caught] == [True]
+
+
+def test_on_a_gpu_a_depthwise_one_runs_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake tensors stand for those of a GPU."""
+    devices = []
+    monkeypatch.setattr(ops, "has_cuda", lambda: True)
+    monkeypatch.setattr(nn.ConvTranspose2d, "reset_parameters", lambda self: None)
+    monkeypatch.setattr(conv_transpose2d, "_causal", lambda layer, x: devices.append(x.device))
+    with torch._subclasses.FakeTensorMode():
+        layer = fused.ConvTranspose2d(4, 4, 3, padding=(2, 1), groups=4, device="cuda:0")
+        layer(torch.empty(2, 4, 5, 7, device="cuda:0"))
+    assert devices == [torch.device("cuda:0")]
 
 
 def test_fuse_finds_those_that_it_can_speed_up() -> None:

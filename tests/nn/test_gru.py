@@ -1,4 +1,4 @@
-"""``nn.GRU`` of this package: torch's module in all but how it runs on the CPU."""
+"""``nn.GRU`` of this package: torch's module in all but how it runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from lite_rtse_ext import fuse, unfuse
+from lite_rtse_ext import fuse, ops, unfuse
 from lite_rtse_ext import nn as fused
+from lite_rtse_ext.nn import gru as gru_module
+from lite_rtse_ext.nn.recurrent import CUDNN
 from lite_rtse_ext.utils import fallback
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same
 from ..ops.operators import Recorder
 
 NAMES = ("y", "h")
+
+# Fake tensors stand for those of a GPU.
+pytestmark = pytest.mark.filterwarnings("ignore:PyTorch was compiled without cuDNN:UserWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -110,15 +115,55 @@ def test_fallbacks_are_torchs_and_said_once() -> None:
     assert operator_runs(lambda: deep.eval()(random(3, 7, 5)))
 
 
-def test_on_a_gpu_it_is_torchs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fake tensors stand for those of a GPU."""
-    called = []
-    monkeypatch.setattr(nn.GRU, "forward", lambda module, x, hx=None: called.append(x.device))
+def computed_by(
+    monkeypatch: pytest.MonkeyPatch, kernels: bool = True, fits: bool = True
+) -> tuple[list[str], list[str]]:
+    """What computes a GRU on a GPU, for which fake tensors stand, and what is said about it."""
+    called: list[str] = []
+    monkeypatch.setattr(nn.GRU, "forward", lambda self, x, hx=None: called.append("torch"))
+    monkeypatch.setattr(nn.GRU, "reset_parameters", lambda self: None)
+    monkeypatch.setattr(gru_module, "_fused", lambda *a: called.append("operator"))
+    monkeypatch.setattr(ops, "has_cuda", lambda: kernels)
+    monkeypatch.setattr(gru_module, "gru_fits", lambda *a: fits)
     with torch._subclasses.FakeTensorMode():
-        ours = fused.GRU(5, 9, batch_first=True)
-        (message,) = said(lambda: ours(torch.empty(3, 7, 5, device="cuda:0")))
-    assert "no CUDA kernels, so cuDNN computes it" in message
-    assert called == [torch.device("cuda:0")]
+        ours = fused.GRU(5, 9, batch_first=True, device="cuda:0")
+        return called, said(lambda: ours(torch.empty(3, 7, 5, device="cuda:0")))
+
+
+def test_on_a_gpu_the_operator_may_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
+    assert computed_by(monkeypatch) == (["operator"], [])
+
+
+@pytest.mark.parametrize("value", ["", CUDNN])
+def test_on_a_gpu_cudnn_computes_it_otherwise(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, value)
+    assert computed_by(monkeypatch) == (["torch"], [])
+
+
+def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, "fast")
+    with pytest.raises(ValueError, match="LITE_RTSE_GRU: expected 'cudnn' or 'fused', got 'fast'"):
+        computed_by(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [("kernels", "this build has no CUDA kernels"), ("fits", "gru with 9 units does not fit on cuda:0")],
+)
+def test_why_cudnn_computes_on_a_gpu_is_said(missing: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
+    called, (message,) = computed_by(monkeypatch, **{missing: False})
+    assert called == ["torch"]
+    assert f"{reason}, so cuDNN computes it" in message
+
+
+def test_autocast_on_a_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gru_module.CHOICE, gru_module.FUSED)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: True)
+    called, (message,) = computed_by(monkeypatch)
+    assert called == ["torch"]
+    assert "no autocast on CUDA" in message
 
 
 WRONG = {

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
-from lite_rtse_ext.nn.lstm import CHOICE, CUDNN, LSTM, PERSISTENT, _choice, _reason
+from lite_rtse_ext.nn.lstm import CHOICE, LSTM, PERSISTENT, _reason
+from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same
 from ..ops.operators import Recorder
@@ -269,13 +270,13 @@ def test_fuse_leaves_one_with_a_forward_of_its_own() -> None:
 @pytest.mark.parametrize("value", ["", CUDNN, PERSISTENT])
 def test_what_computes_on_cuda_can_be_chosen(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHOICE, value)
-    assert _choice() == (value or "cudnn")
+    assert chosen_on_cuda(CHOICE, PERSISTENT) == (value or "cudnn")
 
 
 def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHOICE, "fast")
     with pytest.raises(ValueError, match="LITE_RTSE_LSTM: expected 'cudnn' or 'persistent', got 'fast'"):
-        _choice()
+        chosen_on_cuda(CHOICE, PERSISTENT)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Batch norm and PReLU of this package: torch's modules in all but how they run on the CPU."""
+"""Batch norm and PReLU of this package: torch's modules in all but how they run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext import fuse, unfuse
+from lite_rtse_ext import fuse, ops, unfuse
 from lite_rtse_ext import nn as fused
 from lite_rtse_ext.nn import norm_prelu
 from lite_rtse_ext.utils import fallback
@@ -86,15 +86,18 @@ def test_what_the_operator_does_not_take_is_torchs() -> None:
 
 
 @pytest.mark.parametrize(("make", "size"), [(lambda: fused.BatchNorm2d(5), (3, 5, 6, 7)), (fused.PReLU, (3, 5))])
-def test_on_a_gpu_it_is_torchs_and_says_so(make: Any, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cuda_kernels_it_is_torchs_on_a_gpu_and_says_so(
+    make: Any, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fake tensors stand for those of a GPU."""
+    monkeypatch.setattr(ops, "has_cuda", lambda: False)
     fallback._warn.cache_clear()
     monkeypatch.setattr(nn.modules.batchnorm._BatchNorm, "forward", lambda module, x: x)
     monkeypatch.setattr(nn.PReLU, "forward", lambda module, x: x)
     with warnings.catch_warnings(record=True) as caught, torch._subclasses.FakeTensorMode():
         warnings.simplefilter("always")
         make()(torch.empty(*size, device="cuda:0"))
-    assert ["norm_prelu has no CUDA kernels" in str(w.message) for w in caught] == [True]
+    assert ["this build has no CUDA kernels" in str(w.message) for w in caught] == [True]
 
 
 class Block(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from lite_rtse_ext import ops
 
-from .operators import CONVOLUTIONS, ON_CPU, OPERATORS, WITH_LSTM, Operator
+from .operators import CONVOLUTIONS, OF_EVERY_TYPE, WITH_LSTM, Operator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,24 +19,15 @@ def native_library() -> None:
         pytest.fail("the native library isn't built: run `make build`", pytrace=False)
 
 
-@pytest.fixture(autouse=True)
-def only_where_there_are_kernels(request: pytest.FixtureRequest) -> None:
-    """Skips an operator of the CPU alone on a GPU."""
-    given = getattr(request.node, "callspec", None)
-    operator = given.params.get("operator") if given else None
-    if given and given.params.get("device") == "cuda" and operator in ON_CPU and operator not in OPERATORS:
-        pytest.skip(f"{operator} has no CUDA kernels")
-
-
-@pytest.fixture(params=ON_CPU, ids=str)
+@pytest.fixture(params=OF_EVERY_TYPE, ids=str)
 def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each of the five operators of every type."""
+    """Each operator of every type."""
     return request.param
 
 
 @pytest.fixture(params=WITH_LSTM, ids=str)
 def any_operator(request: pytest.FixtureRequest) -> Operator:
-    """Each of the six operators."""
+    """Each operator."""
     return request.param
 
 

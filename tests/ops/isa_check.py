@@ -15,7 +15,7 @@ import torch
 
 from lite_rtse_ext import ops
 
-from .operators import HALF_TYPES, ON_CPU, check_against_reference, check_no_worse_than_eager
+from .operators import HALF_TYPES, OF_EVERY_TYPE, check_against_reference, check_no_worse_than_eager
 
 # Elements of a signal, as the script runs once for each instruction set; fewer in half types, where eager mode is slow.
 LARGEST, LARGEST_HALF = 60_000, 6_000
@@ -27,7 +27,7 @@ def main() -> int:
         print(f"LITE_RTSE_ISA is {wanted}, but {ops.isa()} is in use", file=sys.stderr)
         return 1
     failures = checks = 0
-    for operator in ON_CPU:
+    for operator in OF_EVERY_TYPE:
         for shape in operator.shapes:
             size = shape.batch * shape.frames * shape.bins * shape.channels
             for dtype in (torch.float32, torch.float64, *HALF_TYPES):

@@ -49,6 +49,7 @@ class Operator(ABC):
     empty: Sequence[Shape]  # with a dimension of zero
     exact = torch.float64  # the most precise type it takes
     alone = True  # whether the result of a sample depends on this sample alone
+    network: Mapping[str, Shape] = {}  # of the network's calls, by what tells them apart; batch, frames, bins are free
 
     def __str__(self) -> str:
         return self.name
@@ -60,6 +61,10 @@ class Operator(ABC):
     @abstractmethod
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         """The size of the result."""
+
+    def dimensions(self, *arguments: Any) -> list[int]:
+        """The whole numbers of the argument struct, in the order in which tests/simt/capi.cpp reads them."""
+        raise NotImplementedError(f"{self} has no CUDA kernels, or tests/simt/calls.py makes its calls")
 
     def inputs(
         self, shape: Shape, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0

@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
-``OPERATORS`` are the four of every type and device. ``ON_CPU`` has ``gru`` and ``norm_prelu`` besides, of every type
-and the CPU alone. ``WITH_LSTM`` has ``lstm`` too, of float32 and the CPU alone. What these three have of their own is
-in test_gru.py, test_norm_prelu.py and test_lstm.py.
+``OPERATORS`` are the four with one result. ``OF_EVERY_TYPE`` has ``gru`` and ``norm_prelu`` besides, of every type.
+``WITH_LSTM`` has ``lstm`` too, of float32. What these three have of their own is in test_gru.py, test_norm_prelu.py and
+test_lstm.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -13,7 +13,7 @@ A test gets an operator and a shape, makes named inputs, and calls the operator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -51,6 +51,7 @@ class CausalDwconv2d(Operator):
         Shape(batch=1, frames=530, bins=6, channels=3, kernel=(7, 7)),
     )
     empty = tuple(Shape(kernel=(7, 7), **{zero: 0}) for zero in ("batch", "frames", "bins", "channels"))
+    network: ClassVar = {"": Shape(channels=64, kernel=(7, 7))}
 
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         sizes: dict[str, tuple[int, ...]] = {
@@ -61,6 +62,9 @@ class CausalDwconv2d(Operator):
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.channels, shape.frames, shape.bins)
+
+    def dimensions(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> list[int]:
+        return [*x.shape, *weight.shape[2:], dilation]
 
 
 class DilatedDwconv2d(CausalDwconv2d):
@@ -137,6 +141,10 @@ class ConvBlock(Operator):
         Shape(batch=1, frames=530, bins=6, channels=5, in_channels=3),
     )
     empty = tuple(Shape(**{zero: 0}) for zero in ("batch", "frames", "bins", "channels", "in_channels"))
+    network: ClassVar = {
+        "1 to 32": Shape(in_channels=1, channels=32),
+        "32 to 32": Shape(in_channels=32, channels=32),
+    }
 
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         c, c_in = shape.channels, shape.in_channels
@@ -145,6 +153,10 @@ class ConvBlock(Operator):
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.channels, shape.frames, shape.bins)
+
+    def dimensions(self, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[int]:
+        batch, in_channels, frames, bins = x.shape
+        return [batch, in_channels, weights[0].shape[0], frames, bins]
 
 
 class MultiOrderConv(Operator):
@@ -169,6 +181,7 @@ class MultiOrderConv(Operator):
         Shape(batch=1, frames=33, bins=9, channels=64, in_channels=32, out_channels=64, order=7, kernel=(7, 7)),
     )
     empty = tuple(Shape(kernel=(7, 7), **{zero: 0}) for zero in ("batch", "frames", "bins", "in_channels"))
+    network: ClassVar = {"": Shape(in_channels=32, channels=64, order=5, kernel=(7, 7))}
 
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         c, n, c_out = shape.channels, shape.order, shape.out_channels
@@ -183,6 +196,11 @@ class MultiOrderConv(Operator):
 
     def result_size(self, shape: Shape) -> tuple[int, ...]:
         return (shape.batch, shape.out_channels, shape.frames, shape.bins)
+
+    def dimensions(self, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[int]:
+        batch, in_channels, frames, bins = x.shape
+        channels, out_channels = weights[0].shape[0] // 2, weights[-1].shape[0]
+        return [batch, in_channels, channels, out_channels, len(weights) // 2, frames, bins, weights[1].shape[2]]
 
 
 class MaskResidual(Operator):
@@ -206,6 +224,7 @@ class MaskResidual(Operator):
         for zero in ("batch", "frames", "bins")
         for is_complex in (False, True)
     )
+    network: ClassVar = {"": Shape()}
 
     def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         b, t, f = shape.batch, shape.frames, shape.bins
@@ -228,12 +247,12 @@ OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV
 CONVOLUTIONS = OPERATORS[:3]
 GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
 DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
-ON_CPU: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
-WITH_LSTM: tuple[Operator, ...] = (*ON_CPU, LSTM)
+OF_EVERY_TYPE: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
+WITH_LSTM: tuple[Operator, ...] = (*OF_EVERY_TYPE, LSTM)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
-def cases(operators: Iterable[Operator] = (*ON_CPU, *DILATED), kind: str = "shapes") -> list[Any]:
+def cases(operators: Iterable[Operator] = (*OF_EVERY_TYPE, *DILATED), kind: str = "shapes") -> list[Any]:
     """(operator, shape) pairs for ``pytest.mark.parametrize``; ``kind`` is "shapes" or "empty"."""
     return [pytest.param(op, shape, id=f"{op}-{shape}") for op in operators for shape in getattr(op, kind)]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from ..compare import assert_all_same, assert_same
-from .operators import HALF_TYPES, ON_CPU, Operator, Shape, cotangent, gradients
+from .operators import HALF_TYPES, OF_EVERY_TYPE, Operator, Shape, cotangent, gradients
 
 pytestmark = pytest.mark.usefixtures("thread_count")
 
@@ -117,7 +117,11 @@ def test_scratch_is_clean_whatever_ran_before(operator: Operator, device: torch.
 def test_calls_from_several_python_threads(threads: int, device: torch.device) -> None:
     """All operators at once, each call with its own shape, as a server with a thread per request makes them."""
     torch.set_num_threads(threads)
-    jobs = [(operator, operator.inputs(shape, device=device)) for operator in ON_CPU for shape in some_shapes(operator)]
+    jobs = [
+        (operator, operator.inputs(shape, device=device))
+        for operator in OF_EVERY_TYPE
+        for shape in some_shapes(operator)
+    ]
     expected = [everything(operator, tensors) for operator, tensors in jobs]
     order = list(range(len(jobs))) * 3
     random.Random(1).shuffle(order)

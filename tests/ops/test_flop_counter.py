@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from lite_rtse_ext import LiteRTSE, fuse, reference
 
-from .operators import CAUSAL_DWCONV2D, CONV_BLOCK, LSTM, ON_CPU, WITH_LSTM, Operator, Tensors, cotangent
+from .operators import CAUSAL_DWCONV2D, CONV_BLOCK, LSTM, OF_EVERY_TYPE, WITH_LSTM, Operator, Tensors, cotangent
 
 
 def operations(run: Callable[[], object]) -> int:
@@ -66,7 +66,7 @@ def test_what_an_lstm_does_not_compute_is_not_counted(frozen: tuple[str, ...]) -
     assert counts(LSTM, tensors) == counts(LSTM.reference, tensors)
 
 
-@pytest.mark.parametrize("operator", ON_CPU, ids=str)
+@pytest.mark.parametrize("operator", OF_EVERY_TYPE, ids=str)
 def test_double_backward_is_counted(operator: Operator) -> None:
     """It runs in plain PyTorch."""
     tensors = leaves_of(operator)

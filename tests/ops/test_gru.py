@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.ops import _native
 
 from ..compare import assert_all_agree, assert_all_same, assert_same
 from .operators import HALF_TYPES, Recorder
@@ -266,6 +267,7 @@ def test_wrong_numbers_of_tensors(device: str) -> None:
                 ops.gru(named["x"], weights, (biases * 2)[:number])
 
 
-def test_a_gpus_tensors_are_refused_in_words() -> None:
+def test_a_build_for_the_cpu_refuses_a_gpus_tensors_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "has_cuda", lambda: False)
     with torch._subclasses.FakeTensorMode(), pytest.raises(RuntimeError, match="x is on cuda:0"):
         ops.gru(torch.empty(1, 2, 3, device="cuda:0"), [torch.empty(3, 3), torch.empty(3, 1)])

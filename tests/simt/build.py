@@ -42,7 +42,8 @@ COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-fno-strict-aliasing", "
 ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
 ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish
 EMULATOR = [HERE / f"{name}.cpp" for name in ("simt", "block", "together", "fiber", "shared_memory", "symbols")]
-STRUCTS = {"lstm": "LstmRecurrence"}  # of whose kernels the arguments are not those of the operator
+# Of operators whose kernels have arguments of their own.
+STRUCTS = {"lstm": "LstmRecurrence", "gru": "GruRecurrence"}
 KEPT_DAYS = 7
 COMPILERS = 2  # run at the same time for one library
 

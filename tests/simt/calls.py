@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from ..ops import operators
+from ..ops.operator import Operator
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # in the order of DType
 ABSENT, INPUT, OUTPUT = range(3)  # Kind in request.hpp
@@ -48,44 +53,29 @@ def _labelled(name: str, value: Tensor | Sequence[Tensor] | None) -> list[tuple[
     return [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
 
 
-def _causal_dwconv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1, *, dy: Tensor | None = None
-) -> Any:
-    call = Call(dy is not None, x.dtype, [*x.shape, *weight.shape[2:], dilation])
-    call.inputs(x=x, weight=weight, bias=bias)
-    if dy is None:
-        return call, call.outputs(y=x)[0]
-    call.none("y")
-    call.inputs(dy=dy)
-    return call, tuple(call.outputs(dx=x, dweight=weight, dbias=bias))
+def _usual(operator: Operator) -> Callable[..., Any]:
+    """What makes the calls of an operator that has one result, and gradients of all its tensors."""
+
+    def call(*given: Any, dy: Tensor | None = None) -> Any:
+        schema = operator.overload._schema.arguments
+        values = [*given, *(argument.default_value for argument in schema[len(given) :])]
+        made = Call(dy is not None, given[0].dtype, operator.dimensions(*values))
+        tensors = {a.name: v for a, v in zip(schema, values, strict=True) if v is None or not isinstance(v, int)}
+        made.inputs(**tensors)
+        if dy is None:
+            result = operator.overload(*tree_map_only(Tensor, lambda tensor: tensor.to("meta"), values))
+            return made, made.outputs(y=given[0].new_empty(result.shape))[0]
+        made.none("y")
+        made.inputs(dy=dy)
+        return made, tuple(_gradient(made, name, value) for name, value in tensors.items())
+
+    return call
 
 
-def _conv_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dy: Tensor | None = None) -> Any:
-    batch, in_channels, frames, bins = x.shape
-    channels = weights[0].shape[0]
-    call = Call(dy is not None, x.dtype, [batch, in_channels, channels, frames, bins])
-    return _with_lists(call, x, weights, biases, channels, dy)
-
-
-def _multi_order_conv(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dy: Tensor | None = None
-) -> Any:
-    batch, in_channels, frames, bins = x.shape
-    channels, out_channels = weights[0].shape[0] // 2, weights[-1].shape[0]
-    sizes = [batch, in_channels, channels, out_channels, len(weights) // 2, frames, bins, weights[1].shape[2]]
-    return _with_lists(Call(dy is not None, x.dtype, sizes), x, weights, biases, out_channels, dy)
-
-
-def _with_lists(
-    call: Call, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], out_channels: int, dy: Tensor | None
-) -> Any:
-    call.inputs(x=x, weights=weights, biases=biases)
-    if dy is None:
-        return call, call.outputs(y=x.new_empty(x.shape[0], out_channels, *x.shape[2:]))[0]
-    call.none("y")
-    call.inputs(dy=dy)
-    gradients = call.outputs(dx=x, dweights=weights, dbiases=biases)
-    return call, (gradients[0], gradients[1 : 1 + len(weights)], gradients[1 + len(weights) :])
+def _gradient(made: Call, name: str, of: Tensor | Sequence[Tensor] | None) -> Any:
+    """The gradient of a tensor, or those of a list of tensors."""
+    found = made.outputs(**{f"d{name}": of})
+    return found if isinstance(of, Sequence) else found[0]
 
 
 def _mask_residual(
@@ -136,6 +126,55 @@ def _lstm(values: Sequence[Tensor | None], reverse: bool = False, keep: bool = T
     return call, tuple(call.outputs(dz=new(batch, frames, 4 * units), before=y, dh0=state, dc0=state))
 
 
+def _gru(values: Mapping[str, Any], keep: bool = True, *, dy: Any = None) -> Any:
+    """``values``: lists input, weight_hh, bias_ih, bias_hh for each direction, and h0. ``dy``: dy, y, kept, dh0 wanted.
+
+    In the backward pass the buffers stand in the same order, y and kept behind h0.
+    """
+    inputs, weights, h0 = values["input"], values["weight_hh"], values["h0"]
+    (batch, frames, _), units, directions = inputs[0].shape, weights[0].shape[1], len(weights)
+    call = Call(dy is not None, weights[0].dtype, [batch, frames, units, directions])
+    absent = [None] * directions
+    call.inputs(input=inputs, weight_hh=weights)
+    call.inputs(bias_ih=values["bias_ih"] or absent, bias_hh=values["bias_hh"] or absent, h0=h0)
+    wide, narrow = inputs[0].new_empty, weights[0].new_empty
+    if dy is None:
+        kept = wide(directions * (4 * units * frames * batch + 16)) if keep else None
+        return call, tuple(call.outputs(y=narrow(batch, frames, directions * units), kept=kept))
+    by, y, kept, state_wanted = dy
+    call.inputs(y=y, kept=kept, dy=by)
+    rows, state = wide(batch, frames, 3 * units), narrow(directions, batch, units) if state_wanted else None
+    made = call.outputs(dinput=[rows] * directions, dstate=[rows] * directions)
+    made += call.outputs(before=[wide(batch, frames, units)] * directions, dh0=state)
+    each = [made[i * directions : (i + 1) * directions] for i in range(3)]
+    return call, (*each, made[-1])
+
+
+def _norm_prelu(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    slope: Tensor | None = None,
+    mean: Tensor | None = None,
+    var: Tensor | None = None,
+    *,
+    dy: Any = None,
+) -> Any:
+    """The eps is 1e-5. ``dy``: dy, and the statistics that the forward pass returned."""
+    batch, channels, *points = x.shape
+    slopes = 1 if slope is None else slope.numel()
+    call = Call(dy is not None, x.dtype, [batch, channels, math.prod(points), slopes])
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    parameters = {"weight": weight, "bias": bias, "slope": slope}
+    if dy is None:
+        call.inputs(x=x, **parameters, mean=mean, var=var)
+        return call, tuple(call.outputs(y=x, statistics=x.new_empty((2, channels), dtype=wide)))
+    by, statistics = dy
+    call.sizes.append(int(mean is None))
+    call.inputs(x=x, **parameters, mean=None, var=None, y=None, statistics=statistics, dy=by)
+    return call, tuple(call.outputs(dx=x, **{f"d{name}": t for name, t in parameters.items()}))
+
+
 def _parts(spectrogram: Tensor) -> Tensor:
     return torch.view_as_real(spectrogram) if spectrogram.is_complex() else spectrogram
 
@@ -145,11 +184,11 @@ def _like(spectrogram: Tensor, parts: Tensor) -> Tensor:
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "causal_dwconv2d": _causal_dwconv2d,
-    "conv_block": _conv_block,
-    "multi_order_conv": _multi_order_conv,
+    **{operator.name: _usual(operator) for operator in operators.OPERATORS},
     "mask_residual": _mask_residual,
     "lstm": _lstm,
+    "gru": _gru,
+    "norm_prelu": _norm_prelu,
 }
 
 

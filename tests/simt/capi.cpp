@@ -117,6 +117,34 @@ void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.f
   r.floats(a.dy, a.dh, a.dc, a.dz, a.before, a.dh0, a.dc0);
 }
 
+[[maybe_unused]] void read(Reader& r, GruRecurrenceArgs& a) {
+  a.dtype = r.dtype();
+  r.sizes(a.batch, a.frames, a.units, a.directions);
+  r.list(a.input, a.directions), r.list(a.weight_hh, a.directions);
+  r.list(a.bias_ih, a.directions), r.list(a.bias_hh, a.directions);
+  r.pointers(a.h0, a.y, a.kept);
+}
+[[maybe_unused]] void read(Reader& r, GruRecurrenceBackwardArgs& a) {
+  read(r, a.forward);
+  r.pointers(a.dy);
+  r.list(a.dinput, a.forward.directions), r.list(a.dstate, a.forward.directions);
+  r.list(a.before, a.forward.directions);
+  r.pointers(a.dh0);
+}
+
+[[maybe_unused]] void read(Reader& r, NormPreluArgs& a) {
+  a.dtype = r.dtype(), a.eps = 1e-5;
+  r.sizes(a.batch, a.channels, a.points, a.slopes);
+  r.pointers(a.x, a.weight, a.bias, a.slope, a.mean, a.var, a.y, a.statistics);
+}
+[[maybe_unused]] void read(Reader& r, NormPreluBackwardArgs& a) {
+  int64_t batch_statistics = 0;
+  read(r, a.forward);
+  r.sizes(batch_statistics);
+  a.batch_statistics = batch_statistics != 0;
+  r.pointers(a.dy, a.dx, a.dweight, a.dbias, a.dslope);
+}
+
 // One that is not the default, so that a launcher which forgets to pass it on is noticed.
 cudaStream_t stream() {
   static char address;

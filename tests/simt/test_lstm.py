@@ -22,7 +22,10 @@ FORWARD, BACKWARD = 2e-6, 5e-6  # from float64
 
 
 class Size(NamedTuple):
-    """A call; the fewer multiprocessors, the fewer groups of blocks run at the same time."""
+    """A call; the fewer multiprocessors, the fewer groups of blocks run at the same time.
+
+    The less shared memory a block has, the fewer units, so that blocks have to meet.
+    """
 
     batch: int
     frames: int
@@ -31,6 +34,7 @@ class Size(NamedTuple):
     bias: bool = True
     state: bool = True
     reverse: bool = False
+    shared: int = 10 << 10
 
 
 SIZES = (
@@ -38,15 +42,16 @@ SIZES = (
     Size(1, 5, 4, bias=False, state=False),
     Size(5, 4, 20),  # two groups of two blocks
     Size(5, 4, 20, reverse=True),
-    Size(9, 3, 37, multiprocessors=3, state=False),  # one group that takes three chunks after one another
-    Size(4, 2, 257, bias=False),
+    Size(9, 3, 37, multiprocessors=3, state=False, shared=22 << 10),  # one group takes three chunks
+    Size(4, 2, 257, bias=False, shared=99 << 10),
+    Size(5, 4, 20, shared=99 << 10),  # groups of one block
 )
 USUAL = SIZES[2]
 
 
 def device(size: Size) -> harness.Device:
     found = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
-    found.multiprocessors = size.multiprocessors
+    found.multiprocessors, found.shared_per_block = size.multiprocessors, size.shared
     return found
 
 
@@ -175,7 +180,7 @@ def test_what_does_not_fit_is_refused() -> None:
         harness.run(OPERATOR, values(Size(1, 2, 512)), device="sm_75")
 
 
-HEADER, KERNELS = "common/together.cuh", "lstm/lstm.cuh"
+HEADER, COMMON, KERNELS = "common/together.cuh", "common/groups.cuh", "lstm/lstm.cuh"
 WAIT = "    while (counter.load(::cuda::memory_order_acquire) < wanted)\n      if (++polls == kMostPolls) __trap();\n"
 # The pass that is enough to show it, or both; the file; a text in it; what replaces that; how it is built.
 MUTANTS = {
@@ -195,21 +200,21 @@ MUTANTS = {
     ),
     "count too small": (
         "forward",
-        KERNELS,
+        COMMON,
         "wanted += Arrivals(g.blocks);",
         "wanted += g.blocks - 1;",
         "quick",
     ),
     "count too large": (
         "forward",
-        KERNELS,
+        COMMON,
         "wanted += Arrivals(g.blocks);",
         "wanted += g.blocks + 1;",
         "quick",
     ),
     "another group's counter": (
         "forward",
-        KERNELS,
+        COMMON,
         "arrive_and_wait(g.arrived + group,",
         "arrive_and_wait(g.arrived,",
         "quick",
@@ -258,9 +263,9 @@ MUTANTS = {
     ),
     "stale parts": (
         "",
-        KERNELS,
-        "lane / 8) * kG + gate] = sum;\n  }\n  __syncthreads();\n",
-        "lane / 8) * kG + gate] = sum;\n  }\n",
+        COMMON,
+        "lane / 8) * Gates + gate] = sum;\n  }\n  __syncthreads();\n",
+        "lane / 8) * Gates + gate] = sum;\n  }\n",
         "quick",
     ),
 }

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lite_rtse_ext.cli import main
-from lite_rtse_ext.cli.live import summary
+from lite_rtse_ext.cli.commands.live import summary
 from lite_rtse_ext.stream import Streamer
 from lite_rtse_ext.stream.live import Counts, LiveCallback
 from tests.stream.conftest import Samples, model, network, noise

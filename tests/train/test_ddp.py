@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,16 @@ def ranks_of(processes: int) -> list[dict[str, str]]:
     return [joint | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
+def environments(processes: int) -> list[dict[str, str]]:
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return [own | rank for rank in ranks_of(processes)]
+
+
 def gradients(folder: Path, arguments: list[str], processes: int) -> list[dict[str, torch.Tensor]]:
     """Gradients of each step, from the first process."""
     command = [str(ROOT / "tests" / "train" / "gradients.py"), str(folder / "gradients"), *arguments]
     command += ["--out", str(folder / "run"), f"run.devices={processes}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    for done in side_by_side(*command, imported=IMPORTED, envs=[environment | rank for rank in ranks_of(processes)]):
+    for done in side_by_side(*command, imported=IMPORTED, envs=environments(processes)):
         assert done.returncode == 0, done.stderr
     ranks = [
         [torch.load(folder / "gradients" / f"{rank}-{step}.pt", weights_only=True) for step in range(STEPS)]
@@ -48,7 +53,7 @@ def gradients(folder: Path, arguments: list[str], processes: int) -> list[dict[s
     return ranks[0]
 
 
-@pytest.mark.parametrize("delayed_branch_step", [0, 2])
+@pytest.mark.parametrize("delayed_branch_step", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, delayed_branch_step: int) -> None:
     corpus = make_corpus(tmp_path / "corpus")
     settings = [
@@ -72,13 +77,31 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path: Path, del
             assert error < 1e-3, (step, name)
 
 
-def test_a_run_goes_on_in_another_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process goes on with the batches after those that two have taken, as large as theirs together."""
-    corpus = make_corpus(tmp_path / "corpus")
+def train_as_torchrun_does(arguments: list[str]) -> None:
+    command = ["-m", "lite_rtse_ext.cli", "train", *arguments]
+    for done in side_by_side(*command, imported=IMPORTED, envs=environments(2)):
+        assert done.returncode == 0, done.stderr
+
+
+def train_by_torchrun(arguments: list[str]) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = train(arguments, launcher)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "begin", [train_as_torchrun_does, pytest.param(train_by_torchrun, marks=pytest.mark.slow)], ids=lambda f: f.__name__
+)
+def test_a_run_goes_on_in_another_number_of_processes(
+    begin: Callable[[list[str]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process goes on with the batches after those that two have taken, as large as theirs together.
+
+    torchrun itself imports PyTorch three times. That is slow.
+    """
+    corpus = make_corpus(tmp_path / "corpus")
     settings = ["model.class_path=tests.train.networks.Mask", "run.batch_size=2", "run.devices=2", "run.steps=3"]
-    began = train([QUICK, *settings, "--data", str(corpus), "--out", str(tmp_path / "run")], launcher)
-    assert began.returncode == 0, began.stderr
+    begin([QUICK, *settings, "--data", str(corpus), "--out", str(tmp_path / "run")])
     drawn: list[tuple[int, int]] = []
     usual = TrainingExamples.__getitem__
 

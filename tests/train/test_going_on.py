@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lite_rtse_ext.cli.train import train
+from lite_rtse_ext.cli import main
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, RunRecipe, load_recipe
@@ -92,7 +92,7 @@ def test_before_the_first_checkpoint_a_run_begins_anew(corpus: Path, tmp_path: P
 FREE = {
     "data": {"manifest", "damaged", "workers", "cache_megabytes"},
     "run": {"steps", "save_every", "patience", "precision", "compile", "accelerator", "threads"}
-    | {"deterministic", "examples"},
+    | {"deterministic", "cuda_graph", "fuse", "examples"},
 }
 OTHERS = {"damaged": "refuse", "monitor_mode": "max", "precision": "bf16-mixed", "accelerator": "gpu"}
 
@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_is_named(corpus: Path, tmp_path: Path, content: by
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(train, [str(each) for each in arguments])
+    result = CliRunner().invoke(main, ["train", *(str(each) for each in arguments)])
     return result.exit_code, result.output
 
 

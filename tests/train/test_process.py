@@ -18,7 +18,7 @@ from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest
 from lite_rtse_ext.train.callbacks import TrainingError
-from lite_rtse_ext.train.process import borrowed_process
+from lite_rtse_ext.train.process import borrowed_process, clear_errors
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe
 from lite_rtse_ext.train.run import fit
 from tests.data.prepare.corpus import make_corpus
@@ -102,6 +102,12 @@ def test_a_process_that_dies_is_told_with_what_to_do(
     with pytest.raises(TrainingError, match=r"examples has died .*lower data\.workers or .*; --resume goes on") as told:
         fit(recipe(corpus, "data.workers=1"), tmp_path, progress=False)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_process_that_dies_while_it_hands_over_an_example(error: Exception) -> None:
+    with pytest.raises(TrainingError, match=r"examples has died \(it ended unexpectedly\)"), clear_errors():
+        raise error
 
 
 def raising(error: Exception) -> Callable[[], None]:

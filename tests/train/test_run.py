@@ -13,11 +13,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext import LiteRTSE, fuse
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.evaluate.load import load_model
 from lite_rtse_ext.models import pretrained
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
+from lite_rtse_ext.models.gtcrn import GTCRN
+from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.callbacks import TrainingError
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe
 from lite_rtse_ext.train.run import fit
@@ -202,6 +204,30 @@ def test_a_compiled_network_trains_the_same(corpus: Path, tmp_path: Path) -> Non
     assert plain.keys() == compiled.keys()
     for name, value in plain.items():
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["run.average=0", "run.average=0.9", "run.precision=bf16-mixed"])
+def test_a_fused_network_trains_the_same(corpus: Path, tmp_path: Path, kind: str) -> None:
+    """In float32 up to rounding. What is written does not depend on it: another run goes on without the operators."""
+    for name in ("false", "true"):
+        settings = ("model=gtcrn", "model.input_gain=0.5", f"run.fuse={name}", kind, "optimizer.learning_rate=1e-5")
+        fit(recipe(corpus, *settings, "run.steps=3"), tmp_path / name, progress=False)
+    plain, fused = (newest(tmp_path / name)["state_dict"] for name in ("false", "true"))
+    assert plain.keys() == fused.keys()
+    if "bf16" not in kind:
+        for name, value in plain.items():
+            torch.testing.assert_close(fused[name], value, rtol=1e-3, atol=1e-5)
+    trainer = fit(recipe(corpus, *settings, "run.fuse=false", "run.steps=4"), tmp_path / "true", resume=True)
+    assert trainer.global_step == 4
+    judged = load_model(tmp_path / "true")
+    assert isinstance(judged, InputGain)
+    assert isinstance(judged.net, GTCRN)
+
+
+def test_the_blocks_of_other_networks_run_on_the_operators(corpus: Path, tmp_path: Path) -> None:
+    for name in ("false", "true"):
+        trainer = fit(recipe(corpus, "model=gtcrn", f"run.fuse={name}", "run.steps=1"), tmp_path / name, progress=False)
+        assert bool(fuse(trainer.lightning_module.net).already) == (name == "true")
 
 
 @pytest.mark.parametrize("initial", [None, "pretrained"])

@@ -50,10 +50,6 @@ template <class... Parameters, class... Args>
 cudaError_t enqueue(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
   return enqueue_blocks(false, g, stream, kernel, std::forward<Args>(args)...);
 }
-template <class... Parameters, class... Args>
-cudaError_t enqueue_together(const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...), Args&&... args) {
-  return enqueue_blocks(true, g, stream, kernel, std::forward<Args>(args)...);
-}
 
 // Runs steps that each return an error, up to the first that fails.
 template <class... Steps>

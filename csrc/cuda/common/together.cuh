@@ -1,6 +1,6 @@
 // Blocks that wait for one another, through a counter in global memory.
 //
-// They must all be on the device at the same time: launch them by enqueue_together.
+// They must all be on the device at the same time: enqueue_blocks launches them `together`.
 #pragma once
 
 #include <cuda/atomic>

@@ -29,37 +29,51 @@ constexpr bool is_unrolled(DType dtype, int64_t taps) { return dtype != DType::f
 // of the rows to come are there as well. Each row is then read once.
 LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps, bool unrolled) { return unrolled ? 1 : taps; }
 
-// Rings of rows in shared memory. A ring has one row more than the rows that are read, for the row that is written at
-// the same time. The ring of the last stage only carries rows to global memory.
+// The most rows of a step. A kernel size is odd, so a stage's delay of K - 1 rows is a whole number of steps of two.
+inline constexpr int kMostStepRows = 2;
+
+// The number of rows of a ring. During a step of R rows, one stage writes R rows, and the next stage reads the R rows
+// of the step before, with the rows that these depend on.
+LITE_RTSE_SHARED_CODE constexpr int least_ring(int read, int step_rows) { return read - 1 + 2 * step_rows; }
+
+// Rings of rows in shared memory. The ring of the last stage only carries rows to global memory.
 struct CascadeRings {
   int stages, taps;
   bool unrolled;
-  LITE_RTSE_SHARED_CODE constexpr int before(int stage) const { return stage * (rows_read(taps, unrolled) + 1); }
-  LITE_RTSE_SHARED_CODE constexpr int rows(int stage) const { return stage < stages ? before(1) : 2; }
-  LITE_RTSE_SHARED_CODE constexpr int total() const { return before(stages) + 2; }
+  int step_rows;
+  LITE_RTSE_SHARED_CODE constexpr int before(int stage) const {
+    return stage * least_ring(rows_read(taps, unrolled), step_rows);
+  }
+  LITE_RTSE_SHARED_CODE constexpr int rows(int stage) const {
+    return stage < stages ? before(1) : least_ring(1, step_rows);
+  }
+  LITE_RTSE_SHARED_CODE constexpr int total() const { return before(stages) + rows(stages); }
 };
 
 // The rings of the gradients, for one channel of the given depth. The channel's stages are d_0 = h, …, d_{depth-1}.
-// Their gradients are G_0 = dh, …, G_depth; the gate chain gives G_depth. Frames are counted from the start of the
-// march, one row per step. Stage s computes row t of d_{s+1} in step t + s. A row is read from the step after the one
-// that wrote it. Row t of G_depth is there from step t + lag(depth) on. G_s[t] needs G_{s+1}[t … t + K - 1], so that
+// Their gradients are G_0 = dh, …, G_depth; the gate chain gives G_depth. Time is counted in rows from the start of the
+// march. Stage s computes row t of d_{s+1} at time t + R s, where R is the number of rows of a step. A row is read from
+// the step after the one that wrote it, R rows later. Row t of G_depth is read at time t + lag(depth). G_s[t] needs
+// G_{s+1}[t … t + K - 1], so that
 //
-//   lag(s) = lag(s + 1) + K.
+//   lag(s) = lag(s + 1) + K - 1 + R.
 //
-// The weight gradient of stage s multiplies row t of G_{s+1} and row t - K + 1 of d_s. It holds K rows of G_{s+1} in
-// registers. The version with loops reads rows t - K + 1 … t of d_s. d_s is written s steps behind the front, and the
-// row must be there: t - K + 1 + s <= t + lag(s + 1), or with loops t + s <= t + lag(s + 1). Both conditions are
-// strictest at s = depth - 1 and give lag(depth). In step τ the oldest row that is read is τ - lag(s + 1) - K + 1; the
-// row that is written is τ - s + 1.
+// All lags are multiples of R. The weight gradient of stage s multiplies row t of G_{s+1} and row t - K + 1 of d_s. It
+// holds K rows of G_{s+1} in registers. The version with loops reads rows t - K + 1 … t of d_s. d_s is written R s rows
+// behind the front, and the row must be there: t - K + 1 + R s <= t + lag(s + 1), or with loops t + R s <= t +
+// lag(s + 1). Both conditions are strictest at s = depth - 1 and give lag(depth). In the step that begins at time τ the
+// oldest row that is read is τ - lag(s + 1) - K + 1; the newest that is written is τ - R s + 2 R - 1.
 struct GradientRings {
   int depth, taps;
   bool unrolled;
+  int step_rows;
   LITE_RTSE_SHARED_CODE constexpr int lag(int stage) const {
-    const int first = unrolled ? (depth > taps ? depth - taps : 0) : depth - 1;
-    return first + (depth - stage) * taps;
+    const int behind = step_rows * (depth - 1) - (unrolled ? taps - 1 : 0);
+    return (behind > 0 ? behind : 0) + (depth - stage) * (taps - 1 + step_rows);
   }
   LITE_RTSE_SHARED_CODE constexpr int stage_rows(int stage) const {
-    const int needed = lag(stage + 1) + taps - stage + 1, least = rows_read(taps, unrolled) + 1;
+    const int needed = lag(stage + 1) + taps - step_rows * stage + 2 * step_rows - 1;
+    const int least = least_ring(rows_read(taps, unrolled), step_rows);
     return needed > least ? needed : least;
   }
   LITE_RTSE_SHARED_CODE constexpr int before_stage(int stage) const {
@@ -69,10 +83,10 @@ struct GradientRings {
   }
   // dh only goes to global memory.
   LITE_RTSE_SHARED_CODE constexpr int gradient_rows(int stage) const {
-    return stage > 0 ? rows_read(taps, unrolled) + 1 : 2;
+    return least_ring(stage > 0 ? rows_read(taps, unrolled) : 1, step_rows);
   }
   LITE_RTSE_SHARED_CODE constexpr int before_gradient(int stage) const {
-    return before_stage(depth) + (stage > 0 ? 2 + (stage - 1) * gradient_rows(1) : 0);
+    return before_stage(depth) + (stage > 0 ? gradient_rows(0) + (stage - 1) * gradient_rows(1) : 0);
   }
   LITE_RTSE_SHARED_CODE constexpr int total() const { return before_gradient(depth + 1); }
 };
@@ -101,13 +115,16 @@ inline constexpr int kGradientPeriod = 64;  // rows after which a weight gradien
 struct CascadeMarch {
   int64_t utterances, channels, frames, segment, segments;
   int stages, taps, bins, tiles;
-  int lanes;  // threads that share a row: 8, 16 or 32
-  int tile;   // bins of a tile; if there are several tiles, `halo` more bins on either side are computed
+  int step_rows;  // rows of a step, 1 or 2: those between two barriers
+  int lanes;      // threads that share a row: 8, 16 or 32
+  int tile;       // bins of a tile; if there are several tiles, `halo` more bins on either side are computed
   int halo, pitch;
   int shared_size;          // numbers: rings, and in the backward pass the sums of weight gradients
   int convolution_threads;  // any other threads of the block compute weight gradients
 
   LITE_RTSE_SHARED_CODE constexpr int64_t deep() const { return 2 * channels - gate_channels(channels, stages, 0); }
+  // Whether a step ends with the row at this time.
+  LITE_RTSE_SHARED_CODE constexpr bool ends_step(int time) const { return (time & (step_rows - 1)) == step_rows - 1; }
 };
 
 struct CascadePlan {
@@ -159,23 +176,28 @@ struct CascadePlan {
     }
   }
 
-  // Sets block and shared memory for `lanes` lanes per row. Returns false if the device has too little of them.
+  // Sets block and shared memory for `lanes` lanes per row. Returns false if the device has too little of them. A step
+  // has several rows if their rings in shared memory leave a multiprocessor as many blocks.
   bool fit(const MultiOrderConvArgs& a, const Device& device, int lanes, bool backward) {
     const int pitch = lanes * columns_of(a.dtype) + int(a.taps) - 1, n = march.stages;
     const int64_t convolving = std::max<int64_t>(round_up((backward ? 2 * n - 1 : n) * lanes, kWarp), kMovingThreads);
     const int64_t threads = convolving + (backward ? round_up(n * lanes, kWarp) : 0);
-    const int rows =
-        backward ? GradientRings{n, march.taps, unrolled}.total() : CascadeRings{n, march.taps, unrolled}.total();
-    const int64_t numbers = int64_t(rows) * pitch + (backward ? n * (a.taps * a.taps + 1) : 0);
-    const int64_t bytes = in_global ? 0 : numbers * compute_size(a.dtype);
     if (threads > (backward ? kGradientThreads : kCascadeThreads)) return false;
-    const int held =
-        blocks_per_multiprocessor(device, int(threads), bytes, backward ? kGradientRegisters : kCascadeRegisters);
-    if (held == 0) return false;
-    resident = held;
-    march.pitch = pitch, march.shared_size = int(numbers), march.convolution_threads = int(convolving);
-    geometry = {0, int(threads), bytes};
-    return true;
+    int most = 0;
+    for (int step_rows = 1; step_rows <= (in_global ? 1 : kMostStepRows); ++step_rows) {
+      const int rows = backward ? GradientRings{n, march.taps, unrolled, step_rows}.total()
+                                : CascadeRings{n, march.taps, unrolled, step_rows}.total();
+      const int64_t numbers = int64_t(rows) * pitch + (backward ? n * (a.taps * a.taps + 1) : 0);
+      const int64_t bytes = in_global ? 0 : numbers * compute_size(a.dtype);
+      const int held =
+          blocks_per_multiprocessor(device, int(threads), bytes, backward ? kGradientRegisters : kCascadeRegisters);
+      if (held == 0 || held < most) break;
+      most = resident = held;
+      march.step_rows = step_rows, march.pitch = pitch, march.shared_size = int(numbers);
+      march.convolution_threads = int(convolving);
+      geometry = {0, int(threads), bytes};
+    }
+    return most > 0;
   }
 
   // A segment begins with the rows that its first row depends on. It ends when the pipeline of stages is empty. A
@@ -184,7 +206,8 @@ struct CascadePlan {
   void choose_segments(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     constexpr double kAloneSlower = 0.4;
     const int look_back = march.taps - 1, n = march.stages;
-    const int pipeline = backward ? GradientRings{n, march.taps, unrolled}.lag(0) : n;
+    const int pipeline =
+        backward ? GradientRings{n, march.taps, unrolled, march.step_rows}.lag(0) : n * march.step_rows;
     const int extra = n * look_back + pipeline;
     const int64_t blocks = march.utterances * march.deep() * march.tiles;
     const int64_t most = std::max<int64_t>(1, a.frames / std::max(16, 2 * extra));

@@ -1,11 +1,12 @@
 // The depthwise stages of the Multi-Order block as one pipeline. It computes u, the last stage of each channel, from h.
 //
-// A block has one channel of an utterance, a tile of bins and a segment of time. It marches over its frames, one row
-// per step. Each stage has its own 8, 16 or 32 threads with 9 neighboring columns each. At 257 bins these are 32
-// threads: one warp per stage. In step t + s, stage s computes row t from the row that stage s - 1 wrote in the step
-// before. One barrier per step is therefore enough. Shared memory holds only two rows of each stage. Every stage's taps
-// stay in registers for the whole march. All threads together load the rows of h two steps ahead, and store the last
-// stage's rows. Each warp accesses neighboring elements, because rows of 257 bins are not aligned to anything wider.
+// A block has one channel of an utterance, a tile of bins and a segment of time. It marches over its frames in steps of
+// one or two rows. Each stage has its own 8, 16 or 32 threads with 9 neighboring columns each. At 257 bins these are 32
+// threads: one warp per stage. Stage s is s steps behind the front: it computes the rows that stage s - 1 wrote in the
+// step before. One barrier per step is therefore enough. Shared memory holds only the rows of two steps of each stage.
+// Every stage's taps stay in registers for the whole march. The first threads together load the rows of h a step and a
+// row ahead, and store the last stage's rows. Each warp accesses neighboring elements, because rows of 257 bins are not
+// aligned to anything wider.
 //
 // A segment begins depth · (K - 1) rows early. There, stage s needs rows that the stage before has not computed
 // completely. The output of stage s is complete again K - 1 rows later. The last stage's output is complete from the
@@ -129,7 +130,7 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
   const CascadeMarch& m = a.march;
   const int taps = K > 0 ? K : m.taps, half = taps / 2, pitch = m.pitch;
   const MarchPlace p = march_place(m);
-  const CascadeRings rings{m.stages, taps, K > 0};
+  const CascadeRings rings{m.stages, taps, K > 0, m.step_rows};
   C* const shared = ring_memory<K>(a.rings, m);
 
   const int stage = threadIdx.x / m.lanes, column = threadIdx.x % m.lanes * W;
@@ -155,16 +156,18 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
   if (p.last == m.frames && p.tile == 0) clear_padding(a.u + p.utterance * a.u_utterance + p.channel * a.plane, a);
   clear_shared(shared, m.shared_size);
   load.fetch(h);
+  // The times at which the stage computes its first row and the row behind its last one, and the first row is stored.
+  const int begin = stage * m.step_rows, end = stage < p.depth ? begin + rows : begin;
+  const int stored_from = own + p.depth * m.step_rows;
   __syncthreads();
 
-  for (int step = -1; step < rows + p.depth; ++step) {
-    if (step + 1 < rows) {
+  for (int time = -m.step_rows; time < rows + p.depth * m.step_rows; ++time) {
+    if (time + m.step_rows < rows) {
       load.put(loaded.at);
       loaded.advance(pitch);
-      if (step + 2 < rows) load.fetch(h += m.bins);
+      if (time + m.step_rows + 1 < rows) load.fetch(h += m.bins);
     }
-    const int row = step - stage;
-    if (stage < p.depth && row >= 0 && row < rows) {
+    if (time >= begin && time < end) {
       C sum[W];
       convolution.step(registers, in, pitch, sum);
 #pragma unroll
@@ -172,12 +175,12 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
         if (column + c < p.plane_end) out.at[c] = sum[c];
       in.advance(pitch), out.advance(pitch);
     }
-    if (step - p.depth >= own) {
+    if (time >= stored_from) {
       store.store(u, stored.at);
       stored.advance(pitch);
       u += m.bins;
     }
-    __syncthreads();
+    if (m.ends_step(time)) __syncthreads();
   }
 }
 

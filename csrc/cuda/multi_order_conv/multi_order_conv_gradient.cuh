@@ -5,8 +5,8 @@
 // pass. It also has depth stages that propagate the gradient back, convolutions with the taps reversed, and depth
 // weight gradients. Each has its own threads: at 257 bins and depth 4 one warp each, eleven in total. Row t of G_s
 // needs rows up to t + K - 1 of G_{s+1}. The march is forward in time, so each stage follows the one above by K - 1
-// rows. The rings of the forward stages keep the rows that the later gradients need. GradientRings (multi_order_conv.h)
-// derives lags and rings.
+// rows and a step. The rings of the forward stages keep the rows that the later gradients need. GradientRings
+// (multi_order_conv.h) derives lags and rings.
 //
 // At the end of the utterance, gradients are zero. At the end of a segment, the march continues into the next segment's
 // frames, and weight gradients leave those frames out.
@@ -30,12 +30,13 @@ struct CascadeGradient {
   int64_t partial_width;
 };
 
-// The work of a group of `lanes` threads, one row per step: one stage's convolution, forward or with the taps reversed,
-// or one stage's weight gradient. Rows are counted from the start of the march.
+// The work of a group of `lanes` threads, row by row: one stage's convolution, forward or with the taps reversed, or
+// one stage's weight gradient. Rows and time are counted from the start of the march.
 struct GradientRole {
   bool sums, reversed = false;
   int stage = 0;
-  int row = 0, first = INT_MAX, last = INT_MAX;  // row: that of the next step; only rows in [first, last) are computed
+  int delay = 0;                        // row t is computed at time t + delay
+  int first = INT_MAX, last = INT_MAX;  // only at times in [first, last) is there a row to compute
 
   // `own`: the segment's first row; `rows`: the number of rows up to its end.
   __device__ __forceinline__ GradientRole(const CascadeMarch& m, const GradientRings& rings, int own, int rows)
@@ -45,18 +46,13 @@ struct GradientRole {
     if (group >= (sums ? depth : 2 * depth - 1)) return;  // nothing to do
     reversed = !sums && group >= depth - 1;
     stage = reversed ? 2 * depth - 2 - group : group;
-    if (sums || reversed) {
-      first = own;
-      row = -rings.lag(stage + 1);
-      if (sums) last = rows + rings.taps - 1;  // the last row of d_s waits for rows of g that no longer count
-    } else {
-      first = 0, last = rows;
-      row = -stage;
-    }
-    row -= 1;  // steps are counted from -1
+    delay = sums || reversed ? rings.lag(stage + 1) : stage * rings.step_rows;
+    first = delay + (sums || reversed ? own : 0);
+    if (sums) last = delay + rows + rings.taps - 1;  // the last row of d_s waits for rows of g that no longer count
+    if (!sums && !reversed) last = delay + rows;
   }
   __device__ __forceinline__ bool idle() const { return first == INT_MAX; }
-  __device__ __forceinline__ bool acts() const { return row >= first && row < last; }
+  __device__ __forceinline__ bool acts(int time) const { return time >= first && time < last; }
 };
 
 // All threads of the block end each step here, in either of the loops. They wait at barrier 1, since __syncthreads must
@@ -84,7 +80,7 @@ struct GradientMarch {
   int taps, pitch, lane;
 
   __device__ __forceinline__ int half() const { return taps / 2; }
-  __device__ __forceinline__ int steps() const { return rows + rings.lag(0); }
+  __device__ __forceinline__ int end() const { return rows + rings.lag(0); }
   __device__ __forceinline__ RowCursor<C> in_stage(int s, int row, int column) const {
     return {shared, rings.before_stage(s), rings.stage_rows(s), pitch, row, column};
   }
@@ -115,29 +111,30 @@ struct GradientMarch {
     const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
     C* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
     const C* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
-    int gu_next = -rings.lag(rings.depth);  // the row that the next step puts into its ring
+    // The times at which the first row of gu goes into its ring, and the first row that is zero.
+    const int gu_first = own + rings.lag(rings.depth) - m.step_rows, gu_last = gu_first - own + left;
+    const int stored = own + rings.lag(0);  // the time at which the first row of dh is stored
     load_h.fetch(h);
-    if (gu_next == own) load_gu.fetch(gu);
+    if (gu_first == -m.step_rows) load_gu.fetch(gu);
     end_step();
 
-    for (int step = -1; step < steps(); ++step) {
-      if (step + 1 < rows) {
+    for (int time = -m.step_rows; time < end(); ++time) {
+      if (time + m.step_rows < rows) {
         load_h.put(h_row.at);
         h_row.advance(pitch);
-        if (step + 2 < rows) load_h.fetch(h += m.bins);
+        if (time + m.step_rows + 1 < rows) load_h.fetch(h += m.bins);
       }
-      if (gu_next >= own) {
+      if (time >= gu_first) {
         load_gu.put(gu_row.at);
         gu_row.advance(pitch);
         gu += m.bins;
       }
-      ++gu_next;
-      if (gu_next >= left)
+      if (time + 1 >= gu_last)
         load_gu.clear();
-      else if (gu_next >= own)
+      else if (time + 1 >= gu_first)
         load_gu.fetch(gu);
 
-      if (role.acts()) {
+      if (role.acts(time)) {
         C sum[W];
         convolution.step(registers, from, pitch, sum);
 #pragma unroll
@@ -145,14 +142,13 @@ struct GradientMarch {
           if (lane * W + c < p.plane_end) to.at[c] = sum[c];
         from.advance(pitch), to.advance(pitch);
       }
-      ++role.row;
 
-      if (step - rings.lag(0) >= own) {
+      if (time >= stored) {
         store.store(dh, dh_row.at);
         dh_row.advance(pitch);
         dh += m.bins;
       }
-      end_step();
+      if (m.ends_step(time)) end_step();
     }
   }
 
@@ -168,14 +164,14 @@ struct GradientMarch {
     }
     end_step();
 
-    for (int step = -1, pause = kGradientPeriod; step < steps(); pause += kGradientPeriod) {
-      for (; step < min(pause, steps()); ++step) {
-        if (role.acts()) {
-          gradient.step(registers, g, role.row < rows, x, role.row - taps + 1, pitch, own_totals);
+    for (int time = -a.march.step_rows, pause = kGradientPeriod; time < end(); pause += kGradientPeriod) {
+      for (; time < min(pause, end()); ++time) {
+        if (role.acts(time)) {
+          const int row = time - role.delay;
+          gradient.step(registers, g, row < rows, x, row - taps + 1, pitch, own_totals);
           g.advance(pitch), x.advance(pitch);
         }
-        ++role.row;
-        end_step();
+        if (a.march.ends_step(time)) end_step();
       }
       gradient.flush(registers, own_totals, !role.idle());
     }
@@ -188,7 +184,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1) cascade_gradient(const __
   const CascadeMarch& m = a.march;
   const int taps = K > 0 ? K : m.taps, sums_size = taps * taps + 1;
   const MarchPlace p = march_place(m);
-  const GradientRings rings{p.depth, taps, K > 0}, deepest{m.stages, taps, K > 0};
+  const GradientRings rings{p.depth, taps, K > 0, m.step_rows}, deepest{m.stages, taps, K > 0, m.step_rows};
   C* const shared = ring_memory<K>(a.rings, m);
   C* const totals = shared + deepest.total() * m.pitch;
   const int own = p.first - p.start, rows = p.last - p.start;

@@ -91,7 +91,7 @@ class DualPath(Causal):
         self.inter_ln = nn.LayerNorm((bins, channels), eps)
 
     def forward(self, x: Tensor, pasts: Pasts) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # (B, T, F, C)
+        x = x.permute(0, 2, 3, 1).contiguous()  # (B, T, F, C), which all layers below read
         across = self.intra_rnn(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         x = x + self.intra_ln(self.intra_fc(across))
         along = self.inter_rnn.along_time(x.transpose(1, 2), pasts).transpose(1, 2)

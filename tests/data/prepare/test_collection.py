@@ -16,7 +16,7 @@ from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
-from lite_rtse_ext.data.prepare.collection import CollectionOptions, prepare_collection
+from lite_rtse_ext.data.prepare.sources.collection import CollectionOptions, prepare_collection
 from lite_rtse_ext.data.prepare.splits import Shares
 from tests.data.prepare.recordings import noise, put, voice
 

@@ -15,11 +15,11 @@ import soundfile as sf
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.prepare.debian import noises as debian_noises
-from lite_rtse_ext.data.prepare.debian import prepare as debian
 from lite_rtse_ext.data.prepare.debian import voices as debian_voices
 from lite_rtse_ext.data.prepare.debian.apt import FetchError, fetch, unpack
 from lite_rtse_ext.data.prepare.debian.packages import PACKAGES, TEST_NOISES
-from lite_rtse_ext.data.prepare.debian.prepare import prepare_debian
+from lite_rtse_ext.data.prepare.sources import debian
+from lite_rtse_ext.data.prepare.sources.debian import prepare_debian
 from tests.data.prepare.corpus import RATE_HZ
 from tests.data.prepare.packages import AMBIENCE, build, build_all
 

@@ -17,7 +17,7 @@ from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions
-from lite_rtse_ext.data.prepare.folders import FolderOptions, prepare_folders
+from lite_rtse_ext.data.prepare.sources.folders import FolderOptions, prepare_folders
 from tests.data.prepare.recordings import noise, put, voice
 from tests.data.prepare.test_convert import write_g722
 

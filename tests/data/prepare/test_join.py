@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from lite_rtse_ext.cli import main
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
-from lite_rtse_ext.data.prepare.join import join_manifests
+from lite_rtse_ext.data.prepare.sources.join import join_manifests
 
 
 def prepared(folder: Path, *, pairs: bool = False) -> Path:

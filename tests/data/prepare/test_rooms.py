@@ -17,7 +17,7 @@ from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.check import check_files
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions, direct_sound
-from lite_rtse_ext.data.prepare.rooms import FOLDER, Room, draw_room, prepare_rooms, simulate
+from lite_rtse_ext.data.prepare.sources.rooms import FOLDER, Room, draw_room, prepare_rooms, simulate
 from tests.data.prepare.corpus import make_corpus
 
 pytest.importorskip("pyroomacoustics")

@@ -10,8 +10,8 @@ import soundfile as sf
 
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data import Manifest, ManifestError
-from lite_rtse_ext.data.prepare import vctk_demand as vctk
-from lite_rtse_ext.data.prepare.vctk_demand import prepare_vctk_demand
+from lite_rtse_ext.data.prepare.sources import vctk_demand as vctk
+from lite_rtse_ext.data.prepare.sources.vctk_demand import prepare_vctk_demand
 
 NAMES = {"trainset_28spk": [f"p226_{n:03}" for n in range(12)], "testset": ["p232_001", "p257_002"]}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from lite_rtse_ext.cli.bench_stream import json_file, stream
-from lite_rtse_ext.cli.errors import one_line
 
 
 @click.group(invoke_without_command=True, options_metavar="[OPTIONS]", subcommand_metavar="[stream]")
@@ -33,7 +32,7 @@ def bench(context: click.Context, batch: int, frames: int, threads: int, rounds:
     """
     if context.invoked_subcommand:
         return
-    with one_line(), json_file(json_path) as save:
+    with json_file(json_path) as save:
         import torch
 
         from lite_rtse_ext.benchmark import operators as harness

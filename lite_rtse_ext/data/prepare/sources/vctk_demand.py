@@ -14,10 +14,13 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
 from lite_rtse_ext.data.manifest import Manifest, ManifestError, Pair
 from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
+from lite_rtse_ext.data.prepare.command import REFUSE, TARGET, summarize
 
-__all__ = ["TEST_UTTERANCES", "TRAIN_UTTERANCES", "VALID_UTTERANCES", "prepare_vctk_demand"]
+__all__ = ["TEST_UTTERANCES", "TRAIN_UTTERANCES", "VALID_UTTERANCES", "prepare_vctk_demand", "vctk_demand"]
 
 TRAIN_UTTERANCES, TEST_UTTERANCES = 11_572, 824
 VALID_UTTERANCES = 1_572
@@ -148,3 +151,16 @@ def _read_log(path: Path, report: Callable[[str], None]) -> dict[str, tuple[str,
         except ValueError as error:
             raise ManifestError(f"{path}:{number}: expected name, noise and SNR, got {line!r}") from error
     return known
+
+
+@click.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@TARGET
+@REFUSE
+def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:
+    """The VCTK-DEMAND corpus, whose archives are unpacked in ROOT.
+
+    \b
+    lite-rtse prepare vctk-demand VCTK-DEMAND --out vctk-demand
+    """
+    summarize(prepare_vctk_demand(root, target, refuse=refuse_damaged, report=click.echo))

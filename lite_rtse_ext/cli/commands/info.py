@@ -6,8 +6,6 @@ from importlib.util import find_spec
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
-
 
 @click.command()
 def info() -> None:
@@ -16,9 +14,8 @@ def info() -> None:
     Without PyTorch these are the facts of the streaming engine. The instruction set is chosen when the library loads;
     LITE_RTSE_ISA picks another of the available ones.
     """
-    with one_line():
-        for name, value in _facts():
-            click.echo(f"{name + ':':<22}{value}")
+    for name, value in _facts():
+        click.echo(f"{name + ':':<22}{value}")
 
 
 def _facts() -> list[tuple[str, str]]:

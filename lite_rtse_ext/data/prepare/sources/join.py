@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+import click
+
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
+from lite_rtse_ext.data.prepare.command import summarize
 from lite_rtse_ext.data.prepare.licenses import with_licenses
 
-__all__ = ["join_manifests"]
+__all__ = ["join", "join_manifests"]
 
 
 def join_manifests(
@@ -104,3 +107,28 @@ def _moved_pair(pair: Pair, folder: str) -> Pair:
     return replace(
         pair, name=_named(folder, pair.name), noisy=_below(folder, pair.noisy), clean=_below(folder, pair.clean)
     )
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Manifest to write.")
+@click.option(
+    "--judge-by",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Source whose validation and test files are used; by default all.",
+)
+@click.option(
+    "--only-license",
+    multiple=True,
+    metavar="PATTERN",
+    help="License of training files to use, such as 'CC-BY-4*'. Letter case is ignored.",
+)
+def join(sources: tuple[Path, ...], target: Path, judge_by: tuple[Path, ...], only_license: tuple[str, ...]) -> None:
+    """One manifest of several: SOURCES are manifests in folders beside the new one. No audio is copied.
+
+    \b
+    lite-rtse prepare join debian/manifest.json mine/manifest.json --out both.json
+    """
+    joined = join_manifests(target, sources, judge_by=judge_by, only_license=only_license, report=click.echo)
+    summarize(joined, target)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen
 from lite_rtse_ext.utils.atomic_file import replaceable
 from lite_rtse_ext.utils.extras import require
@@ -32,16 +31,15 @@ def export(target: Path, checkpoint: Path | None, force: bool) -> None:
     \b
     lite-rtse export model.onnx
     """
-    with one_line():
-        if replaceable(target) and not force:
-            raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
-        require("exporting", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime"))
-        from lite_rtse_ext.models.checkpoint import load_model
-        from lite_rtse_ext.models.onnx import check_onnx, export_onnx
+    if replaceable(target) and not force:
+        raise FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(target))
+    require("exporting", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime"))
+    from lite_rtse_ext.models.checkpoint import load_model
+    from lite_rtse_ext.models.onnx import check_onnx, export_onnx
 
-        model = load_model(chosen(checkpoint)).eval()
-        export_onnx(model, target)
-        difference = check_onnx(target, model)
-        if not difference <= LIMIT:
-            raise RuntimeError(f"{target}: ONNX Runtime and PyTorch differ by {difference:.1e}; do not use this file")
+    model = load_model(chosen(checkpoint)).eval()
+    export_onnx(model, target)
+    difference = check_onnx(target, model)
+    if not difference <= LIMIT:
+        raise RuntimeError(f"{target}: ONNX Runtime and PyTorch differ by {difference:.1e}; do not use this file")
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB; differs from PyTorch by {difference:.0e}")

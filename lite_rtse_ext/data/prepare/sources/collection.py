@@ -11,15 +11,26 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
+import click
+
 from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest, ManifestError
 from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
+from lite_rtse_ext.data.prepare.command import (
+    MIXTURES,
+    ONLY_LICENSE,
+    REFUSE,
+    TARGET,
+    TEST_SHARE,
+    VALID_SHARE,
+    summarize,
+)
 from lite_rtse_ext.data.prepare.licenses import with_licenses
 from lite_rtse_ext.data.prepare.mixtures import mixtures_of
 from lite_rtse_ext.data.prepare.splits import UNKNOWN, Shares, Splits, assign, divide_speech
 from lite_rtse_ext.data.rules import file as file_rule
 from lite_rtse_ext.data.rules import shown
 
-__all__ = ["TABLE", "CollectionOptions", "prepare_collection"]
+__all__ = ["TABLE", "CollectionOptions", "collection", "prepare_collection"]
 
 TABLE = "manifest.csv"
 _KIND = {"speech": "speech", "noise": "noise", "rir": "room"}
@@ -227,3 +238,38 @@ def _even_voices(clips: Sequence[Clip], mixtures: int) -> list[Clip]:
                 continue
         kept.append(clip)
     return kept
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@TARGET
+@click.option(
+    "--leave-out", multiple=True, metavar="PATTERN", help="Label, speaker or language not to take, such as 'rain*'."
+)
+@ONLY_LICENSE
+@VALID_SHARE
+@TEST_SHARE
+@MIXTURES
+@REFUSE
+def collection(
+    folder: Path,
+    target: Path,
+    leave_out: tuple[str, ...],
+    only_license: tuple[str, ...],
+    valid_share: float,
+    test_share: float,
+    mixtures: int,
+    refuse_damaged: bool,
+) -> None:
+    """A FOLDER of speech, noise and room responses that its manifest.csv describes.
+
+    Columns: path and kind (speech, noise or rir), and where known source, speaker, language, gender, label and license.
+    Validation and test have speakers and noises that training has not.
+
+    \b
+    lite-rtse prepare collection recordings/ --leave-out 'rain*' --leave-out train --out mine
+    lite-rtse prepare collection recordings/ --only-license 'CC0*' --only-license 'CC BY [34]*' --out free
+    """
+    shares = Shares(valid_share, test_share)
+    options = CollectionOptions(shares, leave_out, only_license, mixtures=mixtures, refuse=refuse_damaged)
+    summarize(prepare_collection(target, folder, options=options, report=click.echo))

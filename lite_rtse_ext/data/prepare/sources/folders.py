@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+import click
+
 from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest
 from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
+from lite_rtse_ext.data.prepare.command import MIXTURES, REFUSE, TARGET, TEST_SHARE, VALID_SHARE, summarize
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES
+from lite_rtse_ext.data.prepare.find import find_audio
 from lite_rtse_ext.data.prepare.mixtures import mixtures_of
-from lite_rtse_ext.data.prepare.sources import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_noise, divide_speech, speakers_of
 
-__all__ = ["FolderOptions", "prepare_folders"]
+__all__ = ["FolderOptions", "folders", "prepare_folders"]
 
 Report = Callable[[str], None]
 
@@ -126,3 +129,39 @@ def _divide(kind: str, converted: list[Converted], options: FolderOptions, repor
     if kind == "room":
         return dict.fromkeys(labels, ("train",))
     return divide_noise(labels, sizes, options.shares, CUT_FRAMES)
+
+
+@click.command()
+@click.option("--speech", type=click.Path(path_type=Path), required=True, help="Folder of clean speech.")
+@click.option("--noise", type=click.Path(path_type=Path), required=True, help="Folder of noise without speech.")
+@click.option("--rooms", type=click.Path(path_type=Path), help="Folder of room impulse responses.")
+@TARGET
+@VALID_SHARE
+@TEST_SHARE
+@MIXTURES
+@click.option(
+    "--license", "--licence", "license", default="unknown", show_default=True, help="Recorded in the manifest."
+)
+@REFUSE
+def folders(
+    speech: Path,
+    noise: Path,
+    rooms: Path | None,
+    target: Path,
+    valid_share: float,
+    test_share: float,
+    mixtures: int,
+    license: str,
+    refuse_damaged: bool,
+) -> None:
+    """Your own recordings: a folder of speech and one of noise, in any format.
+
+    First sub-folders tell speakers and kinds of noise. A speaker is in one split only, where there are several.
+    Recordings of 20 s and more are cut: speech at its pauses, noise into stretches for training, validation and test.
+    Silent files, and whatever is no audio, are named and left out.
+
+    \b
+    lite-rtse prepare folders --speech speech/ --noise noise/ --out mine
+    """
+    options = FolderOptions(valid_share, test_share, mixtures=mixtures, license=license, refuse=refuse_damaged)
+    summarize(prepare_folders(target, speech=speech, noise=noise, rooms=rooms, options=options, report=click.echo))

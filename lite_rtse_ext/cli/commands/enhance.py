@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lite_rtse_ext.cli.errors import describe, one_line, printable
+from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
 from lite_rtse_ext.cli.options import link_option
@@ -88,7 +88,7 @@ def enhance(
         "high_pass": not no_high_pass,
         "link_channels": link_channels,
     }
-    with one_line(), told():
+    with told():
         if force and skip_existing:
             raise JobError("--force and --skip-existing exclude each other")
         if device != "cpu":

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.utils.extras import require
 
 
@@ -34,17 +33,16 @@ def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resum
     lite-rtse train debian --data debian/manifest.json --out run
     lite-rtse train --resume --out run
     """
-    with one_line():
-        recipe, settings = _recipe_and_settings(arguments, resume)
-        require("training", "train", ("torch", "lightning", "pydantic", "tensorboard", "yaml"))
-        from lite_rtse_ext.train.recipe import load_recipe
-        from lite_rtse_ext.train.run import RECIPE, fit
+    recipe, settings = _recipe_and_settings(arguments, resume)
+    require("training", "train", ("torch", "lightning", "pydantic", "tensorboard", "yaml"))
+    from lite_rtse_ext.train.recipe import load_recipe
+    from lite_rtse_ext.train.run import RECIPE, fit
 
-        if manifest:
-            settings = (*settings, f"data.manifest={json.dumps(str(manifest))}")
-        chosen = load_recipe(recipe or folder / RECIPE, settings)
-        fit(chosen, folder, resume=resume, report=lambda line: click.echo(line, err=True))
-        click.echo(f"best weights: {folder / 'best.safetensors'}")
+    if manifest:
+        settings = (*settings, f"data.manifest={json.dumps(str(manifest))}")
+    chosen = load_recipe(recipe or folder / RECIPE, settings)
+    fit(chosen, folder, resume=resume, report=lambda line: click.echo(line, err=True))
+    click.echo(f"best weights: {folder / 'best.safetensors'}")
 
 
 def _recipe_and_settings(arguments: tuple[str, ...], resume: bool) -> tuple[str | None, tuple[str, ...]]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line
 from lite_rtse_ext.cli.options import link_option
 from lite_rtse_ext.cli.weights import checkpoint_option, network
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
@@ -60,50 +59,49 @@ def live(
     lite-rtse live --devices
     lite-rtse live --input 1 --output "virtual cable"
     """
-    with one_line():
-        require("live sound", "live", ("sounddevice",))
-        import sounddevice
+    require("live sound", "live", ("sounddevice",))
+    import sounddevice
 
-        if devices:
-            click.echo(sounddevice.query_devices())
-            return
-        from lite_rtse_ext.stream import Streamer
-        from lite_rtse_ext.stream.live import LiveCallback
+    if devices:
+        click.echo(sounddevice.query_devices())
+        return
+    from lite_rtse_ext.stream import Streamer
+    from lite_rtse_ext.stream.live import LiveCallback
 
-        channels = tuple(
-            min(2, sounddevice.query_devices(_device(name), kind)[f"max_{kind}_channels"])
-            for name, kind in ((source, "input"), (target, "output"))
-        )
-        streamer = Streamer(
-            network(checkpoint),
-            sample_rate=rate,
-            channels=max(1, channels[0]) if link_channels else 1,
-            compensate_delay=False,
-            attenuation_limit_db=attenuation_limit,
-            high_pass=not no_high_pass,
-            on_fault="mute",
-        )
-        stopped = threading.Event()
-        callback = LiveCallback(streamer, time.perf_counter, stopped.set)
-        try:
-            with sounddevice.Stream(
-                samplerate=rate,
-                blocksize=block or round(0.016 * rate),
-                device=(_device(source), _device(target)),
-                channels=channels,
-                dtype="float32",
-                latency="low",
-                callback=callback,
-            ) as stream:
-                latency_ms = 1e3 * (sum(stream.latency) + streamer.latency_samples / rate)
-                click.echo(f"running, about {latency_ms:.0f} ms behind; Ctrl-C ends it", err=True)
-                stopped.wait(seconds)
-        except KeyboardInterrupt:
-            click.echo("", err=True)
-        except sounddevice.PortAudioError as error:
-            raise RuntimeError(f"the sound device refused: {error}") from error
-        if callback.error is not None:
-            raise callback.error
+    channels = tuple(
+        min(2, sounddevice.query_devices(_device(name), kind)[f"max_{kind}_channels"])
+        for name, kind in ((source, "input"), (target, "output"))
+    )
+    streamer = Streamer(
+        network(checkpoint),
+        sample_rate=rate,
+        channels=max(1, channels[0]) if link_channels else 1,
+        compensate_delay=False,
+        attenuation_limit_db=attenuation_limit,
+        high_pass=not no_high_pass,
+        on_fault="mute",
+    )
+    stopped = threading.Event()
+    callback = LiveCallback(streamer, time.perf_counter, stopped.set)
+    try:
+        with sounddevice.Stream(
+            samplerate=rate,
+            blocksize=block or round(0.016 * rate),
+            device=(_device(source), _device(target)),
+            channels=channels,
+            dtype="float32",
+            latency="low",
+            callback=callback,
+        ) as stream:
+            latency_ms = 1e3 * (sum(stream.latency) + streamer.latency_samples / rate)
+            click.echo(f"running, about {latency_ms:.0f} ms behind; Ctrl-C ends it", err=True)
+            stopped.wait(seconds)
+    except KeyboardInterrupt:
+        click.echo("", err=True)
+    except sounddevice.PortAudioError as error:
+        raise RuntimeError(f"the sound device refused: {error}") from error
+    if callback.error is not None:
+        raise callback.error
     click.echo(summary(callback.counts, streamer.faults.samples + streamer.faults.frames))
 
 

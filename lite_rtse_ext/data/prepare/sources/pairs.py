@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError, read_format
 from lite_rtse_ext.data.manifest import Manifest, ManifestError, Pair
 from lite_rtse_ext.data.prepare.batch import is_current
+from lite_rtse_ext.data.prepare.command import REFUSE, TARGET, TEST_SHARE, VALID_SHARE, summarize
 from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, decode, write_flac
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES, utterances
 from lite_rtse_ext.data.prepare.faults import pair_fault, silence
-from lite_rtse_ext.data.prepare.sources import find_audio
+from lite_rtse_ext.data.prepare.find import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, speakers_of
 from lite_rtse_ext.utils.file_names import file_name, plain, target_path
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
-__all__ = ["prepare_pairs"]
+__all__ = ["pairs", "prepare_pairs"]
 
 _SIDES = ("noisy", "clean")
 _MOST_NAMED = 5
@@ -65,8 +67,8 @@ def prepare_pairs(
 
     A pair is left out if its recordings differ in length or sample rate. It is also left out if they are swapped,
     equal, unrelated or silent. The folders identify the speakers, and each speaker is in one split, as in
-    :func:`~lite_rtse_ext.data.prepare.folders.prepare_folders`. Pairs of 20 s and more are cut at the pauses of the
-    clean recording.
+    :func:`~lite_rtse_ext.data.prepare.sources.folders.prepare_folders`. Pairs of 20 s and more are cut at the pauses of
+    the clean recording.
 
     Args:
         target: the folder to fill. It is created if it doesn't exist.
@@ -230,3 +232,23 @@ def _names(paths: Sequence[PurePath]) -> dict[PurePath, str]:
     count = Counter(joined.values())
     unique = {path: name if count[name] == 1 else path.with_suffix("").as_posix() for path, name in joined.items()}
     return {path: file_name(name) for path, name in unique.items()}
+
+
+@click.command()
+@click.option("--noisy", type=click.Path(path_type=Path), required=True, help="Folder of noisy recordings.")
+@click.option("--clean", type=click.Path(path_type=Path), required=True, help="Folder of the same speech, clean.")
+@TARGET
+@VALID_SHARE
+@TEST_SHARE
+@REFUSE
+def pairs(noisy: Path, clean: Path, target: Path, valid_share: float, test_share: float, refuse_damaged: bool) -> None:
+    """Your own noisy recordings with their clean ones: two folders with files of the same names, in any formats.
+
+    Pairs that differ in length or rate, that are swapped, the same, unrelated or silent are named and left out. First
+    sub-folders tell speakers, and a speaker is in one split only, where there are several.
+
+    \b
+    lite-rtse prepare pairs --noisy noisy/ --clean clean/ --out mine
+    """
+    shares = Shares(valid_share, test_share)
+    summarize(prepare_pairs(target, noisy=noisy, clean=clean, shares=shares, refuse=refuse_damaged, report=click.echo))

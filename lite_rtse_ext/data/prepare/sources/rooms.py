@@ -12,17 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.data.manifest import Clip, Manifest
+from lite_rtse_ext.data.prepare.command import summarize
 from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, is_complete
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
-__all__ = ["FOLDER", "Room", "draw_room", "prepare_rooms", "simulate"]
+__all__ = ["FOLDER", "Room", "draw_room", "prepare_rooms", "rooms", "simulate"]
 
 FOLDER = "room/simulated"
 """Where the responses are, below the folder of the manifest."""
@@ -205,3 +207,27 @@ def _library() -> Any:
             "simulated rooms need the package pyroomacoustics: pip install 'lite-rtse-ext[rooms]'"
         ) from error
     return pyroomacoustics
+
+
+@click.command()
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to add to, or to fill; made if need be.",
+)
+@click.option("--count", type=click.IntRange(1, 10**6), required=True, help="Number of rooms, with a response each.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another one, other rooms."
+)
+def rooms(target: Path, count: int, seed: int) -> None:
+    """Simulated room responses for training, added to the manifest of a prepared folder.
+
+    Needs the extra `rooms`. One room takes about a third of a second. What another command wrote into the folder is
+    kept. That command leaves the rooms out of the manifest when it runs again; run this one after it.
+
+    \b
+    lite-rtse prepare rooms --count 500 --out mine
+    """
+    summarize(prepare_rooms(target, count=count, seed=seed, report=click.echo))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lite_rtse_ext.cli.errors import one_line, printable
+from lite_rtse_ext.cli.errors import printable
 from lite_rtse_ext.cli.weights import chosen
 from lite_rtse_ext.utils.extras import require
 
@@ -68,10 +68,9 @@ def evaluate(
         raise click.UsageError("--audio needs --out")
     if recordings is not None and not dnsmos:
         raise click.UsageError("--no-dnsmos leaves no figure for --recordings")
-    with one_line():
-        packages = ["torch", "matplotlib", "pesq", "pydantic", "pystoi", "scipy", "torchmetrics"]
-        require("judging", "eval", [*packages, *["onnxruntime", "speechmos"] * dnsmos])
-        results = _judge(chosen(model), manifest, split, recordings, folder, audio, dnsmos, jobs)
+    packages = ["torch", "matplotlib", "pesq", "pydantic", "pystoi", "scipy", "torchmetrics"]
+    require("judging", "eval", [*packages, *["onnxruntime", "speechmos"] * dnsmos])
+    results = _judge(chosen(model), manifest, split, recordings, folder, audio, dnsmos, jobs)
     failed = [f"{result.name}: {error}" for result in results for error in result.errors]
     for line in failed:
         click.echo(f"Error: {line}", err=True)

@@ -1,0 +1,148 @@
+// What the blocks of a recurrent layer have in common. groups.h says who does what.
+#pragma once
+
+#include "groups.h"
+#include "launch.cuh"
+#include "together.cuh"
+
+namespace lite_rtse::cuda {
+
+// What a kernel needs of its plan. `arrived` has one counter for each group, zero at the start; `scratch` is the
+// workspace behind the counters.
+struct Groups {
+  int units, blocks, groups, pitch;
+  int64_t chunks;
+  Arrivals* arrived;
+  void* scratch;
+
+  __device__ bool meets() const { return blocks > 1; }
+};
+
+inline constexpr int kS = GroupsPlan::kSequences, kQ = GroupsPlan::kQuad;
+
+// The place of a block: its direction, its group among all, its group's place in the direction, and its units [first,
+// first + units).
+struct GroupPlace {
+  int direction, group, place, first;
+  Arrivals wanted = 0;
+
+  __device__ explicit GroupPlace(const Groups& g)
+      : direction(int(blockIdx.x) / (g.blocks * g.groups)), group(int(blockIdx.x) / g.blocks), place(group % g.groups),
+        first(int(blockIdx.x) % g.blocks * g.units) {}
+
+  // All blocks of the group have written what they have of this frame.
+  __device__ void meet(const Groups& g) {
+    if (!g.meets()) return __syncthreads();
+    wanted += Arrivals(g.blocks);
+    arrive_and_wait(g.arrived + group, wanted);
+  }
+};
+
+__device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ double sigmoid_of(double x) { return 1.0 / (1.0 + exp(-x)); }
+__device__ __forceinline__ float tanh_of(float x) { return tanhf(x); }
+__device__ __forceinline__ double tanh_of(double x) { return tanh(x); }
+
+// Half of the numbers go to the other lane, and half of the other lane's come here.
+template <int Half, class C>
+__device__ __forceinline__ void add_halves(C (&v)[2 * Half], C (&sum)[Half], int offset) {
+  const bool upper = threadIdx.x & unsigned(offset);
+#pragma unroll
+  for (int i = 0; i < Half; ++i) {
+    const C given = upper ? v[i] : v[Half + i], kept = upper ? v[Half + i] : v[i];
+    sum[i] = kept + __shfl_xor_sync(0xffffffffu, given, offset);
+  }
+}
+
+// The products of up to four rows with the vectors of all sequences, each over `pitch` numbers. A lane returns the
+// product of row lane / 2 % 4 with vector lane / 8, which is zero for a row that is not there. The sum's order is the
+// same for each.
+template <int Rows, class W, class C>
+__device__ __forceinline__ C row_products(const W* rows, int row_stride, const C* vectors, int vector_stride,
+                                          int pitch) {
+  static_assert(kS * kQ == kWarp / 2 && Rows <= kQ);
+  C v[kS * kQ] = {}, eight[8], four[4], two[2], one[1];
+  for (int k = int(threadIdx.x) % kWarp; k < pitch; k += kWarp) {
+    C w[Rows], x[kS];
+#pragma unroll
+    for (int q = 0; q < Rows; ++q) w[q] = to_compute(rows[q * row_stride + k]);
+#pragma unroll
+    for (int s = 0; s < kS; ++s) x[s] = vectors[s * vector_stride + k];
+#pragma unroll
+    for (int s = 0; s < kS; ++s)
+#pragma unroll
+      for (int q = 0; q < Rows; ++q) v[s * kQ + q] += w[q] * x[s];
+  }
+  add_halves<8>(v, eight, 16);
+  add_halves<4>(eight, four, 8);
+  add_halves<2>(four, two, 4);
+  add_halves<1>(two, one, 2);
+  return one[0] + __shfl_xor_sync(0xffffffffu, one[0], 1);
+}
+
+template <class C>
+__device__ __forceinline__ void fill_zeros(C* p, int count) {
+  for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) p[i] = 0;
+}
+
+// The vectors of all sequences from global memory, where other blocks have written them.
+template <class C>
+__device__ __forceinline__ void collect_vectors(C* to, int to_stride, const C* from, int64_t from_stride,
+                                                int64_t sequences, int64_t count) {
+  for (int s = 0; s < kS && s < sequences; ++s)
+    for (int k = int(threadIdx.x); k < count; k += int(blockDim.x))
+      to[s * to_stride + k] = __ldcg(from + s * from_stride + k);
+}
+
+// W_hh of the block's units, in shared memory. Rows: (gate, unit of the block, unit before). Columns: (gate, unit of
+// the block, unit behind).
+template <int Gates, class W>
+__device__ __forceinline__ void load_rows_of(W* to, const W* weight_hh, int64_t units, const Groups& g, int first) {
+  for (int i = int(threadIdx.x); i < Gates * g.units * g.pitch; i += int(blockDim.x)) {
+    const int k = i % g.pitch, unit = first + i / g.pitch % g.units, gate = i / g.pitch / g.units;
+    to[i] = k < units && unit < units ? weight_hh[(gate * units + unit) * units + k] : from_compute<W>(0.0f);
+  }
+}
+template <int Gates, class W>
+__device__ __forceinline__ void load_columns_of(W* to, const W* weight_hh, int64_t units, const Groups& g, int first) {
+  for (int i = int(threadIdx.x); i < Gates * g.units * g.pitch; i += int(blockDim.x)) {
+    const int j = i % g.units, k = i / g.units % g.pitch, gate = i / g.units / g.pitch, unit = first + j;
+    const bool there = k < units && unit < units;
+    to[(gate * g.units + j) * g.pitch + k] =
+        there ? weight_hh[(gate * units + k) * units + unit] : from_compute<W>(0.0f);
+  }
+}
+
+// W_hhᵀ times the gates' gradients in `vectors`, of the block's units, in parts by gate: parts[(unit · kS + sequence) ·
+// Gates + gate]. A warp takes four units and one gate.
+template <int Gates, class W, class C>
+__device__ __forceinline__ void back_products(const Groups& g, const W* weights, const C* vectors, C* parts) {
+  const int lane = int(threadIdx.x) % kWarp;
+  for (int i = int(threadIdx.x) / kWarp; i < g.units / kQ * Gates; i += int(blockDim.x) / kWarp) {
+    const int quad = i / Gates, gate = i % Gates;
+    const C sum = row_products<kQ>(weights + (gate * g.units + quad * kQ) * g.pitch, g.pitch, vectors + gate * g.pitch,
+                                   Gates * g.pitch, g.pitch);
+    if (lane % 2 == 0) parts[((quad * kQ + lane / 2 % kQ) * kS + lane / 8) * Gates + gate] = sum;
+  }
+  __syncthreads();
+}
+
+// Enqueues a kernel of this plan.
+template <class Kernel, class Arguments>
+cudaError_t enqueue_groups(const GroupsPlan& plan, Kernel kernel, const Arguments& a, void* workspace,
+                           cudaStream_t stream) {
+  if (!plan.fits()) return cudaErrorInvalidConfiguration;
+  if (plan.geometry.blocks == 0) return cudaSuccess;
+  const Groups groups{int(plan.units),
+                      int(plan.blocks),
+                      int(plan.groups),
+                      int(plan.pitch),
+                      plan.chunks,
+                      static_cast<Arrivals*>(workspace),
+                      static_cast<char*>(workspace) + plan.counter_bytes()};
+  const auto reset = [&] { return cudaMemsetAsync(workspace, 0, size_t(plan.counter_bytes()), stream); };
+  return in_order([&] { return plan.meets() ? reset() : cudaSuccess; },
+                  [&] { return enqueue_blocks(plan.meets(), plan.geometry, stream, kernel, a, groups); });
+}
+
+}  // namespace lite_rtse::cuda

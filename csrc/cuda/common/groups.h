@@ -1,0 +1,67 @@
+// Launch plan of a recurrent layer whose W_hh stays in shared memory: one kernel takes all sequences through all
+// frames.
+//
+// A group of blocks keeps W_hh of one direction, each block the rows of its units. It takes a few sequences through all
+// frames, and then the next ones. After a frame each block needs the h of all units, so the blocks of a group meet once
+// a frame. Groups share nothing. A group of one block has all units, and meets nobody.
+//
+// A frame's time is that of the meeting, 1 to 2 µs on data sheets, plus that of reading W_hh from shared memory: at 128
+// bytes a cycle 0.3 µs for 16 of 257 units of an LSTM. So a block takes about as many units as it has warps. It takes
+// more only if more groups can then run at the same time.
+#pragma once
+
+#include "plan.h"
+
+namespace lite_rtse::cuda {
+
+// A layer: the number of gates, and the element sizes of W_hh in shared memory and of all other numbers there.
+struct GroupsLayer {
+  int gates;
+  int64_t batch, units, directions, weight_size, compute_size;
+};
+
+struct GroupsPlan {
+  static constexpr int kSequences = 4;  // that a group takes through the frames together
+  static constexpr int kQuad = 4;       // units of a block are a multiple of this
+  static constexpr int kMostWarps = 16;
+  static constexpr int kRegisters = 128;  // of a thread, at most
+  // The time of a meeting, in units of the time in which a block's warps take one unit each.
+  static constexpr int64_t kMeeting = 4;
+
+  int64_t units = 0;   // of a block; 0 if no launch fits
+  int64_t blocks = 0;  // of a group
+  int64_t groups = 0;  // of a direction
+  int64_t chunks = 0;  // of kSequences sequences
+  int64_t pitch = 0;   // of a vector of all units in shared memory
+  Geometry geometry;
+
+  // One plan serves both passes.
+  GroupsPlan(const GroupsLayer& l, const Device& d)
+      : chunks(ceil_div(l.batch, kSequences)), pitch(round_up(l.units, kWarp)) {
+    int64_t least = 0;
+    for (int64_t u = kQuad; u < l.units + kQuad; u += kQuad) {
+      const int64_t count = ceil_div(l.units, u), at_once = d.multiprocessors / (count * l.directions);
+      if (at_once == 0 || blocks_per_multiprocessor(d, threads_of(u), shared_bytes(l, u), kRegisters) == 0) continue;
+      const int64_t running = std::max<int64_t>(1, std::min(at_once, chunks));
+      const int64_t cost = ceil_div(chunks, running) * ((count > 1 ? kMeeting : 0) + ceil_div(u, kMostWarps));
+      if (units && cost > least) continue;
+      least = cost, units = u, blocks = count, groups = running;
+    }
+    if (units && l.batch > 0) geometry = {l.directions * groups * blocks, threads_of(units), shared_bytes(l, units)};
+  }
+
+  bool fits() const { return units > 0; }
+  bool meets() const { return blocks > 1; }
+  // Of the workspace: a counter for each group of blocks that meet.
+  int64_t counter_bytes() const {
+    return meets() ? round_up(geometry.blocks / blocks * int64_t(sizeof(uint64_t)), 256) : 0;
+  }
+
+  static constexpr int threads_of(int64_t units) { return int(kWarp * std::min<int64_t>(units, kMostWarps)); }
+  // The weights; the gates' gradients of all units; for each of the block's units the parts of a sum and the state.
+  int64_t shared_bytes(const GroupsLayer& l, int64_t of) const {
+    return l.weight_size * l.gates * of * pitch + l.compute_size * kSequences * (l.gates * pitch + (l.gates + 1) * of);
+  }
+};
+
+}  // namespace lite_rtse::cuda

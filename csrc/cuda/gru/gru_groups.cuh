@@ -1,0 +1,141 @@
+// A GRU of more units: groups of blocks, as ../common/groups.h describes.
+#pragma once
+
+#include "gru.cuh"
+
+namespace lite_rtse::cuda {
+
+// The place of a block, and its arrays in shared memory. A vector has `pitch` numbers, one for each unit.
+template <class T>
+struct GruBlock : GroupPlace {
+  using C = Compute<T>;
+  C *vectors, *parts, *carry;
+  T* weights;
+
+  __device__ explicit GruBlock(const Groups& g)
+      : GroupPlace(g), vectors(dynamic_shared<C>()), parts(vectors + kS * kGruGates * g.pitch),
+        carry(parts + kS * kGruGates * g.units), weights(reinterpret_cast<T*>(carry + kS * g.units)) {}
+};
+
+// One frame of the block's units: a warp takes a unit in all sequences. h goes from the vectors `from` to the vectors
+// `to`, of which the next sequence is `to_stride` further.
+template <class T, class C>
+__device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups& g, const GruBlock<T>& b,
+                                          int64_t sequence0, int64_t step, const C* from, C* to, int64_t to_stride) {
+  const int lane = int(threadIdx.x) % kWarp, place = lane / 2 % kQ, s = lane / 8, base = lane / 8 * 8;
+  const int gate = place < kGruGates ? place : kNew;
+  const int64_t sequence = sequence0 + s, frame = a.row(sequence, step);
+  const bool there = sequence < a.batch;
+  for (int j = int(threadIdx.x) / kWarp; j < g.units; j += int(blockDim.x) / kWarp) {
+    const int unit = b.first + j;
+    if (unit >= a.units) break;  // the whole warp
+    const int64_t row = gate * a.units + unit;
+    C fixed = a.bias(a.bias_ih, row), sum = a.bias(a.bias_hh, row);
+    if (there) fixed += a.input[frame * kGruGates * a.units + row];
+    sum += row_products<kGruGates>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.pitch);
+    const C active = sigmoid_of(fixed + sum);
+    const C r = __shfl_sync(0xffffffffu, active, base), z = __shfl_sync(0xffffffffu, active, base + 2);
+    const C state = __shfl_sync(0xffffffffu, sum, base + 4), by_input = __shfl_sync(0xffffffffu, fixed, base + 4);
+    const C n = tanh_of(by_input + r * state), h = n + z * (from[s * g.pitch + unit] - n);
+    if (!there) continue;
+    if (a.kept && lane % 2 == 0) {
+      const C kept = place == kReset ? r : place == kUpdate ? z : place == kNew ? n : state;
+      a.kept[(frame * RecurrentArgs::kKeptValues + place) * a.units + unit] = kept;
+    }
+    if (lane % 8 == 0) a.y[frame * a.outputs + unit] = from_compute<T>(h);
+    if (lane % 8 == 1) to[s * to_stride + unit] = h;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
+    gru_groups_forward(const __grid_constant__ GruRecurrenceArgs arguments, const __grid_constant__ Groups g) {
+  using C = Compute<T>;
+  GruBlock<T> b(g);
+  const GruDirection<T> a(arguments, b.direction);
+  load_rows_of<kGruGates>(b.weights, a.weight_hh, a.units, g, b.first);
+  // Of two vectors one is read while the other is written, and so it is where blocks hand over h.
+  C* const exchange = static_cast<C*>(g.scratch) + 2 * b.group * kS * a.units;
+  int turn = 0;
+  for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
+    const int64_t sequence0 = chunk * kS, sequences = a.batch - sequence0;
+    __syncthreads();  // the chunk before is complete
+    fill_zeros(b.vectors, 2 * kS * g.pitch);
+    __syncthreads();
+    for (int i = int(threadIdx.x); i < kS * g.pitch; i += int(blockDim.x))
+      b.vectors[i] = a.state(sequence0 + i / g.pitch, i % g.pitch);
+    __syncthreads();
+    for (int64_t step = 0; step < a.frames; ++step) {
+      C *const from = b.vectors + step % 2 * kS * g.pitch, *const next = b.vectors + (step + 1) % 2 * kS * g.pitch;
+      C* const handed = exchange + turn * kS * a.units;
+      if (g.meets())
+        gru_frame(a, g, b, sequence0, step, from, handed, a.units);
+      else
+        gru_frame(a, g, b, sequence0, step, from, next, g.pitch);
+      if (step + 1 == a.frames) break;
+      if (g.meets()) {
+        b.meet(g);
+        collect_vectors(next, g.pitch, handed, a.units, sequences, a.units);
+        turn = 1 - turn;
+      }
+      __syncthreads();
+    }
+  }
+}
+
+template <class C>
+__device__ __forceinline__ C gru_part_sum(const C* parts) {
+  return parts[0] + parts[1] + parts[2];
+}
+
+template <class T>
+__global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
+    gru_groups_backward(const __grid_constant__ GruRecurrenceBackwardArgs arguments, const __grid_constant__ Groups g) {
+  using C = Compute<T>;
+  GruBlock<T> b(g);
+  const GruDirection<T> a(arguments.forward, b.direction);
+  const GruGradients<T> by(arguments, b.direction);
+  load_columns_of<kGruGates>(b.weights, a.weight_hh, a.units, g, b.first);
+  // f(i, sequence, unit) for each of the block's units in each sequence
+  const auto for_each_state = [&](int64_t sequence0, auto f) {
+    for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
+      const int64_t sequence = sequence0 + i % kS;
+      const int unit = b.first + i / kS;
+      if (sequence < a.batch && unit < a.units) f(i, sequence, unit);
+    }
+  };
+  for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
+    const int64_t sequence0 = chunk * kS, sequences = a.batch - sequence0;
+    __syncthreads();  // the chunk before is complete
+    fill_zeros(b.vectors, kS * kGruGates * g.pitch + kS * (kGruGates + 1) * g.units);
+    __syncthreads();
+    for (int64_t step = a.frames - 1; step >= 0; --step) {
+      for_each_state(sequence0, [&](int i, int64_t sequence, int unit) {
+        GruKept<C> kept;
+        kept.read(a, by, sequence, step, unit);
+        const GruCell<C> cell(kept, kept.dy + b.carry[i] + gru_part_sum(b.parts + i * kGruGates));
+        cell.write(a, by, a.row(sequence, step), unit, kept.before);
+        b.carry[i] = cell.direct;
+        if (g.meets()) return;
+        for (int gate = 0; gate < kGruGates; ++gate)
+          b.vectors[(i % kS * kGruGates + gate) * g.pitch + unit] = cell.dstate[gate];
+      });
+      if (step == 0 && !by.dh0) break;
+      if (g.meets()) {
+        b.meet(g);
+        for (int gate = 0; gate < kGruGates; ++gate)
+          collect_vectors(b.vectors + gate * g.pitch, kGruGates * g.pitch,
+                          by.dstate + a.row(sequence0, step) * kGruGates * a.units + gate * a.units,
+                          a.frames * kGruGates * a.units, sequences, a.units);
+      }
+      __syncthreads();
+      back_products<kGruGates>(g, b.weights, b.vectors, b.parts);
+    }
+    for_each_state(sequence0, [&](int i, int64_t sequence, int unit) {
+      const C dh = b.carry[i] + gru_part_sum(b.parts + i * kGruGates);
+      if (by.dh0) by.dh0[sequence * a.units + unit] = from_compute<T>(dh);
+    });
+  }
+}
+
+}  // namespace lite_rtse::cuda
