@@ -125,6 +125,7 @@ const stream::Engine& engine() {
 }
 
 std::optional<stream::Precision> precision_of(int32_t number) {
+  if (stream::kInt16Only && number != LITE_RTSE_INT16) return std::nullopt;
   switch (number) {
     case LITE_RTSE_FLOAT32: return stream::Precision::f32;
     case LITE_RTSE_INT24: return stream::Precision::i24;

@@ -80,8 +80,8 @@ using Int16 = Int<16>;
 using Int8 = Int<8>;
 
 // Computes G vectors of outputs for N rows. w: (steps, G, words, lanes), where a step is Format<W>::kInputs inputs;
-// scale, base[n], y[n]: (G, lanes). y[n] may be base[n]. Integer weights are multiples of their output's scale. Float
-// weights have no scale, and the sum begins with the base.
+// `inputs`: a multiple of them; scale, base[n], y[n]: (G, lanes). y[n] may be base[n]. Integer weights are multiples of
+// their output's scale. Float weights have no scale, and the sum begins with the base.
 template <class W, int N, int G>
 void dense_tile(const W* w, int64_t inputs, const float* scale, const float* const* base, const float* const* x,
                 float* const* y) {
@@ -93,7 +93,7 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) sum[n][g] = kScaled ? Vec<float>{} : load(base[n] + g * L);
-  const auto step = [&](const float* const* from, int64_t at) __attribute__((always_inline)) {
+  for (int64_t at = 0; at < inputs; at += kStep, w += kWords) {
 #pragma GCC unroll 32
     for (int64_t i = 0; i < kWords; i += 16) __builtin_prefetch(reinterpret_cast<const char*>(w + i) + kAheadBytes);
 #pragma GCC unroll 8
@@ -103,17 +103,8 @@ void dense_tile(const W* w, int64_t inputs, const float* scale, const float* con
 #pragma GCC unroll 4
       for (int64_t i = 0; i < kStep; ++i)
 #pragma GCC unroll 8
-        for (int n = 0; n < N; ++n) sum[n][g] += weight[i] * from[n][at + i];
+        for (int n = 0; n < N; ++n) sum[n][g] += weight[i] * x[n][at + i];
     }
-    w += kWords;
-  };
-  const int64_t whole = inputs - inputs % kStep;
-  for (int64_t i = 0; i < whole; i += kStep) step(x, i);
-  if (whole < inputs) {
-    float rest[N][kStep] = {};
-    const float* from[N];
-    for (int n = 0; n < N; ++n) std::copy(x[n] + whole, x[n] + inputs, rest[n]), from[n] = rest[n];
-    step(from, 0);
   }
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n)

@@ -3,6 +3,10 @@
 //
 // A frame reads 1.5 million weights once each, from the third-level cache. They may be stored as integers of b bits.
 // Each output's weights then share one scale, and a weight's error is at most 2^-b of the largest of them.
+//
+// The integers are up to 2^31. The inputs are therefore multiplied by 2^-31, so sums overflow where those of floats do.
+
+constexpr int64_t kMostInputs = 3 * kBins, kPaddedInputs = ceil_div(kMostInputs, 4) * 4;
 
 class Dense {
  public:
@@ -12,10 +16,10 @@ class Dense {
       : shape_{outputs, inputs}, precision_(precision), scale_(padded()), bias_(padded()) {
     with_format([&](auto format) {
       using W = decltype(format);
-      const std::size_t bytes = shape_.padded() * row_words<W>() * sizeof(W);
+      const std::size_t bytes = shape_.padded() * steps<W>() * Format<W>::kWords * sizeof(W);
       weights_ = huge_bytes(bytes);
       std::memset(weights_.get(), 0, bytes);
-      std::vector<float> row(ceil_div(inputs, Format<W>::kInputs) * Format<W>::kInputs);
+      std::vector<float> row(stored_inputs<W>());
       for (int64_t o = 0; o < outputs; ++o) {
         for (int64_t i = 0; i < inputs; ++i) row[i] = weight(o, i);
         scale_[o] = pack<W>(o, row);
@@ -29,14 +33,25 @@ class Dense {
 
   // x[n]: inputs of stream n; y[n]: padded() outputs of stream n. x and y must not overlap.
   void run(const float* const* x, float* const* y, int64_t n) const {
-    with_format([&](auto format) { run<decltype(format)>(x, y, n); });
+    with_format([&](auto format) {
+      using W = decltype(format);
+      if constexpr (std::is_same_v<W, float>) return run<W>(x, y, n);
+      alignas(kVectorBytes) float scaled[kMostStreams][kPaddedInputs];
+      const float* rows[kMostStreams];
+      for (int64_t s = 0; s < n; ++s) {
+        for (int64_t i = 0; i < shape_.inputs; ++i) scaled[s][i] = 0x1p-31f * x[s][i];
+        std::fill(scaled[s] + shape_.inputs, scaled[s] + stored_inputs<W>(), 0.0f);
+        rows[s] = scaled[s];
+      }
+      run<W>(rows, y, n);
+    });
   }
 
  private:
   // Calls f with a value of the type that the weights are stored in.
   template <class F>
   void with_format(F f) const {
-    switch (precision_) {
+    switch (kInt16Only ? Precision::i16 : precision_) {
       case Precision::f32: return f(float());
       case Precision::i24: return f(Int24());
       case Precision::i16: return f(Int16());
@@ -44,14 +59,18 @@ class Dense {
     }
   }
 
-  // The words of one output.
   template <class W>
-  int64_t row_words() const {
-    return ceil_div(shape_.inputs, Format<W>::kInputs) * Format<W>::kWords;
+  int64_t steps() const {
+    return ceil_div(shape_.inputs, Format<W>::kInputs);
+  }
+  // The inputs, rounded up to whole steps.
+  template <class W>
+  int64_t stored_inputs() const {
+    return steps<W>() * Format<W>::kInputs;
   }
   template <class W>
   W* group(Range vectors) const {
-    return reinterpret_cast<W*>(weights_.get()) + vectors.first * kLanes<float> * row_words<W>();
+    return reinterpret_cast<W*>(weights_.get()) + vectors.first * kLanes<float> * steps<W>() * Format<W>::kWords;
   }
 
   template <class W>
@@ -64,7 +83,8 @@ class Dense {
       for (int64_t s = 0; s < n; s += kRowTile) {
         const int64_t rows = std::min<int64_t>(kRowTile, n - s);
         for (int64_t r = 0; r < rows; ++r) base[r] = bias_.data() + at, target[r] = y[s + r] + at;
-        dense_rows<W>(rows, vectors.size(), group<W>(vectors), shape_.inputs, scale_.data() + at, base, x + s, target);
+        dense_rows<W>(rows, vectors.size(), group<W>(vectors), stored_inputs<W>(), scale_.data() + at, base, x + s,
+                      target);
       }
     }
   }
@@ -85,8 +105,7 @@ class Dense {
       constexpr int32_t kUnit = int32_t(1) << (32 - W::kBits), kLargest = std::numeric_limits<int32_t>::max() / kUnit;
       float largest = 0;
       for (float w : row) largest = std::max(largest, std::fabs(w));
-      const float scale = largest / kLargest / kUnit;
-      if (scale < std::numeric_limits<float>::min()) return 0;  // so small that their scale is subnormal: zero
+      if (largest < std::numeric_limits<float>::min()) return 0;  // subnormal: zero
       for (size_t i = 0; i < row.size(); i += kInputs, to += step) {
         int32_t whole[kInputs];
         for (int j = 0; j < kInputs; ++j)
@@ -94,7 +113,7 @@ class Dense {
               kUnit * std::clamp(int32_t(std::lrint(double(row[i + j]) / largest * kLargest)), -kLargest, kLargest);
         W::pack(whole, to, L);
       }
-      return scale;
+      return float(largest * (0x1p31 / kUnit / kLargest));
     }
   }
 

@@ -84,6 +84,13 @@ Parameters parameters(const std::map<std::string, Array>& arrays, const Options&
 // i24, i16, i8: integers of so many bits with one scale for each output; see frame_dense.inl.
 enum class Precision { f32, i24, i16, i8 };
 
+// The engine for web pages has no other kernel, so that its code is small.
+#ifdef LITE_RTSE_INT16_ONLY
+inline constexpr bool kInt16Only = true;
+#else
+inline constexpr bool kInt16Only = false;
+#endif
+
 // The memory of one stream, and its scratch memory.
 class State {
  public:

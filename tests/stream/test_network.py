@@ -109,6 +109,29 @@ def test_error_of_a_precision(name: str, precision: Any) -> None:
     assert relative(run(Streamer(network(name, precision)), hops(signal)), offline(name, signal)) < LIMITS[precision]
 
 
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize(("name", "level"), [("small", 100), ("network", 10)])
+def test_integers_take_as_loud_samples_as_floats(name: str, level: float, precision: Any) -> None:
+    """At ten times the level the floats overflow."""
+    signal = np.float32(level) * np.sign(noise(4000))
+    expected = run(Streamer(network(name)), hops(signal))
+    limit = {"int16": 0.1, "int8": 1.0}.get(precision, TOLERANCE)
+    assert relative(run(Streamer(network(name, precision)), hops(signal)), expected) < limit
+    with pytest.raises(FloatingPointError, match="not finite"):
+        run(Streamer(network(name, precision)), hops(10 * signal))
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_integers_take_as_large_weights_as_floats(precision: Any) -> None:
+    large = {
+        key: value * np.float32(1e35) if value.ndim == 2 and not key.startswith("msmo") else value
+        for key, value in weights().items()
+    }
+    out = run(Streamer(Network(large, precision)), hops(np.sign(noise(4000))))
+    assert np.isfinite(out).all()
+    assert np.abs(out).max() > 1e30
+
+
 def test_precisions_differ_by_name() -> None:
     signal = noise(2000)
     assert len({run(Streamer(network("small", name)), [signal]).tobytes() for name in LIMITS}) == len(LIMITS)
