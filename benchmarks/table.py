@@ -23,6 +23,7 @@ from benchmarks import memory, model, operators, roofline, scaling, stream, supp
 from benchmarks.harness import Report, Settings, parse, report
 from benchmarks.peers import PEERS
 from benchmarks.peers.alignment import LONGEST
+from benchmarks.peers.tools import Samples
 from benchmarks.table_results import Figure, Measured, Row, render, stored
 from benchmarks.variants import PYTORCH
 from lite_rtse_ext.benchmark.frames import speech_like
@@ -152,7 +153,7 @@ def _process_time(peer: str) -> Callable[[Report, Settings], Measured]:
     return measure
 
 
-def _costs_of(sides: Sequence[suppressors.Suppressor], sound: suppressors.Samples) -> list[float]:
+def _costs_of(sides: Sequence[suppressors.Suppressor], sound: Samples) -> list[float]:
     for side in sides:
         side(sound)
     return [side.cpu_seconds for side in sides]
