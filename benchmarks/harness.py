@@ -122,11 +122,12 @@ class Report:
         """Read a report that :meth:`save` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
         data["environment"] = Environment(**data["environment"])
-        data["records"] = [_record(entry) for entry in data["records"]]
+        data["records"] = [record_of(entry) for entry in data["records"]]
         return cls(**data)
 
 
-def _record(data: dict[str, Any]) -> Record:
+def record_of(data: dict[str, Any]) -> Record:
+    """Make a record from its JSON."""
     for name in ("ms", "relative"):
         data[name] = Quantiles(**data[name]) if data[name] else None
     return Record(**data)

@@ -36,7 +36,7 @@ from lite_rtse_ext.train.denormals import flushed_denormals
 ENGINE = "engine, float32"
 ONNX_RUNTIME = "ONNX Runtime, one frame"
 
-LIMITS = {"int16": 1e-3}
+LIMITS = {"int16": 1e-3, "int8": 0.1}
 LIMIT = 1e-5
 
 Floats = NDArray[np.float32]
@@ -154,7 +154,7 @@ def entries(model: LiteRTSE, frames: int, batches: Sequence[int], missing: list[
     signal = speech_like(frames)[: 100 * HOP_LENGTH]
     expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_LENGTH]
     result = []
-    for precision in ("float32", "int16"):
+    for precision in ("float32", "int24", "int16", "int8"):
         network = Network.from_model(model, precision)  # type: ignore[arg-type]
         found = difference(Streamer(network).feed(signal)[: len(expected)], expected)
         for streams in (1, *batches):

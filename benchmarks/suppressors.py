@@ -75,7 +75,12 @@ class Question:
 
     def peer(self, name: str) -> Peer:
         """Return the suppressor of a row."""
-        return Peer(partial(_own, self.model)) if name == OWN else self.peers[name]
+        return own(self.model) if name == OWN else self.peers[name]
+
+
+def own(model: Path) -> Peer:
+    """Return the package's network, as ``lite-rtse enhance`` runs it."""
+    return Peer(partial(_own, model))
 
 
 def _own(path: Path, input_db: float = 0.0, limit_db: float | None = None) -> Process:
@@ -277,8 +282,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         model = options.model or pretrained_path()
-        own = variants(model, options.limits) if options.variants or options.limits else {}
-        peers = own if options.alone else PEERS | own
+        others = variants(model, options.limits) if options.variants or options.limits else {}
+        peers = others if options.alone else PEERS | others
         question = Question(options.manifest, options.split, model, peers, not options.no_dnsmos)
         comparison = compare(question, options.jobs)
     except (OSError, ValueError) as error:

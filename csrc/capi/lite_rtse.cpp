@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <limits>
 #include <new>
+#include <optional>
 
 #include "../stream/host_stream.h"
 #include "weights.h"
@@ -123,17 +124,27 @@ const stream::Engine& engine() {
   }
 }
 
+std::optional<stream::Precision> precision_of(int32_t number) {
+  if (stream::kInt16Only && number != LITE_RTSE_INT16) return std::nullopt;
+  switch (number) {
+    case LITE_RTSE_FLOAT32: return stream::Precision::f32;
+    case LITE_RTSE_INT24: return stream::Precision::i24;
+    case LITE_RTSE_INT16: return stream::Precision::i16;
+    case LITE_RTSE_INT8: return stream::Precision::i8;
+    default: return std::nullopt;
+  }
+}
+
 // `bytes` gives the content of a safetensors file.
 template <class Bytes>
 lite_rtse_status make_network(Bytes bytes, int32_t precision, lite_rtse_network** network, char* message, size_t size) {
-  if (precision != LITE_RTSE_FLOAT32 && precision != LITE_RTSE_INT16)
-    return refuse(LITE_RTSE_ERROR_RANGE, message, size);
+  const auto stored = precision_of(precision);
+  if (!stored) return refuse(LITE_RTSE_ERROR_RANGE, message, size);
   try {
     const stream::Engine& build = engine();
     const auto content = bytes();
     const capi::Weights weights = capi::read_weights(content);
-    const auto stored = precision == LITE_RTSE_INT16 ? stream::Precision::i16 : stream::Precision::f32;
-    *network = new lite_rtse_network{build.network(stream::parameters(weights.arrays, weights.options), stored)};
+    *network = new lite_rtse_network{build.network(stream::parameters(weights.arrays, weights.options), *stored)};
     put("", message, size);
     return LITE_RTSE_OK;
   } catch (...) {

@@ -74,9 +74,9 @@ enum {
   LITE_RTSE_ERROR_INTERNAL = 11 /* a fault of the library */
 };
 
-/* How the weights of the LSTMs and linear layers are stored. With 16-bit integers a frame reads half as much memory.
- * The output then differs by about 1e-4 of its magnitude (-80 dB). */
-enum { LITE_RTSE_FLOAT32 = 0, LITE_RTSE_INT16 = 1 };
+/* How the weights of the LSTMs and linear layers are stored. With fewer bits a frame reads less memory and is faster.
+ * docs/streaming.md says how far the output differs: with 24 bits as little as with float, with 16 bits by 1e-4. */
+enum { LITE_RTSE_FLOAT32 = 0, LITE_RTSE_INT16 = 1, LITE_RTSE_INT24 = 2, LITE_RTSE_INT8 = 3 };
 
 /* LITE_RTSE_ALIGNED: sample n of the output is sample n of the input, enhanced. Output comes in frames of 256 samples,
  * so a call can return fewer or more samples than it takes. With lite_rtse_stream_flush the output is as long as the
@@ -97,7 +97,7 @@ LITE_RTSE_API const char* lite_rtse_status_text(lite_rtse_status status);
 /* Reads a safetensors file of Lite-RTSE weights, such as the lite-rtse.safetensors that comes with the library.
  *
  *   path          the file's name
- *   precision     LITE_RTSE_FLOAT32 or LITE_RTSE_INT16
+ *   precision     LITE_RTSE_INT24, LITE_RTSE_FLOAT32, LITE_RTSE_INT16 or LITE_RTSE_INT8
  *   network       gets the network, to be destroyed by lite_rtse_network_destroy
  *   message       gets what exactly is wrong, or an empty text; it is printable ASCII, cut to `message_size` bytes with
  *                 its final zero. May be NULL.

@@ -30,33 +30,82 @@ struct DenseShape {
   int64_t size() const { return padded() * inputs; }
 };
 
-LITE_RTSE_INLINE Vec<float> load_weights(const float* w) { return load(w); }
-LITE_RTSE_INLINE Vec<float> load_weights(const int16_t* w) {
-  typedef int16_t Half __attribute__((vector_size(kVectorBytes / 2), may_alias, aligned(2)));
-  return __builtin_convertvector(*reinterpret_cast<const Half*>(w), Vec<float>);
-}
+// How weights are stored. In each lane, kWords numbers of 32 bits hold the weights of kInputs inputs. A weight of fewer
+// bits is the upper bits of an integer of 32, whose other bits are zero. To unpack it takes shifts and masks of whole
+// vectors, which all instruction sets have. Compilers would widen narrow integers in many steps.
+template <class W>
+struct Format : W {};
+template <>
+struct Format<float> {
+  static constexpr int kInputs = 1, kWords = 1;
+  static LITE_RTSE_INLINE void unpack(const float* from, Vec<float>* weight) { weight[0] = load(from); }
+};
 
-// Computes G vectors of outputs for N rows. w: (inputs, G, lanes); scale, base[n], y[n]: (G, lanes). y[n] may be
-// base[n]. Integer weights are multiples of their output's scale. Float weights have no scale, and the sum begins with
-// the base.
+LITE_RTSE_INLINE Vec<float> to_float(Vec<int32_t> v) { return __builtin_convertvector(v, Vec<float>); }
+
+// The upper 24 bits of three words are a weight each. Their lower 8 bits together are the fourth.
+struct Int24 {
+  int32_t word;
+  static constexpr int kBits = 24, kInputs = 4, kWords = 3;
+  static void pack(const int32_t* weight, Int24* to, int64_t stride) {
+    for (int i = 0; i < 3; ++i) to[i * stride].word = weight[i] | (weight[3] >> (24 - 8 * i) & 255);
+  }
+  static LITE_RTSE_INLINE void unpack(const Int24* from, Vec<float>* weight) {
+    const int32_t* words = &from->word;
+    const Vec<int32_t> a = load(words), b = load(words + kLanes<float>), c = load(words + 2 * kLanes<float>);
+    weight[0] = to_float(a & -256);
+    weight[1] = to_float(b & -256);
+    weight[2] = to_float(c & -256);
+    weight[3] = to_float(a << 24 | (b & 255) << 16 | (c & 255) << 8);
+  }
+};
+
+// A word is several weights, the first one in its upper bits.
+template <int Bits>
+struct Int {
+  int32_t word;
+  static constexpr int kBits = Bits, kInputs = 32 / Bits, kWords = 1;
+  static void pack(const int32_t* weight, Int* to, int64_t) {
+    uint32_t word = 0;
+    for (int i = 0; i < kInputs; ++i) word |= uint32_t(weight[i]) >> Bits * i;
+    to->word = int32_t(word);
+  }
+  static LITE_RTSE_INLINE void unpack(const Int* from, Vec<float>* weight) {
+    const Vec<int32_t> word = load(&from->word);
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i) weight[i] = to_float(word << Bits * i & int32_t(~0u << (32 - Bits)));
+  }
+};
+using Int16 = Int<16>;
+using Int8 = Int<8>;
+
+// Computes G vectors of outputs for N rows. w: (steps, G, words, lanes), where a step is Format<W>::kInputs inputs;
+// `inputs`: a multiple of them; scale, base[n], y[n]: (G, lanes). y[n] may be base[n]. Integer weights are multiples of
+// their output's scale. Float weights have no scale, and the sum begins with the base.
 template <class W, int N, int G>
 void dense_tile(const W* w, int64_t inputs, const float* scale, const float* const* base, const float* const* x,
                 float* const* y) {
-  constexpr int64_t L = kLanes<float>;
+  using Stored = Format<W>;
+  constexpr int64_t L = kLanes<float>, kStep = Stored::kInputs, kWords = G * Stored::kWords * L;
   constexpr bool kScaled = !std::is_same_v<W, float>;
   Vec<float> sum[N][G];
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) sum[n][g] = kScaled ? Vec<float>{} : load(base[n] + g * L);
-  for (int64_t i = 0; i < inputs; ++i, w += G * L)
+  for (int64_t at = 0; at < inputs; at += kStep, w += kWords) {
+#pragma GCC unroll 32
+    for (int64_t i = 0; i < kWords; i += 16) __builtin_prefetch(reinterpret_cast<const char*>(w + i) + kAheadBytes);
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) {
-      __builtin_prefetch(reinterpret_cast<const char*>(w + g * L) + kAheadBytes);
-      const Vec<float> wg = load_weights(w + g * L);
+      Vec<float> weight[kStep];
+      Stored::unpack(w + g * Stored::kWords * L, weight);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kStep; ++i)
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[n][g] += wg * x[n][i];
+        for (int n = 0; n < N; ++n) sum[n][g] += weight[i] * x[n][at + i];
     }
+  }
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8

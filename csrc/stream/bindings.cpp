@@ -22,8 +22,10 @@ constexpr int64_t kMostSamples = int64_t(1) << 40;  // times of samples, in unit
 
 Precision precision_of(const std::string& name) {
   if (name == "float32") return Precision::f32;
+  if (name == "int24") return Precision::i24;
   if (name == "int16") return Precision::i16;
-  throw std::invalid_argument("precision must be 'float32' or 'int16', but is '" + name + "'");
+  if (name == "int8") return Precision::i8;
+  throw std::invalid_argument("precision: expected 'float32', 'int24', 'int16' or 'int8', got '" + name + "'");
 }
 
 // The arrays of a dictionary by name. `owners` keeps them alive.

@@ -81,8 +81,15 @@ Parameters parameters(const std::map<std::string, Array>& arrays, const Options&
 
 // How the weights of the LSTMs and linear layers are stored. Each frame reads them once, from beyond the second-level
 // cache.
-// i16: 16-bit integers with one scale for each output, half the bytes of f32; see frame_dense.inl.
-enum class Precision { f32, i16 };
+// i24, i16, i8: integers of so many bits with one scale for each output; see frame_dense.inl.
+enum class Precision { f32, i24, i16, i8 };
+
+// The engine for web pages has no other kernel, so that its code is small.
+#ifdef LITE_RTSE_INT16_ONLY
+inline constexpr bool kInt16Only = true;
+#else
+inline constexpr bool kInt16Only = false;
+#endif
 
 // The memory of one stream, and its scratch memory.
 class State {

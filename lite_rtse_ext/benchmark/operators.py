@@ -68,6 +68,10 @@ def _conv_blocks(module: Any) -> nn.Module:
     return nn.Sequential(module.ConvBlock(1, 32), module.ConvBlock(32, 32))
 
 
+def _conv_branch(module: Any) -> nn.Module:
+    return nn.Sequential(module.ConvBlock(1, 32), module.ConvBlock(32, 32), module.MultiOrderConv())
+
+
 def _network() -> nn.Module:
     network = reference.LiteRTSE()
     # R is then near 1, which leaves the phase almost unchanged, as in a trained network. The derivative of a phase is
@@ -83,11 +87,12 @@ _MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
     ),
     "conv_block": (lambda: reference.ConvBlock(32, 32), lambda: fused_nn.ConvBlock(32, 32)),
     "conv_blocks": (lambda: _conv_blocks(reference), lambda: _conv_blocks(fused_nn)),
+    "conv_branch": (lambda: _conv_branch(reference), lambda: _conv_branch(fused_nn)),
     "multi_order_conv": (reference.MultiOrderConv, fused_nn.MultiOrderConv),
     "mask_residual": (reference.MaskResidual, fused_nn.MaskResidual),
     "LiteRTSE": (_network, LiteRTSE),
 }
-_CHANNELS = {"causal_dwconv2d": 64, "conv_block": 32, "conv_blocks": 1, "multi_order_conv": 32}
+_CHANNELS = {"causal_dwconv2d": 64, "conv_block": 32, "conv_blocks": 1, "conv_branch": 1, "multi_order_conv": 32}
 CASES = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual", "LiteRTSE")
 """The cases that ``lite-rtse bench`` times: the operators at the network's sizes, and the network."""
 
@@ -103,7 +108,8 @@ def case(
     """Make a case. Its values are the same on every device.
 
     Args:
-        name: one of :data:`CASES`, or "conv_blocks", which is the network's two Conv-Blocks one after the other.
+        name: one of :data:`CASES`, or "conv_blocks", which is the network's two Conv-Blocks one after the other, or
+            "conv_branch", which is these and the Multi-Order block after them.
         batch: number of utterances.
         frames: frames of each utterance.
         dtype, device: those of parameters and inputs.
@@ -126,7 +132,7 @@ def case(
         fused.to(device, dtype),
         tuple(tensor.to(device, dtype) for tensor in inputs),
         torch.randn(shape).to(device, dtype),
-        input_gradients=name not in ("conv_blocks", "LiteRTSE"),
+        input_gradients=name not in ("conv_blocks", "conv_branch", "LiteRTSE"),
     )
 
 

@@ -34,7 +34,9 @@ def json_file(path: Path | None) -> Iterator[Callable[[Any], object]]:
 @click.command()
 @click.option("--frames", type=click.IntRange(min=1), default=4000, show_default=True, help="How many are timed.")
 @click.option("--calls", type=click.IntRange(min=1), default=1, show_default=True, help="Streams at a time.")
-@click.option("--precision", type=click.Choice(["float32", "int16"]), default="float32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["float32", "int24", "int16", "int8"]), default="float32", show_default=True
+)
 @click.option("--full", is_flag=True, help="The variant with a full 3×3 in its Conv-Blocks.")
 @click.option("--paced", is_flag=True, help="A frame every 16 ms, as in a call, instead of at once.")
 @click.option("--rate", type=click.IntRange(1000, 1_000_000), help="Sample rate; a 16 kHz stream is timed by turns.")

@@ -19,7 +19,11 @@ def test_figures_of_the_engine_and_of_every_peer_that_is_installed() -> None:
     threads = torch.get_num_threads()
     found = stream.figures(SKIPPED + 2, 1, batches=[2], missing=missing)
     assert set(found) | {line.split(":")[0] for line in missing} == {
-        *(f"engine, {precision}{calls}" for precision in ("float32", "int16") for calls in ("", ", 2 calls")),
+        *(
+            f"engine, {precision}{calls}"
+            for precision in ("float32", "int24", "int16", "int8")
+            for calls in ("", ", 2 calls")
+        ),
         *stream.PEERS,
     }
     for name, figure in found.items():

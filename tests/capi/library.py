@@ -50,7 +50,7 @@ class Library:
 
     def network(self, data: bytes, precision: str = "float32") -> c_void_p:
         network, message = c_void_p(), ctypes.create_string_buffer(300)
-        number = ("float32", "int16").index(precision)
+        number = ("float32", "int16", "int24", "int8").index(precision)
         status = self.parse(data, len(data), number, byref(network), message, len(message))
         if status:
             raise Refused(status, message.value.decode())

@@ -37,10 +37,11 @@ static void test_texts(void) {
 static void test_load(const char* path) {
   lite_rtse_network* n = (lite_rtse_network*)path;
   char message[300];
+  int32_t precision;
   CHECK(lite_rtse_network_load(NULL, 0, &n, message, sizeof message) == LITE_RTSE_ERROR_NULL && !n);
   CHECK(strcmp(message, lite_rtse_status_text(LITE_RTSE_ERROR_NULL)) == 0);
   CHECK(lite_rtse_network_load(path, 0, NULL, message, sizeof message) == LITE_RTSE_ERROR_NULL);
-  CHECK(lite_rtse_network_load(path, 2, &n, NULL, 0) == LITE_RTSE_ERROR_RANGE);
+  CHECK(lite_rtse_network_load(path, 4, &n, NULL, 0) == LITE_RTSE_ERROR_RANGE);
   CHECK(lite_rtse_network_load(path, -1, &n, NULL, 1000) == LITE_RTSE_ERROR_RANGE);
   CHECK(lite_rtse_network_load("no such file", 0, &n, message, sizeof message) == LITE_RTSE_ERROR_FILE);
   CHECK(strcmp(message, "the file can't be opened: no such file") == 0);
@@ -53,8 +54,10 @@ static void test_load(const char* path) {
   CHECK(lite_rtse_network_load("", 0, &n, message, 9) == LITE_RTSE_ERROR_FILE);
   CHECK(strcmp(message, "the file") == 0 && message[9] == 'x');
   CHECK(lite_rtse_network_load("", 0, &n, message + 20, 0) == LITE_RTSE_ERROR_FILE && message[20] == 'x');
-  CHECK(lite_rtse_network_load(path, LITE_RTSE_INT16, &n, message, sizeof message) == LITE_RTSE_OK && n && !*message);
-  lite_rtse_network_destroy(n);
+  for (precision = LITE_RTSE_FLOAT32; precision <= LITE_RTSE_INT8; ++precision) {
+    CHECK(lite_rtse_network_load(path, precision, &n, message, sizeof message) == LITE_RTSE_OK && n && !*message);
+    lite_rtse_network_destroy(n);
+  }
   lite_rtse_network_destroy(NULL);
 }
 

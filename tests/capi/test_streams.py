@@ -27,7 +27,7 @@ def test_version(library: Library) -> None:
     assert f"{version // 10000}.{version // 100 % 100}.{version % 100}" == lite_rtse_ext.__version__
 
 
-@pytest.mark.parametrize("precision", ["float32", "int16"])
+@pytest.mark.parametrize("precision", ["float32", "int24", "int16", "int8"])
 @pytest.mark.parametrize("live", [False, True], ids=["aligned", "live"])
 @pytest.mark.parametrize(
     "settings",

@@ -99,18 +99,63 @@ def test_a_network_lives_as_long_as_its_streamers() -> None:
     assert gone() is None
 
 
+LIMITS = {"float32": 3e-6, "int24": 3e-6, "int16": 2e-4, "int8": 5e-2}
+
+
 @pytest.mark.parametrize("name", ["network", "full", "small"])
-def test_int16_is_80_db_below(name: str) -> None:
+@pytest.mark.parametrize("precision", LIMITS)
+def test_error_of_a_precision(name: str, precision: Any) -> None:
     signal = noise(20_000)
-    assert relative(run(Streamer(network(name, "int16")), hops(signal)), offline(name, signal)) < 1e-4
+    assert relative(run(Streamer(network(name, precision)), hops(signal)), offline(name, signal)) < LIMITS[precision]
 
 
-def test_int16_of_weights_that_are_zero() -> None:
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize(("name", "level"), [("small", 100), ("network", 10)])
+def test_integers_take_as_loud_samples_as_floats(name: str, level: float, precision: Any) -> None:
+    """At ten times the level the floats overflow."""
+    signal = np.float32(level) * np.sign(noise(4000))
+    expected = run(Streamer(network(name)), hops(signal))
+    limit = {"int16": 0.1, "int8": 1.0}.get(precision, TOLERANCE)
+    assert relative(run(Streamer(network(name, precision)), hops(signal)), expected) < limit
+    with pytest.raises(FloatingPointError, match="not finite"):
+        run(Streamer(network(name, precision)), hops(10 * signal))
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_integers_take_as_large_weights_as_floats(precision: Any) -> None:
+    large = {
+        key: value * np.float32(1e35) if value.ndim == 2 and not key.startswith("msmo") else value
+        for key, value in weights().items()
+    }
+    out = run(Streamer(Network(large, precision)), hops(np.sign(noise(4000))))
+    assert np.isfinite(out).all()
+    assert np.abs(out).max() > 1e30
+
+
+def test_precisions_differ_by_name() -> None:
+    signal = noise(2000)
+    assert len({run(Streamer(network("small", name)), [signal]).tobytes() for name in LIMITS}) == len(LIMITS)
+    assert network("small").precision == Network(weights()).precision == "float32"
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_weights_that_are_zero(precision: Any) -> None:
     zero = {name: np.zeros_like(value) for name, value in weights().items()}
     signal = noise(2000)
     # R = 0 and a mask of one half: half the signal comes out.
-    for precision in ("float32", "int16"):
-        assert relative(run(Streamer(Network(zero, precision), high_pass=False), [signal]), signal / 2) < TOLERANCE
+    assert relative(run(Streamer(Network(zero, precision), high_pass=False), [signal]), signal / 2) < TOLERANCE
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("size", [1e-44, 1e-40, 1e-36, 1e-30])
+def test_weights_that_are_nearly_zero(precision: Any, size: float) -> None:
+    """The scale of such weights is subnormal, or nearly so."""
+    tiny = {name: value * 0 for name, value in weights().items()}
+    for name in ("fc1.weight", "lstm1.weight_ih_l0", "fc2.weight"):
+        tiny[name] = np.full_like(tiny[name], size)
+    signal = noise(2000)
+    streamer = Streamer(Network(tiny, precision), high_pass=False)
+    assert relative(run(streamer, [signal]), signal / 2) < TOLERANCE
 
 
 def test_what_is_wrong_with_weights_is_named() -> None:
@@ -136,8 +181,8 @@ def test_what_is_wrong_with_weights_is_named() -> None:
             Network(changed)
     with pytest.raises(ValueError, match=r"no parameters of Lite-RTSE: fc1\.weight is missing"):
         Network({})
-    with pytest.raises(ValueError, match="precision must be 'float32' or 'int16', but is 'int8'"):
-        Network(good, "int8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="precision: expected 'float32', 'int24', 'int16' or 'int8', got 'int4'"):
+        Network(good, "int4")  # type: ignore[arg-type]
     deep = {f"msmo_conv.2.pwconvs.{k}.weight": np.zeros(1, np.float32) for k in range(50)}
     with pytest.raises(ValueError, match="order must be at most 10"):
         Network(good | deep)

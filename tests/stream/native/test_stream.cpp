@@ -59,11 +59,19 @@ void test_against_plain_loops(const Config& c, int64_t frames) {
   }
   const std::string name =
       std::to_string(c.channels) + " channels of order " + std::to_string(c.order) + (c.depthwise ? "" : ", full 3x3");
-  Stream f32(make(weights), Timing::aligned, false), i16(make(weights, Precision::i16), Timing::aligned, false);
-  const double error = relative_error(feed(f32, in, 100), want);
-  expect(error < 1e-5, name + ": error " + std::to_string(error));
-  const double int16_error = relative_error(feed(i16, in, 100), want);
-  expect(int16_error < 1e-3, name + ", int16: error " + std::to_string(int16_error));
+  const struct {
+    Precision precision;
+    const char* name;
+    double limit;
+  } kinds[] = {{Precision::f32, "float32", 1e-5},
+               {Precision::i24, "int24", 1e-5},
+               {Precision::i16, "int16", 1e-3},
+               {Precision::i8, "int8", 0.2}};
+  for (const auto& kind : kinds) {
+    Stream s(make(weights, kind.precision), Timing::aligned, false);
+    const double error = relative_error(feed(s, in, 100), want);
+    expect(error < kind.limit, name + ", " + kind.name + ": error " + std::to_string(error));
+  }
 }
 
 void test_cuts_batches_and_states(const std::shared_ptr<const Network>& network) {
