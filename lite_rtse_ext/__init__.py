@@ -14,12 +14,30 @@ if TYPE_CHECKING:
     from lite_rtse_ext.fusion import fuse, unfuse
     from lite_rtse_ext.interface import SpectrogramModel
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
-    from lite_rtse_ext.ops import causal_dwconv2d, conv_block, gru, lstm, mask_residual, multi_order_conv, norm_prelu
+    from lite_rtse_ext.ops import (
+        causal_dwconv2d,
+        conv_block,
+        gru,
+        lstm,
+        mask_residual,
+        multi_order_conv,
+        norm_prelu,
+        pointwise_conv,
+    )
     from lite_rtse_ext.stream import Streamer
 
 __version__ = "0.1.0"
 
-_OPERATORS = ("causal_dwconv2d", "conv_block", "gru", "lstm", "mask_residual", "multi_order_conv", "norm_prelu")
+_OPERATORS = (
+    "causal_dwconv2d",
+    "conv_block",
+    "gru",
+    "lstm",
+    "mask_residual",
+    "multi_order_conv",
+    "norm_prelu",
+    "pointwise_conv",
+)
 __all__ = [
     "LiteRTSE",
     "SpectrogramModel",
@@ -32,6 +50,7 @@ __all__ = [
     "mask_residual",
     "multi_order_conv",
     "norm_prelu",
+    "pointwise_conv",
     "unfuse",
 ]
 
