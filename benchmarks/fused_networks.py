@@ -64,20 +64,21 @@ class Row:
     against_fastest: Mapping[str, float]
 
 
-def rows(networks: Sequence[str], rounds: int, seconds: float) -> Iterator[Row]:
-    """Time both passes of each network, and one frame of :data:`FRAME_OF` if it is among them."""
+def rows(networks: Sequence[str], rounds: int, seconds: float, compile: bool = True) -> Iterator[Row]:
+    """Time both passes of each network, and one frame of :data:`FRAME_OF` if it is among them.
+
+    ``compile`` says whether ``torch.compile`` is a side.
+    """
     for name in networks:
         torch.manual_seed(0)
         eager, fused = (create_model(name) for _ in range(2))
         fused.load_state_dict(eager.state_dict())
         fuse(fused)
         for what, passes in ((INFERENCE, _inference), (TRAINING, _training)):
-            copied = copy.deepcopy(eager)
-            runs = {
-                EAGER: passes(eager, eager, seconds),
-                COMPILED: passes(copied, compiled(copied, what == INFERENCE), seconds),
-                FUSED: passes(fused, fused, seconds),
-            }
+            runs = {EAGER: passes(eager, eager, seconds), FUSED: passes(fused, fused, seconds)}
+            if compile:
+                copied = copy.deepcopy(eager)
+                runs[COMPILED] = passes(copied, compiled(copied, what == INFERENCE), seconds)
             wide = copy.deepcopy(eager).double()
             yield _row(name, what, runs, rounds, passes(wide, wide, seconds)() if what == TRAINING else None)
         if name == FRAME_OF:
@@ -234,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="length of an utterance in training")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     answer: dict[str, Any] = {
@@ -246,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     options.results.mkdir(parents=True, exist_ok=True)
     found: list[Row] = []
-    for row in rows(options.networks, options.rounds, options.seconds):
+    for row in rows(options.networks, options.rounds, options.seconds, not options.no_compile):
         found.append(row)
         print(table(found), end="\n\n", flush=True)
         with replacing(options.results / "fused_networks.json") as temporary:

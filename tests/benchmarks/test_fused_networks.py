@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -80,6 +81,8 @@ def test_the_command_saves_what_it_prints(
 ) -> None:
     monkeypatch.setattr(fused_networks, "NETWORKS", (NAME,))
     monkeypatch.setattr(fused_networks, "compiled", lambda module, inference: module)
-    main(["--networks", NAME, "--rounds", "1", "--seconds", "0.1", "--results", str(tmp_path)])
-    assert f"{NAME}" in capsys.readouterr().out
-    assert '"against_fastest"' in (tmp_path / "fused_networks.json").read_text(encoding="utf-8")
+    for more, sides in (([], {EAGER, COMPILED, FUSED}), (["--no-compile"], {EAGER, FUSED})):
+        main(["--networks", NAME, "--rounds", "1", "--seconds", "0.1", "--results", str(tmp_path), *more])
+        assert NAME in capsys.readouterr().out
+        saved = json.loads((tmp_path / "fused_networks.json").read_text(encoding="utf-8"))["rows"]
+        assert [set(row["milliseconds"]) for row in saved] == [sides] * 2

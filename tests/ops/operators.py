@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
 ``OPERATORS`` are the four with one result. ``OF_EVERY_TYPE`` has ``gru`` and ``norm_prelu`` besides, of every type.
-``WITH_LSTM`` has ``lstm`` too, of float32. What these three have of their own is in test_gru.py, test_norm_prelu.py and
-test_lstm.py.
+``WITH_LSTM`` has ``lstm`` and ``pointwise_conv`` too, of float32. What these four have of their own is in test_gru.py,
+test_norm_prelu.py, test_lstm.py and test_pointwise_conv.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
