@@ -152,7 +152,7 @@ def _training(model: SpectrogramModel, network: Runnable, seconds: float) -> Cal
 
     def run() -> list[Tensor]:
         model.train().zero_grad()
-        network(x).square().mean().backward()
+        network(x).square().mean().backward()  # type: ignore[no-untyped-call]
         return [torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])]
 
     return run
