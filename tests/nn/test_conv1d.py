@@ -93,6 +93,18 @@ def test_a_trace_holds_torchs_convolution() -> None:
         torch.jit.script(ours)
 
 
+def test_compiled_vectorized_and_by_torch_func() -> None:
+    ours, plain = both(*SIZES, 1)
+    compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
+    assert_same(compiled(frames()).detach(), ours(frames()).detach())
+    many = frames().unsqueeze(1)
+    results = []
+    for module in (ours, plain):
+        by_x = torch.func.grad(lambda x, module=module: module(x).sin().sum())
+        results.append([torch.func.vmap(module)(many), torch.func.vmap(by_x)(many)])
+    assert_all_agree(*results, 1e-5, [str(i) for i in range(len(results[0]))])
+
+
 def test_fuse_finds_those_with_one_tap_and_many_weights() -> None:
     model = nn.Sequential(nn.Conv1d(*SIZES, 1), nn.ReLU(), nn.Conv1d(SIZES[1], 64, 3), nn.Conv1d(64, 8, 1))
     plain = copy.deepcopy(model)
