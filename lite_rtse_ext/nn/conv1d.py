@@ -14,7 +14,7 @@ from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 LEAST_WEIGHTS = 32 * 32
 """A layer with fewer weights computes as ``torch.nn.Conv1d``."""
 
-_LEAST_PRODUCTS = 1 << 20  # multiply-adds of a call, below which the operator is not faster
+_LEAST_PRODUCTS = 1 << 21  # multiply-adds of a call, below which the operator is not faster in training
 
 
 class Conv1d(NotScriptable, nn.Conv1d):
