@@ -1,10 +1,15 @@
-"""The other networks after ``fuse``, against eager PyTorch: ``python -m benchmarks.fused_networks``.
+"""The other networks after ``fuse``, against PyTorch: ``python -m benchmarks.fused_networks``.
 
 Inference is one utterance in evaluation mode. A training step is forward and backward of two utterances, with the mean
 square as the loss. Both run in one thread. The sides are timed in turns, and ratios are taken round by round. The times
-are those of the processor, so other work on the machine adds to them only indirectly. Before a side is timed, its
-output is compared with eager PyTorch's. Its whole gradient is compared with eager PyTorch's in float64. It may err
-four times as much as eager PyTorch in float32 does: deep networks amplify rounding, and by chance more or less.
+are those of the processor, so other work on the machine adds to them only indirectly.
+
+The baselines are eager PyTorch and ``torch.compile``. A network that does not compile has no such side, and the reason
+is printed. ``fuse`` is set against eager PyTorch and against the fastest of all other sides.
+
+Before a side is timed, its output is compared with eager PyTorch's. Its whole gradient is compared with eager
+PyTorch's in float64. It may err four times as much as eager PyTorch in float32 does: deep networks amplify rounding,
+and by chance more or less.
 
 One frame of a network is timed too: eager, after ``fuse``, and as the one-frame graph in ONNX Runtime.
 """
@@ -27,6 +32,7 @@ from torch import Tensor
 
 from benchmarks import show
 from benchmarks.harness import RESULTS, packages
+from benchmarks.variants import Runnable, compiled
 from lite_rtse_ext import fuse
 from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, check, difference, measure
@@ -38,31 +44,43 @@ from lite_rtse_ext.utils.atomic_file import replacing
 NETWORKS = ("gtcrn", "dpcrn", "dccrn", "gagnet")
 FRAME_OF = "gtcrn"
 INFERENCE, TRAINING, FRAME = "inference", "training step", "one frame"
+EAGER, COMPILED, RUNTIME, FUSED = SIDES = ("eager", "compiled", "onnxruntime", "fused")
 _FRAMES_A_ROUND = 50
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pass of one network: milliseconds of each side, and how many times as fast as the first side it is."""
+    """One pass of one network.
+
+    ``milliseconds`` has those of each side. ``ratios`` says how many times as fast as eager a side is.
+    ``against_fastest`` says it of the fused side and ``fastest``, which is the fastest of the others.
+    """
 
     network: str
     what: str
     milliseconds: Mapping[str, Mapping[str, float]]
     ratios: Mapping[str, Mapping[str, float]]
+    fastest: str
+    against_fastest: Mapping[str, float]
 
 
-def rows(networks: Sequence[str], rounds: int, seconds: float) -> Iterator[Row]:
-    """Time both passes of each network, and one frame of :data:`FRAME_OF` if it is among them."""
+def rows(networks: Sequence[str], rounds: int, seconds: float, compile: bool = True) -> Iterator[Row]:
+    """Time both passes of each network, and one frame of :data:`FRAME_OF` if it is among them.
+
+    ``compile`` says whether ``torch.compile`` is a side.
+    """
     for name in networks:
         torch.manual_seed(0)
         eager, fused = (create_model(name) for _ in range(2))
         fused.load_state_dict(eager.state_dict())
         fuse(fused)
-        sides = {"eager": eager, "fused": fused}
         for what, passes in ((INFERENCE, _inference), (TRAINING, _training)):
-            runs = {side: passes(model, seconds) for side, model in sides.items()}
-            exact = passes(copy.deepcopy(eager).double(), seconds)() if what == TRAINING else None
-            yield _row(name, what, runs, rounds, exact)
+            runs = {EAGER: passes(eager, eager, seconds), FUSED: passes(fused, fused, seconds)}
+            if compile:
+                copied = copy.deepcopy(eager)
+                runs[COMPILED] = passes(copied, compiled(copied, what == INFERENCE), seconds)
+            wide = copy.deepcopy(eager).double()
+            yield _row(name, what, runs, rounds, passes(wide, wide, seconds)() if what == TRAINING else None)
         if name == FRAME_OF:
             yield _row(name, FRAME, _one_frame(eager, fused), rounds)
 
@@ -81,16 +99,33 @@ def _row(
     candidates = [Candidate(side, _step(run), threads=1) for side, run in sides.items()]
     expected = candidates[0].run()
     limit = LIMITS["forward"] if exact is None else max(LIMITS["training step"], 4 * difference(exact, expected))
-    for other in candidates[1:]:
-        check(other, exact or expected, limit, f"{network}, {what}")
+    candidates = [each for each in candidates if _is_right(each, exact or expected, limit, f"{network}, {what}")]
     times = measure(candidates, rounds, clock=time.process_time)
-    first = candidates[0].name
+    milliseconds = {each.name: times.milliseconds(each.name) for each in candidates}
+    fastest = min((side for side in milliseconds if side != FUSED), key=lambda side: milliseconds[side].p50)
     return Row(
         network,
         what,
-        {side: asdict(times.milliseconds(side)) for side in sides},
-        {side: asdict(times.ratio(first, side)) for side in sides if side != first},
+        {side: asdict(found) for side, found in milliseconds.items()},
+        {side: asdict(times.ratio(EAGER, side)) for side in milliseconds if side != EAGER},
+        fastest,
+        asdict(times.ratio(fastest, FUSED)),
     )
+
+
+def _is_right(candidate: Candidate, expected: list[Tensor], limit: float, where: str) -> bool:
+    """Whether a side computes what eager does. The compiled side may fail, which is printed; others may not."""
+    if candidate.name == EAGER:
+        return True
+    try:
+        check(candidate, expected, limit, where)
+    except Exception as error:  # the compiler may raise anything
+        if candidate.name != COMPILED:
+            raise
+        reason = str(error).strip().splitlines() or [""]
+        print(f"{where}: torch.compile is left out: {type(error).__name__}: {reason[0]}", flush=True)
+        return False
+    return True
 
 
 def _spectrogram(model: SpectrogramModel, batch: int, seconds: float) -> Tensor:
@@ -101,31 +136,32 @@ def _spectrogram(model: SpectrogramModel, batch: int, seconds: float) -> Tensor:
     )
 
 
-def _inference(model: SpectrogramModel, seconds: float) -> Callable[[], list[Tensor]]:
+def _inference(model: SpectrogramModel, network: Runnable, seconds: float) -> Callable[[], list[Tensor]]:
     x = _spectrogram(model, 1, 2 * seconds)
 
     @torch.inference_mode()
     def run() -> list[Tensor]:
-        return [model.eval()(x)]
+        model.eval()
+        return [network(x)]
 
     return run
 
 
-def _training(model: SpectrogramModel, seconds: float) -> Callable[[], list[Tensor]]:
+def _training(model: SpectrogramModel, network: Runnable, seconds: float) -> Callable[[], list[Tensor]]:
     x = _spectrogram(model, 2, seconds)
 
     def run() -> list[Tensor]:
         model.train().zero_grad()
-        model(x).square().mean().backward()
+        network(x).square().mean().backward()  # type: ignore[no-untyped-call]
         return [torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])]
 
     return run
 
 
 def _one_frame(eager: SpectrogramModel, fused: SpectrogramModel) -> dict[str, Callable[[], list[Tensor]]]:
-    sides = {"eager": _frames(eager), "fused": _frames(fused)}
+    sides = {EAGER: _frames(eager), FUSED: _frames(fused)}
     try:
-        sides["onnxruntime"] = _graph_frames(eager)
+        sides[RUNTIME] = _graph_frames(eager)
     except ImportError as error:
         print(f"onnxruntime is left out: {error}")
     return sides
@@ -173,20 +209,24 @@ def _graph_frames(model: SpectrogramModel) -> Callable[[], list[Tensor]]:
 
 def table(found: Sequence[Row]) -> str:
     """The rows in Markdown. The times of one frame are those of a frame, and not of a round."""
-    cells = [["network", "", *("ms, " + side for side in ("eager", "fused", "onnxruntime")), "eager : fused"]]
+    cells = [["network", "", *(f"ms, {side}" for side in SIDES), "eager : fused", "fastest other : fused"]]
     for row in found:
         frames = _FRAMES_A_ROUND if row.what == FRAME else 1
-        times = [row.milliseconds.get(side) for side in ("eager", "fused", "onnxruntime")]
-        ratio = row.ratios["fused"]
+        times = [row.milliseconds.get(side) for side in SIDES]
         cells.append(
             [
                 row.network,
                 row.what,
                 *("" if t is None else f"{t['p50'] / frames:.2f}" for t in times),
-                f"{ratio['p50']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})",
+                _quantiles(row.ratios[FUSED]),
+                f"{row.fastest}: {_quantiles(row.against_fastest)}",
             ]
         )
     return show.grid(cells)
+
+
+def _quantiles(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['p50']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -195,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="length of an utterance in training")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     answer: dict[str, Any] = {
@@ -207,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     options.results.mkdir(parents=True, exist_ok=True)
     found: list[Row] = []
-    for row in rows(options.networks, options.rounds, options.seconds):
+    for row in rows(options.networks, options.rounds, options.seconds, not options.no_compile):
         found.append(row)
         print(table(found), end="\n\n", flush=True)
         with replacing(options.results / "fused_networks.json") as temporary:

@@ -71,23 +71,23 @@ def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
     return module, replace(case, inputs=inputs, output_gradient=gradient)
 
 
-def _compiled(module: nn.Module, inference: bool) -> Runnable:
+def compiled(module: nn.Module, inference: bool) -> Runnable:
     """Compile for one shape with ``torch.compile``. In inference the weights are constants, so it may repack them."""
     options: dict[str, Any] = {"freezing": True} if inference else {}
     # Recompilations are intended: one process measures several shapes, both with and without gradients.
     torch._dynamo.config.recompile_limit = 64
-    compiled: Runnable = torch.compile(module, dynamic=False, options=options)
-    return compiled
+    run: Runnable = torch.compile(module, dynamic=False, options=options)
+    return run
 
 
 def _compile(case: Case, inference: bool) -> tuple[Runnable, Case]:
-    return _compiled(copy.deepcopy(case.reference), inference), case
+    return compiled(copy.deepcopy(case.reference), inference), case
 
 
 def _compile_channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
     module, case = _channels_last(case, inference)
     assert isinstance(module, nn.Module)
-    return _compiled(module, inference), case
+    return compiled(module, inference), case
 
 
 def _rewritten(name: str) -> nn.Module:
@@ -106,7 +106,7 @@ def _rewritten(name: str) -> nn.Module:
 def _compile_unrolled(case: Case, inference: bool) -> tuple[Runnable, Case]:
     module = _rewritten(case.name).to(case.output_gradient)
     module.load_state_dict(case.reference.state_dict())
-    return _compiled(module, inference), case
+    return compiled(module, inference), case
 
 
 def _package(name: str) -> ModuleType:

@@ -22,6 +22,7 @@
   X(multi_order_conv, MultiOrderConv) \
   X(mask_residual, MaskResidual)      \
   X(norm_prelu, NormPrelu)            \
+  X(pointwise_conv, PointwiseConv)    \
   X(lstm, Lstm)                       \
   X(gru, Recurrent)
 
@@ -117,6 +118,21 @@ struct MaskResidualBackwardArgs {
   MaskResidualArgs forward;  // y is unused
   Spectrogram dy, dx;        // dx.data is written
   void *dlogit, *dres_mag, *dres_real, *dres_imag;
+};
+
+// A 1x1 convolution in float32, y = weight x + bias for each point; `bias` may be null.
+// x: (batch, inputs, points); weight: (outputs, inputs); bias: (outputs); y: (batch, outputs, points).
+struct PointwiseConvArgs {
+  int64_t batch, inputs, outputs, points;
+  const float *x, *weight, *bias;
+  float* y;
+};
+
+// Gradients of PointwiseConvArgs for a given dy. Those that are not wanted may be null.
+struct PointwiseConvBackwardArgs {
+  PointwiseConvArgs forward;  // y and bias are unused
+  const float* dy;
+  float *dx, *dweight, *dbias;
 };
 
 // One layer of an LSTM in one direction, in float32. It maps x and the state before the first frame to y and the state

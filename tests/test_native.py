@@ -39,7 +39,7 @@ torch.set_num_threads(1)
 shape = Shape(batch=4, frames=200, bins=65, channels=16, in_channels=16, order=3)
 def sweep(operator):
     gradients(operator, operator.inputs(operator.tiny))
-    batches = {"gru": 400, "norm_prelu": 40}  # these need little memory for each sequence
+    batches = {"gru": 400, "norm_prelu": 40, "pointwise_conv": 400}  # these need little memory for each sequence
     tensors = operator.inputs(replace(shape, batch=batches.get(operator.name, shape.batch)))
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     for megabytes in range(200):

@@ -33,8 +33,11 @@ namespace {
 #include "mask_residual.inl"
 // norm_prelu, which needs only the first two groups.
 #include "norm_prelu.inl"
-// lstm, which needs no micro-kernel, but exp_negative of mask_residual.inl.
+// pointwise_conv, on the dense product.
 #include "dense.inl"
+#include "dense_results.inl"
+#include "pointwise_conv.inl"
+// lstm, which needs the dense product, and exp_negative of mask_residual.inl.
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"

@@ -131,14 +131,15 @@ void dense_rows(int64_t rows, int64_t vectors, const W* w, int64_t inputs, const
   dense_group<W, N>(vectors, w, inputs, scale, base, x, y);
 }
 
-// Packs group g of an (outputs, inputs) matrix. The lanes beyond the last output are zero.
-inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
+// Packs group g of an (outputs, inputs) matrix, whose rows begin `stride` numbers apart. The lanes beyond the last
+// output are zero.
+inline void pack_dense_group(const float* weight, int64_t stride, DenseShape shape, int64_t g, float* packed) {
   constexpr int64_t L = kLanes<float>;
   const Range vectors = shape.group(g);
   for (int64_t v = 0; v < vectors.size(); ++v) {
     const int64_t first = (vectors.first + v) * L, count = std::min(L, shape.outputs - first);
     const float* row[L] = {};
-    for (int64_t l = 0; l < count; ++l) row[l] = weight + (first + l) * shape.inputs;
+    for (int64_t l = 0; l < count; ++l) row[l] = weight + (first + l) * stride;
     to_lanes_apart(row, count, shape.inputs, packed + v * L, vectors.size() * L);
   }
 }
@@ -153,6 +154,10 @@ LITE_RTSE_INLINE void copy_row(const float* from, int64_t n, float* to) {
   }
   for (int64_t i = 0; i < n - L; i += L) store_unaligned(to + i, load_unaligned(from + i));
   store_unaligned(to + n - L, load_unaligned(from + n - L));
+}
+
+inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
+  pack_dense_group(weight, shape.inputs, shape, g, packed);
 }
 
 // Packs outputs [first, first + count) of a matrix that is stored transposed. row(i) points to the weights of these

@@ -62,16 +62,11 @@ class LstmProductsJob final : public Job {
   // The number of rows of a task. It is large enough to make packing the columns, which each task repeats, negligible.
   static constexpr int64_t kFrames = 256, kGates = 192;
 
-  // A block of rows of one result, (rows, columns). One product contains several results side by side.
-  struct Result {
-    float* data;
-    int64_t columns;
-  };
   struct Scratch {
     float* columns;  // packed, of a chunk of terms
     float* dz;       // (rows, kTerms): dz transposed, used if the rows are gates
-    float* tile;     // (kRowTile, a group's columns)
-    float* zeros;    // zeros for a group's columns, or for the units
+    DenseTile tile;
+    float* zeros;  // for the units
   };
 
   // Part i of `count` of [0, total), in whole tiles.
@@ -81,19 +76,16 @@ class LstmProductsJob final : public Job {
   }
 
   Scratch scratch(int64_t columns, int64_t transposed_rows) const {
-    constexpr int64_t kWidth = kGroup * kLanes<float>;
-    const int64_t zeros = std::max(kWidth, f_.units);
     Scratch s;
     const auto layout = [&](Arena arena) {
       s.columns = arena.take<float>(DenseShape{columns, kTerms}.size());
       s.dz = arena.take<float>(transposed_rows * kTerms);
-      s.tile = arena.take<float>(kRowTile * kWidth);
-      s.zeros = arena.take<float>(zeros);
+      s.tile = DenseTile(arena);
+      s.zeros = arena.take<float>(f_.units);
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));
-    std::fill_n(s.tile, kRowTile * kWidth, 0.0f);
-    std::fill_n(s.zeros, zeros, 0.0f);
+    std::fill_n(s.zeros, f_.units, 0.0f);
     return s;
   }
 
@@ -107,7 +99,7 @@ class LstmProductsJob final : public Job {
     const auto dz = [&](Range gates) {
       return [this, frames, gates](int64_t row) { return a_.dz + (frames.first + row) * gates_ + gates.first; };
     };
-    product(frames.size(), gates_, {{a_.dx + frames.first * inputs, inputs}}, s, weights, dz);
+    product(frames.size(), gates_, {{a_.dx + frames.first * inputs, inputs, inputs}}, s, weights, dz);
   }
 
   void parameter_gradients(Range gates) const {
@@ -123,77 +115,29 @@ class LstmProductsJob final : public Job {
       if (a_.dbias) pack_dense_outputs(inputs + units, 1, shape, [&](int64_t) { return ones; }, s.columns);
     };
     const auto dz = [&](Range frames) {
-      transpose_dz(gates, frames, s.dz);
+      const auto row = [&](int64_t i) { return a_.dz + (frames.first + i) * gates_ + gates.first; };
+      transpose_rows(frames.size(), gates.size(), row, s.dz, kTerms);
       return [&s](int64_t row) { return s.dz + row * kTerms; };
     };
-    std::vector<Result> results = {{a_.dweight_ih + gates.first * inputs, inputs},
-                                   {a_.dweight_hh + gates.first * units, units}};
-    if (a_.dbias) results.push_back({a_.dbias + gates.first, 1});
+    std::vector<DenseResult> results = {{a_.dweight_ih + gates.first * inputs, inputs, inputs},
+                                        {a_.dweight_hh + gates.first * units, units, units}};
+    if (a_.dbias) results.push_back({a_.dbias + gates.first, 1, 1});
     product(gates.size(), frames_, results, s, inputs_of, dz);
   }
 
   // results(row) = Σ left(row, term) right(term), one chunk of terms after another. pack(chunk, shape) packs `right`
   // into s.columns. left(chunk) returns the function from a row to its factors for the chunk.
   template <class Pack, class Left>
-  static void product(int64_t rows, int64_t terms, const std::vector<Result>& results, const Scratch& s, Pack pack,
+  static void product(int64_t rows, int64_t terms, const std::vector<DenseResult>& results, const Scratch& s, Pack pack,
                       Left left) {
     int64_t columns = 0;
-    for (const Result& r : results) columns += r.columns;
+    for (const DenseResult& r : results) columns += r.columns;
     for (int64_t first = 0; first == 0 || first < terms; first += kTerms) {
       const Range chunk{first, std::min(first + kTerms, terms)};
       const DenseShape shape{columns, chunk.size()};
       pack(chunk, shape);
       const auto factors = left(chunk);
-      for (int64_t g = 0; g < shape.groups(); ++g) add_group(shape, g, first > 0, rows, results, s, factors);
-    }
-  }
-
-  // The columns of a result that lie in a group of columns: `count` of them, from the group's column `at` on.
-  struct Piece {
-    float* data;  // points into the first row
-    int64_t stride, at, count;
-  };
-  static std::vector<Piece> pieces(const std::vector<Result>& results, Range group) {
-    std::vector<Piece> found;
-    int64_t before = 0;
-    for (const Result& r : results) {
-      const Range part = Range{before, before + r.columns}.clip(group.first, group.last);
-      if (part.size() > 0)
-        found.push_back({r.data + part.first - before, r.columns, part.first - group.first, part.size()});
-      before += r.columns;
-    }
-    return found;
-  }
-
-  // Computes group g of the columns of all rows. With `more` it adds to the values in the results.
-  template <class Factors>
-  static void add_group(DenseShape shape, int64_t g, bool more, int64_t rows, const std::vector<Result>& results,
-                        const Scratch& s, Factors factors) {
-    constexpr int64_t L = kLanes<float>;
-    const Range vectors = shape.group(g), columns{vectors.first * L, vectors.last * L};
-    const std::vector<Piece> parts = pieces(results, columns);
-    const float *from[kRowTile] = {}, *base[kRowTile] = {};
-    float* to[kRowTile] = {};
-    for (int64_t r = 0; r < kRowTile; ++r) to[r] = s.tile + r * columns.size(), base[r] = more ? to[r] : s.zeros;
-    for (int64_t row = 0; row < rows; row += kRowTile) {
-      const int64_t count = std::min<int64_t>(kRowTile, rows - row);
-      for (int64_t r = 0; r < count; ++r) from[r] = factors(row + r);
-      if (more)
-        for (const Piece& p : parts)
-          for (int64_t r = 0; r < count; ++r) copy_row(p.data + (row + r) * p.stride, p.count, to[r] + p.at);
-      dense_rows(count, vectors.size(), s.columns + shape.at(g), shape.inputs, nullptr, base, from, to);
-      for (const Piece& p : parts)
-        for (int64_t r = 0; r < count; ++r) copy_row(to[r] + p.at, p.count, p.data + (row + r) * p.stride);
-    }
-  }
-
-  void transpose_dz(Range gates, Range frames, float* transposed) const {
-    constexpr int64_t L = kLanes<float>;
-    for (int64_t i = 0; i < frames.size(); i += L) {
-      const int64_t count = std::min(L, frames.size() - i);
-      const float* row[L] = {};
-      for (int64_t l = 0; l < count; ++l) row[l] = a_.dz + (frames.first + i + l) * gates_ + gates.first;
-      to_lanes_apart(row, count, gates.size(), transposed + i, kTerms);
+      s.tile.add(shape, s.columns, rows, results, factors, [=](int64_t) { return 0.0f; }, first > 0);
     }
   }
 

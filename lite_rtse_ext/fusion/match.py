@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lite_rtse_ext.nn.conv1d import is_pointwise
 from lite_rtse_ext.nn.conv2d import is_strided
 from lite_rtse_ext.nn.conv_transpose2d import becomes_convolution, is_depthwise
 from lite_rtse_ext.nn.linear import LEAST_WEIGHTS
@@ -30,6 +31,7 @@ __all__ = ["Candidate", "recognize"]
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
     nn.BatchNorm2d: "norm_prelu",
+    nn.Conv1d: "pointwise_conv",
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.GRU: "gru",
     nn.LSTM: "lstm",
@@ -95,6 +97,8 @@ def _supported(layer: nn.Module) -> bool:
     """Whether the fused layer ever computes otherwise than PyTorch's."""
     if isinstance(layer, nn.LSTM):
         return fusible(layer)
+    if isinstance(layer, nn.Conv1d):
+        return is_pointwise(layer)
     if isinstance(layer, nn.Linear):
         return layer.weight.numel() >= LEAST_WEIGHTS
     return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)

@@ -99,6 +99,8 @@ def fuse(model: nn.Module) -> FuseReport:
     An ``nn.GRU`` becomes :class:`lite_rtse_ext.nn.GRU`, and an ``nn.LSTM`` becomes :class:`lite_rtse_ext.nn.LSTM`. They
     may have any number of layers, and one or both directions. The operators do not support an LSTM with a projection.
 
+    An ``nn.Conv1d`` with one tap and enough weights becomes :class:`lite_rtse_ext.nn.Conv1d`.
+
     An ``nn.BatchNorm1d`` or ``nn.BatchNorm2d`` and an ``nn.PReLU`` become those of :mod:`lite_rtse_ext.nn`. If the
     PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
     sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An

@@ -1,7 +1,8 @@
 """Drop-in modules on the fused operators.
 
 Constructors, initialization and state-dict keys are those of :mod:`lite_rtse_ext.reference`. For ``GRU``, ``LSTM``,
-``Linear``, ``ConvTranspose2d``, ``BatchNorm1d``, ``BatchNorm2d`` and ``PReLU`` they are those of ``torch.nn``.
+``Linear``, ``Conv1d``, ``ConvTranspose2d``, ``BatchNorm1d``, ``BatchNorm2d`` and ``PReLU`` they are those of
+``torch.nn``.
 
 The convolutions are ordinary child modules that hold the parameters. The operator reads the parameters. The forwards of
 the children do not run, nor do hooks on them. The exceptions are the hooks with which pruning and the older weight and
@@ -19,10 +20,11 @@ require_torch(__name__)
 
 from lite_rtse_ext.nn import blocks
 from lite_rtse_ext.nn.blocks import *
+from lite_rtse_ext.nn.conv1d import Conv1d
 from lite_rtse_ext.nn.conv_transpose2d import ConvTranspose2d
 from lite_rtse_ext.nn.gru import GRU
 from lite_rtse_ext.nn.linear import Linear
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.nn.norm_prelu import BatchNorm1d, BatchNorm2d, PReLU
 
-__all__ = ["GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "ConvTranspose2d", "Linear", "PReLU", *blocks.__all__]
+__all__ = ["GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Conv1d", "ConvTranspose2d", "Linear", "PReLU", *blocks.__all__]

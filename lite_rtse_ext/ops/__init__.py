@@ -15,6 +15,7 @@ from lite_rtse_ext.ops._mask_residual import mask_residual
 from lite_rtse_ext.ops._multi_order_conv import multi_order_conv
 from lite_rtse_ext.ops._native import available, has_cuda, isa, isas
 from lite_rtse_ext.ops._norm_prelu import norm_prelu
+from lite_rtse_ext.ops._pointwise_conv import pointwise_conv
 
 __all__ = [
     "available",
@@ -28,4 +29,5 @@ __all__ = [
     "mask_residual",
     "multi_order_conv",
     "norm_prelu",
+    "pointwise_conv",
 ]

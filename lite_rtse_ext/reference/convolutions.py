@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +22,7 @@ __all__ = [
     "conv_block",
     "gate_channels",
     "multi_order_conv",
+    "pointwise_conv",
 ]
 
 
@@ -71,6 +73,21 @@ def causal_dwconv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilat
         Features (B, C, T, F).
     """
     return _causal_conv2d(x, weight, bias, dilation)
+
+
+def pointwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """1x1 convolution: ``y[b,o,p] = bias[o] + sum_c weight[o,c] · x[b,c,p]``.
+
+    Args:
+        x: (B, C, P).
+        weight: (O, C).
+        bias: (O,) or None.
+
+    Returns:
+        (B, O, P).
+    """
+    y = torch.matmul(weight, x)
+    return y if bias is None else y + bias[:, None]
 
 
 class CausalDepthwiseConv2d(nn.Conv2d):

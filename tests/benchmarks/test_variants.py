@@ -30,7 +30,7 @@ def test_plain_variants(variant: str, name: str, what: str) -> None:
 @pytest.mark.parametrize("what", ["forward", "forward + backward"])
 @pytest.mark.parametrize("name", [*CASES, "conv_blocks"])
 def test_the_rewrite_before_it_is_compiled(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "_compiled", lambda module, inference: module)
+    monkeypatch.setattr(variants, "compiled", lambda module, inference: module)
     this = case(name, batch=2, frames=3)
     runnable, suited = variants.VARIANTS["compile unrolled"].build(this, what == "forward")
     assert isinstance(runnable, torch.nn.Module)
@@ -134,7 +134,7 @@ def test_bfloat16_is_held_to_what_eager_manages(answer: Report, settings: Settin
 @pytest.mark.parametrize("variant", [*PLAIN, "compile", "compile channels_last", "compile unrolled"])
 def test_variants_stay_on_the_device(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device ``meta`` stands for a GPU: it computes shapes, and refuses what is elsewhere."""
-    monkeypatch.setattr(variants, "_compiled", lambda module, inference: module)
+    monkeypatch.setattr(variants, "compiled", lambda module, inference: module)
     this = case(name, batch=2, frames=3, device="meta")
     runnable, suited = variants.VARIANTS[variant].build(this, False)
     found = candidate(variant, runnable, suited, "forward + backward").run()

@@ -1,8 +1,8 @@
 """The operators as the tests see them: one description each, so that a clause of the contract is one test for all.
 
 ``OPERATORS`` are the four with one result. ``OF_EVERY_TYPE`` has ``gru`` and ``norm_prelu`` besides, of every type.
-``WITH_LSTM`` has ``lstm`` too, of float32. What these three have of their own is in test_gru.py, test_norm_prelu.py and
-test_lstm.py.
+``WITH_LSTM`` has ``lstm`` and ``pointwise_conv`` too, of float32. What these four have of their own is in test_gru.py,
+test_norm_prelu.py, test_lstm.py and test_pointwise_conv.py.
 
 A test gets an operator and a shape, makes named inputs, and calls the operator or its reference on them::
 
@@ -124,6 +124,35 @@ class NormPrelu(Operator):
 
     def __call__(self, tensors: Tensors) -> Tensor:
         return ops.norm_prelu(**tensors)[0]
+
+
+class PointwiseConv(Operator):
+    name = "pointwise_conv"
+    signals: ClassVar = {"x": 2}
+    usual = Shape(batch=3, frames=33, channels=20, in_channels=12)
+    tiny = Shape(batch=2, frames=3, channels=3, in_channels=2)
+    exact = torch.float32
+    shapes = (
+        Shape(batch=2, frames=200, channels=256, in_channels=64),
+        Shape(batch=2, frames=200, channels=64, in_channels=256),
+        Shape(batch=1, frames=257, channels=257, in_channels=578, bias=False),
+        Shape(batch=1, frames=1, channels=1, in_channels=1),
+        Shape(batch=5, frames=1, channels=17, in_channels=300),
+        Shape(batch=3, frames=131, channels=33, in_channels=15, bias=False),
+        Shape(batch=1, frames=1030, channels=3, in_channels=5),
+        Shape(batch=40, frames=15, channels=6, in_channels=16),
+    )
+    empty = tuple(Shape(**{zero: 0}) for zero in ("batch", "frames", "channels", "in_channels"))
+
+    def sizes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        sizes: dict[str, tuple[int, ...]] = {
+            "x": (shape.batch, shape.in_channels, shape.frames),
+            "weight": (shape.channels, shape.in_channels),
+        }
+        return sizes | ({"bias": (shape.channels,)} if shape.bias else {})
+
+    def result_size(self, shape: Shape) -> tuple[int, ...]:
+        return (shape.batch, shape.channels, shape.frames)
 
 
 class ConvBlock(Operator):
@@ -252,10 +281,10 @@ CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL = (
 )
 OPERATORS: tuple[Operator, ...] = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV, MASK_RESIDUAL)
 CONVOLUTIONS = (CAUSAL_DWCONV2D, CONV_BLOCK, MULTI_ORDER_CONV)
-GRU, LSTM, NORM_PRELU = Gru(), Lstm(), NormPrelu()
+GRU, LSTM, NORM_PRELU, POINTWISE = Gru(), Lstm(), NormPrelu(), PointwiseConv()
 DILATED = tuple(DilatedDwconv2d(dilation) for dilation in (2, 5, 1000))
 OF_EVERY_TYPE: tuple[Operator, ...] = (*OPERATORS, GRU, NORM_PRELU)
-WITH_LSTM: tuple[Operator, ...] = (*OF_EVERY_TYPE, LSTM)
+WITH_LSTM: tuple[Operator, ...] = (*OF_EVERY_TYPE, LSTM, POINTWISE)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 

@@ -1,0 +1,84 @@
+// Products with several results, which lie side by side in the packed matrix and anywhere in memory.
+
+// to[r * stride + i] = row(i)[r] for i < count and r < rows. The stride is a multiple of a vector, and at least
+// `count`.
+template <class Row>
+void transpose_rows(int64_t count, int64_t rows, Row row, float* to, int64_t stride) {
+  constexpr int64_t L = kLanes<float>;
+  for (int64_t i = 0; i < count; i += L) {
+    const int64_t together = std::min(L, count - i);
+    const float* from[L] = {};
+    for (int64_t l = 0; l < together; ++l) from[l] = row(i + l);
+    to_lanes_apart(from, together, rows, to + i, stride);
+  }
+}
+
+// One of several matrices side by side, which a product computes together: (rows, columns), with `stride` numbers from
+// one row to the next.
+struct DenseResult {
+  float* data;
+  int64_t stride, columns;
+};
+
+// Computes results(row) = start(row) + Σ left(row, term) right(term) for rows that are not padded. The columns of all
+// results are those of `right`.
+class DenseTile {
+ public:
+  DenseTile() = default;
+  explicit DenseTile(Arena& arena) : rows_(arena.take<float>(kRowTile * kWidth)) {}
+
+  // right: packed; left(row): the factors of a row, one for each term. With `more`, the product is added to the values
+  // in the results, and otherwise to start(row).
+  template <class Left, class Start>
+  void add(DenseShape shape, const float* right, int64_t rows, const std::vector<DenseResult>& results, Left left,
+           Start start, bool more) const {
+    for (int64_t g = 0; g < shape.groups(); ++g)
+      add_group(shape, g, right + shape.at(g), rows, results, left, start, more);
+  }
+
+ private:
+  static constexpr int64_t kWidth = kGroup * kLanes<float>;
+
+  // The columns of a result that lie in a group of columns: `count` of them, from the group's column `at` on.
+  struct Piece {
+    float* data;  // points into the first row
+    int64_t stride, at, count;
+  };
+  static std::vector<Piece> pieces(const std::vector<DenseResult>& results, Range group) {
+    std::vector<Piece> found;
+    int64_t before = 0;
+    for (const DenseResult& r : results) {
+      const Range part = Range{before, before + r.columns}.clip(group.first, group.last);
+      if (part.size() > 0)
+        found.push_back({r.data + part.first - before, r.stride, part.first - group.first, part.size()});
+      before += r.columns;
+    }
+    return found;
+  }
+
+  template <class Left, class Start>
+  void add_group(DenseShape shape, int64_t g, const float* right, int64_t rows, const std::vector<DenseResult>& results,
+                 Left left, Start start, bool more) const {
+    constexpr int64_t L = kLanes<float>;
+    const Range vectors = shape.group(g), columns{vectors.first * L, vectors.last * L};
+    const std::vector<Piece> parts = pieces(results, columns);
+    const float* from[kRowTile] = {};
+    float* to[kRowTile] = {};
+    for (int64_t r = 0; r < kRowTile; ++r) to[r] = rows_ + r * columns.size();
+    for (int64_t row = 0; row < rows; row += kRowTile) {
+      const int64_t count = std::min<int64_t>(kRowTile, rows - row);
+      for (int64_t r = 0; r < count; ++r) {
+        from[r] = left(row + r);
+        if (!more) std::fill_n(to[r], columns.size(), start(row + r));
+      }
+      if (more)
+        for (const Piece& p : parts)
+          for (int64_t r = 0; r < count; ++r) copy_row(p.data + (row + r) * p.stride, p.count, to[r] + p.at);
+      dense_rows(count, vectors.size(), right, shape.inputs, nullptr, to, from, to);
+      for (const Piece& p : parts)
+        for (int64_t r = 0; r < count; ++r) copy_row(to[r] + p.at, p.count, p.data + (row + r) * p.stride);
+    }
+  }
+
+  float* rows_ = nullptr;  // (kRowTile, a group's columns)
+};
