@@ -131,6 +131,7 @@ class PointwiseConv(Operator):
     signals: ClassVar = {"x": 2}
     usual = Shape(batch=3, frames=33, channels=20, in_channels=12)
     tiny = Shape(batch=2, frames=3, channels=3, in_channels=2)
+    uneven = Shape(batch=2, frames=5, channels=4, in_channels=3)
     exact = torch.float32
     shapes = (
         Shape(batch=2, frames=200, channels=256, in_channels=64),
