@@ -25,12 +25,15 @@ H. Zhang and S. Matsuoka, "A Study of Single and Multi-device Synchronization Me
 figure 5. With 1024 threads per block it is 2.21 µs there.
 """
 
-LAUNCH_S = 2.5e-6
-"""Time of one of the short kernels that cuDNN launches for each frame of a layer, in seconds. It is an assumption.
+LAUNCH_S, SLOW_LAUNCH_S = 2.5e-6, 4e-6
+"""Time of one of the short kernels that cuDNN launches for each frame of a layer, in seconds. Both are assumptions.
 
 Alone the time from a launch to the start of its kernel is 2.4 µs on an H100: P. Vellaisamy and others, "Characterizing
 and Optimizing LLM Inference Workloads on CPU-GPU Coupled Architectures", ISPASS 2025, table V.
 """
+
+LAUNCHES = "launches"
+"""The bound of a row whose floor is the time of its launches."""
 
 CUDNN_LAUNCHES = 4
 """Kernels that cuDNN launches per frame of a layer and pass. It is half of the eight per frame that were counted on an

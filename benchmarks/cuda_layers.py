@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.cuda_floor import CUDNN_LAUNCHES, LAUNCH_S, DeviceFigures, Row
+from benchmarks.cuda_floor import CUDNN_LAUNCHES, LAUNCH_S, LAUNCHES, DeviceFigures, Row
 from benchmarks.eager_traffic import Operation
 
 FLOAT_BYTES = 4
@@ -47,7 +47,7 @@ def cudnn(calls: Any, device: DeviceFigures) -> Row:
     flops = 2.0 * steps * sequences * gates * units**2
     launches = steps * CUDNN_LAUNCHES
     limits = {
-        "launches": launches * LAUNCH_S,
+        LAUNCHES: launches * LAUNCH_S,
         "memory": (read + written) / device.bandwidth,
         "arithmetic": flops / device.peak,
     }

@@ -14,7 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cuda_floor import DeviceFigures, Model, Row, eager_rows, seconds
+from benchmarks.cuda_floor import (
+    LAUNCH_S,
+    LAUNCHES,
+    SLOW_LAUNCH_S,
+    DeviceFigures,
+    Model,
+    Row,
+    eager_rows,
+    moved,
+    seconds,
+)
 from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
 from lite_rtse_ext import LiteRTSE, reference
@@ -80,22 +90,24 @@ def network_rows(models: Sequence[Model], device: DeviceFigures, what: str, fuse
 
 
 def _line(title: str, fused: Sequence[Row], eager: Sequence[Row]) -> list[str]:
-    numbers = [
-        [str(sum(row.launches for row in side)), f"{sum(row.bytes for row in side) / 1e9:.2f}",
-         f"{seconds(side) * 1e3:.2f}"] for side in (fused, eager)
-    ]  # fmt: skip
-    return [title, *numbers[0], *numbers[1], f"{seconds(eager) / seconds(fused):.1f}"]
+    slow = sum(row.launches for row in eager if row.bound == LAUNCHES) * (SLOW_LAUNCH_S - LAUNCH_S)
+    cells = [title]
+    for side in (fused, eager):
+        launches = sum(row.launches for row in side)
+        cells += [str(launches), f"{moved(side) / 1e9:.2f}", f"{seconds(side) * 1e3:.2f}"]
+    return [*cells, *(f"{least / seconds(fused):.1f}" for least in (seconds(eager), seconds(eager) + slow))]
 
 
 def table(models: Sequence[Model], device: DeviceFigures) -> str:
-    """Format the blocks, the LSTM and the network, each fused and eager.
+    """Format the blocks, the LSTM and the network, each fused and eager. The last ratio is for slow launches of cuDNN.
 
     Args:
         models: the models of all cases on one device, or of some. Rows without all their cases are left out.
         device: that device.
     """
     cases = {m.case for m in models}
-    lines = [["", "launches", "GB", "floor ms", "eager: launches", "GB", "floor ms", "ratio of floors"]]
+    lines = [["", "launches", "GB", "floor ms", "eager: launches", "GB", "floor ms", "ratio of floors",
+              "slow launches"]]  # fmt: skip
     for case, title in (("multi_order_conv", "Multi-Order block"), ("conv_block 32 to 32", "Conv-Block 32 → 32"),
                         (LSTM, "LSTM 257, against cuDNN")):  # fmt: skip
         if case in cases:

@@ -244,8 +244,11 @@ def test_the_table_of_the_network() -> None:
     some = [a_model("lstm 257", what, 1, 10) for what in cuda_model.PASSES]
     lines = cuda_step.table(some, H100).splitlines()
     assert lines[0] == "a model, nothing measured: H100, 1 × 4 frames, float32"
-    assert lines[2].split()[-7:] == ["2", "0.00", "2000.00", "2", "0.00", "20000.00", "10.0"]
+    assert lines[2].split()[-8:] == ["2", "0.00", "2000.00", "2", "0.00", "20000.00", "10.0", "10.0"]
     assert len(lines) == 3
+    launched = Row("cuDNN", 1000, 0, 0, 0, None, None, 1000 * cuda_floor.LAUNCH_S, cuda_floor.LAUNCHES)
+    some = [Model("lstm 257", what, "H100", 1, 4, [of(1e-3)], [launched]) for what in cuda_model.PASSES]
+    assert cuda_step.table(some, H100).split()[-2:] == ["2.5", "4.0"]
     whole = [a_model(case, what, 1, 10) for case in set(cuda_step.PARTS) for what in cuda_model.PASSES]
     titles = [line.split("  ")[0] for line in cuda_step.table(whole, H100).splitlines()[2:]]
     assert titles[-2:] == ["network, inference", "network, training step"]
