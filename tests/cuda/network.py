@@ -59,15 +59,16 @@ def _gru(units: int, directions: int, across: int) -> Callable[[int, int, torch.
             return torch.empty(size, dtype=dtype, device="meta")
 
         sequences, steps = (batch * across, frames) if directions == 1 else (batch * frames, across)
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
         y = empty(sequences, steps, directions * units)
         values = {
-            "input": [empty(sequences, steps, 3 * units)] * directions,
+            "input": [empty(sequences, steps, 3 * units).to(wide)] * directions,
             "weight_hh": [empty(3 * units, units)] * directions,
             "bias_ih": [empty(3 * units)] * directions,
             "bias_hh": [empty(3 * units)] * directions,
             "h0": None,
         }
-        kept = empty(directions * (4 * units * steps * sequences + 16))
+        kept = empty(directions * (4 * units * steps * sequences + 16)).to(wide)
         return Calls("gru", (values,), ((y, y, kept, False), values))
 
     return calls
@@ -77,7 +78,8 @@ def _norm_prelu(batch: int, frames: int, dtype: torch.dtype) -> Calls:
     """16 channels of 33 bins, with the statistics of the batch."""
     x, channel = (torch.empty(size, dtype=dtype, device="meta") for size in ((batch, 16, frames, 33), (16,)))
     given = (x, channel, channel, channel)
-    return Calls("norm_prelu", given, ((x, x.new_empty(2, 16)), *given))
+    statistics = x.new_empty(2, 16, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+    return Calls("norm_prelu", given, ((x, statistics), *given))
 
 
 CASES: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
