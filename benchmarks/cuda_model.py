@@ -7,9 +7,15 @@ floor is the largest of
     operations / peak of float32
     passes through shared memory / (one per clock and multiprocessor)
 
+Where blocks wait for one another once a frame, the time of these exchanges is added. It is a published one, named in
+:mod:`benchmarks.cuda_floor`. A chain of operations within a block is not counted: the floor of ``gru_lanes`` says
+nothing of the time that its frames take one after another.
+
+At the end stands the whole network, of which :mod:`benchmarks.cuda_step` says what it consists of.
+
 A launch adds some microseconds, and no kernel reaches any of the three limits. So the floor is a lower bound and not a
 prediction. The same floor is given for PyTorch's eager graph of the same module, whose bytes and operations are counted
-by :mod:`benchmarks.eager_traffic`.
+by :mod:`benchmarks.eager_traffic`. A recurrent layer's counterpart is cuDNN (:mod:`benchmarks.cuda_layers`).
 
 Sources of the counts:
 
@@ -24,122 +30,41 @@ Sources of the counts:
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.cuda_floor import (
+    DEVICES,
+    DeviceFigures,
+    Model,
+    Row,
+    eager_rows,
+    floor,
+    harness,
+    moved,
+    of_tests,
+    seconds,
+)
+from benchmarks.cuda_layers import RECURRENT, cudnn, products
 from benchmarks.cuda_operations import multiply_adds, points
+from benchmarks.cuda_step import table as step_table
 from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
 from lite_rtse_ext import reference
 
-
-def _of_tests(name: str) -> Any:
-    """Import a module of the tests. It is imported by name, so that type checkers do not check the tests."""
-    return importlib.import_module(f"tests.{name}")
-
-
-machine_code, network, plans, trace = map(_of_tests, ("cuda.machine_code", "cuda.network", "cuda.plans", "cuda.trace"))
-build, harness = map(_of_tests, ("simt.build", "simt.harness"))
+machine_code, network, plans, trace = map(of_tests, ("cuda.machine_code", "cuda.network", "cuda.plans", "cuda.trace"))
+build = of_tests("simt.build")
 
 PASSES = ("forward", "backward")
-
-
-@dataclass(frozen=True)
-class DeviceFigures:
-    """Specification of a GPU.
-
-    Args:
-        name: name of the product.
-        plan: device of its launch plan.
-        bandwidth: bandwidth of global memory in bytes per second.
-        peak: float32 operations per second.
-        cores: float32 cores per multiprocessor.
-        source: source of these numbers.
-    """
-
-    name: str
-    plan: str
-    bandwidth: float
-    peak: float
-    cores: int
-    source: str
-
-    @property
-    def multiprocessors(self) -> int:
-        return int(harness.devices()[self.plan].multiprocessors)
-
-    @property
-    def clock(self) -> float:
-        """Clock in Hz. At the peak each core does two operations per clock."""
-        return self.peak / (2 * self.cores * self.multiprocessors)
-
-    @property
-    def shared_passes(self) -> float:
-        """Passes through shared memory per second. A pass moves 128 bytes per clock and multiprocessor."""
-        return self.clock * self.multiprocessors
-
-
-DEVICES = (
-    DeviceFigures("A100", "sm_80", 1.555e12, 19.5e12, 64, "A100 data sheet, SXM4 40 GB"),
-    DeviceFigures("H100", "sm_90", 3.35e12, 66.9e12, 128, "H100 data sheet and architecture white paper, SXM5 80 GB"),
-    DeviceFigures("RTX 4090", "sm_89", 1.008e12, 82.6e12, 128, "Ada architecture white paper"),
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """All launches of one kernel in one pass, or all eager operations of one kind.
-
-    ``occupancy`` is the number of resident threads of a multiprocessor divided by its maximum. ``None`` means unknown
-    or not counted.
-    """
-
-    kernel: str
-    launches: int
-    read_bytes: float
-    written_bytes: float
-    flops: float
-    passes: float | None
-    occupancy: float | None
-    floor_s: float
-    bound: str
-
-    @property
-    def bytes(self) -> float:
-        return self.read_bytes + self.written_bytes
-
-
-@dataclass(frozen=True)
-class Model:
-    """The model of one pass of a case on a device, for the CUDA kernels and for the eager graph."""
-
-    case: str
-    what: str
-    device: str
-    batch: int
-    frames: int
-    kernels: list[Row]
-    eager: list[Row]
-
-
-def floor(device: DeviceFigures, moved: float, flops: float, passes: float) -> tuple[float, str]:
-    """Return the minimum time in seconds, and the resource that bounds it."""
-    times = {
-        "memory": moved / device.bandwidth,
-        "arithmetic": flops / device.peak,
-        "shared memory": passes / device.shared_passes,
-    }
-    bound = max(times, key=lambda name: times[name])
-    return times[bound], bound
+CASES: Mapping[str, Any] = {**network.CASES, **network.LAYERS}
 
 
 def family(kernel: str) -> str:
@@ -185,26 +110,13 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
     for kernel, group in together.items():
         read = sum(launch.read_bytes + launch.parameter_bytes for launch in group)
         written = sum(launch.written_bytes for launch in group)
-        flops = 2.0 * wanted[family(kernel)] * points(arguments)
+        flops = 2.0 * wanted[family(kernel)] * points(calls.operator, arguments)
         passes = sum(launch.total("passes", shared=True) for launch in group)
-        seconds, bound = floor(device, read + written, flops, passes)
+        blocks = max(launch.blocks for launch in group)
+        meetings = sum(launch.arrivals / launch.blocks for launch in group)
+        least, bound = floor(device, read + written, flops, passes, blocks, meetings)
         occupancy = _occupancy(group[0], device, in_use)
-        rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, seconds, bound))
-    return rows
-
-
-def eager_rows(operations: Sequence[Operation], device: DeviceFigures) -> list[Row]:
-    """Model an eager graph. All operations of one name form one row, whose floor is the sum of their floors."""
-    together: dict[str, list[Operation]] = {}
-    for operation in operations:
-        together.setdefault(operation.name, []).append(operation)
-    rows = []
-    for name, group in together.items():
-        read, written = sum(o.read_bytes for o in group), sum(o.written_bytes for o in group)
-        floors = [floor(device, o.read_bytes + o.written_bytes, o.flops, 0.0) for o in group]
-        longest = max(floors)[1]
-        flops = sum(o.flops for o in group)
-        rows.append(Row(name, len(group), read, written, flops, None, None, sum(s for s, _ in floors), longest))
+        rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, least, bound, meetings))
     return rows
 
 
@@ -214,6 +126,7 @@ _MODULES: Mapping[str, Any] = {
     "conv_block 32 to 32": lambda: reference.ConvBlock(32, 32),
     "multi_order_conv": reference.MultiOrderConv,
     "mask_residual": reference.MaskResidual,
+    "norm_prelu 16": lambda: nn.Sequential(nn.BatchNorm2d(16), nn.PReLU(16)),
 }
 
 
@@ -231,16 +144,13 @@ def model(
     case: str, what: str, device: DeviceFigures, batch: int, frames: int, blocks: int, in_use: Mapping[str, int]
 ) -> Model:
     """Model one pass of a case on a device. For ``blocks`` and ``in_use`` see :func:`kernel_rows`."""
-    calls = network.CASES[case](batch, frames, torch.float32)
+    calls = CASES[case](batch, frames, torch.float32)
     kernels = kernel_rows(calls, what, device, blocks, in_use)
-    return Model(
-        case, what, device.name, batch, frames, kernels, eager_rows(eager_operations(case, calls, what), device)
-    )
-
-
-def moved(rows: Sequence[Row]) -> float:
-    """Return the bytes of all rows."""
-    return sum(row.bytes for row in rows)
+    if calls.operator in RECURRENT:
+        pytorch = eager_rows(products(calls, what), device)
+        return Model(case, what, device.name, batch, frames, [*kernels, *pytorch], [cudnn(calls, device), *pytorch])
+    eager = eager_rows(eager_operations(case, calls, what), device)
+    return Model(case, what, device.name, batch, frames, kernels, eager)
 
 
 def _cells(row: Row) -> list[str]:
@@ -252,27 +162,28 @@ def _cells(row: Row) -> list[str]:
         f"{row.flops / 1e9:.2f}",
         "" if row.passes is None else f"{row.passes / 1e6:.2f}",
         "" if row.occupancy is None else f"{100 * row.occupancy:.0f} %",
+        f"{row.meetings:.0f}" if row.meetings else "",
         f"{row.floor_s * 1e6:.0f}",
         row.bound,
     ]
 
 
 def _sum(title: str, rows: Sequence[Row]) -> list[str]:
-    seconds = sum(row.floor_s for row in rows)
     read, written = sum(row.read_bytes for row in rows), sum(row.written_bytes for row in rows)
     launches, flops = sum(row.launches for row in rows), sum(row.flops for row in rows)
-    return [title, str(launches), f"{read / 1e6:.1f}", f"{written / 1e6:.1f}", f"{flops / 1e9:.2f}", "", "",
-            f"{seconds * 1e6:.0f}", ""]  # fmt: skip
+    return [title, str(launches), f"{read / 1e6:.1f}", f"{written / 1e6:.1f}", f"{flops / 1e9:.2f}", "", "", "",
+            f"{seconds(rows) * 1e6:.0f}", ""]  # fmt: skip
 
 
-HEADINGS = ["model", "launches", "MB read", "MB written", "GFLOP", "M passes", "occupancy", "floor µs", "bound by"]
+HEADINGS = ["model", "launches", "MB read", "MB written", "GFLOP", "M passes", "occupancy", "meetings",
+            "floor µs", "bound by"]  # fmt: skip
 
 
 def table(found: Model) -> str:
     """Format the kernels and their sum, the sum of the eager graph, and the ratios."""
     rows = [HEADINGS, *map(_cells, found.kernels), _sum("all kernels", found.kernels), _sum("eager", found.eager)]
     ratio = moved(found.kernels) / moved(found.eager)
-    times = sum(row.floor_s for row in found.kernels) / sum(row.floor_s for row in found.eager)
+    times = seconds(found.kernels) / seconds(found.eager)
     title = f"{found.case}, {found.what}, {found.batch} × {found.frames} frames, float32: {found.device} (model)"
     return f"{title}\n{grid(rows)}\nof eager's bytes {ratio:.2f}, of eager's floor {times:.2f}"
 
@@ -297,7 +208,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=_positive, default=16, help="utterances (16)")
     parser.add_argument("--frames", type=_positive, default=250, help="frames of 16 ms each (250)")
     parser.add_argument("--blocks", type=_positive, default=8, help="blocks of a grid to count, at most (8)")
-    parser.add_argument("--case", choices=[*network.CASES], action="append", help="only this one; may be repeated")
+    parser.add_argument("--case", choices=[*CASES], action="append", help="only this one; may be repeated")
     parser.add_argument("--device", choices=[d.name for d in DEVICES], action="append", help="likewise")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return parser.parse_args(arguments)
@@ -319,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _options(arguments)
     if trace.missing():
         sys.exit(f"cuda_model: {trace.missing()}")
-    cases = chosen.case or [*network.CASES]
+    cases = chosen.case or [*CASES]
     devices = [device for device in DEVICES if not chosen.device or device.name in chosen.device]
     print(
         "A model, nothing measured: what the kernels move and compute, and the least time that a device needs for it."
@@ -336,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 models.append(model(case, what, device, chosen.batch, chosen.frames, chosen.blocks, in_use))
                 print("\n" + table(models[-1]), flush=True)
             print("\n" + training_step(models, device.name, case), flush=True)
+        if lines := step_table([found for found in models if found.device == device.name], device):
+            print("\n" + lines, flush=True)
     if chosen.json:
         _write(chosen.json, models)
 

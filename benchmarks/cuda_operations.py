@@ -1,4 +1,6 @@
-"""Number of multiply-adds of each CUDA kernel per (frame, bin), computed from the shapes of the weights.
+"""Number of multiply-adds of each CUDA kernel per point, computed from the shapes of the weights.
+
+A point is a bin of a frame. In a recurrent layer it is a frame of a sequence.
 
 Recomputation of the forward pass, which saves nothing, is counted. Not counted are padding, the bins and frames where
 segments and tiles overlap, and single products.
@@ -62,18 +64,39 @@ def _reconstruction(arguments: Sequence[Any], backward: bool) -> Counts:
     return {"mask_residual_rows": 0, "mask_residual_tiles": 0}
 
 
+def _lstm(arguments: Sequence[Any], backward: bool) -> Counts:
+    """Count W_hh h, or W_hhᵀ times the gradients of the gates. The other products are PyTorch's."""
+    return {"lstm_backward" if backward else "lstm_forward": arguments[-1][1].numel()}
+
+
+def _gru(arguments: Sequence[Any], backward: bool) -> Counts:
+    """Count the same as of an LSTM, in both kinds of kernels."""
+    once = sum(weight.numel() for weight in arguments[-1]["weight_hh"])
+    what = "backward" if backward else "forward"
+    return {f"gru_lanes_{what}": once, f"gru_groups_{what}": once}
+
+
+def _normalization(arguments: Sequence[Any], backward: bool) -> Counts:
+    """Return zeros: these kernels are memory-bound, and their operations are negligible."""
+    names = ("statistics", "statistics_finish", "gradients", "gradients_finish", "apply")
+    return {f"norm_{name}": 0 for name in names}
+
+
 _OPERATORS: dict[str, Callable[[Sequence[Any], bool], Counts]] = {
     "causal_dwconv2d": _depthwise,
     "conv_block": _conv_block,
     "multi_order_conv": _multi_order_conv,
     "mask_residual": _reconstruction,
+    "lstm": _lstm,
+    "gru": _gru,
+    "norm_prelu": _normalization,
 }
 _SUMS = {"reduce_rows": 0}
 """Sums of the rows that other kernels write. They consist of additions alone."""
 
 
 def multiply_adds(operator: str, arguments: Sequence[Any], backward: bool) -> Counts:
-    """Return the multiply-adds per (frame, bin) of each kernel, over all its launches in one call.
+    """Return the multiply-adds per point of each kernel, over all its launches in one call.
 
     Args:
         operator: name of the operator.
@@ -83,8 +106,12 @@ def multiply_adds(operator: str, arguments: Sequence[Any], backward: bool) -> Co
     return _OPERATORS[operator](arguments, backward) | _SUMS
 
 
-def points(arguments: Sequence[Any]) -> int:
-    """Return utterances × frames × bins of a call, which is the size of one channel."""
+def points(operator: str, arguments: Sequence[Any]) -> int:
+    """Return the number of points of a call: sequences × frames, or utterances × frames × bins."""
+    if operator in ("lstm", "gru"):
+        values = arguments[-1]
+        batch, frames, _ = values[0].shape if operator == "lstm" else values["input"][0].shape
+        return int(batch * frames)
     first = next(a for a in arguments if isinstance(a, Tensor))
     batch, _, rows, columns = first.shape
     is_spectrogram = columns == 2

@@ -24,7 +24,10 @@ WRITE_ONLY = ("zero_", "fill_", "zeros_like", "ones_like", "full_like", "new_zer
 
 @dataclass(frozen=True)
 class Operation:
-    """One kernel: its name in PyTorch, bytes, and operations. Only convolutions count, two per multiply-add."""
+    """One kernel: its name in PyTorch, bytes, and operations.
+
+    The operations are those of convolutions and of products of matrices, two per multiply-add.
+    """
 
     name: str
     read_bytes: int
@@ -51,12 +54,14 @@ def _is_view(func: Any) -> bool:
     return any(alias is not None and not alias.is_write for alias in aliases)
 
 
-def _convolution_flops(name: str, arguments: Sequence[Any], result: Any) -> int:
-    """Return the operations of a convolution, two per multiply-add.
+def _flops(name: str, arguments: Sequence[Any], result: Any) -> int:
+    """Return the operations of a convolution or of a product of two matrices, two per multiply-add.
 
-    The forward pass takes one multiply-add per tap of every output. The backward pass takes as many for each gradient
-    that is required.
+    A convolution's forward pass takes one multiply-add per tap of every output. Its backward pass takes as many for
+    each gradient that is required.
     """
+    if name in ("mm", "addmm"):
+        return int(2 * result.numel() * arguments[-1].shape[0])
     if name == "convolution":
         return int(2 * result.numel() * arguments[1][0].numel())
     if name == "convolution_backward":
@@ -85,7 +90,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
             elif name == "copy_":
                 read.pop(id(args[0]), None)
             written = sum(_bytes(t) for t in _tensors(result))
-            flops = _convolution_flops(name, args, result)
+            flops = _flops(name, args, result)
             self.operations.append(Operation(name, sum(read.values()), written, flops))
         return result
 

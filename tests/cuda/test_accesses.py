@@ -20,7 +20,8 @@ for_each_case = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=trace.needs(network.OPERATORS[c])) for c in network.CASES]
 )
 for_each_pass = pytest.mark.parametrize("what", ["forward", "backward"])
-for_each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+DTYPES = (torch.float64, torch.float32, torch.float16)
+for_each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 @cache
@@ -35,6 +36,22 @@ def launches(case: str, what: str, dtype: torch.dtype) -> list[Launch]:
 @for_each_case
 def test_at_most_2_way_conflicts(case: str, what: str, dtype: torch.dtype) -> None:
     gates.demand_nothing(line for launch in launches(case, what, dtype) for line in gates.conflicts(launch))
+
+
+@for_each_pass
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, marks=trace.needs(network.OPERATORS[case]), id=f"{case}, {dtype}")
+        for case in network.LAYERS
+        for dtype in ((torch.float32,) if case.startswith("lstm") else DTYPES)
+    ],
+)
+def test_at_most_2_way_conflicts_in_layers(case: str, dtype: torch.dtype, what: str) -> None:
+    """Of a few frames, so that loading the weights has a share that counts."""
+    name, arguments = network.LAYERS[case](BATCH, 8, dtype).of(what)
+    found = trace.count(name, *arguments, device="sm_90", blocks=2)
+    gates.demand_nothing(line for launch in found for line in gates.conflicts(launch))
 
 
 @for_each_pass

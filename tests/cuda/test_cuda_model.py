@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import cuda_model, flops
-from benchmarks.cuda_model import DEVICES, Row
+from benchmarks import cuda_floor, cuda_layers, cuda_model, cuda_step, flops
+from benchmarks.cuda_floor import DEVICES, DeviceFigures, Model, Row
 from benchmarks.cuda_operations import multiply_adds
 from benchmarks.eager_traffic import Operation, traffic
 from lite_rtse_ext.benchmark.operators import case
@@ -27,11 +27,11 @@ A100, H100, RTX_4090 = DEVICES
 @trace.needs(BLOCK)
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
 def test_a_training_step_of_the_block_moves_a_quarter_of_eagers_bytes_at_most(
-    device: cuda_model.DeviceFigures,
+    device: DeviceFigures,
 ) -> None:
     both = [cuda_model.model(BLOCK, what, device, 1, 60, 4, {}) for what in cuda_model.PASSES]
-    fused = sum(cuda_model.moved(found.kernels) for found in both)
-    assert fused <= sum(cuda_model.moved(found.eager) for found in both) / 4
+    fused = sum(cuda_floor.moved(found.kernels) for found in both)
+    assert fused <= sum(cuda_floor.moved(found.eager) for found in both) / 4
 
 
 @trace.needs(BLOCK)
@@ -59,7 +59,7 @@ def test_some_blocks_stand_for_all(what: str) -> None:
         assert (s.kernel, s.launches, s.flops) == (w.kernel, w.launches, w.flops)
         assert s.bytes == pytest.approx(w.bytes, rel=0.2)
         assert s.passes == pytest.approx(w.passes, rel=0.2)
-    assert cuda_model.moved(some) == pytest.approx(cuda_model.moved(whole), rel=0.05)
+    assert cuda_floor.moved(some) == pytest.approx(cuda_floor.moved(whole), rel=0.05)
     assert sum(row.passes for row in some) == pytest.approx(sum(row.passes for row in whole), rel=0.05)
 
 
@@ -87,11 +87,11 @@ def test_backward_operations() -> None:
 
 def test_every_kernel_has_its_operations() -> None:
     """At the network's shapes; a kernel that is not in the table is a KeyError."""
-    for name in network.CASES:
+    for name, calls in cuda_model.CASES.items():
         if not build.operator_sources(network.OPERATORS[name]):
             continue
         for what in cuda_model.PASSES:
-            rows = cuda_model.kernel_rows(network.CASES[name](1, 2, torch.float32), what, H100, 1, {})
+            rows = cuda_model.kernel_rows(calls(1, 2, torch.float32), what, H100, 1, {})
             assert rows
             assert all(row.bytes > 0 and row.floor_s > 0 for row in rows)
 
@@ -132,21 +132,138 @@ class _Negative(nn.Module):
 
 
 def test_the_floor_is_the_longest_of_three() -> None:
-    assert cuda_model.floor(H100, 3.35e9, 1.0, 1.0) == (pytest.approx(1e-3), "memory")
-    assert cuda_model.floor(H100, 1.0, 66.9e9, 1.0) == (pytest.approx(1e-3), "arithmetic")
+    assert cuda_floor.floor(H100, 3.35e9, 1.0, 1.0) == (pytest.approx(1e-3), "memory")
+    assert cuda_floor.floor(H100, 1.0, 66.9e9, 1.0) == (pytest.approx(1e-3), "arithmetic")
     passes = 132 * 1.98e9
-    assert cuda_model.floor(H100, 1.0, 1.0, passes) == (pytest.approx(1, rel=1e-3), "shared memory")
+    assert cuda_floor.floor(H100, 1.0, 1.0, passes) == (pytest.approx(1, rel=1e-3), "shared memory")
+
+
+def test_few_blocks_use_few_multiprocessors() -> None:
+    clocks = 1.98e9
+    assert cuda_floor.floor(H100, 1.0, 1.0, 66 * clocks, blocks=66) == (pytest.approx(1, rel=1e-3), "shared memory")
+    assert cuda_floor.floor(H100, 1.0, 66.9e9 / 2, 1.0, blocks=66) == (pytest.approx(1e-3), "arithmetic")
+    assert cuda_floor.floor(H100, 1.0, 66.9e9, 1.0, blocks=1000) == (pytest.approx(1e-3), "arithmetic")
+
+
+def test_meetings_are_added_to_the_longest_of_three() -> None:
+    meeting = cuda_floor.MEETING_S
+    assert cuda_floor.floor(H100, 3.35e6, 1.0, 1.0, meetings=2) == (pytest.approx(1e-6 + 2 * meeting), "meetings")
+    assert cuda_floor.floor(H100, 3.35e9, 1.0, 1.0, meetings=2) == (pytest.approx(1e-3 + 2 * meeting), "memory")
+
+
+@trace.needs("lstm")
+@pytest.mark.parametrize("what", ["forward", "backward"])
+def test_the_blocks_of_an_lstm_meet_between_two_frames(what: str) -> None:
+    """Operations by hand: 257 x 1028 multiply-adds a frame of a sequence."""
+    for frames in (2, 5):
+        (row,) = cuda_model.kernel_rows(network.LAYERS["lstm 257"](16, frames, torch.float32), what, H100, 4, {})
+        assert row.meetings == frames - 1
+        assert row.flops == 2 * 16 * frames * 257 * 1028
+        assert row.floor_s > row.meetings * cuda_floor.MEETING_S
+
+
+@trace.needs("lstm")
+def test_bytes_of_an_lstm_are_those_of_the_frames() -> None:
+    """Every block is run. Read: the gates' inputs, and by each of 17 blocks h of the frames before. W_hh and biases
+    once. Written: gates, c and h of the frames, and the last state.
+    """
+    frames = 3
+    calls = network.LAYERS["lstm 257"](4, frames, torch.float32)
+    (launch,) = trace.count("lstm", *calls.forward, device="sm_90")
+    vector = 4 * 4 * 257  # of four sequences
+    assert (launch.blocks, launch.arrivals) == (17, 17 * (frames - 1))
+    assert launch.read_bytes == vector * (4 * frames + 17 * (frames - 1))
+    assert launch.written_bytes == vector * (6 * frames + 2)
+    assert launch.parameter_bytes == 4 * (4 * 257 * 257 + 2 * 4 * 257)
+
+
+@trace.needs("gru")
+def test_a_gru_of_few_units_meets_nobody() -> None:
+    rows = cuda_model.kernel_rows(network.LAYERS["gru 8"](1, 4, torch.float32), "forward", H100, 2, {})
+    assert [(row.kernel, row.meetings, row.flops) for row in rows] == [("gru_lanes_forward", 0, 2 * 33 * 4 * 3 * 64)]
+
+
+def test_products_around_a_recurrent_layer() -> None:
+    """By hand, of an LSTM of 257 units: W_ih x, then the gradients of x, W_ih and W_hh."""
+    calls = network.LAYERS["lstm 257"](2, 3, torch.float32)
+    (forward,) = cuda_layers.products(calls, "forward")
+    assert forward == Operation("mm", 4 * (6 * 257 + 257 * 1028), 4 * 6 * 1028, 2 * 6 * 257 * 1028)
+    *products, _ = cuda_layers.products(calls, "backward")
+    assert [product.flops for product in products] == [forward.flops] * 3
+    assert len(cuda_layers.products(network.LAYERS["gru 64 in both directions"](1, 1, torch.float32), "forward")) == 2
+
+
+def test_cudnn_launches_kernels_for_each_frame() -> None:
+    row = cuda_layers.cudnn(network.LAYERS["lstm 257"](16, 250, torch.float32), H100)
+    assert (row.launches, row.bound) == (1000, "launches")
+    assert row.floor_s == pytest.approx(1000 * cuda_floor.LAUNCH_S)
+    many = cuda_layers.cudnn(network.LAYERS["lstm 257"](100_000, 1, torch.float32), H100)
+    assert (many.launches, many.bound) == (4, "arithmetic")
+
+
+def test_matrix_products_are_counted() -> None:
+    """By hand: 5 rows of 3 numbers become 2 numbers each."""
+    x = torch.empty(5, 3, device="meta", requires_grad=True)
+    layer = nn.Linear(3, 2, device="meta")
+    (forward,) = traffic(layer, [x], backward=False)
+    assert forward.flops == 2 * 5 * 3 * 2
+    assert sum(operation.flops for operation in traffic(layer, [x], backward=True)) == 2 * forward.flops
+
+
+def a_model(case: str, what: str, fused: float, eager: float) -> Model:
+    return Model(case, what, "H100", 1, 4, [of(fused)], [of(eager)])
+
+
+def of(seconds: float) -> Row:
+    return Row("k", 1, 0, 0, 0, None, None, seconds, "memory")
+
+
+def test_the_network_is_the_sum_of_its_parts() -> None:
+    models = [a_model(case, what, 1, 10) for case in set(cuda_step.PARTS) for what in cuda_model.PASSES]
+    for what in cuda_model.PASSES:
+        rest = cuda_floor.seconds(cuda_floor.eager_rows(cuda_step.pytorch(True, what, 1, 4), H100))
+        fused = cuda_floor.seconds(cuda_step.network_rows(models, H100, what, fused=True))
+        assert fused == pytest.approx(6 + rest)  # two of them the LSTM's
+        eager = cuda_floor.seconds(cuda_step.network_rows(models, H100, what, fused=False))
+        graph = cuda_floor.seconds(cuda_floor.eager_rows(cuda_step.pytorch(False, what, 1, 4), H100))
+        assert eager == pytest.approx(20 + graph)
+
+
+def test_what_pytorch_computes_in_the_network() -> None:
+    """The fused network's linear layers are the eager network's, and its convolutions are the operators'."""
+    for what, times in (("forward", 1), ("backward", 2)):
+        fused, eager = (cuda_step.pytorch(is_fused, what, 1, 4) for is_fused in (True, False))
+        assert not {operation.name for operation in fused} & cuda_step.OF_OPERATORS
+        linear = 2 * 4 * times * 257 * 257 * (3 + 4)  # fc2 has three times the inputs of the other four
+        assert sum(operation.flops for operation in fused) == linear
+        products = [operation for operation in eager if "convolution" not in operation.name]
+        assert sum(operation.flops for operation in products) == linear
+
+
+def test_the_table_of_the_network() -> None:
+    some = [a_model("lstm 257", what, 1, 10) for what in cuda_model.PASSES]
+    lines = cuda_step.table(some, H100).splitlines()
+    assert lines[0] == "a model, nothing measured: H100, 1 × 4 frames, float32"
+    assert lines[2].split()[-8:] == ["2", "0.00", "2000.00", "2", "0.00", "20000.00", "10.0", "10.0"]
+    assert len(lines) == 3
+    launched = Row("cuDNN", 1000, 0, 0, 0, None, None, 1000 * cuda_floor.LAUNCH_S, cuda_floor.LAUNCHES)
+    some = [Model("lstm 257", what, "H100", 1, 4, [of(1e-3)], [launched]) for what in cuda_model.PASSES]
+    assert cuda_step.table(some, H100).split()[-2:] == ["2.5", "4.0"]
+    whole = [a_model(case, what, 1, 10) for case in set(cuda_step.PARTS) for what in cuda_model.PASSES]
+    titles = [line.split("  ")[0] for line in cuda_step.table(whole, H100).splitlines()[2:]]
+    assert titles[-2:] == ["network, inference", "network, training step"]
+    assert cuda_step.table([a_model("mask_residual", what, 1, 10) for what in cuda_model.PASSES], H100) == ""
 
 
 @pytest.mark.parametrize(("device", "clock"), [(A100, 1.41e9), (H100, 1.98e9), (RTX_4090, 2.52e9)])
-def test_peaks_and_clocks_agree(device: cuda_model.DeviceFigures, clock: float) -> None:
+def test_peaks_and_clocks_agree(device: DeviceFigures, clock: float) -> None:
     """The boost clocks of the same sources."""
     assert device.clock == pytest.approx(clock, rel=2e-3)
 
 
 def test_occupancy() -> None:
     """By hand: 128 threads with 128 registers are 4 blocks of 65,536 registers, 512 of 2,048 threads."""
-    launch = trace.Launch("k", 1, 1, 128, 0, 0, 0, 0, 0, ())
+    launch = trace.Launch("k", 1, 1, 128, 0, 0, 0, 0, 0, 0, ())
     assert cuda_model._occupancy(launch, H100, {"k": 128}) == pytest.approx(512 / 2048)
     assert cuda_model._occupancy(launch, H100, {}) is None
 
@@ -191,9 +308,7 @@ def test_no_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_of_the_table() -> None:
     row = Row("k", 2, 1e6, 2e6, 3e9, 4e6, 0.5, 5e-6, "memory")
-    found = cuda_model.Model(
-        "c", "forward", "H100", 1, 2, [row], [Row("e", 1, 4e6, 8e6, 0, None, None, 1e-5, "memory")]
-    )
+    found = Model("c", "forward", "H100", 1, 2, [row], [Row("e", 1, 4e6, 8e6, 0, None, None, 1e-5, "memory")])
     lines = cuda_model.table(found).splitlines()
     assert lines[0] == "c, forward, 1 × 2 frames, float32: H100 (model)"
     assert lines[2].split() == ["k", "2", "1.0", "2.0", "3.00", "4.00", "50", "%", "5", "memory"]

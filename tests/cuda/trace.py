@@ -48,6 +48,7 @@ class _Launch(ctypes.Structure):
                 "read_bytes",
                 "written_bytes",
                 "parameter_bytes",
+                "arrivals",
             )
         ),
     )
@@ -110,6 +111,7 @@ class Launch:
     read_bytes: float
     written_bytes: float
     parameter_bytes: float
+    arrivals: float  # at counters that blocks wait for
     sites: tuple[Site, ...]
 
     @property
@@ -140,7 +142,7 @@ def _library(operator: str, folder: Path) -> Path:
     if not sources:
         raise build.BuildError(f"there is no {operator}*.cu in {folder}")
     kernels = [build.compile_object(source, KERNEL_FLAGS) for source in sources]
-    prefix = "".join(part.capitalize() for part in operator.split("_"))
+    prefix = build.struct(operator)
     names = " ".join(f"X({name})" for name in sorted(build.dynamic_shared_names(sources)))
     flags = ["-O2", f"-DSIMT_OPERATOR={prefix}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"]
     support = [build.compile_object(build.HERE / "capi.cpp", flags)]
@@ -249,5 +251,6 @@ def _launch(record: _Launch, sites: Sequence[Site]) -> Launch:
         scale * record.read_bytes,
         scale * record.written_bytes,
         record.parameter_bytes,
+        scale * record.arrivals,
         tuple(sites),
     )

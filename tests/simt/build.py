@@ -194,6 +194,11 @@ def runner(flavour: str) -> Path:
     return _produce(f"runner-{flavour}", "", [HERE / "runner.cpp"], flags)
 
 
+def struct(operator: str) -> str:
+    """The operator's name as its argument structures have it."""
+    return STRUCTS.get(operator) or "".join(part.capitalize() for part in operator.split("_"))
+
+
 def operator_sources(operator: str, folder: Path = CUDA_SOURCES) -> list[Path]:
     """The .cu files of an operator: those that begin with its name, in ``folder`` and the folders in it."""
     return sorted(folder.rglob(f"{operator}*.cu"))
@@ -208,7 +213,7 @@ def operator_library(operator: str, flavour: str = "plain", folder: Path = CUDA_
     sources = operator_sources(operator, folder)
     if not sources:
         raise BuildError(f"there is no {operator}*.cu in {folder}")
-    prefix = STRUCTS.get(operator) or "".join(part.capitalize() for part in operator.split("_"))
+    prefix = struct(operator)
     names = " ".join(f"X({name})" for name in sorted(dynamic_shared_names(sources)))
     capi = compile_object(HERE / "capi.cpp", ["-O2", f"-DSIMT_OPERATOR={prefix}", f"-DSIMT_DYNAMIC_SHARED(X)={names}"])
     return library(sources, flavour, [capi, guarded()])

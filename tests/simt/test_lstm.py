@@ -34,7 +34,7 @@ class Size(NamedTuple):
     bias: bool = True
     state: bool = True
     reverse: bool = False
-    shared: int = 10 << 10
+    shared: int = 11 << 10
 
 
 SIZES = (
@@ -42,7 +42,7 @@ SIZES = (
     Size(1, 5, 4, bias=False, state=False),
     Size(5, 4, 20),  # two groups of two blocks
     Size(5, 4, 20, reverse=True),
-    Size(9, 3, 37, multiprocessors=3, state=False, shared=22 << 10),  # one group takes three chunks
+    Size(9, 3, 37, multiprocessors=3, state=False, shared=24 << 10),  # one group takes three chunks
     Size(4, 2, 257, bias=False, shared=99 << 10),
     Size(5, 4, 20, shared=99 << 10),  # groups of one block
 )

@@ -10,7 +10,7 @@ namespace lite_rtse::cuda {
 // What a kernel needs of its plan. `arrived` has one counter for each group, zero at the start; `scratch` is the
 // workspace behind the counters.
 struct Groups {
-  int units, blocks, groups, pitch;
+  int units, blocks, groups, length, pitch;
   int64_t chunks;
   Arrivals* arrived;
   void* scratch;
@@ -54,15 +54,15 @@ __device__ __forceinline__ void add_halves(C (&v)[2 * Half], C (&sum)[Half], int
   }
 }
 
-// The products of up to four rows with the vectors of all sequences, each over `pitch` numbers. A lane returns the
+// The products of up to four rows with the vectors of all sequences, each over `length` numbers. A lane returns the
 // product of row lane / 2 % 4 with vector lane / 8, which is zero for a row that is not there. The sum's order is the
 // same for each.
 template <int Rows, class W, class C>
 __device__ __forceinline__ C row_products(const W* rows, int row_stride, const C* vectors, int vector_stride,
-                                          int pitch) {
+                                          int length) {
   static_assert(kS * kQ == kWarp / 2 && Rows <= kQ);
   C v[kS * kQ] = {}, eight[8], four[4], two[2], one[1];
-  for (int k = int(threadIdx.x) % kWarp; k < pitch; k += kWarp) {
+  for (int k = int(threadIdx.x) % kWarp; k < length; k += kWarp) {
     C w[Rows], x[kS];
 #pragma unroll
     for (int q = 0; q < Rows; ++q) w[q] = to_compute(rows[q * row_stride + k]);
@@ -121,7 +121,7 @@ __device__ __forceinline__ void back_products(const Groups& g, const W* weights,
   for (int i = int(threadIdx.x) / kWarp; i < g.units / kQ * Gates; i += int(blockDim.x) / kWarp) {
     const int quad = i / Gates, gate = i % Gates;
     const C sum = row_products<kQ>(weights + (gate * g.units + quad * kQ) * g.pitch, g.pitch, vectors + gate * g.pitch,
-                                   Gates * g.pitch, g.pitch);
+                                   Gates * g.pitch, g.length);
     if (lane % 2 == 0) parts[((quad * kQ + lane / 2 % kQ) * kS + lane / 8) * Gates + gate] = sum;
   }
   __syncthreads();
@@ -136,6 +136,7 @@ cudaError_t enqueue_groups(const GroupsPlan& plan, Kernel kernel, const Argument
   const Groups groups{int(plan.units),
                       int(plan.blocks),
                       int(plan.groups),
+                      int(plan.length),
                       int(plan.pitch),
                       plan.chunks,
                       static_cast<Arrivals*>(workspace),

@@ -24,6 +24,7 @@ struct GroupsPlan {
   static constexpr int kSequences = 4;  // that a group takes through the frames together
   static constexpr int kQuad = 4;       // units of a block are a multiple of this
   static constexpr int kMostWarps = 16;
+  static constexpr int kSkew = 7;         // between two vectors: their numbers of one unit lie in different banks
   static constexpr int kRegisters = 128;  // of a thread, at most
   // The time of a meeting, in units of the time in which a block's warps take one unit each.
   static constexpr int64_t kMeeting = 4;
@@ -32,12 +33,13 @@ struct GroupsPlan {
   int64_t blocks = 0;  // of a group
   int64_t groups = 0;  // of a direction
   int64_t chunks = 0;  // of kSequences sequences
-  int64_t pitch = 0;   // of a vector of all units in shared memory
+  int64_t length = 0;  // of a vector of all units in shared memory, with zeros behind them
+  int64_t pitch = 0;   // from such a vector to the next
   Geometry geometry;
 
   // One plan serves both passes.
   GroupsPlan(const GroupsLayer& l, const Device& d)
-      : chunks(ceil_div(l.batch, kSequences)), pitch(round_up(l.units, kWarp)) {
+      : chunks(ceil_div(l.batch, kSequences)), length(round_up(l.units, kWarp)), pitch(length + kSkew) {
     int64_t least = 0;
     for (int64_t u = kQuad; u < l.units + kQuad; u += kQuad) {
       const int64_t count = ceil_div(l.units, u), at_once = d.multiprocessors / (count * l.directions);

@@ -5,7 +5,8 @@
 
 namespace lite_rtse::cuda {
 
-// The place of a block, and its arrays in shared memory. A vector has `pitch` numbers, one for each unit.
+// The place of a block, and its arrays in shared memory. A vector has a number for each unit; the next one is `pitch`
+// further.
 template <class T>
 struct GruBlock : GroupPlace {
   using C = Compute<T>;
@@ -32,7 +33,7 @@ __device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups
     const int64_t row = gate * a.units + unit;
     C fixed = a.bias(a.bias_ih, row), sum = a.bias(a.bias_hh, row);
     if (there) fixed += a.input[frame * kGruGates * a.units + row];
-    sum += row_products<kGruGates>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.pitch);
+    sum += row_products<kGruGates>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.length);
     const C active = sigmoid_of(fixed + sum);
     const C r = __shfl_sync(0xffffffffu, active, base), z = __shfl_sync(0xffffffffu, active, base + 2);
     const C state = __shfl_sync(0xffffffffu, sum, base + 4), by_input = __shfl_sync(0xffffffffu, fixed, base + 4);

@@ -36,7 +36,7 @@ __device__ __forceinline__ void lstm_frame(const LstmRecurrenceArgs& a, const Gr
     float z = there ? a.input[frame * kG * a.units + row] : 0.0f;
     if (a.bias_ih) z += a.bias_ih[row];
     if (a.bias_hh) z += a.bias_hh[row];
-    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, b.vectors, g.pitch, g.pitch);
+    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, b.vectors, g.pitch, g.length);
     const float active = gate == 2 ? tanhf(z) : sigmoid_of(z);
     const float in = __shfl_sync(0xffffffffu, active, base), forget = __shfl_sync(0xffffffffu, active, base + 2);
     const float cell = __shfl_sync(0xffffffffu, active, base + 4), out = __shfl_sync(0xffffffffu, active, base + 6);
