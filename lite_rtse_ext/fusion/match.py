@@ -101,7 +101,9 @@ def _supported(layer: nn.Module) -> bool:
         return is_pointwise(layer)
     if isinstance(layer, nn.Linear):
         return layer.weight.numel() >= LEAST_WEIGHTS
-    return not isinstance(layer, nn.ConvTranspose2d) or is_depthwise(layer) or becomes_convolution(layer)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return layer.bias is not None or is_depthwise(layer) or becomes_convolution(layer)
+    return True
 
 
 def _leaves(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -51,7 +51,7 @@ class GTCRN(SpectrogramModel):
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
         """Enhance the frames from ``before`` on. The states are those of all causal layers."""
         pasts = Pasts(states)
-        spectrum = spectrogram[:, :, before:].permute(0, 3, 2, 1)  # (B, 2, T, F)
+        spectrum = spectrogram[:, :, before:].permute(0, 3, 2, 1).contiguous()  # (B, 2, T, F)
         real, imag = spectrum.unbind(1)
         magnitude = (real.square() + imag.square() + 1e-12).sqrt()
         x = with_neighbors(self.erb.compressed(torch.stack([magnitude, real, imag], 1)))
@@ -60,7 +60,7 @@ class GTCRN(SpectrogramModel):
         mask = self.erb.expanded(self.decoder(x, skips, pasts))
         mask_real, mask_imag = mask.unbind(1)
         product = (real * mask_real - imag * mask_imag, imag * mask_real + real * mask_imag)
-        return torch.stack(product, -1).transpose(1, 2), pasts.next
+        return torch.stack([part.mT for part in product], -1), pasts.next
 
     @classmethod
     def recognize(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -112,7 +112,7 @@ class _Decoder(Causal):
 
     def forward(self, x: Tensor, skips: list[Tensor], pasts: Pasts) -> Tensor:
         for stage, skip in zip(self.de_convs, reversed(skips), strict=True):
-            x = stage(x + skip, pasts)
+            x = stage(skip + x, pasts)  # the sum has the memory layout of the skip, which the stages read faster
         return x
 
 

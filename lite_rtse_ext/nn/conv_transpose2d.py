@@ -12,7 +12,7 @@ from lite_rtse_ext import ops
 from lite_rtse_ext.nn import phases
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
-from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
+from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere, is_recorded
 
 
 class ConvTranspose2d(NotScriptable, nn.ConvTranspose2d):
@@ -21,7 +21,8 @@ class ConvTranspose2d(NotScriptable, nn.ConvTranspose2d):
     A depthwise one with an odd kernel and stride 1 runs the operator ``causal_dwconv2d``, in training and inference: it
     is a causal convolution with the kernel reversed. On the CPU, one of a single group with stride 2 over bins is
     computed as an ordinary convolution, in training and inference. There any other one with stride 1 is computed so
-    where no gradient is needed. PyTorch has faster kernels for ordinary convolutions.
+    where no gradient is needed. PyTorch has faster kernels for ordinary convolutions. In float32 the others on the CPU
+    add their bias after PyTorch's convolution, since oneDNN, which computes it, is slow in adding one.
 
     In all other cases the module computes as ``torch.nn.ConvTranspose2d``. On CUDA a
     :class:`~lite_rtse_ext.utils.fallback.FallbackWarning` says so once.
@@ -34,6 +35,8 @@ class ConvTranspose2d(NotScriptable, nn.ConvTranspose2d):
             needs = _needs_gradient(self, input)
             if becomes_convolution(self) and (not needs or (self.stride[1] == 2 and phases.differentiates())):
                 return _by_phases(self, input) if self.stride[1] == 2 else _reversed(self, input)
+            if self.bias is not None and _by_onednn(input):
+                return _with_bias_after(self, input, self.bias)
         return nn.ConvTranspose2d.forward(self, input, output_size)
 
 
@@ -78,6 +81,17 @@ def _causal(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     after = (conv.kernel_size[0] - 1) * dilation - padding
     x = functional.pad(x, (0, 0, 0, after)) if after else x
     return ops.causal_dwconv2d(x, conv.weight.flip(2, 3), conv.bias, dilation)[:, :, padding:]
+
+
+def _by_onednn(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not is_recorded()
+
+
+def _with_bias_after(conv: nn.ConvTranspose2d, x: Tensor, bias: Tensor) -> Tensor:
+    """The module's own convolution. oneDNN takes three times as long if it has to add the bias."""
+    padding, more = _padding(conv), conv.output_padding
+    y = functional.conv_transpose2d(x, conv.weight, None, conv.stride, padding, more, conv.groups, conv.dilation)  # type: ignore[arg-type]
+    return y.add_(bias.view(-1, 1, 1))
 
 
 def _padding(conv: nn.ConvTranspose2d) -> tuple[int, int]:

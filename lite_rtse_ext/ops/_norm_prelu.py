@@ -56,7 +56,7 @@ def norm_prelu(
             raise RuntimeError(f"{name} requires a gradient, but norm_prelu computes none for it")
     points = x.flatten(2) if x.dim() > 2 else x.unsqueeze(2)
     y, statistics = _register.run(torch.ops.lite_rtse.norm_prelu, points, weight, bias, slope, mean, var, eps)
-    return y.view(x.shape), statistics
+    return y.view_as(x), statistics
 
 
 def _check_arguments(x: Tensor, weight: Tensor | None, bias: Tensor | None, slope: Tensor | None, eps: float) -> None:

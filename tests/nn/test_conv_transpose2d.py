@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lite_rtse_ext import fuse, ops
 from lite_rtse_ext import nn as fused
@@ -105,6 +106,34 @@ def test_training_otherwise_is_torchs(options: dict[str, Any]) -> None:
     assert_same(ours(x), plain(x))
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"stride": (1, 2), "groups": 2}, {"stride": 2}, {"stride": (2, 1), "dilation": 2}], ids=str
+)
+def test_float32_adds_the_bias_after_the_convolution(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], training: bool
+) -> None:
+    """PyTorch's convolution gets no bias. The result and all gradients are those of the module."""
+    biases, convolve = [], functional.conv_transpose2d
+
+    def noted(x: Tensor, weight: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
+        biases.append(bias)
+        return convolve(x, weight, bias, *others)
+
+    monkeypatch.setattr(functional, "conv_transpose2d", noted)
+    ours, plain = both(4, 6, (2, 3), **options)
+    results = []
+    for module, dtype in ((ours.float(), torch.float32), (plain, torch.float64)):
+        x = random(2, 4, 5, 7).to(dtype).requires_grad_()
+        with torch.set_grad_enabled(training):
+            y = module(x)
+        grads = torch.autograd.grad(y, [x, *module.parameters()], random(*y.shape).to(dtype)) if training else ()
+        results.append([t.double() for t in (y, *grads)])
+    assert biases[0] is None
+    assert biases[1] is plain.bias
+    assert_all_agree(*results, 1e-6, ["y", "x", "weight", "bias"][: len(results[0])])
+
+
 def test_given_sizes_and_autocast_are_torchs() -> None:
     ours, plain = both(4, 6, (2, 3), (1, 2))
     x = random(2, 4, 5, 7)
@@ -150,10 +179,11 @@ def test_fuse_finds_those_that_it_can_speed_up() -> None:
     plain = nn.Sequential(
         nn.ConvTranspose2d(4, 4, 3, padding=(4, 1), dilation=(2, 1), groups=4),
         nn.ConvTranspose2d(4, 6, (2, 3), (1, 2)),
-        nn.ConvTranspose2d(6, 2, 3, stride=2),
+        nn.ConvTranspose2d(6, 4, 3, stride=2),
+        nn.ConvTranspose2d(4, 2, 3, stride=2, bias=False),
     )
     model = copy.deepcopy(plain)
-    assert [finding.path for finding in fuse(model).fused] == ["0", "1"]
+    assert [finding.path for finding in fuse(model).fused] == ["0", "1", "2"]
     x = random(2, 4, 9, 7).float()
     assert_agrees(model(x), plain(x), 1e-5)
     with torch.no_grad():

@@ -35,9 +35,9 @@ class Pasts:
         self.next[name] = extended[:, :, extended.shape[_TIME] - frames :].clone()  # a view would keep all frames
         return extended
 
-    def memory(self, x: Tensor, *shape: int) -> Tensor:
-        """The state (B, *shape) of a recurrent layer before its input x. The layer then calls :meth:`keep`."""
-        return x.new_zeros(len(x), *shape) if self._states is None else self._states[f"memory_{len(self.next)}"]
+    def memory(self) -> Tensor | None:
+        """The state of a recurrent layer, batch first. None stands for zeros. The layer then calls :meth:`keep`."""
+        return None if self._states is None else self._states[f"memory_{len(self.next)}"]
 
     def keep(self, state: Tensor) -> None:
         """Store the state of a recurrent layer after its input, batch first."""

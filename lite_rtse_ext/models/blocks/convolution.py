@@ -38,14 +38,17 @@ class ConvBlock(Causal):
         momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        self.past, self.padding = kernel[0] - 1, padding
-        self.conv = nn.Conv2d(inputs, outputs, kernel, (1, stride), groups=groups)
+        self.past, (below, above) = kernel[0] - 1, padding
+        both = min(below, above)  # the convolution itself pads equally at both ends
+        self.padding = (below - both, above - both)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, (1, stride), (0, both), groups=groups)
         self.bn = nn.BatchNorm2d(outputs, eps, momentum)
         self.act = nn.PReLU(outputs) if act is None else act
 
     def forward(self, x: Tensor, pasts: Pasts) -> Tensor:
         x = pasts.before(x, self.past) if self.past else x
-        y: Tensor = self.act(self.bn(self.conv(functional.pad(x, self.padding))))
+        x = functional.pad(x, self.padding) if any(self.padding) else x
+        y: Tensor = self.act(self.bn(self.conv(x)))
         return y
 
 

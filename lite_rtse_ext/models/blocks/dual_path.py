@@ -27,8 +27,11 @@ def along_time(rnn: RNN, x: Tensor, pasts: Pasts) -> Tensor:
     """
     batch, sequences = x.shape[:2]
     parts = 2 if isinstance(rnn, nn.LSTM) else 1
-    before = pasts.memory(x, sequences, parts, rnn.hidden_size).flatten(0, 1).transpose(0, 1).contiguous()
-    state: Any = (before[:1], before[1:]) if parts == 2 else before
+    state: Any = None
+    before = pasts.memory()
+    if before is not None:
+        before = before.flatten(0, 1).transpose(0, 1).contiguous()
+        state = (before[:1], before[1:]) if parts == 2 else before
     y: Tensor
     y, state = rnn(x.flatten(0, 1), state)
     after = torch.cat(state) if parts == 2 else state
@@ -94,6 +97,6 @@ class DualPath(Causal):
         x = x.permute(0, 2, 3, 1).contiguous()  # (B, T, F, C), which all layers below read
         across = self.intra_rnn(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         x = x + self.intra_ln(self.intra_fc(across))
-        along = self.inter_rnn.along_time(x.transpose(1, 2), pasts).transpose(1, 2)
-        x = x + self.inter_ln(self.inter_fc(along))
+        along = self.inter_fc(self.inter_rnn.along_time(x.transpose(1, 2), pasts))
+        x = x + self.inter_ln(along.transpose(1, 2))
         return x.permute(0, 3, 1, 2)
