@@ -138,10 +138,10 @@ def _spectrogram(model: SpectrogramModel, batch: int, seconds: float) -> Tensor:
 
 def _inference(model: SpectrogramModel, network: Runnable, seconds: float) -> Callable[[], list[Tensor]]:
     x = _spectrogram(model, 1, 2 * seconds)
+    model.eval()
 
     @torch.inference_mode()
     def run() -> list[Tensor]:
-        model.eval()
         return [network(x)]
 
     return run
