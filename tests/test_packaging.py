@@ -127,7 +127,7 @@ def test_without_the_library_import_works_and_use_says_what_to_do(tmp_path: Path
     shutil.copytree(
         ROOT / "lite_rtse_ext", tmp_path / "lite_rtse_ext", ignore=shutil.ignore_patterns("_C*", "__pycache__")
     )
-    code = "import torch, lite_rtse_ext as l; l.causal_dwconv2d(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))"
+    code = "import torch, lite_rtse_ext as l; l.ops.causal_dwconv2d(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))"
     result = python("-c", code, cwd=tmp_path)
     assert "RuntimeError: lite_rtse_ext cannot run its fused operators" in result.stderr
     assert "pip install --no-build-isolation ." in result.stderr
