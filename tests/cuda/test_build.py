@@ -194,7 +194,7 @@ def test_import_and_cpu_operators_need_no_gpu() -> None:
     """In a process that sees no GPU, whatever this machine has."""
     code = (
         "import torch, lite_rtse_ext as l; assert not torch.cuda.is_available() and l.ops.has_cuda();"
-        "x, w = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.0); print(l.causal_dwconv2d(x, w).item())"
+        "x, w = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.0); print(l.ops.causal_dwconv2d(x, w).item())"
     )
     environment = {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": ":".join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
