@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from benchmarks import fused_networks
@@ -86,3 +87,16 @@ def test_the_command_saves_what_it_prints(
         assert NAME in capsys.readouterr().out
         saved = json.loads((tmp_path / "fused_networks.json").read_text(encoding="utf-8"))["rows"]
         assert [set(row["milliseconds"]) for row in saved] == [sides] * 2
+
+
+def test_a_gradient_must_agree_for_one_input() -> None:
+    """Rounding may change the sign of a value near zero. A fault shows for every input."""
+
+    def side(*wrong_seeds: int) -> fused_networks.Pass:
+        return lambda seed: lambda: [torch.ones(4) + (seed in wrong_seeds)]
+
+    sides = {EAGER: side(), FUSED: side(0, 1)}
+    assert fused_networks._is_right(FUSED, sides, side(), "here")
+    for wrong, exact in ((side(0, 1, 2), side()), (side(0), None)):
+        with pytest.raises(WrongResult, match="here: fused and eager differ"):
+            fused_networks._is_right(FUSED, sides | {FUSED: wrong}, exact, "here")
