@@ -80,6 +80,7 @@ def rows(networks: Sequence[str], rounds: int, seconds: float, compile: bool = T
         eager, fused = (create_model(name) for _ in range(2))
         fused.load_state_dict(eager.state_dict())
         fuse(fused)
+        frames = _one_frame(eager, fused) if name == FRAME_OF else {}  # with statistics that no training has moved
         for what, passes in ((INFERENCE, _inference), (TRAINING, _training)):
             networks_of: dict[str, tuple[SpectrogramModel, Runnable]] = {EAGER: (eager, eager), FUSED: (fused, fused)}
             if compile:
@@ -88,8 +89,7 @@ def rows(networks: Sequence[str], rounds: int, seconds: float, compile: bool = T
             wide = copy.deepcopy(eager).double()
             sides: dict[str, Pass] = {side: partial(passes, *each, seconds) for side, each in networks_of.items()}
             yield _row(name, what, sides, rounds, partial(passes, wide, wide, seconds) if what == TRAINING else None)
-        if name == FRAME_OF:
-            frames = _one_frame(eager, fused)
+        if frames:
             yield _row(name, FRAME, {side: partial(_always, run) for side, run in frames.items()}, rounds)
 
 
