@@ -6,7 +6,8 @@ mixtures of the manifest. Its best weights by validation are judged, not its las
 recipes have as well. The loss compares spectrograms of the network's own transform.
 
 Each network and seed has a folder. A result is written as soon as it is complete. The same command again continues an
-interrupted training and keeps complete results. When all are there, their means go to ``networks.json``.
+interrupted training and keeps complete results. In the end the means of all results of this recipe that the folder has
+go to ``networks.json``, also those of other networks and seeds.
 
 Times are those of this machine. Do not compare them if it was busy. Training seconds are those of a step, validations
 included, times the number of steps. Inference is timed with weights as trained, on one utterance, with one thread.
@@ -106,7 +107,7 @@ def answer(question: Question, network: str, seed: int) -> dict[str, Any]:
     path, about = folder.with_suffix(".json"), question.about(network, seed)
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if {key: found.get(key) for key in about} != about:
+        if not _answers(found, about):
             raise OtherQuestion(f"{path}: expected a result of this recipe, got one of another: choose another --out")
         return found
     recipe = question.recipe(network, seed)
@@ -118,6 +119,16 @@ def answer(question: Question, network: str, seed: int) -> dict[str, Any]:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return found
+
+
+def _answers(found: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    return {key: found.get(key) for key in about} == about
+
+
+def complete(question: Question) -> list[dict[str, Any]]:
+    """Return the results of the question that the folder holds: those of all networks and seeds."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(question.out.glob("*-*.json"))]
+    return [each for each in found if _answers(each, question.about(each["network"], each["seed"]))]
 
 
 def _train(recipe: Recipe, folder: Path) -> None:
@@ -232,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(missing[-1], file=sys.stderr, flush=True)
     if missing:
         sys.exit(f"no result of {len(missing)} of {len(results) + len(missing)}")
-    _save(options.results / "networks.json", question, results)
+    _save(options.results / "networks.json", question, complete(question))
 
 
 def _save(path: Path, question: Question, results: Sequence[Mapping[str, Any]]) -> None:
