@@ -82,7 +82,7 @@ def test_any_schedule_gives_the_same_bits(seed: int) -> None:
 # Large enough for several chunks, stages, tiles, and rows that are not aligned.
 PLANTED = Shape(batch=1, frames=30, bins=257, channels=2, kernel=(7, 7))
 # What only the kernels for any size take: a kernel that is not square.
-LOOPS = Shape(batch=2, frames=9, bins=13, channels=3, kernel=(5, 3))
+PLANTED_LOOPS = Shape(batch=2, frames=9, bins=13, channels=3, kernel=(5, 3))
 MUTANTS = (
     Mutant(
         CAUSAL_DWCONV2D,
@@ -102,7 +102,7 @@ MUTANTS = (
         "causal_dwconv2d.cuh",
         "w[reversed ? a.taps_t * a.taps_f - 1 - tap : tap]",
         "w[a.taps_t * a.taps_f - 1 - tap]",
-        LOOPS,
+        PLANTED_LOOPS,
     ),
     Mutant(
         CAUSAL_DWCONV2D,
@@ -132,6 +132,6 @@ MUTANTS = (
         "causal_dwconv2d.cuh",
         "/ kWarp] = sum;\n  __syncthreads();\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
         "/ kWarp] = sum;\n  if (threadIdx.x > 0) return;\n  for (int warp = 1;",
-        LOOPS,
+        PLANTED_LOOPS,
     ),
 )

@@ -157,7 +157,7 @@ def test_long_sums() -> None:
 # Large enough for several chunks, stages, tiles, and rows that are not aligned.
 PLANTED = Shape(batch=1, frames=20, bins=35, channels=8, in_channels=5)
 # What only the kernels for any size take: more channels than a tile has rows.
-LOOPS = Shape(batch=2, frames=7, bins=9, channels=70, in_channels=3)
+PLANTED_LOOPS = Shape(batch=2, frames=7, bins=9, channels=70, in_channels=3)
 MUTANTS = (
     Mutant(
         CONV_BLOCK,
@@ -177,7 +177,7 @@ MUTANTS = (
         "conv_block_loops.cuh",
         "reversed ? kConvTaps - 1 - (3 * i + j) : 3 * i + j",
         "kConvTaps - 1 - (3 * i + j)",
-        LOOPS,
+        PLANTED_LOOPS,
     ),
     Mutant(
         CONV_BLOCK,
@@ -207,6 +207,6 @@ MUTANTS = (
         "conv_block_loops.cuh",
         "if (t + j >= kConvLookBack && f + k >= 1",
         "if (f + k >= 1",
-        LOOPS,
+        PLANTED_LOOPS,
     ),
 )
