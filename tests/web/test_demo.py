@@ -11,7 +11,10 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 COLORS = """id => {
     const canvas = document.getElementById(id);
-    const { data } = canvas.getContext("2d").getImageData(canvas.width - 40, 0, 40, canvas.height);
+    // A copy, because Chromium warns of repeated reads of a canvas that is drawn for the screen.
+    const copy = new OffscreenCanvas(40, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 40 - canvas.width, 0);
+    const { data } = copy.getImageData(0, 0, 40, canvas.height);
     return new Set(new Uint32Array(data.buffer)).size;
 }"""
 
