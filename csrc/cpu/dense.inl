@@ -143,6 +143,9 @@ inline void pack_dense_group(const float* weight, int64_t stride, DenseShape sha
     to_lanes_apart(row, count, shape.inputs, packed + v * L, vectors.size() * L);
   }
 }
+inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
+  pack_dense_group(weight, shape.inputs, shape, g, packed);
+}
 
 // to[i] = from[i] for i < n, in whole vectors; the last vector overlaps the one before. This serves pieces of a few
 // vectors, for which a call of memcpy would cost as much as the copy.
@@ -154,10 +157,6 @@ LITE_RTSE_INLINE void copy_row(const float* from, int64_t n, float* to) {
   }
   for (int64_t i = 0; i < n - L; i += L) store_unaligned(to + i, load_unaligned(from + i));
   store_unaligned(to + n - L, load_unaligned(from + n - L));
-}
-
-inline void pack_dense_group(const float* weight, DenseShape shape, int64_t g, float* packed) {
-  pack_dense_group(weight, shape.inputs, shape, g, packed);
 }
 
 // Packs outputs [first, first + count) of a matrix that is stored transposed. row(i) points to the weights of these

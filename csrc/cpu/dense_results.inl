@@ -20,7 +20,7 @@ struct DenseResult {
   int64_t stride, columns;
 };
 
-// Computes results(row) = start(row) + Σ left(row, term) right(term) for rows that are not padded. The columns of all
+// Computes results(row) = start[row] + Σ left(row, term) right(term) for rows that are not padded. The columns of all
 // results are those of `right`.
 class DenseTile {
  public:
@@ -28,16 +28,17 @@ class DenseTile {
   explicit DenseTile(Arena& arena) : rows_(arena.take<float>(kRowTile * kWidth)) {}
 
   // right: packed; left(row): the factors of a row, one for each term. With `more`, the product is added to the values
-  // in the results, and otherwise to start(row).
-  template <class Left, class Start>
+  // in the results, and otherwise to start[row]; null means zeros.
+  template <class Left>
   void add(DenseShape shape, const float* right, int64_t rows, const std::vector<DenseResult>& results, Left left,
-           Start start, bool more) const {
+           const float* start, bool more) const {
     for (int64_t g = 0; g < shape.groups(); ++g)
       add_group(shape, g, right + shape.at(g), rows, results, left, start, more);
   }
 
  private:
   static constexpr int64_t kWidth = kGroup * kLanes<float>;
+  alignas(kVectorBytes) static constexpr float kZeros[kWidth] = {};
 
   // The columns of a result that lie in a group of columns: `count` of them, from the group's column `at` on.
   struct Piece {
@@ -56,25 +57,25 @@ class DenseTile {
     return found;
   }
 
-  template <class Left, class Start>
+  template <class Left>
   void add_group(DenseShape shape, int64_t g, const float* right, int64_t rows, const std::vector<DenseResult>& results,
-                 Left left, Start start, bool more) const {
+                 Left left, const float* start, bool more) const {
     constexpr int64_t L = kLanes<float>;
     const Range vectors = shape.group(g), columns{vectors.first * L, vectors.last * L};
     const std::vector<Piece> parts = pieces(results, columns);
-    const float* from[kRowTile] = {};
+    const float *from[kRowTile] = {}, *base[kRowTile] = {};
     float* to[kRowTile] = {};
-    for (int64_t r = 0; r < kRowTile; ++r) to[r] = rows_ + r * columns.size();
+    for (int64_t r = 0; r < kRowTile; ++r) to[r] = rows_ + r * columns.size(), base[r] = more || start ? to[r] : kZeros;
     for (int64_t row = 0; row < rows; row += kRowTile) {
       const int64_t count = std::min<int64_t>(kRowTile, rows - row);
       for (int64_t r = 0; r < count; ++r) {
         from[r] = left(row + r);
-        if (!more) std::fill_n(to[r], columns.size(), start(row + r));
+        if (start && !more) std::fill_n(to[r], columns.size(), start[row + r]);
       }
       if (more)
         for (const Piece& p : parts)
           for (int64_t r = 0; r < count; ++r) copy_row(p.data + (row + r) * p.stride, p.count, to[r] + p.at);
-      dense_rows(count, vectors.size(), right, shape.inputs, nullptr, to, from, to);
+      dense_rows(count, vectors.size(), right, shape.inputs, nullptr, base, from, to);
       for (const Piece& p : parts)
         for (int64_t r = 0; r < count; ++r) copy_row(to[r] + p.at, p.count, p.data + (row + r) * p.stride);
     }

@@ -137,7 +137,7 @@ class LstmProductsJob final : public Job {
       const DenseShape shape{columns, chunk.size()};
       pack(chunk, shape);
       const auto factors = left(chunk);
-      s.tile.add(shape, s.columns, rows, results, factors, [=](int64_t) { return 0.0f; }, first > 0);
+      s.tile.add(shape, s.columns, rows, results, factors, nullptr, first > 0);
     }
   }
 

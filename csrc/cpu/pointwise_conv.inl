@@ -38,7 +38,6 @@ class PointwiseProduct {
     each_utterance(columns, [&](int64_t b, Range points) {
       results.push_back({y_ + b * outputs_ * points_ + points.first, points_, points.size()});
     });
-    const auto start = [&](int64_t o) { return bias_ ? bias_[o] : 0.0f; };
     for (int64_t first = 0; first == 0 || first < inputs_; first += kTerms) {
       const Range chunk = Range{first, first + kTerms}.clip(0, inputs_);
       const DenseShape shape{columns.size(), chunk.size()};
@@ -48,7 +47,7 @@ class PointwiseProduct {
       const auto weights = [&](int64_t o) {
         return weights_.transposed ? rows + o * kTerms : weights_.data + o * inputs_ + first;
       };
-      tile.add(shape, packed, outputs_, results, weights, start, first > 0);
+      tile.add(shape, packed, outputs_, results, weights, bias_, first > 0);
     }
   }
 
@@ -140,7 +139,7 @@ class PointwiseConvBackwardJob final : public Job {
       const float* const x = f_.x + (b * f_.inputs + inputs.first) * f_.points + points.first;
       for (int64_t g = 0; g < shape.groups(); ++g) pack_dense_group(x, f_.points, shape, g, packed + shape.at(g));
       const auto factors = [&](int64_t o) { return dy(b, outputs.first + o) + points.first; };
-      tile.add(shape, packed, outputs.size(), result, factors, [](int64_t) { return 0.0f; }, more);
+      tile.add(shape, packed, outputs.size(), result, factors, nullptr, more);
       more = true;
     };
     for (int64_t b = 0; b < f_.batch; ++b)
