@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,9 @@ def _step(run: Run) -> Callable[[object], list[Tensor]]:
 
 
 def _row(network: str, what: str, sides: Mapping[str, Pass], rounds: int, exact: Pass | None = None) -> Row:
-    right = [side for side in sides if side == EAGER or _is_right(side, sides, exact, f"{network}, {what}")]
+    expected = cache(partial(_expected, sides[EAGER], exact))
+    inputs, where = _INPUTS if exact else 1, f"{network}, {what}"
+    right = [side for side in sides if side == EAGER or _is_right(side, sides[side], expected, inputs, where)]
     times = measure(
         [Candidate(side, _step(sides[side](0)), threads=1) for side in right], rounds, clock=time.process_time
     )
@@ -119,31 +121,34 @@ def _row(network: str, what: str, sides: Mapping[str, Pass], rounds: int, exact:
     )
 
 
-def _is_right(side: str, sides: Mapping[str, Pass], exact: Pass | None, where: str) -> bool:
+def _expected(eager: Pass, exact: Pass | None, seed: int) -> tuple[list[Tensor], float]:
+    """What a side must compute, and how far it may be from that."""
+    found = eager(seed)()
+    if exact is None:
+        return found, LIMITS["forward"]
+    truth = exact(seed)()
+    return truth, max(LIMITS["training step"], 4 * difference(truth, found))
+
+
+def _is_right(
+    side: str, run: Pass, expected: Callable[[int], tuple[list[Tensor], float]], inputs: int, where: str
+) -> bool:
     """Whether a side computes what eager does. The compiled side may fail, which is printed; others may not."""
+    errors = []
     try:
-        errors = [_error(sides[side](0)(), sides[EAGER], exact, 0)]
-        for seed in range(1, _INPUTS if exact else 1):
-            if errors[-1] > 1:
-                errors.append(_error(sides[side](seed)(), sides[EAGER], exact, seed))
-        if not min(errors) <= 1:
-            raise WrongResult(f"{where}: {side} and eager differ by {min(errors):.2g} times the limit, not timed")
+        for seed in range(inputs):
+            found = run(seed)()
+            truth, limit = expected(seed)
+            errors.append(difference(truth, found) / limit)
+            if errors[-1] <= 1:
+                return True
+        raise WrongResult(f"{where}: {side} and eager differ by {min(errors):.2g} times the limit, not timed")
     except Exception as error:  # the compiler may raise anything
         if side != COMPILED:
             raise
         reason = str(error).strip().splitlines() or [""]
         print(f"{where}: torch.compile is left out: {type(error).__name__}: {reason[0]}", flush=True)
         return False
-    return True
-
-
-def _error(found: list[Tensor], eager: Pass, exact: Pass | None, seed: int) -> float:
-    """The difference from eager, or from the exact result, as a multiple of what it may be."""
-    expected = eager(seed)()
-    if exact is None:
-        return difference(expected, found) / LIMITS["forward"]
-    truth = exact(seed)()
-    return difference(truth, found) / max(LIMITS["training step"], 4 * difference(truth, expected))
 
 
 def _spectrogram(model: SpectrogramModel, batch: int, seconds: float, seed: int = 0) -> Tensor:

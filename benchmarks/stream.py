@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from lite_rtse_ext.benchmark.operators import thread_count
 from lite_rtse_ext.models.onnx import OneFrame, export_onnx
 from lite_rtse_ext.signal import HOP_LENGTH
 from lite_rtse_ext.stream import Network, Streamer
+from lite_rtse_ext.stream.network import Precision
 from lite_rtse_ext.train.denormals import flushed_denormals
 
 ENGINE = "engine, float32"
@@ -154,8 +155,8 @@ def entries(model: LiteRTSE, frames: int, batches: Sequence[int], missing: list[
     signal = speech_like(frames)[: 100 * HOP_LENGTH]
     expected = model.enhance(torch.from_numpy(signal)).numpy()[: -2 * HOP_LENGTH]
     result = []
-    for precision in ("float32", "int24", "int16", "int8"):
-        network = Network.from_model(model, precision)  # type: ignore[arg-type]
+    for precision in get_args(Precision):
+        network = Network.from_model(model, precision)
         found = difference(Streamer(network).feed(signal)[: len(expected)], expected)
         for streams in (1, *batches):
             name = f"engine, {precision}" + (f", {streams} calls" if streams > 1 else "")

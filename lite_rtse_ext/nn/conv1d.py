@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.nn.tensors import are_float32_on_cpu
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
@@ -50,5 +51,4 @@ def _runs(conv: nn.Conv1d, x: Any) -> bool:
     if x.numel() * conv.out_channels < _LEAST_PRODUCTS and not torch.compiler.is_compiling():
         return False
     tensors = (x, conv.weight) if conv.bias is None else (x, conv.weight, conv.bias)
-    fit = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.layout == torch.strided for t in tensors)
-    return fit and not torch.is_autocast_enabled("cpu") and ops.available()
+    return are_float32_on_cpu(tensors) and not torch.is_autocast_enabled("cpu") and ops.available()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 
+from lite_rtse_ext.nn.tensors import are_float32_on_cpu
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere, is_recorded
 
 LEAST_WEIGHTS = 64 * 64
@@ -77,7 +78,7 @@ def _runs(layer: nn.Linear, x: Any) -> bool:
     if is_recorded() or is_for_elsewhere() or torch.is_autocast_enabled("cpu"):
         return False
     tensors = (x, *layer.parameters())
-    fit = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.layout == torch.strided for t in tensors)
+    fit = are_float32_on_cpu(tensors)
     return fit and _is_amd() and _has_both_libraries() and not any(map(_has_tangent, tensors))
 
 

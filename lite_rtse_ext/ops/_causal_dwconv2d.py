@@ -76,22 +76,17 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*tensors)
 
 
-def _any_bias(x: Tensor) -> Tensor:
-    """A bias for the reference. The gradients do not depend on its values."""
-    return x.new_zeros(x.shape[1])
-
-
 def _formula(dilation: int) -> Callable[..., Tensor]:
     return partial(reference.causal_dwconv2d, dilation=dilation)
 
 
 def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor, dilation: int = 1) -> tuple[Tensor, ...]:
-    return _register.first_order(_formula(dilation), (x, weight, _any_bias(x)), dy)
+    return _register.first_order(_formula(dilation), (x, weight, _register.any_bias(weight)), dy)
 
 
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, x, weight = ctx.saved_tensors
-    found = _register.second_order(_formula(ctx.dilation), (x, weight, _any_bias(x)), dy, grads)
+    found = _register.second_order(_formula(ctx.dilation), (x, weight, _register.any_bias(weight)), dy, grads)
     return *found[:3], None
 
 

@@ -72,13 +72,8 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(grad if needed else None for grad, needed in zip(grads, needs, strict=True))
 
 
-def _any_bias(weight: Tensor) -> Tensor:
-    """A bias for the reference. The gradients do not depend on its values."""
-    return weight.new_zeros(weight.shape[0])
-
-
 def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor, input: bool, parameters: bool) -> tuple[Tensor, ...]:
-    grads = _register.first_order(reference.pointwise_conv, (x, weight, _any_bias(weight)), dy)
+    grads = _register.first_order(reference.pointwise_conv, (x, weight, _register.any_bias(weight)), dy)
     asked = (input, parameters, parameters)
     return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
 
@@ -92,7 +87,7 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, x, weight = ctx.saved_tensors
     wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
-    found = _register.second_order(reference.pointwise_conv, (x, weight, _any_bias(weight)), dy, wanted)
+    found = _register.second_order(reference.pointwise_conv, (x, weight, _register.any_bias(weight)), dy, wanted)
     return *found[:3], None, None
 
 

@@ -95,6 +95,11 @@ def _tangent(value: Tensor) -> Tensor | None:
     return tangent
 
 
+def any_bias(weight: Tensor) -> Tensor:
+    """A bias of a convolution for the reference. The gradients do not depend on its values."""
+    return weight.new_zeros(weight.shape[0])
+
+
 def first_order(reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
     """Compute the result of a backward operator, g_i = Σ dy · ∂y/∂input_i, in plain PyTorch."""
     if torch._C._are_functorch_transforms_active():

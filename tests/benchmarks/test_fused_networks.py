@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -95,8 +96,11 @@ def test_a_gradient_must_agree_for_one_input() -> None:
     def side(*wrong_seeds: int) -> fused_networks.Pass:
         return lambda seed: lambda: [torch.ones(4) + (seed in wrong_seeds)]
 
-    sides = {EAGER: side(), FUSED: side(0, 1)}
-    assert fused_networks._is_right(FUSED, sides, side(), "here")
-    for wrong, exact in ((side(0, 1, 2), side()), (side(0), None)):
+    def is_right(fused: fused_networks.Pass, exact: fused_networks.Pass | None, inputs: int) -> bool:
+        expected = partial(fused_networks._expected, side(), exact)
+        return fused_networks._is_right(FUSED, fused, expected, inputs, "here")
+
+    assert is_right(side(0, 1), side(), 3)
+    for wrong, exact, inputs in ((side(0, 1, 2), side(), 3), (side(0), None, 1)):
         with pytest.raises(WrongResult, match="here: fused and eager differ"):
-            fused_networks._is_right(FUSED, sides | {FUSED: wrong}, exact, "here")
+            is_right(wrong, exact, inputs)
