@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import getpass
 import importlib
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -73,11 +75,19 @@ def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 def compiled(module: nn.Module, inference: bool) -> Runnable:
     """Compile for one shape with ``torch.compile``. In inference the weights are constants, so it may repack them."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _cache_of_this_instruction_set())
     options: dict[str, Any] = {"freezing": True} if inference else {}
     # Recompilations are intended: one process measures several shapes, both with and without gradients.
     torch._dynamo.config.recompile_limit = 64
     run: Runnable = torch.compile(module, dynamic=False, options=options)
     return run
+
+
+def _cache_of_this_instruction_set() -> str:
+    """A folder for compiled code. PyTorch 2.13 takes code for AVX-512 from its cache where it must run AVX2, and is
+    then wrong."""
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}_{capability}")
 
 
 def _compile(case: Case, inference: bool) -> tuple[Runnable, Case]:
