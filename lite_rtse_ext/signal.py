@@ -28,6 +28,7 @@ WINDOWS: Mapping[str, Callable[[int, int], float]] = {
     "sqrt-hann": lambda n, length: math.sin(math.pi * n / length),
     "sine": lambda n, length: math.sin(math.pi * (n + 0.5) / length),
     "hann": lambda n, length: math.sin(math.pi * n / length) ** 2,
+    "rectangular": lambda n, length: 1.0,
 }
 """The kinds of windows. Each function takes a sample, 0 to length - 1, and the length of the window."""
 

@@ -22,6 +22,7 @@ _BUILT_IN = {
     "dccrn": "lite_rtse_ext.models.dccrn:DCCRN",
     "dpcrn": "lite_rtse_ext.models.dpcrn:DPCRN",
     "dpcrn-cf": "lite_rtse_ext.models.dpcrn_cf:DPCRNCF",
+    "dtln": "lite_rtse_ext.models.dtln:DTLN",
     "gagnet": "lite_rtse_ext.models.gagnet:GaGNet",
     "gtcrn": "lite_rtse_ext.models.gtcrn:GTCRN",
     "lite-rtse": "lite_rtse_ext.models.lite_rtse:LiteRTSE",
