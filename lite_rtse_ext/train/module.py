@@ -19,6 +19,7 @@ from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.train.graph import StepGraph, step_graph
 from lite_rtse_ext.train.loss import EnhancementLoss, Losses, si_snr_db
 from lite_rtse_ext.train.recipe import Recipe
+from lite_rtse_ext.train.teacher import Teacher
 from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, delay_branch
 
 __all__ = ["LOG_EVERY_STEPS", "Enhancer"]
@@ -34,12 +35,14 @@ class Enhancer(lightning.LightningModule):
     Args:
         net: maps a noisy spectrogram ``(B, bins, T, 2)`` of its own signal to an enhanced one of the same shape.
         recipe: the recipe. Its section data is not used.
+        teacher: the teacher of the recipe, if it has one. Checkpoints do not contain it.
     """
 
-    def __init__(self, net: InputGain | ScaledLiteRTSE, recipe: Recipe) -> None:
+    def __init__(self, net: InputGain | ScaledLiteRTSE, recipe: Recipe, teacher: Teacher | None = None) -> None:
         super().__init__()
         self.net = net
         self.recipe = recipe
+        self.teacher = teacher
         self.loss = EnhancementLoss(recipe.loss, net.signal)
         self.graph: StepGraph | None = None
         if recipe.run.compile:
@@ -70,9 +73,17 @@ class Enhancer(lightning.LightningModule):
         noisy, clean = (stft(each, self.net.signal) for each in batch)
         enhanced = self._enhance(noisy)
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(enhanced, noisy, clean, batch.clean), enhanced
+            losses = self.loss(enhanced, noisy, clean, batch.clean)
+            if self.teacher and self.training:
+                target = self.teacher.targets(batch)
+                taught = self.loss(enhanced, noisy, stft(target, self.net.signal), target)
+                share = self.recipe.teacher.weight
+                losses = Losses(*(own.lerp(other, share) for own, other in zip(losses, taught, strict=True)))
+            return losses, enhanced
 
     def on_fit_start(self) -> None:
+        if self.teacher:
+            self.teacher.to(self.device)
         self.graph = step_graph(self, lambda batch: self._losses(batch)[0], self.recipe.run, self.device)
 
     def on_fit_end(self) -> None:

@@ -26,6 +26,7 @@ from lite_rtse_ext.utils.atomic_file import replacing
 from lite_rtse_ext.utils.options import (
     STRICT,
     Count,
+    Decibels,
     Flag,
     NonNegative,
     Positive,
@@ -43,6 +44,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunRecipe",
+    "TeacherRecipe",
     "anchored",
     "load_recipe",
     "plain",
@@ -118,6 +120,23 @@ class DataRecipe:
     damaged: Literal["skip", "refuse"] = "skip"
     workers: Annotated[Whole, Field(le=1024)] = 0
     cache_megabytes: NonNegative = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class TeacherRecipe:
+    """Settings of a teacher: a trained network whose results are targets beside the clean signals.
+
+    Args:
+        checkpoint: path of the teacher's checkpoint, of any network that ``lite-rtse models`` lists. None trains on the
+            clean signals alone.
+        weight: share of the loss that has the teacher's results as targets. The clean signals have the rest.
+        level_dbfs: level of each noisy example when the teacher gets it, as a root mean square in dB of full scale.
+            Its result is brought back to the level of the example.
+    """
+
+    checkpoint: Text | None = None
+    weight: Probability = 0.75
+    level_dbfs: Decibels = -26.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -198,6 +217,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     loss: LossOptions = field(default_factory=LossOptions)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     run: RunRecipe = field(default_factory=RunRecipe)
 
@@ -278,7 +298,7 @@ def _override(content: dict[Any, Any], setting: str) -> None:
     content[last] = _parsed(value, setting)
 
 
-_SECTIONS = {"model", "data", "mixing", "loss", "optimizer", "run"}
+_SECTIONS = {"model", "data", "mixing", "loss", "teacher", "optimizer", "run"}
 
 
 def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
@@ -291,12 +311,14 @@ def _filled(content: dict[Any, Any]) -> dict[Any, Any]:
 
 def anchored(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths, so that it does not depend on the working directory."""
-    model, data = recipe.model, recipe.data
+    model, data, teacher = recipe.model, recipe.data, recipe.teacher
     if model.initial and model.initial != "pretrained":
         model = replace(model, initial=os.path.abspath(model.initial))
     if data.manifest:
         data = replace(data, manifest=os.path.abspath(data.manifest))
-    return replace(recipe, model=model, data=data)
+    if teacher.checkpoint:
+        teacher = replace(teacher, checkpoint=os.path.abspath(teacher.checkpoint))
+    return replace(recipe, model=model, data=data, teacher=teacher)
 
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:

@@ -42,6 +42,7 @@ _REASONS = {
     "model": "the checkpoint holds the parameters of this network",
     "data.mixing": "the examples so far were drawn that way",
     "loss": "the validations so far were judged by it",
+    "teacher": "the steps so far had its targets",
     "optimizer": "the checkpoint holds the optimizer's state",
     "run.seed": "the examples so far were drawn from it",
     "run.epoch_batches": "the place in the data is counted by it",

@@ -33,6 +33,7 @@ from lite_rtse_ext.train.network import build_network
 from lite_rtse_ext.train.process import borrowed_process, clear_errors
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, anchored, load_recipe, save_recipe
 from lite_rtse_ext.train.resume import Progress, check_changes, read_progress
+from lite_rtse_ext.train.teacher import load_teacher
 
 __all__ = ["BEST_WEIGHTS", "RECIPE", "RunData", "fit", "last_checkpoint"]
 
@@ -177,7 +178,8 @@ def fit(
     with borrowed_process(recipe.run.threads), clear_errors():
         lightning.seed_everything(recipe.run.seed, verbose=False)
         data = RunData(recipe)
-        module = Enhancer(build_network(recipe.model, data.examples, resumed=found is not None), recipe)
+        network = build_network(recipe.model, data.examples, resumed=found is not None)
+        module = Enhancer(network, recipe, load_teacher(recipe.teacher))
         steps = recipe.run.steps
         if taken:
             data.check_same(taken.fingerprint)
