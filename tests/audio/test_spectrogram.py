@@ -16,6 +16,7 @@ SIGNALS = [
     Signal(n_fft=400, hop_length=200, window="sine"),
     Signal(n_fft=320, hop_length=160, window="hann"),
     Signal(n_fft=512, hop_length=128, window="hann"),
+    Signal(n_fft=512, hop_length=128, window="rectangular"),
     Signal(n_fft=512, hop_length=100, window="hann", window_length=400),
 ]
 
@@ -89,7 +90,7 @@ def test_a_window_shorter_than_the_transform_has_known_values() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"window": "kaiser"}, "window: expected one of sqrt-hann, sine, hann, got 'kaiser'"),
+        ({"window": "kaiser"}, "window: expected one of sqrt-hann, sine, hann, rectangular, got 'kaiser'"),
         ({"n_fft": 511}, "n_fft even"),
         ({"window_length": 600}, "at least window_length, .* got 512, 600, 256"),
         ({"hop_length": 0}, "above hop_length"),
