@@ -30,7 +30,7 @@ from lite_rtse_ext.signal import FRAMES_PER_SECOND, Signal
 __all__ = ["FRAMES_PER_SECOND", "PUBLISHED", "STAGES", "Complexity", "Cost", "cost", "count", "main"]
 
 PUBLISHED_FRAMES = 63
-_COUNTED_FRAMES = 16  # long enough for networks that shorten the sequence of frames internally
+_COUNTED_FRAMES = 8  # long enough for networks that shorten the sequence of frames internally
 #: Published MAC of one second of audio, by ``depthwise``.
 PUBLISHED = {True: 0.66e9, False: 0.95e9}
 #: The stages of the network and the modules that make them up.
