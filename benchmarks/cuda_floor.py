@@ -49,6 +49,7 @@ class DeviceFigures:
         plan: device of its launch plan.
         bandwidth: bandwidth of global memory in bytes per second.
         peak: float32 operations per second.
+        half_peak: operations per second of products of half types on tensor cores, with sums in float32.
         cores: float32 cores per multiprocessor.
         source: source of these numbers.
     """
@@ -57,6 +58,7 @@ class DeviceFigures:
     plan: str
     bandwidth: float
     peak: float
+    half_peak: float
     cores: int
     source: str
 
@@ -76,9 +78,11 @@ class DeviceFigures:
 
 
 DEVICES = (
-    DeviceFigures("A100", "sm_80", 1.555e12, 19.5e12, 64, "A100 data sheet, SXM4 40 GB"),
-    DeviceFigures("H100", "sm_90", 3.35e12, 66.9e12, 128, "H100 data sheet and architecture white paper, SXM5 80 GB"),
-    DeviceFigures("RTX 4090", "sm_89", 1.008e12, 82.6e12, 128, "Ada architecture white paper"),
+    DeviceFigures("A100", "sm_80", 1.555e12, 19.5e12, 312e12, 64, "A100 data sheet, SXM4 40 GB"),
+    DeviceFigures(
+        "H100", "sm_90", 3.35e12, 66.9e12, 989e12, 128, "H100 data sheet and architecture white paper, SXM5 80 GB"
+    ),
+    DeviceFigures("RTX 4090", "sm_89", 1.008e12, 82.6e12, 165e12, 128, "Ada architecture white paper"),
 )
 
 
@@ -117,6 +121,7 @@ class Model:
     frames: int
     kernels: list[Row]
     eager: list[Row]
+    dtype: str = "float32"
 
 
 def floor(
@@ -126,6 +131,7 @@ def floor(
     passes: float,
     blocks: int | None = None,
     meetings: float = 0.0,
+    peak: float | None = None,
 ) -> tuple[float, str]:
     """Return the minimum time in seconds, and the resource that bounds it.
 
@@ -136,11 +142,12 @@ def floor(
         passes: passes through shared memory.
         blocks: blocks of the grid. Fewer than the multiprocessors use only so many of them. None means many.
         meetings: exchanges between blocks, one after another. No block computes meanwhile.
+        peak: operations per second. None means the device's in float32.
     """
     share = 1.0 if blocks is None else min(1.0, blocks / device.multiprocessors)
     times = {
         "memory": moved / device.bandwidth,
-        "arithmetic": flops / (device.peak * share),
+        "arithmetic": flops / ((peak or device.peak) * share),
         "shared memory": passes / (device.shared_passes * share),
     }
     bound = max(times, key=lambda name: times[name])
@@ -148,15 +155,18 @@ def floor(
     return times[bound] + waiting, bound if times[bound] >= waiting else "meetings"
 
 
-def eager_rows(operations: Sequence[Operation], device: DeviceFigures) -> list[Row]:
-    """Model an eager graph. All operations of one name form one row, whose floor is the sum of their floors."""
+def eager_rows(operations: Sequence[Operation], device: DeviceFigures, peak: float | None = None) -> list[Row]:
+    """Model an eager graph. All operations of one name form one row, whose floor is the sum of their floors.
+
+    For ``peak`` see :func:`floor`.
+    """
     together: dict[str, list[Operation]] = {}
     for operation in operations:
         together.setdefault(operation.name, []).append(operation)
     rows = []
     for name, group in together.items():
         read, written = sum(o.read_bytes for o in group), sum(o.written_bytes for o in group)
-        floors = [floor(device, o.read_bytes + o.written_bytes, o.flops, 0.0) for o in group]
+        floors = [floor(device, o.read_bytes + o.written_bytes, o.flops, 0.0, peak=peak) for o in group]
         longest = max(floors)[1]
         flops = sum(o.flops for o in group)
         rows.append(Row(name, len(group), read, written, flops, None, None, sum(s for s, _ in floors), longest))

@@ -8,34 +8,51 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from benchmarks.cuda_floor import CUDNN_LAUNCHES, LAUNCH_S, LAUNCHES, DeviceFigures, Row
 from benchmarks.eager_traffic import Operation
 
-FLOAT_BYTES = 4
 RECURRENT = ("lstm", "gru")
+
+
+def _weights(calls: Any) -> list[Any]:
+    values = calls.forward[0]
+    return list(values[1:2] if calls.operator == "lstm" else values["weight_hh"])
+
+
+def dtype(calls: Any) -> torch.dtype:
+    """Return the type in which a layer's tensors are stored."""
+    found: torch.dtype = _weights(calls)[0].dtype
+    return found
+
+
+def peak(calls: Any, device: DeviceFigures) -> float:
+    """Return the operations per second that a device can do for PyTorch's products of a layer."""
+    return device.half_peak if dtype(calls).itemsize == 2 else device.peak
 
 
 def _shape(calls: Any) -> tuple[int, int, int, int, int]:
     """Return sequences, frames, units, gates and directions."""
-    values = calls.forward[0]
-    inputs, weights = (values[:1], values[1:2]) if calls.operator == "lstm" else (values["input"], values["weight_hh"])
+    values, weights = calls.forward[0], _weights(calls)
+    inputs = values[0] if calls.operator == "lstm" else values["input"][0]
     rows, units = weights[0].shape
-    return inputs[0].shape[0], inputs[0].shape[1], units, rows // units, len(weights)
+    return inputs.shape[0], inputs.shape[1], units, rows // units, len(weights)
 
 
-def _product(rows: int, inner: int, columns: int) -> Operation:
+def _product(size: int, rows: int, inner: int, columns: int) -> Operation:
     read, written = rows * inner + inner * columns, rows * columns
-    return Operation("mm", FLOAT_BYTES * read, FLOAT_BYTES * written, 2 * rows * inner * columns)
+    return Operation("mm", size * read, size * written, 2 * rows * inner * columns)
 
 
 def products(calls: Any, what: str) -> list[Operation]:
     """Return PyTorch's products of a pass, and the sums of the biases' gradients."""
     sequences, frames, units, gates, directions = _shape(calls)
-    rows, width = sequences * frames, gates * units
+    rows, width, size = sequences * frames, gates * units, dtype(calls).itemsize
     if what == "forward":
-        return [_product(rows, units, width)] * directions
-    gradients = [_product(rows, width, units), *[_product(width, rows, units)] * 2]
-    return [*gradients, Operation("sum", FLOAT_BYTES * rows * width, FLOAT_BYTES * width, 0)] * directions
+        return [_product(size, rows, units, width)] * directions
+    gradients = [_product(size, rows, width, units), *[_product(size, width, rows, units)] * 2]
+    return [*gradients, Operation("sum", size * rows * width, size * width, 0)] * directions
 
 
 def cudnn(calls: Any, device: DeviceFigures) -> Row:
@@ -43,13 +60,14 @@ def cudnn(calls: Any, device: DeviceFigures) -> Row:
     sequences, frames, units, gates, directions = _shape(calls)
     steps = frames * directions
     frame = sequences * (gates + 2) * units  # gates, state and result
-    read, written = FLOAT_BYTES * steps * (gates * units**2 + frame), FLOAT_BYTES * steps * frame
+    size = dtype(calls).itemsize
+    read, written = size * steps * (gates * units**2 + frame), size * steps * frame
     flops = 2.0 * steps * sequences * gates * units**2
     launches = steps * CUDNN_LAUNCHES
     limits = {
         LAUNCHES: launches * LAUNCH_S,
         "memory": (read + written) / device.bandwidth,
-        "arithmetic": flops / device.peak,
+        "arithmetic": flops / peak(calls, device),
     }
     bound = max(limits, key=lambda name: limits[name])
     return Row("cuDNN", launches, read, written, flops, None, None, limits[bound], bound)

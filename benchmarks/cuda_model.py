@@ -53,7 +53,7 @@ from benchmarks.cuda_floor import (
     of_tests,
     seconds,
 )
-from benchmarks.cuda_layers import RECURRENT, cudnn, products
+from benchmarks.cuda_layers import RECURRENT, cudnn, dtype, peak, products
 from benchmarks.cuda_operations import multiply_adds, points
 from benchmarks.cuda_step import table as step_table
 from benchmarks.eager_traffic import Operation, traffic
@@ -147,8 +147,9 @@ def model(
     calls = CASES[case](batch, frames, torch.float32)
     kernels = kernel_rows(calls, what, device, blocks, in_use)
     if calls.operator in RECURRENT:
-        pytorch = eager_rows(products(calls, what), device)
-        return Model(case, what, device.name, batch, frames, [*kernels, *pytorch], [cudnn(calls, device), *pytorch])
+        pytorch = eager_rows(products(calls, what), device, peak(calls, device))
+        cudnns, stored = [cudnn(calls, device), *pytorch], str(dtype(calls)).removeprefix("torch.")
+        return Model(case, what, device.name, batch, frames, [*kernels, *pytorch], cudnns, stored)
     eager = eager_rows(eager_operations(case, calls, what), device)
     return Model(case, what, device.name, batch, frames, kernels, eager)
 
@@ -184,7 +185,7 @@ def table(found: Model) -> str:
     rows = [HEADINGS, *map(_cells, found.kernels), _sum("all kernels", found.kernels), _sum("eager", found.eager)]
     ratio = moved(found.kernels) / moved(found.eager)
     times = seconds(found.kernels) / seconds(found.eager)
-    title = f"{found.case}, {found.what}, {found.batch} × {found.frames} frames, float32: {found.device} (model)"
+    title = f"{found.case}, {found.what}, {found.batch} × {found.frames} frames, {found.dtype}: {found.device} (model)"
     return f"{title}\n{grid(rows)}\nof eager's bytes {ratio:.2f}, of eager's floor {times:.2f}"
 
 

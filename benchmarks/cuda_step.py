@@ -29,7 +29,7 @@ from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
 from lite_rtse_ext import LiteRTSE, reference
 
-LSTM = "lstm 257"
+LSTM, HALF_LSTM = "lstm 257", "lstm 257 in bfloat16"
 CONVOLUTIONS = ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv", "mask_residual")
 PARTS = (*CONVOLUTIONS, LSTM, LSTM)
 """The cases of the network's operators. Each name occurs as often as the operator runs in one pass."""
@@ -109,7 +109,8 @@ def table(models: Sequence[Model], device: DeviceFigures) -> str:
     lines = [["", "launches", "GB", "floor ms", "eager: launches", "GB", "floor ms", "ratio of floors",
               "slow launches"]]  # fmt: skip
     for case, title in (("multi_order_conv", "Multi-Order block"), ("conv_block 32 to 32", "Conv-Block 32 → 32"),
-                        (LSTM, "LSTM 257, against cuDNN")):  # fmt: skip
+                        (LSTM, "LSTM 257, against cuDNN"),
+                        (HALF_LSTM, "LSTM 257 in bfloat16, against cuDNN")):  # fmt: skip
         if case in cases:
             sides = ([row for what in PASSES for row in rows(models, [case], what, fused)] for fused in (True, False))
             lines.append(_line(f"{title}, forward + backward", *sides))
@@ -122,4 +123,4 @@ def table(models: Sequence[Model], device: DeviceFigures) -> str:
     if len(lines) == 1:
         return ""
     size = f"{models[0].batch} × {models[0].frames} frames"
-    return f"a model, nothing measured: {device.name}, {size}, float32\n{grid(lines)}"
+    return f"a model, nothing measured: {device.name}, {size}, float32 where no other type is named\n{grid(lines)}"

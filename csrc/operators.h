@@ -192,17 +192,15 @@ struct NormPreluBackwardArgs {
   void *dx, *dweight, *dbias, *dslope;
 };
 
-// What depends on the frame before in an LSTM's layer, in one direction, in float32. `input` is W_ih x, without the
-// biases. The other tensors are those of LstmArgs.
+// What depends on the frame before in an LSTM's layer, in one direction, in float32 or a half type. `input` is W_ih x,
+// without the biases. The other tensors are those of LstmArgs.
 // input: (batch, frames, 4 units)
 struct LstmRecurrenceArgs {
+  DType dtype;
   int64_t batch, frames, units;
-  const float *input, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
-  float *y, *h, *c, *gates, *cells;
+  const void *input, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
+  void *y, *h, *c, *gates, *cells;
   bool reverse;
-
-  // The frame that step `i` computes.
-  LITE_RTSE_SHARED_CODE int64_t time(int64_t i) const { return reverse ? frames - 1 - i : i; }
 };
 
 // The gradients of `input`, which is that of the gates before their activation, and of the state before the first
@@ -210,8 +208,8 @@ struct LstmRecurrenceArgs {
 // dz: (batch, frames, 4 units); before: (batch, frames, units); dh0, dc0: (batch, units), which may be null.
 struct LstmRecurrenceBackwardArgs {
   LstmRecurrenceArgs forward;  // y, gates and cells are read; input, the biases, h and c are unused
-  const float *dy, *dh, *dc;   // null means zeros
-  float *dz, *before, *dh0, *dc0;
+  const void *dy, *dh, *dc;    // null means zeros
+  void *dz, *before, *dh0, *dc0;
 };
 
 // One layer of a GRU in one or two directions, over many sequences. The second direction begins at the last frame. The

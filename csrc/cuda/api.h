@@ -48,7 +48,7 @@ LITE_RTSE_DECLARE_BOTH(gru, GruRecurrence)
 
 // Whether all blocks that an LSTM of so many units needs can be on the device at the same time. If not, a launch
 // returns cudaErrorInvalidConfiguration.
-bool lstm_fits(int64_t units, const Device&);
+bool lstm_fits(DType dtype, int64_t units, const Device&);
 // The same of a GRU.
 bool gru_fits(DType dtype, int64_t units, int64_t directions, const Device&);
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda, directions, parameters
-from lite_rtse_ext.ops._lstm import lstm_fits
+from lite_rtse_ext.ops._lstm import autocast_type, lstm_fits, lstm_type_names, lstm_types
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
@@ -30,7 +30,8 @@ class LSTM(NotScriptable, nn.LSTM):
     ``torch.nn.LSTM`` also raises all errors.
 
     On CUDA the module computes as ``torch.nn.LSTM``, by cuDNN. With the environment variable
-    ``LITE_RTSE_LSTM=persistent`` it runs the operator there, too. It then says once why, if it cannot.
+    ``LITE_RTSE_LSTM=persistent`` it runs the operator there, too, also in float16 and bfloat16 and under autocast. It
+    then says once why, if it cannot.
 
     State-dict keys are those of ``torch.nn.LSTM``.
     """
@@ -86,7 +87,7 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
             say_fallback(f"LSTM computes as torch.nn.LSTM: {reason}")
         return False
     state, layers = () if hx is None else tuple(hx), module.num_layers * directions(module)
-    if not all(_plain(t, x.device) for t in (x, *module.parameters(), *state)):
+    if not all(_plain(t, x) for t in (x, *module.parameters(), *state)):
         return False
     batch, frames = x.shape[:2] if module.batch_first else (x.shape[1], x.shape[0])
     sizes_fit = all(t.shape == (layers, batch, module.hidden_size) for t in state)
@@ -95,21 +96,32 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
 
 def _reason(module: nn.LSTM, x: Tensor) -> str:
     """Why the operator does not compute this call although its tensors may be right; empty if it does."""
-    if torch.is_autocast_enabled(x.device.type):
-        return "the operator lstm has no autocast"
+    if _casts(x) and not x.is_cuda:
+        return "the operator lstm has no autocast on the CPU"
     if module.training and module.dropout > 0 and module.num_layers > 1:
         return "the operator lstm has no dropout between layers"
-    if x.dtype != torch.float32:
-        return f"the operator lstm takes float32, not {x.dtype}"
-    if x.is_cuda and not _fits(module.hidden_size, x.device.index):
-        return f"the operator lstm with {module.hidden_size} units does not fit on {x.device}"
+    if x.dtype not in lstm_types(x.device.type):
+        return f"the operator lstm takes {lstm_type_names(x.device.type)}, not {x.dtype}"
+    if not x.is_cuda:
+        return ""
+    dtype = autocast_type("cuda") if _casts(x) else x.dtype
+    if not _fits(dtype, module.hidden_size, x.device.index):
+        return f"the operator lstm with {module.hidden_size} units of {dtype} does not fit on {x.device}"
     return ""
 
 
+def _casts(x: Tensor) -> bool:
+    """Whether autocast decides the type that an LSTM computes in."""
+    return torch.is_autocast_enabled(x.device.type)
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _fits(units: int, device: int) -> bool:
-    return lstm_fits(units, device)
+def _fits(dtype: torch.dtype, units: int, device: int) -> bool:
+    return lstm_fits(dtype, units, device)
 
 
-def _plain(t: Any, device: torch.device) -> bool:
-    return isinstance(t, Tensor) and t.device == device and t.dtype == torch.float32 and t.layout == torch.strided
+def _plain(t: Any, x: Tensor) -> bool:
+    """Whether t is as x is. Autocast gives the tensors one type, of whichever of the kernels' types each is."""
+    if not isinstance(t, Tensor) or t.device != x.device or t.layout != torch.strided:
+        return False
+    return t.dtype in lstm_types(x.device.type) if _casts(x) else t.dtype == x.dtype

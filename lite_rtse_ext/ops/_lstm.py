@@ -29,8 +29,9 @@ def lstm(
         c = σ(f) c + σ(i) tanh(g),   h = σ(o) tanh(c)
 
     Args:
-        x: (batch, frames, inputs), float32, with at least one frame. If its frames come first in memory on the CPU, as
-            in a transposed view, those of the result do, too, and nothing is copied.
+        x: (batch, frames, inputs), with at least one frame, in float32 or on CUDA also in float16 or bfloat16. If its
+            frames come first in memory on the CPU, as in a transposed view, those of the result do, too, and nothing is
+            copied.
         weight_ih: (4 units, inputs), with the gates in the order i, f, g, o.
         weight_hh: (4 units, units), with the gates in the same order.
         bias_ih, bias_hh: (4 units,), or None.
@@ -39,7 +40,8 @@ def lstm(
             first frame is then the last in its order.
 
     On CUDA the frames are computed by one kernel, whose blocks must all be on the GPU at the same time. Very many units
-    do not fit, on small GPUs more than about 250.
+    do not fit, on small GPUs more than about 250. In the half types everything in memory is of that type, and sums and
+    c within the kernel are in float32. Autocast computes in its type on CUDA, and in float32 on the CPU.
 
     Returns:
         h at every frame, (batch, frames, units), and the state (h, c) after the last frame, (batch, units) each.
@@ -60,9 +62,26 @@ def lstm(
     return y, (h, c)
 
 
-def lstm_fits(units: int, device: int) -> bool:
+def lstm_fits(dtype: torch.dtype, units: int, device: int) -> bool:
     """Whether the CUDA kernels of this build can run so many units on a device, given by its index."""
-    return _native.has_cuda() and _native.lstm_fits(units, device)
+    return _native.has_cuda() and _native.lstm_fits(_check.DTYPES.index(dtype), units, device)
+
+
+def lstm_types(device: str) -> tuple[torch.dtype, ...]:
+    """The dtypes of the kernels for this type of device."""
+    return (torch.float32, torch.float16, torch.bfloat16) if device == "cuda" else (torch.float32,)
+
+
+def lstm_type_names(device: str) -> str:
+    """The same in words."""
+    *others, last = (str(dtype).removeprefix("torch.") for dtype in lstm_types(device))
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def autocast_type(device: str) -> torch.dtype:
+    """The dtype that autocast computes in: its own if the kernels have it, as in PyTorch's LSTM."""
+    lower = _register.lower_precision(device)
+    return lower if lower in lstm_types(device) else torch.float32
 
 
 def _check_device(x: Tensor) -> None:
@@ -80,8 +99,8 @@ def _check_arguments(
     c0: Tensor | None,
 ) -> tuple[int, int, int, int]:
     """Check the arguments that forward and backward share. Returns batch, frames, inputs and units."""
-    if x.dtype != torch.float32:
-        raise RuntimeError(f"x has dtype {x.dtype}, must be float32")
+    if x.dtype not in lstm_types(x.device.type):
+        raise RuntimeError(f"x has dtype {x.dtype}, must be {lstm_type_names(x.device.type)}")
     _check.shape("x", x, (None, None, None), "(batch, frames, inputs)")
     if x.shape[1] == 0:
         raise RuntimeError(f"x has shape {tuple(x.shape)}, must have at least one frame")
@@ -300,6 +319,6 @@ def _flops_backward(*values: Any, **_: Any) -> int:
 if _native.available():
     _register.operator("lstm", _fake, _plain, _setup, _backward, _flops)
     _register.operator("lstm_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops_backward)
-    _register.autocast("lstm", _register.full_precision)
+    _register.autocast("lstm", autocast_type)
     _register.vmap("lstm", batched=0)
     _register.vmap("lstm_backward", batched=0)

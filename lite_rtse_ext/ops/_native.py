@@ -116,13 +116,17 @@ def _ask(function: str, result: Any, *arguments: Any) -> Any:
     return _call(_library, function, result, *arguments)
 
 
-def lstm_fits(units: int, device: int) -> bool:
-    """Whether the operator ``lstm`` can run with so many units on the GPU of this index."""
-    return bool(_ask("lite_rtse_lstm_fits", ctypes.c_bool, ctypes.c_int64(units), ctypes.c_int32(device)))
+def lstm_fits(dtype: int, units: int, device: int) -> bool:
+    """Whether the operator ``lstm`` can run with so many units on the GPU of this index.
+
+    The type is given by its place in ``DType`` of csrc/operators.h.
+    """
+    sizes = ctypes.c_int32(dtype), ctypes.c_int64(units)
+    return bool(_ask("lite_rtse_lstm_fits", ctypes.c_bool, *sizes, ctypes.c_int32(device)))
 
 
 def gru_fits(dtype: int, units: int, directions: int, device: int) -> bool:
-    """The same of the operator ``gru``, for a type given by its place in ``DType`` of csrc/operators.h."""
+    """The same of the operator ``gru``."""
     sizes = ctypes.c_int32(dtype), ctypes.c_int64(units), ctypes.c_int64(directions)
     return bool(_ask("lite_rtse_gru_fits", ctypes.c_bool, *sizes, ctypes.c_int32(device)))
 

@@ -91,6 +91,7 @@ CASES: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
 
 LAYERS: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
     "lstm 257": _lstm,
+    "lstm 257 in bfloat16": lambda batch, frames, _: _lstm(batch, frames, torch.bfloat16),
     "gru 8": _gru(8, 1, 33),
     "gru 64 in both directions": _gru(64, 2, 33),
     "norm_prelu 16": _norm_prelu,

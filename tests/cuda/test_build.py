@@ -19,7 +19,7 @@ from torch._subclasses import FakeTensorMode
 from lite_rtse_ext import ops
 from lite_rtse_ext.ops import _native
 
-from ..ops.operators import CONVOLUTIONS, MASK_RESIDUAL, OPERATORS, WITH_LSTM, Operator, Tensors
+from ..ops.operators import CONVOLUTIONS, LSTM, MASK_RESIDUAL, OPERATORS, WITH_LSTM, Operator, Tensors
 
 pytestmark = pytest.mark.skipif(
     not ops.has_cuda(), reason="this build has no CUDA kernels; `make cuda` builds and tests one"
@@ -129,6 +129,16 @@ def test_autocast(operator: Operator, autocast: torch.dtype) -> None:
     assert operator(on_gpu(operator, dtype=torch.float64)).dtype == torch.float64
     if operator is MASK_RESIDUAL:
         assert operator(on_gpu(operator, dtype=autocast)).dtype == torch.float32
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
+@pytest.mark.parametrize("autocast", HALF_TYPES, ids=str, indirect=True)
+def test_autocast_of_an_lstm(autocast: torch.dtype) -> None:
+    for dtype in (torch.float32, *HALF_TYPES):
+        assert LSTM(on_gpu(LSTM, dtype=dtype)).dtype == autocast
+    with pytest.raises(RuntimeError, match=r"x has dtype torch.float64, must be float32, float16 or bfloat16"):
+        LSTM(on_gpu(LSTM, dtype=torch.float64))
 
 
 @pytest.mark.usefixtures("fake")

@@ -177,6 +177,21 @@ def test_bytes_of_an_lstm_are_those_of_the_frames() -> None:
     assert launch.parameter_bytes == 4 * (4 * 257 * 257 + 2 * 4 * 257)
 
 
+@trace.needs("lstm")
+@pytest.mark.parametrize("what", ["forward", "backward"])
+def test_an_lstm_in_bfloat16_moves_half_of_the_bytes(what: str) -> None:
+    """In memory all is of half the size. Of shared memory, products read pairs, so they need half of the passes."""
+    wide, half = (
+        cuda_model.kernel_rows(network.LAYERS[case](16, 40, torch.float32), what, H100, 4, {})
+        for case in ("lstm 257", "lstm 257 in bfloat16")
+    )
+    assert half[0].bytes == pytest.approx(wide[0].bytes / 2)
+    assert half[0].passes is not None
+    assert wide[0].passes is not None
+    assert half[0].passes < 0.7 * wide[0].passes
+    assert (half[0].flops, half[0].meetings) == (wide[0].flops, wide[0].meetings)
+
+
 @trace.needs("gru")
 def test_a_gru_of_few_units_meets_nobody() -> None:
     rows = cuda_model.kernel_rows(network.LAYERS["gru 8"](1, 4, torch.float32), "forward", H100, 2, {})
@@ -193,10 +208,21 @@ def test_products_around_a_recurrent_layer() -> None:
     assert len(cuda_layers.products(network.LAYERS["gru 64 in both directions"](1, 1, torch.float32), "forward")) == 2
 
 
+def test_products_of_half_types_are_of_tensor_cores() -> None:
+    wide, half = (network.LAYERS[case](64, 250, torch.float32) for case in ("lstm 257", "lstm 257 in bfloat16"))
+    assert [cuda_layers.peak(calls, H100) for calls in (wide, half)] == [H100.peak, H100.half_peak]
+    (product,) = cuda_layers.products(half, "forward")
+    assert 2 * product.read_bytes == cuda_layers.products(wide, "forward")[0].read_bytes
+    (row,) = cuda_floor.eager_rows([product], H100, H100.half_peak)
+    assert row.floor_s < cuda_floor.eager_rows([product], H100)[0].floor_s
+
+
 def test_cudnn_launches_kernels_for_each_frame() -> None:
     row = cuda_layers.cudnn(network.LAYERS["lstm 257"](16, 250, torch.float32), H100)
     assert (row.launches, row.bound) == (1000, "launches")
     assert row.floor_s == pytest.approx(1000 * cuda_floor.LAUNCH_S)
+    half = cuda_layers.cudnn(network.LAYERS["lstm 257 in bfloat16"](16, 250, torch.float32), H100)
+    assert (half.launches, half.bytes) == (row.launches, row.bytes / 2)
     many = cuda_layers.cudnn(network.LAYERS["lstm 257"](100_000, 1, torch.float32), H100)
     assert (many.launches, many.bound) == (4, "arithmetic")
 
@@ -243,7 +269,7 @@ def test_what_pytorch_computes_in_the_network() -> None:
 def test_the_table_of_the_network() -> None:
     some = [a_model("lstm 257", what, 1, 10) for what in cuda_model.PASSES]
     lines = cuda_step.table(some, H100).splitlines()
-    assert lines[0] == "a model, nothing measured: H100, 1 × 4 frames, float32"
+    assert lines[0] == "a model, nothing measured: H100, 1 × 4 frames, float32 where no other type is named"
     assert lines[2].split()[-8:] == ["2", "0.00", "2000.00", "2", "0.00", "20000.00", "10.0", "10.0"]
     assert len(lines) == 3
     launched = Row("cuDNN", 1000, 0, 0, 0, None, None, 1000 * cuda_floor.LAUNCH_S, cuda_floor.LAUNCHES)

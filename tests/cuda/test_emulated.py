@@ -39,6 +39,7 @@ PARTS = (
     Part(("shapes", "autograd"), 86, "any_multi_order or gradgradcheck or double_backward or each_gradient_alone", 45),
     Part(("isolation",), 86, "multi_order and not nan_weight", 90),
     Part(("lstm", "lstm_gradients"), 86, "63 or isa or thread", 150),
+    Part(("lstm_half_types",), 90, "none", 30),
     Part(("gru", "norm_prelu"), 86, "isa or thread or many_sequences", 50),
     Part(("accuracy",), 86, "not (long_sums or half_rounding or half_types)", 60),
 )

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.cuda
 SIZES = ((1, 1, 1), (5, 9, 20), (16, 40, 257), (9, 7, 400))  # batch, frames, units
 NAMES = ("y", "h", "c")
 FORWARD, BACKWARD = 5e-6, 2e-5  # relative L2, from float64
+HALF_FORWARD = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 def on(gpu: torch.device, given: Arguments) -> Arguments:
@@ -44,6 +45,22 @@ def test_values_and_gradients(batch: int, frames: int, units: int, gpu: torch.de
     found = gradients(on(gpu, given), {n: g.to(gpu) for n, g in grads.items()})
     wanted = exact_gradients(given, grads)
     assert_all_agree([t.cpu() for t in found], [wanted[n] for n in INPUTS], BACKWARD, INPUTS)
+
+
+@pytest.mark.parametrize("dtype", HALF_FORWARD, ids=str)
+def test_autocast_runs_it_in_its_type(dtype: torch.dtype, gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are near those of cuDNN, which has the same type."""
+    network, x = LSTM(5, 70, batch_first=True).to(gpu), torch.randn(3, 50, 5, device=gpu)
+    found = []
+    for choice in (module.PERSISTENT, ""):
+        monkeypatch.setenv(module.CHOICE, choice)
+        with torch.autocast("cuda", dtype):
+            y = network(x)[0]
+        assert y.dtype == dtype
+        found.append([y.detach(), *torch.autograd.grad(y.float().square().sum(), [*network.parameters()])])
+    bounds = [2 * HALF_FORWARD[dtype]] + [8 * HALF_FORWARD[dtype]] * 4
+    for name, ours, theirs, bound in zip("yabcd", *found, bounds, strict=True):
+        assert_all_agree([ours], [theirs.double()], bound, [name])
 
 
 def test_the_same_bits_every_time(gpu: torch.device) -> None:
@@ -85,7 +102,7 @@ def test_the_module_runs_it_if_asked(gpu: torch.device, monkeypatch: pytest.Monk
 def test_what_does_not_fit_is_computed_by_cudnn_in_words(gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(module.CHOICE, module.PERSISTENT)
     fallback._warn.cache_clear()
-    with pytest.warns(fallback.FallbackWarning, match="with 3000 units does not fit on cuda:0"):
+    with pytest.warns(fallback.FallbackWarning, match="with 3000 units of torch.float32 does not fit on cuda:0"):
         LSTM(2, 3000).to(gpu)(torch.ones(2, 1, 2, device=gpu))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

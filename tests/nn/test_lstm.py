@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import pack_sequence
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
-from lite_rtse_ext.nn.lstm import CHOICE, LSTM, PERSISTENT, _reason
+from lite_rtse_ext.nn import lstm as module_file
+from lite_rtse_ext.nn.lstm import CHOICE, LSTM, PERSISTENT, _reason, _runs
 from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda
+from lite_rtse_ext.ops import lstm
+from lite_rtse_ext.ops._lstm import autocast_type
+from lite_rtse_ext.utils.fallback import FallbackWarning, _warn
 
 from ..compare import assert_agrees, assert_all_agree, assert_all_same
 from ..ops.operators import Recorder
@@ -283,6 +288,7 @@ def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("change", "reason"),
     [
         ({"dtype": torch.float64}, "takes float32, not torch.float64"),
+        ({"dtype": torch.bfloat16}, "takes float32, not torch.bfloat16"),
         ({"num_layers": 2, "dropout": 0.5}, "has no dropout between layers"),
     ],
 )
@@ -291,6 +297,85 @@ def test_why_the_operator_does_not_run_is_said(change: dict[str, Any], reason: s
     assert reason in _reason(module, torch.ones(1, 1, 3, dtype=module.weight_hh_l0.dtype))
 
 
+def test_half_types_are_refused_on_the_cpu() -> None:
+    x, *weights = (torch.ones(size, dtype=torch.bfloat16) for size in ((1, 2, 3), (4, 3), (4, 1)))
+    with pytest.raises(RuntimeError, match=r"x has dtype BFloat16, must be Float$"):
+        lstm(x, *weights)
+
+
 def test_autocast_is_a_reason() -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        assert _reason(LSTM(3, 4), torch.ones(1, 1, 3)) == "the operator lstm has no autocast"
+        assert _reason(LSTM(3, 4), torch.ones(1, 1, 3)) == "the operator lstm has no autocast on the CPU"
+
+
+on_no_gpu = pytest.mark.filterwarnings("ignore:PyTorch was compiled without cuDNN:UserWarning")
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@pytest.fixture
+def large_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.dtype]]:
+    """A GPU with room for 100 units that need not exist, and the types for which it was asked."""
+    asked: list[torch.dtype] = []
+
+    def fits(dtype: torch.dtype, units: int, device: int) -> bool:
+        asked.append(dtype)
+        return units <= 100
+
+    monkeypatch.setattr(module_file, "lstm_fits", fits)
+    _warn.cache_clear()
+    monkeypatch.setenv(CHOICE, PERSISTENT)
+    monkeypatch.setattr(LSTM, "reset_parameters", lambda self: None)  # random numbers need a GPU
+    enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    with FakeTensorMode():
+        yield asked
+    torch.set_autocast_enabled("cuda", enabled)
+    torch.set_autocast_dtype("cuda", dtype)
+
+
+def autocast_on_cuda(dtype: torch.dtype) -> None:
+    """What ``torch.autocast`` switches on. It wants to see a GPU itself."""
+    torch.set_autocast_dtype("cuda", dtype)
+    torch.set_autocast_enabled("cuda", True)
+
+
+def on_cuda(units: int, dtype: torch.dtype = torch.float32) -> LSTM:
+    return LSTM(3, units, batch_first=True, device="cuda:0", dtype=dtype)
+
+
+def runs_on_cuda(parameters: torch.dtype, x: torch.dtype, state: torch.dtype | None = None) -> bool:
+    module = on_cuda(4, parameters)
+    hx = None if state is None else [torch.empty(1, 2, 4, device="cuda:0", dtype=state)] * 2
+    return _runs(module, torch.empty(2, 5, 3, device="cuda:0", dtype=x), hx)
+
+
+@on_no_gpu
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_on_cuda_the_operator_is_for_half_types_too(dtype: torch.dtype, large_gpu: list[torch.dtype]) -> None:
+    assert runs_on_cuda(dtype, dtype, dtype)
+    assert large_gpu == [dtype]
+    others = [t for t in FLOATS if t != dtype]
+    assert not any(runs_on_cuda(dtype, other) or runs_on_cuda(dtype, dtype, other) for other in others)
+
+
+@on_no_gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_on_cuda_takes_any_of_the_types(dtype: torch.dtype, large_gpu: list[torch.dtype]) -> None:
+    autocast_on_cuda(dtype)
+    assert all(runs_on_cuda(torch.float32, x, state) for x in FLOATS for state in (None, *FLOATS))
+    assert set(large_gpu) == {dtype}
+    with pytest.warns(FallbackWarning, match="takes float32, float16 or bfloat16, not torch.float64"):
+        assert not runs_on_cuda(torch.float64, torch.float64)
+    assert not runs_on_cuda(torch.float64, torch.float32)
+
+
+@on_no_gpu
+def test_what_does_not_fit_in_autocasts_type_is_cudnns_in_words(large_gpu: list[torch.dtype]) -> None:
+    autocast_on_cuda(torch.bfloat16)
+    with pytest.warns(FallbackWarning, match="with 101 units of torch.bfloat16 does not fit on cuda:0"):
+        assert not _runs(on_cuda(101), torch.empty(2, 5, 3, device="cuda:0"), None)
+    assert large_gpu == [torch.bfloat16]
+
+
+def test_autocast_computes_in_its_type_on_cuda_alone() -> None:
+    autocast_types = [autocast_type(device) for device in ("cuda", "cpu")]
+    assert autocast_types == [torch.get_autocast_dtype("cuda"), torch.float32]

@@ -260,7 +260,7 @@ WRONG = {
     "dy": (lambda t: t[:, 1:], r"dy has shape \(3, 6, 9\), must be \(3, 7, 9\)"),
     "dh": (lambda t: t[1:], r"dh has shape \(2, 9\), must be \(3, 9\)"),
     "dc in float64": (lambda t: t.double(), r"dc has dtype \S+, must be that of x"),
-    "x in bfloat16": (lambda t: t.bfloat16(), r"x has dtype"),
+    "x in float64": (lambda t: t.double(), r"x has dtype"),
     "weight_ih": (lambda t: t[:, 1:], r"weight_ih has shape \(36, 4\), must be \(36, 5\)"),
     "weight_hh": (lambda t: t[:4], r"weight_hh has shape \(4, 9\), must be \(36, 9\)"),
     "bias_hh": (lambda t: t[1:], r"bias_hh has shape \(35\S*\), must be \(36\)"),

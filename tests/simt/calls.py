@@ -111,7 +111,7 @@ def _lstm(values: Sequence[Tensor | None], reverse: bool = False, keep: bool = T
     """``values``: input, weight_hh, both biases, h0, c0. ``dy``: dy, dh, dc, y, gates, cells, if dh0 is wanted."""
     names = ("input", "weight_hh", "bias_ih", "bias_hh", "h0", "c0")
     (batch, frames, _), units = values[0].shape, values[1].shape[1]
-    call = Call(dy is not None, torch.float32, [batch, frames, units, int(reverse)])
+    call = Call(dy is not None, values[0].dtype, [batch, frames, units, int(reverse)])
     call.inputs(**dict(zip(names, values, strict=True)))
     new = values[0].new_empty
     y, state = new(batch, frames, units), new(batch, units)

@@ -32,10 +32,6 @@ class Reader {
   void pointers(Pointers&... pointers) {
     ((pointers = buffers_[next_buffer_++].data()), ...);
   }
-  template <class... Pointers>
-  void floats(Pointers&... pointers) {
-    ((pointers = static_cast<Pointers>(buffers_[next_buffer_++].data())), ...);
-  }
   template <class Pointer>
   void list(std::vector<Pointer>& pointers, int64_t count) {
     pointers.resize(size_t(count));
@@ -108,13 +104,14 @@ void read(Reader& r, Spectrogram& s) { r.sizes(s.batch_stride, s.bin_stride, s.f
 
 [[maybe_unused]] void read(Reader& r, LstmRecurrenceArgs& a) {
   int64_t reverse = 0;
+  a.dtype = r.dtype();
   r.sizes(a.batch, a.frames, a.units, reverse);
   a.reverse = reverse != 0;
-  r.floats(a.input, a.weight_hh, a.bias_ih, a.bias_hh, a.h0, a.c0, a.y, a.h, a.c, a.gates, a.cells);
+  r.pointers(a.input, a.weight_hh, a.bias_ih, a.bias_hh, a.h0, a.c0, a.y, a.h, a.c, a.gates, a.cells);
 }
 [[maybe_unused]] void read(Reader& r, LstmRecurrenceBackwardArgs& a) {
   read(r, a.forward);
-  r.floats(a.dy, a.dh, a.dc, a.dz, a.before, a.dh0, a.dc0);
+  r.pointers(a.dy, a.dh, a.dc, a.dz, a.before, a.dh0, a.dc0);
 }
 
 [[maybe_unused]] void read(Reader& r, GruRecurrenceArgs& a) {

@@ -18,7 +18,9 @@ from .mutants import replace_once
 pytestmark = harness.needs("lstm")
 
 OPERATOR = "lstm"
-FORWARD, BACKWARD = 2e-6, 5e-6  # from float64
+FORWARD = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}  # from float64
+BACKWARD = {torch.float32: 5e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 class Size(NamedTuple):
@@ -49,22 +51,27 @@ SIZES = (
 USUAL = SIZES[2]
 
 
+def narrow(size: Size) -> Size:
+    """A call in a half type whose blocks meet as those of float32 do, since they have less shared memory."""
+    return size._replace(shared=size.shared * 2 // 3)
+
+
 def device(size: Size) -> harness.Device:
     found = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
     found.multiprocessors, found.shared_per_block = size.multiprocessors, size.shared
     return found
 
 
-def values(size: Size) -> list[Tensor | None]:
+def values(size: Size, dtype: torch.dtype = torch.float32) -> list[Tensor | None]:
     generator = torch.Generator().manual_seed(size.units)
 
-    def random(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=generator)
+    def random(*sizes: int, scale: float = 1.0) -> Tensor:
+        return (torch.randn(sizes, generator=generator) * scale).to(dtype)
 
     units, gates = size.units, 4 * size.units
     biases = [random(gates) if size.bias else None for _ in range(2)]
     state = [random(size.batch, units) if size.state else None for _ in range(2)]
-    return [random(size.batch, size.frames, gates), random(gates, units) * 2 / units**0.5, *biases, *state]
+    return [random(size.batch, size.frames, gates), random(gates, units, scale=2 / units**0.5), *biases, *state]
 
 
 def exact(given: Sequence[Tensor | None], reverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -91,32 +98,32 @@ def double(given: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [None if t is None else t.double().requires_grad_() for t in given]
 
 
-def cotangents(size: Size) -> list[Tensor]:
+def cotangents(size: Size, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    state = (size.batch, size.units)
-    return [torch.randn(s, generator=generator) for s in ((size.batch, size.frames, size.units), state, state)]
+    sizes = (size.batch, size.frames, size.units), (size.batch, size.units), (size.batch, size.units)
+    return [torch.randn(s, generator=generator).to(dtype) for s in sizes]
 
 
-def check(size: Size, only: str = "", **options: Any) -> None:
+def check(size: Size, only: str = "", dtype: torch.dtype = torch.float32, **options: Any) -> None:
     """Both passes against the formula in float64."""
-    given = values(size)
+    given = values(size, dtype)
     options = {"device": device(size)} | options
     wide = double(given)
     expected = exact(wide, size.reverse)
     y, h, c, gates, cells = harness.run(OPERATOR, given, size.reverse, **options)
     for name, found, wanted in zip(("y", "h", "c"), (y, h, c), expected[:3], strict=True):
-        assert_agrees(found, wanted.detach(), FORWARD, name)
+        assert_agrees(found, wanted.detach(), FORWARD[dtype], name)
     if only == "forward":
         return
-    by = cotangents(size)
+    by = cotangents(size, dtype)
     sources = [t for t in (wide[0], *wide[4:]) if t is not None]
     dz, *dstate = torch.autograd.grad(expected[:3], sources, [t.double() for t in by])
     passed = (*by, y, gates, cells, size.state)
     found_dz, before, *found_state = harness.run(f"{OPERATOR}_backward", passed, given, size.reverse, **options)
-    assert_agrees(found_dz, dz, BACKWARD, "dz")
-    assert_agrees(before, expected[4].detach(), FORWARD, "before")
+    assert_agrees(found_dz, dz, BACKWARD[dtype], "dz")
+    assert_agrees(before, expected[4].detach(), FORWARD[dtype], "before")
     for name, found, wanted in zip(("dh0", "dc0"), found_state, dstate, strict=size.state):
-        assert_agrees(found, wanted, BACKWARD, name)
+        assert_agrees(found, wanted, BACKWARD[dtype], name)
 
 
 def check_schedules(size: Size, only: str, **options: Any) -> None:
@@ -129,15 +136,39 @@ def test_agrees_with_the_formula(size: Size) -> None:
     check(size, seed=size.units)
 
 
+@pytest.mark.parametrize("dtype", HALF_TYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_half_types(size: Size, dtype: torch.dtype) -> None:
+    check(narrow(size), dtype=dtype, seed=size.units)
+
+
+def test_blocks_of_half_types_meet_as_well() -> None:
+    def blocks(size: Size, dtype: torch.dtype) -> int:
+        (launch,) = harness.launches(OPERATOR, values(size, dtype), device=device(size))[0]
+        return launch.grid[0]
+
+    wide = [blocks(size, torch.float32) for size in SIZES]
+    assert wide == [1, 1, 4, 4, 3, 17, 2]
+    for dtype in HALF_TYPES:
+        assert [blocks(narrow(size), dtype) for size in SIZES] == wide
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_any_schedule(seed: int) -> None:
     check(USUAL, seed=seed)
+    check(narrow(USUAL), dtype=torch.bfloat16, seed=seed)
 
 
-def test_the_same_bits_for_every_schedule_and_number_of_groups() -> None:
-    given = values(USUAL)
-    first = harness.run(OPERATOR, given, device=device(USUAL), seed=1)
-    few = device(USUAL._replace(multiprocessors=2))
+def test_float64_is_refused() -> None:
+    with pytest.raises(harness.EmulationError, match="error 1"):
+        harness.run(OPERATOR, values(USUAL, torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_same_bits_for_every_schedule_and_number_of_groups(dtype: torch.dtype) -> None:
+    given, size = values(USUAL, dtype), USUAL if dtype == torch.float32 else narrow(USUAL)
+    first = harness.run(OPERATOR, given, device=device(size), seed=1)
+    few = device(size._replace(multiprocessors=2))
     again = harness.run(OPERATOR, given, device=few, seed=2)
     assert_all_same(again, first, ["y", "h", "c", "gates", "cells"])
 
@@ -166,13 +197,17 @@ def test_an_empty_batch() -> None:
     assert (y.shape, h.shape) == ((0, 3, 20), (0, 20))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shift", [0, 1])
-def test_no_access_out_of_bounds(shift: int) -> None:
-    check(Size(5, 3, 20), flavour="asan", shift=shift)
+def test_no_access_out_of_bounds(shift: int, dtype: torch.dtype) -> None:
+    size = Size(5, 3, 20)
+    check(size if dtype == torch.float32 else narrow(size), dtype=dtype, flavour="asan", shift=shift)
 
 
-def test_no_data_race() -> None:
-    check(Size(3, 3, 20), flavour="tsan")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_no_data_race(dtype: torch.dtype) -> None:
+    size = Size(3, 3, 20)
+    check(size if dtype == torch.float32 else narrow(size), dtype=dtype, flavour="tsan")
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -250,15 +285,15 @@ MUTANTS = {
     "stale h": (
         "forward",
         KERNELS,
-        "a.frames + a.time(step)) * a.units;",
-        "a.frames + a.time(step > 0 ? step - 1 : 0)) * a.units;",
+        "a.y + a.row(sequence0, step) * a.units",
+        "a.y + a.row(sequence0, step > 0 ? step - 1 : 0) * a.units",
         "quick",
     ),
     "no meeting backward": (
         "",
         KERNELS,
-        "      b.meet(g);\n      const float* const dz",
-        "      const float* const dz",
+        "      b.meet(g);\n      const T* const dz",
+        "      const T* const dz",
         "quick",
     ),
     "stale parts": (
@@ -286,3 +321,20 @@ def test_mutants_are_caught(name: str, tmp_path: Path) -> None:
     size = Size(3, 3, 20) if flavour == "tsan" else Size(5, 3, 20)
     with pytest.raises((AssertionError, harness.EmulationError)):
         check_schedules(size, only, folder=cuda, flavour=flavour)
+
+
+NEIGHBORS = "        for (int q = 0; q < Rows; ++q) v[s * kQ + q] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);"
+# The file; a text in it; what replaces that; how it is built.
+HALF_MUTANTS = {
+    "pairs overlap": (COMMON, "k += kWarp * N", "k += kWarp", "quick"),
+    "one number of a pair": (COMMON, NEIGHBORS, NEIGHBORS.replace("at[i]", "at[0]"), "quick"),
+    "pairs begin anywhere": ("common/groups.h", "kSkew * l.neighbors()", "kSkew", "asan"),
+}
+
+
+@pytest.mark.parametrize("name", HALF_MUTANTS)
+def test_mutants_of_half_types_are_caught(name: str, tmp_path: Path) -> None:
+    file, original, replacement, flavour = HALF_MUTANTS[name]
+    cuda = broken(tmp_path, file, original, replacement)
+    with pytest.raises((AssertionError, harness.EmulationError)):
+        check(narrow(Size(5, 3, 36, shared=24 << 10)), dtype=torch.bfloat16, folder=cuda, flavour=flavour)

@@ -54,24 +54,34 @@ __device__ __forceinline__ void add_halves(C (&v)[2 * Half], C (&sum)[Half], int
   }
 }
 
+// How many numbers of a row and of a vector a lane reads at a time: of half types as many as a bank of shared memory is
+// wide.
+template <class W, class X>
+inline constexpr int kNeighbors = sizeof(W) == 2 && sizeof(X) == 2 ? 2 : 1;
+
 // The products of up to four rows with the vectors of all sequences, each over `length` numbers. A lane returns the
 // product of row lane / 2 % 4 with vector lane / 8, which is zero for a row that is not there. The sum's order is the
 // same for each.
-template <int Rows, class W, class C>
-__device__ __forceinline__ C row_products(const W* rows, int row_stride, const C* vectors, int vector_stride,
-                                          int length) {
+template <int Rows, class W, class X>
+__device__ __forceinline__ Compute<X> row_products(const W* rows, int row_stride, const X* vectors, int vector_stride,
+                                                   int length) {
   static_assert(kS * kQ == kWarp / 2 && Rows <= kQ);
+  using C = Compute<X>;
+  constexpr int N = kNeighbors<W, X>;
   C v[kS * kQ] = {}, eight[8], four[4], two[2], one[1];
-  for (int k = int(threadIdx.x) % kWarp; k < length; k += kWarp) {
-    C w[Rows], x[kS];
+  for (int k = int(threadIdx.x) % kWarp * N; k < length; k += kWarp * N) {
+    Pack<W, N> w[Rows];
+    Pack<X, N> x[kS];
 #pragma unroll
-    for (int q = 0; q < Rows; ++q) w[q] = to_compute(rows[q * row_stride + k]);
+    for (int q = 0; q < Rows; ++q) w[q] = load_pack<N>(rows + q * row_stride + k);
 #pragma unroll
-    for (int s = 0; s < kS; ++s) x[s] = vectors[s * vector_stride + k];
+    for (int s = 0; s < kS; ++s) x[s] = load_pack<N>(vectors + s * vector_stride + k);
 #pragma unroll
-    for (int s = 0; s < kS; ++s)
+    for (int i = 0; i < N; ++i)
 #pragma unroll
-      for (int q = 0; q < Rows; ++q) v[s * kQ + q] += w[q] * x[s];
+      for (int s = 0; s < kS; ++s)
+#pragma unroll
+        for (int q = 0; q < Rows; ++q) v[s * kQ + q] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);
   }
   add_halves<8>(v, eight, 16);
   add_halves<4>(eight, four, 8);
@@ -80,14 +90,14 @@ __device__ __forceinline__ C row_products(const W* rows, int row_stride, const C
   return one[0] + __shfl_xor_sync(0xffffffffu, one[0], 1);
 }
 
-template <class C>
-__device__ __forceinline__ void fill_zeros(C* p, int count) {
-  for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) p[i] = 0;
+template <class X>
+__device__ __forceinline__ void fill_zeros(X* p, int count) {
+  for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) p[i] = from_compute<X>(0.0f);
 }
 
 // The vectors of all sequences from global memory, where other blocks have written them.
-template <class C>
-__device__ __forceinline__ void collect_vectors(C* to, int to_stride, const C* from, int64_t from_stride,
+template <class X>
+__device__ __forceinline__ void collect_vectors(X* to, int to_stride, const X* from, int64_t from_stride,
                                                 int64_t sequences, int64_t count) {
   for (int s = 0; s < kS && s < sequences; ++s)
     for (int k = int(threadIdx.x); k < count; k += int(blockDim.x))
@@ -115,13 +125,13 @@ __device__ __forceinline__ void load_columns_of(W* to, const W* weight_hh, int64
 
 // W_hhᵀ times the gates' gradients in `vectors`, of the block's units, in parts by gate: parts[(unit · kS + sequence) ·
 // Gates + gate]. A warp takes four units and one gate.
-template <int Gates, class W, class C>
-__device__ __forceinline__ void back_products(const Groups& g, const W* weights, const C* vectors, C* parts) {
+template <int Gates, class W, class X>
+__device__ __forceinline__ void back_products(const Groups& g, const W* weights, const X* vectors, Compute<X>* parts) {
   const int lane = int(threadIdx.x) % kWarp;
   for (int i = int(threadIdx.x) / kWarp; i < g.units / kQ * Gates; i += int(blockDim.x) / kWarp) {
     const int quad = i / Gates, gate = i % Gates;
-    const C sum = row_products<kQ>(weights + (gate * g.units + quad * kQ) * g.pitch, g.pitch, vectors + gate * g.pitch,
-                                   Gates * g.pitch, g.length);
+    const Compute<X> sum = row_products<kQ>(weights + (gate * g.units + quad * kQ) * g.pitch, g.pitch,
+                                            vectors + gate * g.pitch, Gates * g.pitch, g.length);
     if (lane % 2 == 0) parts[((quad * kQ + lane / 2 % kQ) * kS + lane / 8) * Gates + gate] = sum;
   }
   __syncthreads();

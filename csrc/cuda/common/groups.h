@@ -14,19 +14,23 @@
 
 namespace lite_rtse::cuda {
 
-// A layer: the number of gates, and the element sizes of W_hh in shared memory and of all other numbers there.
+// A layer: the number of gates, and the element sizes in shared memory, of W_hh, of the vectors that it is multiplied
+// with, and of sums.
 struct GroupsLayer {
   int gates;
-  int64_t batch, units, directions, weight_size, compute_size;
+  int64_t batch, units, directions, weight_size, vector_size, compute_size;
+
+  // How many neighboring numbers of both factors a lane reads at a time: two of half types.
+  int64_t neighbors() const { return weight_size == 2 && vector_size == 2 ? 2 : 1; }
 };
 
 struct GroupsPlan {
   static constexpr int kSequences = 4;  // that a group takes through the frames together
   static constexpr int kQuad = 4;       // units of a block are a multiple of this
   static constexpr int kMostWarps = 16;
-  static constexpr int kSkew = 7;         // between two vectors: their numbers of one unit lie in different banks
+  static constexpr int kSkew = 7;         // numbers, or pairs of them, between two vectors: their banks differ
   static constexpr int kRegisters = 128;  // of a thread, at most
-  // The time of a meeting, in units of the time in which a block's warps take one unit each.
+  // The time of a meeting, in units of the time in which a block's warps take one unit each. Pairs take half of it.
   static constexpr int64_t kMeeting = 4;
 
   int64_t units = 0;   // of a block; 0 if no launch fits
@@ -39,13 +43,14 @@ struct GroupsPlan {
 
   // One plan serves both passes.
   GroupsPlan(const GroupsLayer& l, const Device& d)
-      : chunks(ceil_div(l.batch, kSequences)), length(round_up(l.units, kWarp)), pitch(length + kSkew) {
+      : chunks(ceil_div(l.batch, kSequences)), length(round_up(l.units, kWarp)), pitch(length + kSkew * l.neighbors()) {
     int64_t least = 0;
     for (int64_t u = kQuad; u < l.units + kQuad; u += kQuad) {
       const int64_t count = ceil_div(l.units, u), at_once = d.multiprocessors / (count * l.directions);
       if (at_once == 0 || blocks_per_multiprocessor(d, threads_of(u), shared_bytes(l, u), kRegisters) == 0) continue;
       const int64_t running = std::max<int64_t>(1, std::min(at_once, chunks));
-      const int64_t cost = ceil_div(chunks, running) * ((count > 1 ? kMeeting : 0) + ceil_div(u, kMostWarps));
+      const int64_t cost =
+          ceil_div(chunks, running) * ((count > 1 ? kMeeting * l.neighbors() : 0) + ceil_div(u, kMostWarps));
       if (units && cost > least) continue;
       least = cost, units = u, blocks = count, groups = running;
     }
@@ -62,7 +67,8 @@ struct GroupsPlan {
   static constexpr int threads_of(int64_t units) { return int(kWarp * std::min<int64_t>(units, kMostWarps)); }
   // The weights; the gates' gradients of all units; for each of the block's units the parts of a sum and the state.
   int64_t shared_bytes(const GroupsLayer& l, int64_t of) const {
-    return l.weight_size * l.gates * of * pitch + l.compute_size * kSequences * (l.gates * pitch + (l.gates + 1) * of);
+    return l.weight_size * l.gates * of * pitch + l.vector_size * kSequences * l.gates * pitch +
+           l.compute_size * kSequences * (l.gates + 1) * of;
   }
 };
 

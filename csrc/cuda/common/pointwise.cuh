@@ -113,8 +113,7 @@ struct PointwiseGradient {
   int64_t x_utterance, x_plane;
 };
 
-template <class C>
-inline constexpr int kGradientPoints = sizeof(C) == 8 ? 64 : 128;  // points of one tile
+inline constexpr int kGradientPoints = 64;  // points of one tile
 
 // How the points of an utterance are cut. Each multiprocessor gets eight blocks if spans of 1024 to 8192 points allow
 // it. A span produces one row of partial sums: dw as (targets, sources), then db.
@@ -131,12 +130,13 @@ struct PointwiseGradientPlan {
   }
 };
 
-// A block sums one 32 x 32 part of dw over one span. Each warp takes its share of a tile's points.
+// A block sums one 32 x 32 part of dw over one span. Each warp takes its share of a tile's points. The next tile is
+// read while one is multiplied.
 template <class G, class X, class C>
 __global__ void __launch_bounds__(kPointwiseThreads, sizeof(C) == 8 ? 2 : 4)
     pointwise_gradient(const __grid_constant__ PointwiseGradient<G, X> a, int64_t spans, int64_t span_points,
                        int64_t width, C* __restrict__ partial) {
-  constexpr int kPoints = kGradientPoints<C>, kPitch = channel_pitch(kPoints);
+  constexpr int kPoints = kGradientPoints, kPitch = channel_pitch(kPoints);
   constexpr int kOfWarp = kPoints / (kPointwiseThreads / kWarp);
   C* const g = dynamic_shared<C>();
   C* const x = g + kTile * kPitch;
@@ -144,16 +144,26 @@ __global__ void __launch_bounds__(kPointwiseThreads, sizeof(C) == 8 ? 2 : 4)
   const int64_t target_blocks = ceil_div(a.targets, kTile);
   const int64_t o0 = pair % target_blocks * kTile, c0 = pair / target_blocks * kTile;
   const int64_t b = row / spans, begin = row % spans * span_points;
-  const int64_t end = begin + span_points < a.points ? begin + span_points : a.points;
+  const int length = int(span_points < a.points - begin ? span_points : a.points - begin);
   const LanePlace lane = lane_place();
   const int warp = threadIdx.x / kWarp;
 
+  HeldPoints<kPoints, kPointwiseThreads, G> next_g;
+  HeldPoints<kPoints, kPointwiseThreads, X> next_x;
+  const G* const from_g = a.g + b * a.g_utterance + o0 * a.g_plane + begin;
+  const X* const from_x = a.x + b * a.x_utterance + c0 * a.x_plane + begin;
+  const auto read = [&](int first) {
+    next_g.load(from_g + first, a.g_plane, a.targets - o0, length - first);
+    next_x.load(from_x + first, a.x_plane, a.sources - c0, length - first);
+  };
+
   C sum[4][8] = {}, bias[4] = {};
-  for (int64_t first = begin; first < end; first += kPoints) {
-    const int64_t valid = end - first < kPoints ? end - first : kPoints;
-    stage_points<kPoints>(g, a.g + b * a.g_utterance + o0 * a.g_plane + first, a.g_plane, a.targets - o0, valid);
-    stage_points<kPoints>(x, a.x + b * a.x_utterance + c0 * a.x_plane + first, a.x_plane, a.sources - c0, valid);
+  read(0);
+  for (int first = 0; first < length; first += kPoints) {
+    next_g.store(g);
+    next_x.store(x);
     __syncthreads();
+    if (first + kPoints < length) read(first + kPoints);
     accumulate_outer<true>(sum, bias, g + warp * kOfWarp, kPitch, x + warp * kOfWarp, kPitch, kOfWarp, lane);
     __syncthreads();
   }
@@ -170,7 +180,7 @@ __global__ void __launch_bounds__(kPointwiseThreads, sizeof(C) == 8 ? 2 : 4)
 template <class G, class X, class C>
 cudaError_t launch_pointwise_gradient(const PointwiseGradient<G, X>& a, const PointwiseGradientPlan& plan, C* partial,
                                       cudaStream_t stream) {
-  const int64_t shared = 2 * kTile * channel_pitch(kGradientPoints<C>) * int64_t(sizeof(C));
+  const int64_t shared = 2 * kTile * channel_pitch(kGradientPoints) * int64_t(sizeof(C));
   return enqueue({plan.rows * plan.pairs, kPointwiseThreads, shared}, stream, pointwise_gradient<G, X, C>, a,
                  plan.spans, plan.span_points, plan.width, partial);
 }

@@ -87,6 +87,62 @@ __device__ void stage_points(C* __restrict__ to, const T* __restrict__ from, int
   }
 }
 
+// A thread's part of such a tile between memory and the tile. The loads are under way until the numbers are stored, so
+// that a block can multiply one tile meanwhile.
+template <int N, int Threads, class T>
+struct HeldPoints {
+  static constexpr int kEach = kTile * N / Threads, kWide = kWidest<T>;
+  // Each thread has the same points of every kRows-th channel; with wide accesses those of every kWideRows-th one.
+  static constexpr int kRows = Threads / N, kWideRows = kRows * kWide;
+  static_assert(Threads % N == 0);
+  T at[kEach];
+  bool wide;
+
+  // The arguments are those of stage_points.
+  __device__ __forceinline__ void load(const T* __restrict__ from, int64_t stride, int64_t channels, int64_t points) {
+    wide = to_boundary(from) == 0 && stride % kWide == 0 && points >= N;
+    if (wide) {
+      constexpr int kPacks = N / kWide;
+      int c = int(threadIdx.x) / kPacks;
+      from += c * stride + int(threadIdx.x) % kPacks * kWide;
+#pragma unroll
+      for (int r = 0; r < kEach; r += kWide, c += kWideRows, from += kWideRows * stride) {
+        Pack<T, kWide> read{};
+        if (c < channels) read = load_pack<kWide>(from);
+#pragma unroll
+        for (int k = 0; k < kWide; ++k) at[r + k] = read.at[k];
+      }
+      return;
+    }
+    const int p = int(threadIdx.x) % N;
+    const int rows = p < points ? int(channels < kTile ? channels : kTile) : 0;
+    int c = int(threadIdx.x) / N;
+    from += c * stride + p;
+#pragma unroll
+    for (int r = 0; r < kEach; ++r, c += kRows, from += kRows * stride) at[r] = c < rows ? *from : T{};
+  }
+
+  template <class C>
+  __device__ __forceinline__ void store(C* __restrict__ to) const {
+    constexpr int kPitch = channel_pitch(N);
+    if (wide) {
+      constexpr int kPacks = N / kWide;
+      to += int(threadIdx.x) / kPacks * kPitch + int(threadIdx.x) % kPacks * kWide;
+#pragma unroll
+      for (int r = 0; r < kEach; r += kWide, to += kWideRows * kPitch) {
+        Pack<C, kWide> converted;
+#pragma unroll
+        for (int k = 0; k < kWide; ++k) converted.at[k] = to_compute(at[r + k]);
+        store_pack<kWide>(to, converted);
+      }
+      return;
+    }
+    to += int(threadIdx.x) / N * kPitch + int(threadIdx.x) % N;
+#pragma unroll
+    for (int r = 0; r < kEach; ++r, to += kRows * kPitch) *to = to_compute(at[r]);
+  }
+};
+
 // sum[n][i][j] += Σ_c w(target, c) x[c][p] for the lane's 8 targets and its J points in each of N tiles. The tiles are
 // `apart` elements from one another. `weights`: a weight block; `x`: channel 0 of the first tile at the warp's first
 // point.

@@ -19,7 +19,7 @@ struct GruPlan {
   Geometry geometry;
 
   GruPlan(DType dtype, int64_t batch, int64_t units, int64_t directions, const Device& d)
-      : groups({kGates, batch, units, directions, element_size(dtype), compute_size(dtype)}, d) {
+      : groups({kGates, batch, units, directions, element_size(dtype), compute_size(dtype), compute_size(dtype)}, d) {
     const int64_t most = most_units_in_registers(dtype);
     for (lanes = 8; lanes < units && lanes <= most;) lanes *= 2;
     if (lanes > most) lanes = 0;

@@ -8,53 +8,92 @@ namespace lite_rtse::cuda {
 
 inline constexpr int kG = LstmPlan::kGates;
 
-// The place of a block, and its arrays in shared memory.
-struct LstmBlock : GroupPlace {
-  float *weights, *vectors, *parts, *c;
+// The tensors of a layer. A row is a frame of a sequence.
+template <class T>
+struct LstmLayer {
+  using C = Compute<T>;
+  int64_t batch, frames, units;
+  const T *input, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
+  T *y, *h, *c, *gates, *cells;
+  bool reverse;
 
-  __device__ explicit LstmBlock(const Groups& g)
-      : GroupPlace(g), weights(dynamic_shared<float>()), vectors(weights + kG * g.units * g.pitch),
-        parts(vectors + kS * kG * g.pitch), c(parts + kS * kG * g.units) {}
+  __device__ explicit LstmLayer(const LstmRecurrenceArgs& a)
+      : batch(a.batch), frames(a.frames), units(a.units), input(static_cast<const T*>(a.input)),
+        weight_hh(static_cast<const T*>(a.weight_hh)), bias_ih(static_cast<const T*>(a.bias_ih)),
+        bias_hh(static_cast<const T*>(a.bias_hh)), h0(static_cast<const T*>(a.h0)), c0(static_cast<const T*>(a.c0)),
+        y(static_cast<T*>(a.y)), h(static_cast<T*>(a.h)), c(static_cast<T*>(a.c)), gates(static_cast<T*>(a.gates)),
+        cells(static_cast<T*>(a.cells)), reverse(a.reverse) {}
+
+  __device__ int64_t row(int64_t sequence, int64_t step) const {
+    return sequence * frames + (reverse ? frames - 1 - step : step);
+  }
+  // Whatever has a number for each sequence and unit: h or c before the first frame, or a gradient behind the last one.
+  __device__ C state(const T* values, int64_t sequence, int unit) const {
+    return values && sequence < batch && unit < units ? C(to_compute(values[sequence * units + unit])) : C(0);
+  }
 };
 
-// h or c before the first frame, of one of the block's units in each sequence.
-__device__ __forceinline__ float lstm_state(const float* state, int64_t sequence, int unit,
-                                            const LstmRecurrenceArgs& a) {
-  return state && sequence < a.batch && unit < a.units ? state[sequence * a.units + unit] : 0.0f;
-}
+// The same of the backward pass.
+template <class T>
+struct LstmGradients {
+  const T *dy, *dh, *dc;
+  T *dz, *before, *dh0, *dc0;
+
+  __device__ explicit LstmGradients(const LstmRecurrenceBackwardArgs& a)
+      : dy(static_cast<const T*>(a.dy)), dh(static_cast<const T*>(a.dh)), dc(static_cast<const T*>(a.dc)),
+        dz(static_cast<T*>(a.dz)), before(static_cast<T*>(a.before)), dh0(static_cast<T*>(a.dh0)),
+        dc0(static_cast<T*>(a.dc0)) {}
+};
+
+// The place of a block, and its arrays in shared memory.
+template <class T>
+struct LstmBlock : GroupPlace {
+  using C = Compute<T>;
+  T *weights, *vectors;
+  C *parts, *c;
+
+  __device__ explicit LstmBlock(const Groups& g)
+      : GroupPlace(g), weights(dynamic_shared<T>()), vectors(weights + kG * g.units * g.pitch),
+        parts(reinterpret_cast<C*>(vectors + kS * kG * g.pitch)), c(parts + kS * kG * g.units) {}
+};
 
 // One frame of the block's units: a warp takes a unit in all sequences.
-__device__ __forceinline__ void lstm_frame(const LstmRecurrenceArgs& a, const Groups& g, const LstmBlock& b,
+template <class T>
+__device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& g, const LstmBlock<T>& b,
                                            int64_t sequence0, int64_t step) {
+  using C = Compute<T>;
   const int lane = int(threadIdx.x) % kWarp, gate = lane / 2 % kG, s = lane / 8, base = lane / 8 * 8;
-  const int64_t sequence = sequence0 + s, frame = sequence * a.frames + a.time(step);
+  const int64_t sequence = sequence0 + s, frame = a.row(sequence, step);
   for (int j = int(threadIdx.x) / kWarp; j < g.units; j += int(blockDim.x) / kWarp) {
     const int unit = b.first + j;
     if (unit >= a.units) break;  // the whole warp
     const bool there = sequence < a.batch;
     const int64_t row = gate * a.units + unit;
-    float z = there ? a.input[frame * kG * a.units + row] : 0.0f;
-    if (a.bias_ih) z += a.bias_ih[row];
-    if (a.bias_hh) z += a.bias_hh[row];
+    C z = there ? C(to_compute(a.input[frame * kG * a.units + row])) : C(0);
+    if (a.bias_ih) z += to_compute(a.bias_ih[row]);
+    if (a.bias_hh) z += to_compute(a.bias_hh[row]);
     z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, b.vectors, g.pitch, g.length);
-    const float active = gate == 2 ? tanhf(z) : sigmoid_of(z);
-    const float in = __shfl_sync(0xffffffffu, active, base), forget = __shfl_sync(0xffffffffu, active, base + 2);
-    const float cell = __shfl_sync(0xffffffffu, active, base + 4), out = __shfl_sync(0xffffffffu, active, base + 6);
-    const float c = forget * b.c[j * kS + s] + in * cell, h = out * tanhf(c);
+    const C active = gate == 2 ? tanh_of(z) : sigmoid_of(z);
+    const C in = __shfl_sync(0xffffffffu, active, base), forget = __shfl_sync(0xffffffffu, active, base + 2);
+    const C cell = __shfl_sync(0xffffffffu, active, base + 4), out = __shfl_sync(0xffffffffu, active, base + 6);
+    const C c = forget * b.c[j * kS + s] + in * cell, h = out * tanh_of(c);
     __syncwarp();  // all lanes have read c
     if (lane % 8 == 0) b.c[j * kS + s] = c;
     if (!there) continue;
-    if (a.gates && lane % 2 == 0) a.gates[frame * kG * a.units + row] = active;
-    if (lane % 8 == 0) a.y[frame * a.units + unit] = h;
+    if (a.gates && lane % 2 == 0) a.gates[frame * kG * a.units + row] = from_compute<T>(active);
+    if (lane % 8 == 0) a.y[frame * a.units + unit] = from_compute<T>(h);
     if (lane % 8 != 1) continue;
-    if (a.cells) a.cells[frame * a.units + unit] = c;
-    if (step + 1 == a.frames) a.h[sequence * a.units + unit] = h, a.c[sequence * a.units + unit] = c;
+    if (a.cells) a.cells[frame * a.units + unit] = from_compute<T>(c);
+    if (step + 1 < a.frames) continue;
+    a.h[sequence * a.units + unit] = from_compute<T>(h), a.c[sequence * a.units + unit] = from_compute<T>(c);
   }
 }
 
+template <class T>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
-    lstm_forward(const __grid_constant__ LstmRecurrenceArgs a, const __grid_constant__ Groups g) {
-  LstmBlock b(g);
+    lstm_forward(const __grid_constant__ LstmRecurrenceArgs arguments, const __grid_constant__ Groups g) {
+  const LstmLayer<T> a(arguments);
+  LstmBlock<T> b(g);
   load_rows_of<kG>(b.weights, a.weight_hh, a.units, g, b.first);
   for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
     const int64_t sequence0 = chunk * kS, sequences = a.batch - sequence0;
@@ -62,48 +101,52 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     fill_zeros(b.vectors, kS * g.pitch);
     __syncthreads();
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x))
-      b.c[i] = lstm_state(a.c0, sequence0 + i % kS, b.first + i / kS, a);
+      b.c[i] = a.state(a.c0, sequence0 + i % kS, b.first + i / kS);
     if (a.h0) collect_vectors(b.vectors, g.pitch, a.h0 + sequence0 * a.units, a.units, sequences, a.units);
     __syncthreads();
     for (int64_t step = 0; step < a.frames; ++step) {
       lstm_frame(a, g, b, sequence0, step);
       if (step + 1 == a.frames) break;
       b.meet(g);
-      const float* const y = a.y + (sequence0 * a.frames + a.time(step)) * a.units;
-      collect_vectors(b.vectors, g.pitch, y, a.frames * a.units, sequences, a.units);
+      collect_vectors(b.vectors, g.pitch, a.y + a.row(sequence0, step) * a.units, a.frames * a.units, sequences,
+                      a.units);
       __syncthreads();
     }
   }
 }
 
-__device__ __forceinline__ float lstm_part_sum(const float* parts) {
+template <class C>
+__device__ __forceinline__ C lstm_part_sum(const C* parts) {
   return (parts[0] + parts[1]) + (parts[2] + parts[3]);
 }
 
 // dz of one frame for one unit in one sequence; `c` becomes the gradient of the c before.
-__device__ __forceinline__ void lstm_back_cell(const LstmRecurrenceBackwardArgs& a, int64_t sequence, int64_t step,
-                                               int unit, float by_h, float& c) {
-  const LstmRecurrenceArgs& f = a.forward;
-  const int64_t frame = sequence * f.frames + f.time(step), n = f.units;
-  const int64_t before = sequence * f.frames + f.time(step - 1);
-  const float* const gates = f.gates + frame * kG * n + unit;
-  const float in = gates[0], forget = gates[n], cell = gates[2 * n], out = gates[3 * n];
-  const float c_before = step > 0 ? f.cells[before * n + unit] : lstm_state(f.c0, sequence, unit, f);
-  a.before[frame * n + unit] = step > 0 ? f.y[before * n + unit] : lstm_state(f.h0, sequence, unit, f);
-  if (a.dy) by_h += a.dy[frame * n + unit];
-  const float tanh_c = tanhf(f.cells[frame * n + unit]), by_c = c + by_h * out * (1 - tanh_c * tanh_c);
-  float* const dz = a.dz + frame * kG * n + unit;
-  dz[0] = by_c * cell * in * (1 - in);
-  dz[n] = by_c * c_before * forget * (1 - forget);
-  dz[2 * n] = by_c * in * (1 - cell * cell);
-  dz[3 * n] = by_h * tanh_c * out * (1 - out);
+template <class T, class C>
+__device__ __forceinline__ void lstm_back_cell(const LstmLayer<T>& f, const LstmGradients<T>& by, int64_t sequence,
+                                               int64_t step, int unit, C by_h, C& c) {
+  const int64_t n = f.units, frame = f.row(sequence, step), before = f.row(sequence, step - 1);
+  const T* const gates = f.gates + frame * kG * n + unit;
+  const C in = to_compute(gates[0]), forget = to_compute(gates[n]);
+  const C cell = to_compute(gates[2 * n]), out = to_compute(gates[3 * n]);
+  const C c_before = step > 0 ? C(to_compute(f.cells[before * n + unit])) : f.state(f.c0, sequence, unit);
+  const C h_before = step > 0 ? C(to_compute(f.y[before * n + unit])) : f.state(f.h0, sequence, unit);
+  by.before[frame * n + unit] = from_compute<T>(h_before);
+  if (by.dy) by_h += to_compute(by.dy[frame * n + unit]);
+  const C tanh_c = tanh_of(C(to_compute(f.cells[frame * n + unit]))), by_c = c + by_h * out * (1 - tanh_c * tanh_c);
+  T* const dz = by.dz + frame * kG * n + unit;
+  dz[0] = from_compute<T>(by_c * cell * in * (1 - in));
+  dz[n] = from_compute<T>(by_c * c_before * forget * (1 - forget));
+  dz[2 * n] = from_compute<T>(by_c * in * (1 - cell * cell));
+  dz[3 * n] = from_compute<T>(by_h * tanh_c * out * (1 - out));
   c = by_c * forget;
 }
 
+template <class T>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
-    lstm_backward(const __grid_constant__ LstmRecurrenceBackwardArgs a, const __grid_constant__ Groups g) {
-  const LstmRecurrenceArgs& f = a.forward;
-  LstmBlock b(g);
+    lstm_backward(const __grid_constant__ LstmRecurrenceBackwardArgs arguments, const __grid_constant__ Groups g) {
+  const LstmLayer<T> f(arguments.forward);
+  const LstmGradients<T> by(arguments);
+  LstmBlock<T> b(g);
   load_columns_of<kG>(b.weights, f.weight_hh, f.units, g, b.first);
   for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
     const int64_t sequence0 = chunk * kS, sequences = f.batch - sequence0;
@@ -112,8 +155,8 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     fill_zeros(b.parts, kS * kG * g.units);
     __syncthreads();
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
-      b.c[i] = lstm_state(a.dc, sequence0 + i % kS, b.first + i / kS, f);
-      b.parts[i * kG] = lstm_state(a.dh, sequence0 + i % kS, b.first + i / kS, f);
+      b.c[i] = f.state(by.dc, sequence0 + i % kS, b.first + i / kS);
+      b.parts[i * kG] = f.state(by.dh, sequence0 + i % kS, b.first + i / kS);
     }
     __syncthreads();
     for (int64_t step = f.frames - 1; step >= 0; --step) {
@@ -121,11 +164,11 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
         const int64_t sequence = sequence0 + i % kS;
         const int unit = b.first + i / kS;
         if (sequence < f.batch && unit < f.units)
-          lstm_back_cell(a, sequence, step, unit, lstm_part_sum(b.parts + i * kG), b.c[i]);
+          lstm_back_cell(f, by, sequence, step, unit, lstm_part_sum(b.parts + i * kG), b.c[i]);
       }
-      if (step == 0 && !a.dh0) break;
+      if (step == 0 && !by.dh0) break;
       b.meet(g);
-      const float* const dz = a.dz + (sequence0 * f.frames + f.time(step)) * kG * f.units;
+      const T* const dz = by.dz + f.row(sequence0, step) * kG * f.units;
       for (int gate = 0; gate < kG; ++gate)
         collect_vectors(b.vectors + gate * g.pitch, kG * g.pitch, dz + gate * f.units, f.frames * kG * f.units,
                         sequences, f.units);
@@ -135,8 +178,8 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
       const int64_t sequence = sequence0 + i % kS, unit = b.first + i / kS;
       if (sequence >= f.batch || unit >= f.units) continue;
-      if (a.dh0) a.dh0[sequence * f.units + unit] = lstm_part_sum(b.parts + i * kG);
-      if (a.dc0) a.dc0[sequence * f.units + unit] = b.c[i];
+      if (by.dh0) by.dh0[sequence * f.units + unit] = from_compute<T>(lstm_part_sum(b.parts + i * kG));
+      if (by.dc0) by.dc0[sequence * f.units + unit] = from_compute<T>(b.c[i]);
     }
   }
 }
