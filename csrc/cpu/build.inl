@@ -15,10 +15,11 @@ namespace {
 #include "simd.inl"
 #include "rows.inl"
 #include "segments.inl"
-// The micro-kernels, and the layout of weights that they read.
+// The micro-kernels, the layout of weights that they read, and frames of a tensor as what they read.
 #include "depthwise.inl"
 #include "pointwise.inl"
 #include "packing.inl"
+#include "sources.inl"
 // causal_dwconv2d, the shortest operator.
 #include "causal_dwconv2d.inl"
 // conv_block

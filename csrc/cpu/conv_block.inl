@@ -35,18 +35,19 @@ struct ConvBlockWeights {
   }
 };
 
-// The data of one task that runs in → dw over the frames of a chunk: the source rows of x, and rings of in(x).
-template <class T>
+// The data of one task that runs in → dw over the frames of a chunk: the latest frames of x, and rings of in(x).
+template <class T, class Input>
 class ConvBlockFront {
  public:
-  ConvBlockFront(const ConvBlockArgs& a, const ConvBlockWeights<T>& weights)
-      : a_(a), w_(weights), x_(a.x, a.dtype, a.in_channels, a.frames, a.bins), blocks_(int64_t(w_.targets.size())),
-        rings_(blocks_), row_(a.in_channels), lane_(a.channels) {}
+  // kept: the number of frames of x that stay readable beyond those of a chunk.
+  ConvBlockFront(const ConvBlockArgs& a, const ConvBlockWeights<T>& weights, int64_t kept)
+      : a_(a), w_(weights), x_(Feature<T>(a.x, a.dtype, a.in_channels, a.frames, a.bins), kChunk + kept),
+        blocks_(int64_t(w_.targets.size())), rings_(blocks_), entered_(blocks_), lane_(a.channels) {}
 
-  void layout(Arena& arena, int64_t capacity) {
-    for (Ring<T>& ring : rings_) ring = Ring<T>(arena, capacity, a_.frames, a_.bins, 1);
+  void layout(Arena& arena) {
+    x_.layout(arena);
+    for (Ring<T>& ring : rings_) ring = Ring<T>(arena, kChunk + 2, a_.frames, a_.bins, 1);
     zeros_ = arena.take<T>((a_.bins + 3) * kLanes<T>);
-    narrow_ = arena.take<T>(std::max(x_.scratch(a_.in_channels), x_.scratch(kLanes<T>)));
     hidden_ = arena.take<T>(blocks_ * kChunk * row_size());
   }
   void clear() {
@@ -54,15 +55,13 @@ class ConvBlockFront {
     for (Ring<T>& ring : rings_) ring.clear_padding();
   }
 
-  Source<T> x(int64_t b, int64_t t) {
-    x_.read(b, t, 0, a_.in_channels, row_.data(), narrow_);
-    return {row_.data(), 1};
-  }
-  // Writes frame t to the rings of in(x).
-  void enter(Source<T> x, int64_t t) {
-    std::vector<T*> y(blocks_);
-    for (int64_t i = 0; i < blocks_; ++i) y[i] = rings_[i].row(t);
-    w_.in.forward(w_.w_in.data(), x, a_.bins, 0, blocks_, y.data());
+  // Reads the frames of `range` and writes them to the rings of in(x).
+  void enter(int64_t b, Range range) {
+    for (int64_t t = range.first; t < range.last; ++t) {
+      x_.read(b, {t, t + 1});
+      for (int64_t i = 0; i < blocks_; ++i) entered_[i] = rings_[i].row(t);
+      w_.in.forward(w_.w_in.data(), x(t), a_.bins, 0, blocks_, entered_.data());
+    }
   }
   // Computes hidden = dw(in(x)) for the frames of `range`, at most kChunk of them.
   void depthwise(Range range) {
@@ -76,30 +75,32 @@ class ConvBlockFront {
     }
   }
   // The channels of hidden row r, as the source of a 1x1 convolution.
-  Source<T> hidden_channels(int64_t r) {
+  Lanes<T> hidden_channels(int64_t r) {
     const T** at = lane_.data();
     for (int64_t i = 0; i < blocks_; ++i) at = lane_channels<T>(at, hidden(i, r), w_.targets[i].count);
-    return {lane_.data(), kLanes<T>};
+    return {lane_.data()};
   }
+  auto x(int64_t t) const { return x_[t]; }
 
   static Depthwise<T> kernel() { return {3, 3}; }
-  T* hidden(int64_t block, int64_t r) const { return hidden_ + (block * kChunk + r) * row_size(); }
   const Ring<T>& ring(int64_t block) const { return rings_[block]; }
   const T* zeros() const { return zeros_; }
-  T* narrow() const { return narrow_; }
   int64_t row_size() const { return a_.bins * kLanes<T>; }
 
  private:
+  T* hidden(int64_t block, int64_t r) const { return hidden_ + (block * kChunk + r) * row_size(); }
+
   const ConvBlockArgs& a_;
   const ConvBlockWeights<T>& w_;
-  const Feature<T> x_;
+  Input x_;
   const int64_t blocks_;
   std::vector<Ring<T>> rings_;
-  std::vector<const T*> row_, lane_;
-  T *zeros_ = nullptr, *narrow_ = nullptr, *hidden_ = nullptr;
+  std::vector<T*> entered_;
+  std::vector<const T*> lane_;
+  T *zeros_ = nullptr, *hidden_ = nullptr;
 };
 
-template <class T>
+template <class T, class Input>
 class ConvBlockJob final : public Job {
  public:
   explicit ConvBlockJob(const ConvBlockArgs& a) : a_(a), w_(a), segments_(a.batch, a.frames, kConvBlockSegment) {}
@@ -108,40 +109,63 @@ class ConvBlockJob final : public Job {
 
   void run(int64_t task) override {
     const Segment s = segments_[task];
-    const int64_t blocks = int64_t(w_.targets.size());
-    const Feature<T> y(a_.y, a_.dtype, a_.channels, a_.frames, a_.bins);
-    ConvBlockFront<T> front(a_, w_);
-    T* products = nullptr;
-    const auto layout = [&](Arena arena) {
-      front.layout(arena, kChunk + 2);
-      products = arena.take<T>(2 * blocks * front.row_size());
-      return arena.used();
-    };
-    layout(Arena(thread_scratch(layout(Arena()))));
-    front.clear();
-    const std::vector<T*> main = row_table(products, blocks, front.row_size());
-    const std::vector<T*> skip = row_table(products + blocks * front.row_size(), blocks, front.row_size());
-
+    Task k(*this, s);
     for (int64_t t = std::max<int64_t>(0, s.first - 2); t < s.last; t += kChunk) {
-      const Range chunk = Range{t, t + kChunk}.clip(0, s.last);
-      for (int64_t r = chunk.first; r < chunk.last; ++r) front.enter(front.x(s.utterance, r), r);
-      const Range own = chunk.clip(s.first, s.last);
-      front.depthwise(own);
-      for (int64_t r = 0; r < own.size(); ++r) {
-        w_.out.forward(w_.w_out.data(), front.hidden_channels(r), a_.bins, 0, blocks, main.data());
-        w_.skip.forward(w_.w_skip.data(), front.x(s.utterance, own.first + r), a_.bins, 0, blocks, skip.data());
-        for (int64_t i = 0; i < blocks; ++i) {
-          multiply(main[i], skip[i], a_.bins, main[i]);
-          write_lanes(y, s.utterance, own.first + r, w_.targets[i].first, w_.targets[i].count, main[i], front.narrow());
-        }
-      }
+      const Range chunk = Range{t, t + kChunk}.clip(0, s.last), own = chunk.clip(s.first, s.last);
+      k.front.enter(s.utterance, chunk);
+      k.front.depthwise(own);
+      for (int64_t r = 0; r < own.size(); ++r) k.finish_frame(own.first + r, r);
     }
   }
 
  private:
+  struct Task {
+    const ConvBlockJob& job;
+    const Segment s;
+    const Feature<T> y;
+    ConvBlockFront<T, Input> front;
+    std::vector<T*> rows;
+    T* narrow = nullptr;
+
+    Task(const ConvBlockJob& j, Segment segment)
+        : job(j), s(segment), y(j.a_.y, j.a_.dtype, j.a_.channels, j.a_.frames, j.a_.bins), front(j.a_, j.w_, 0) {
+      const auto layout = [&](Arena arena) {
+        front.layout(arena);
+        const int64_t blocks = int64_t(job.w_.targets.size());
+        rows = row_table(arena.take<T>(blocks * front.row_size()), blocks, front.row_size());
+        narrow = arena.take<T>(y.scratch(kLanes<T>));
+        return arena.used();
+      };
+      layout(Arena(thread_scratch(layout(Arena()))));
+      front.clear();
+    }
+
+    // Computes y of frame t, whose dw(in(x)) is hidden row r.
+    void finish_frame(int64_t t, int64_t r) {
+      const ConvBlockWeights<T>& w = job.w_;
+      const Lanes<T> u = front.hidden_channels(r);
+      w.skip.forward(w.w_skip.data(), front.x(t), y.bins, 0, w.skip.blocks, rows.data());
+      w.out.forward_times(w.w_out.data(), u, y.bins, rows.data(), rows.data());
+      for (size_t i = 0; i < rows.size(); ++i)
+        write_lanes(y, s.utterance, t, w.targets[i].first, w.targets[i].count, rows[i], narrow);
+    }
+  };
+
   const ConvBlockArgs a_;
   const ConvBlockWeights<T> w_;
   const Segments segments_;
 };
 
-inline std::unique_ptr<Job> conv_block(const ConvBlockArgs& a) { return job_for<ConvBlockJob>(a.dtype, a); }
+// A single input channel is read in place: of its lane rows, all lanes but one would be idle.
+template <template <class, class> class OperatorJob, class Args>
+std::unique_ptr<Job> conv_block_job(const ConvBlockArgs& forward, const Args& args) {
+  const bool planes = forward.in_channels == 1;
+  if (forward.dtype == DType::f64) {
+    if (planes) return std::make_unique<OperatorJob<double, PlaneSources<double>>>(args);
+    return std::make_unique<OperatorJob<double, LaneSources<double>>>(args);
+  }
+  if (planes) return std::make_unique<OperatorJob<float, PlaneSources<float>>>(args);
+  return std::make_unique<OperatorJob<float, LaneSources<float>>>(args);
+}
+
+inline std::unique_ptr<Job> conv_block(const ConvBlockArgs& a) { return conv_block_job<ConvBlockJob>(a, a); }

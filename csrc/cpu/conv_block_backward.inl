@@ -22,7 +22,7 @@ struct ConvBlockGradients {
   static int64_t block() { return (ConvBlockWeights<T>::kTaps + 1) * kLanes<T>; }  // taps, then the bias
 };
 
-template <class T>
+template <class T, class Input>
 class ConvBlockBackwardJob final : public Job {
   static constexpr int64_t kLag = 2, kTaps = ConvBlockWeights<T>::kTaps;
 
@@ -33,10 +33,9 @@ class ConvBlockBackwardJob final : public Job {
         gradients_(tasks() * place_.size), flipped_(w_.w_dw.size()) {
     const int64_t source_blocks = int64_t(sources_.size());
     from_out_ = {f_.channels, blocks_};
-    from_in_ = {f_.channels, source_blocks};
-    w_from_out_ = transposed(ConvBlockArgs::kOut, f_.channels, from_out_);
-    w_from_in_ = transposed(ConvBlockArgs::kIn, f_.in_channels, from_in_);
-    w_from_skip_ = transposed(ConvBlockArgs::kSkip, f_.in_channels, from_in_);
+    from_both_ = {2 * f_.channels, source_blocks};
+    w_from_out_ = transposed({ConvBlockArgs::kOut}, f_.channels, from_out_);
+    w_from_both_ = transposed({ConvBlockArgs::kIn, ConvBlockArgs::kSkip}, f_.in_channels, from_both_);
     for (int64_t i = 0; i < blocks_; ++i)
       flip_taps(w_.w_dw.data() + i * kTaps * kLanes<T>, kTaps, flipped_.data() + i * kTaps * kLanes<T>);
   }
@@ -74,38 +73,43 @@ class ConvBlockBackwardJob final : public Job {
     const int64_t end;  // the number of frames from s.first on that this segment's gradients need
     T* sum;
     const Feature<T> dy, dx;
-    ConvBlockFront<T> front;
+    PlaneSources<T> dy_frame;
+    ConvBlockFront<T, Input> front;
     std::vector<Ring<T>> du, ds;
-    std::vector<T*> v, skip, dv, dh, dx_row;
-    std::vector<const T*> channel;
+    std::vector<T*> dv, dh, dx_rows, du_at, ds_at;
+    std::vector<const T*> dv_channel, both, dh_at;
+    T* narrow = nullptr;
 
     Task(const ConvBlockBackwardJob& j, Segment segment, T* sums)
         : job(j), f(j.f_), s(segment), end(std::min(f.frames, s.last + kLag)), sum(sums),
           dy(j.a_.dy, f.dtype, f.channels, f.frames, f.bins), dx(j.a_.dx, f.dtype, f.in_channels, f.frames, f.bins),
-          front(f, j.w_), du(j.blocks_), ds(j.blocks_), channel(f.channels) {
-      T* rows = nullptr;
-      const int64_t sources = int64_t(j.sources_.size());
-      const auto layout = [&](Arena arena) {
-        front.layout(arena, kChunk + 2);
-        for (Ring<T>& ring : du) ring = Ring<T>(arena, kChunk + kLag, f.frames, f.bins, 1);
-        for (Ring<T>& ring : ds) ring = Ring<T>(arena, kChunk + kLag, f.frames, f.bins, 0);
-        rows = arena.take<T>((3 * j.blocks_ + sources + kChunk * j.blocks_) * front.row_size());
-        return arena.used();
-      };
+          dy_frame(dy, 1), front(f, j.w_, kLag), du(j.blocks_), ds(j.blocks_), du_at(j.blocks_), ds_at(j.blocks_),
+          dv_channel(f.channels), both(2 * f.channels), dh_at(j.blocks_) {
       layout(Arena(thread_scratch(layout(Arena()))));
       front.clear();
       for (Ring<T>& ring : du) ring.clear_padding();
-      const int64_t size = front.row_size();
-      v = row_table(rows, j.blocks_, size);
-      skip = row_table(rows + j.blocks_ * size, j.blocks_, size);
-      dv = row_table(rows + 2 * j.blocks_ * size, j.blocks_, size);
-      dx_row = row_table(rows + 3 * j.blocks_ * size, sources, size);
-      dh = row_table(rows + (3 * j.blocks_ + sources) * size, j.blocks_ * kChunk, size);
+      pointers(dv, dv_channel.data());
+    }
+
+    size_t layout(Arena arena) {
+      front.layout(arena);
+      dy_frame.layout(arena);
+      for (Ring<T>& ring : du) ring = Ring<T>(arena, kChunk + kLag, f.frames, f.bins, 1);
+      for (Ring<T>& ring : ds) ring = Ring<T>(arena, kChunk + kLag, f.frames, f.bins, 0);
+      dv = take_rows(arena, job.blocks_);
+      dx_rows = take_rows(arena, int64_t(job.sources_.size()));
+      dh = take_rows(arena, job.blocks_ * kChunk);
+      narrow = arena.take<T>(dx.scratch(kLanes<T>));
+      return arena.used();
+    }
+
+    std::vector<T*> take_rows(Arena& arena, int64_t count) const {
+      return row_table(arena.take<T>(count * front.row_size()), count, front.row_size());
     }
 
     void step(Range chunk) {
       const Range computed = chunk.clip(0, end);
-      for (int64_t t = computed.first; t < computed.last; ++t) front.enter(front.x(s.utterance, t), t);
+      front.enter(s.utterance, computed);
       const Range needed = computed.clip(s.first, end);
       front.depthwise(needed);
       for (int64_t t = needed.first; t < needed.last; ++t) split_product(t, t - needed.first);
@@ -117,23 +121,18 @@ class ConvBlockBackwardJob final : public Job {
 
     // Computes dv, ds, du and dW_out of frame t; the frame's u is hidden row r.
     void split_product(int64_t t, int64_t r) {
-      const Source<T> u = front.hidden_channels(r);
-      job.w_.out.forward(job.w_.w_out.data(), u, f.bins, 0, job.blocks_, v.data());
-      job.w_.skip.forward(job.w_.w_skip.data(), front.x(s.utterance, t), f.bins, 0, job.blocks_, skip.data());
-      const T* row[kLanes<T>] = {};
-      std::vector<T*> du_row(job.blocks_);
-      const T** at = channel.data();
+      dy_frame.read(s.utterance, {t, t + 1});
+      const Lanes<T> u = front.hidden_channels(r);
+      const ConvBlockWeights<T>& w = job.w_;
       for (int64_t i = 0; i < job.blocks_; ++i) {
-        const LaneBlock block = job.w_.targets[i];
-        dy.read(s.utterance, t, block.first, block.count, row, front.narrow());
-        to_lanes(row, block.count, f.bins, dv[i]);
-        multiply(dv[i], v[i], f.bins, ds[i].row(t));
-        multiply(dv[i], skip[i], f.bins, dv[i]);
-        at = lane_channels<T>(at, dv[i], block.count);
-        du_row[i] = du[i].row(t);
+        to_lanes(dy_frame[t].channel + w.targets[i].first, w.targets[i].count, f.bins, dv[i]);
+        ds_at[i] = ds[i].row(t);
+        du_at[i] = du[i].row(t);
       }
-      job.from_out_.forward(job.w_from_out_.data(), {channel.data(), kLanes<T>}, f.bins, 0, job.blocks_, du_row.data());
-      if (t < s.last) job.w_.out.gradient(sum + job.place_.out, u, dv.data(), f.bins);
+      w.out.forward_times(w.w_out.data(), u, f.bins, dv.data(), ds_at.data());
+      w.skip.forward_times(w.w_skip.data(), front.x(t), f.bins, dv.data(), dv.data());
+      job.from_out_.forward(job.w_from_out_.data(), Lanes<T>{dv_channel.data()}, f.bins, 0, job.blocks_, du_at.data());
+      if (t < s.last) w.out.gradient(sum + job.place_.out, u, dv.data(), f.bins);
     }
 
     void depthwise_gradient(Range range) {
@@ -158,32 +157,34 @@ class ConvBlockBackwardJob final : public Job {
 
     // Computes dx of frame t and x's contribution to dW_in and dW_skip; dh of t is row r.
     void input_gradient(int64_t t, int64_t r) {
-      const int64_t sources = int64_t(job.sources_.size());
-      const Source<T> x = front.x(s.utterance, t);
-      std::vector<const T*> h_row(job.blocks_), s_row(job.blocks_);
       for (int64_t i = 0; i < job.blocks_; ++i) {
-        h_row[i] = dh[i * kChunk + r];
-        s_row[i] = ds[i].row(t);
+        dh_at[i] = dh[i * kChunk + r];
+        ds_at[i] = ds[i].row(t);
       }
-      job.w_.in.gradient(sum + job.place_.in, x, h_row.data(), f.bins);
-      job.w_.skip.gradient(sum + job.place_.skip, x, s_row.data(), f.bins);
-      job.from_in_.forward(job.w_from_in_.data(), channels(h_row), f.bins, 0, sources, dx_row.data());
-      job.from_in_.template forward<true>(job.w_from_skip_.data(), channels(s_row), f.bins, 0, sources, dx_row.data());
-      for (int64_t i = 0; i < sources; ++i)
-        write_lanes(dx, s.utterance, t, job.sources_[i].first, job.sources_[i].count, dx_row[i], front.narrow());
+      pointers(ds_at, pointers(dh_at, both.data()));
+      const ConvBlockWeights<T>& w = job.w_;
+      w.in.gradient(sum + job.place_.in, front.x(t), dh_at.data(), f.bins);
+      w.skip.gradient(sum + job.place_.skip, front.x(t), ds_at.data(), f.bins);
+      job.from_both_.forward(job.w_from_both_.data(), Lanes<T>{both.data()}, f.bins, 0, job.from_both_.blocks,
+                             dx_rows.data());
+      for (size_t i = 0; i < dx_rows.size(); ++i)
+        write_lanes(dx, s.utterance, t, job.sources_[i].first, job.sources_[i].count, dx_rows[i], narrow);
     }
 
-    Source<T> channels(const std::vector<const T*>& rows) {
-      const T** at = channel.data();
+    // Pointers to the block's own channels in lane rows.
+    template <class P>
+    const T** pointers(const std::vector<P>& rows, const T** at) const {
       for (int64_t i = 0; i < job.blocks_; ++i) at = lane_channels<T>(at, rows[i], job.w_.targets[i].count);
-      return {channel.data(), kLanes<T>};
+      return at;
     }
   };
 
-  Buffer<T> transposed(int index, int64_t sources, Pointwise<T> shape) const {
-    const Buffer<T> w = read_parameter<T>(f_.weight[index], f_.dtype, f_.channels * sources);
-    Buffer<T> packed(shape.size());
-    pack_pointwise_transposed(w.data(), f_.channels, sources, packed.data());
+  // The transposed weights of the layers in `indices`, one after the other in the order of their targets.
+  Buffer<T> transposed(const std::vector<int>& indices, int64_t sources, Pointwise<T> shape) const {
+    Buffer<T> w(shape.channels * sources), packed(shape.size());
+    for (size_t i = 0; i < indices.size(); ++i)
+      read_elements(f_.weight[indices[i]], f_.dtype, 0, w.data() + i * f_.channels * sources, f_.channels * sources);
+    pack_pointwise_transposed(w.data(), shape.channels, sources, packed.data());
     return packed;
   }
 
@@ -202,10 +203,10 @@ class ConvBlockBackwardJob final : public Job {
   const int64_t blocks_;
   const std::vector<LaneBlock> sources_;
   Buffer<T> gradients_, flipped_;
-  Pointwise<T> from_out_, from_in_;
-  Buffer<T> w_from_out_, w_from_in_, w_from_skip_;
+  Pointwise<T> from_out_, from_both_;
+  Buffer<T> w_from_out_, w_from_both_;
 };
 
 inline std::unique_ptr<Job> conv_block_backward(const ConvBlockBackwardArgs& a) {
-  return job_for<ConvBlockBackwardJob>(a.forward.dtype, a);
+  return conv_block_job<ConvBlockBackwardJob>(a.forward, a);
 }

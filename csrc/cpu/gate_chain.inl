@@ -4,16 +4,6 @@
 //
 // Rows are (points, lanes). u[b] is the last stage of block b: final, gates and p_0, in the plan's order.
 
-constexpr int64_t kTilePoints = 48;  // a multiple of both register tiles, 12 and 6 points
-
-// Cuts the bins into tiles of kTilePoints. The last tile may be up to twice as long, so no tile is a small remainder.
-struct PointTiles {
-  int64_t bins;
-  int64_t count() const { return bins == 0 ? 0 : std::max<int64_t>(1, bins / kTilePoints); }
-  Range operator[](int64_t i) const { return {i * kTilePoints, i + 1 == count() ? bins : (i + 1) * kTilePoints}; }
-  static constexpr int64_t kLongest = 2 * kTilePoints;
-};
-
 template <class T>
 class GateChain {
  public:
@@ -47,14 +37,14 @@ class GateChain {
   const std::vector<T*>& p(int64_t k) const { return p_[k]; }
   const std::vector<T*>& last_p() const { return p_[plan_.stages]; }
   const std::vector<T*>& q() const { return q_; }
-  Source<T> s(int64_t k) { return source(s_[k], plan_.gate[k]); }
+  Lanes<T> s(int64_t k) { return source(s_[k], plan_.gate[k]); }
 
   // The channels of lane rows as the source of a 1x1 convolution; valid until the next call.
-  Source<T> source(const std::vector<T*>& rows, int64_t channels) {
+  Lanes<T> source(const std::vector<T*>& rows, int64_t channels) {
     const T** at = channel_.data();
     for (int64_t i = 0; i < int64_t(rows.size()); ++i)
       at = lane_channels<T>(at, rows[i], std::min(kLanes<T>, channels - i * kLanes<T>));
-    return {channel_.data(), kLanes<T>};
+    return {channel_.data()};
   }
 
   static std::vector<T*> take_rows(Arena& arena, int64_t count) {

@@ -54,7 +54,7 @@ class Cascade {
         const Range chunk = Range{at, at + kChunk}.clip(at, step.last);
         for (int64_t t = chunk.first; t < chunk.last; ++t) {
           for (int64_t i = 0; i < count; ++i) h[i] = stage_[b + i][0].row(t);
-          plan_.in.forward(plan_.w_in.data(), x[t - step.first], bins_, b, count, h.data());
+          plan_.in.forward(plan_.w_in.data(), x[t], bins_, b, count, h.data());
         }
         for (int64_t i = 0; i < count; ++i) around([&] { convolve(b + i, chunk, first); });
       }

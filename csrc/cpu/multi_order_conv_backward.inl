@@ -85,7 +85,7 @@ class MultiOrderConvBackwardJob final : public Job {
     T* sum;
     const Feature<T> dx;
     LaneSources<T> x;
-    ChunkSources<T> dy;
+    PlaneSources<T> dy;
     Cascade<T> cascade;
     std::vector<std::vector<Ring<T>>> gradient;  // G_s by block and stage
     GateChain<T> chain;
@@ -138,14 +138,14 @@ class MultiOrderConvBackwardJob final : public Job {
       cascade.run(x, computed, s.first);
       const Range needed = computed.clip(s.first, end);
       dy.read(s.utterance, needed);
-      for (int64_t t = needed.first; t < needed.last; ++t) gate_gradients(t, dy[t - needed.first]);
+      for (int64_t t = needed.first; t < needed.last; ++t) gate_gradients(t, dy[t]);
       for (size_t b = 0; b < gradient.size(); ++b) cascade_gradients(int64_t(b), chunk);
       const Range behind = chunk.shift(-halo).clip(s.first, s.last);
       x.read(s.utterance, behind);
-      for (int64_t t = behind.first; t < behind.last; ++t) input_gradients(t, x[t - behind.first]);
+      for (int64_t t = behind.first; t < behind.last; ++t) input_gradients(t, x[t]);
     }
 
-    void gate_gradients(int64_t t, Source<T> dy_frame) {
+    void gate_gradients(int64_t t, Planes<T> dy_frame) {
       const PointTiles tiles{f.bins};
       for (int64_t i = 0; i < tiles.count(); ++i) {
         const Range tile = tiles[i];
@@ -162,7 +162,7 @@ class MultiOrderConvBackwardJob final : public Job {
     // Computes the gradients of final, gates and p_0 from dy. `own`: this task adds the frame's parameter gradients to
     // its sums.
     void gate_tile(int64_t points, bool own) {
-      const Source<T> from{dy_tile.data(), 1};
+      const Planes<T> from{dy_tile.data()};
       job.place_.out_shape.forward(job.w_from_out_.data(), from, points, 0, plan.final_blocks, dq.data());
       if (own) {
         job.place_.out_shape.weight_gradient(sum + job.place_.out, from, chain.q().data(), points);
@@ -211,14 +211,14 @@ class MultiOrderConvBackwardJob final : public Job {
       }
     }
 
-    void input_gradients(int64_t t, Source<T> x_frame) {
+    void input_gradients(int64_t t, Lanes<T> x_frame) {
       const T** at = channel.data();
       for (size_t b = 0; b < gradient.size(); ++b) {
         u[b] = gradient[b][0].row(t);
         at = lane_channels<T>(at, u[b], plan.lanes[b].count);
       }
       plan.in.gradient(sum + job.place_.in, x_frame, u.data(), f.bins);
-      job.from_in_.forward(job.w_from_in_.data(), {channel.data(), kLanes<T>}, f.bins, 0, job.from_in_.blocks,
+      job.from_in_.forward(job.w_from_in_.data(), Lanes<T>{channel.data()}, f.bins, 0, job.from_in_.blocks,
                            dx_row.data());
       for (size_t i = 0; i < dx_row.size(); ++i)
         write_lanes(dx, s.utterance, t, job.sources_[i].first, job.sources_[i].count, dx_row[i], narrow);

@@ -32,37 +32,46 @@ struct Feature {
   }
 };
 
-template <class T, int First, std::size_t... I>
-LITE_RTSE_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
-  return __builtin_shufflevector(a, b, int(First + I / 2 + (I % 2) * sizeof...(I))...);
-}
-// Each function returns a0 b0 a1 b1 …: the first from the lower halves, the second from the upper halves.
-template <class T>
-LITE_RTSE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
-  return interleave<T, 0>(a, b, std::make_index_sequence<kLanes<T>>());
-}
-template <class T>
-LITE_RTSE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
-  return interleave<T, int(kLanes<T> / 2)>(a, b, std::make_index_sequence<kLanes<T>>());
+// The even (Odd = 0) or odd (Odd = 1) units of a, then those of b, in every piece of the vectors. A unit has Unit
+// lanes, and a piece has Units units. Either is one instruction of a single cycle if a piece or a unit has 16 bytes.
+template <class T, int Unit, int Units, int Odd, std::size_t... I>
+LITE_RTSE_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
+  constexpr auto from = [](int lane) {
+    const int unit = lane / Unit % Units, piece = lane / (Unit * Units);
+    const int within = (2 * unit + Odd) % Units * Unit + lane % Unit;
+    return piece * Unit * Units + within + (2 * unit >= Units ? int(kLanes<T>) : 0);
+  };
+  return __builtin_shufflevector(a, b, from(int(I))...);
 }
 
-// Transposes a kLanes × kLanes tile in registers by log2(kLanes) rounds. Each round interleaves the vectors i and i +
-// kLanes/2. After round r the index bits of row and lane have rotated by r places. After all rounds row and lane are
-// swapped.
+// Transposes, in registers, the square of the `Units` vectors first, first + apart, … in every piece. Each round moves
+// the lowest bit of a unit's place to the top of its vector's number, and that number's lowest bit to the top of the
+// place. After log2(Units) rounds the two are exchanged.
+template <class T, int Unit, int Units>
+LITE_RTSE_INLINE void transpose_units(Vec<T>* v, int first, int apart) {
+  constexpr auto lanes = std::make_index_sequence<kLanes<T>>();
+#pragma GCC unroll 4
+  for (int round = 1; round < Units; round *= 2) {
+    Vec<T> next[Units];
+#pragma GCC unroll 8
+    for (int i = 0; i < Units / 2; ++i) {
+      const Vec<T> a = v[first + 2 * i * apart], b = v[first + (2 * i + 1) * apart];
+      next[i] = every_second<T, Unit, Units, 0>(a, b, lanes);
+      next[i + Units / 2] = every_second<T, Unit, Units, 1>(a, b, lanes);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < Units; ++i) v[first + i * apart] = next[i];
+  }
+}
+
+// Transposes a kLanes × kLanes tile in registers: first inside the pieces of 16 bytes, then the pieces.
 template <class T>
 LITE_RTSE_INLINE void transpose(Vec<T>* v) {
-  constexpr int L = int(kLanes<T>);
-#pragma GCC unroll 8
-  for (int round = 1; round < L; round *= 2) {
-    Vec<T> next[L];
-#pragma GCC unroll 16
-    for (int i = 0; i < L / 2; ++i) {
-      next[2 * i] = interleave_low<T>(v[i], v[i + L / 2]);
-      next[2 * i + 1] = interleave_high<T>(v[i], v[i + L / 2]);
-    }
-#pragma GCC unroll 32
-    for (int i = 0; i < L; ++i) v[i] = next[i];
-  }
+  constexpr int L = int(kLanes<T>), kPiece = 16 / sizeof(T), kPieces = L / kPiece;
+#pragma GCC unroll 4
+  for (int i = 0; i < kPieces; ++i) transpose_units<T, 1, kPiece>(v, i * kPiece, 1);
+#pragma GCC unroll 4
+  for (int i = 0; i < kPiece; ++i) transpose_units<T, kPiece, kPieces>(v, i, kPiece);
 }
 
 // lane_row[f][l] = row[l][f] for l < count; the other lanes are zero. Lane rows begin `stride` numbers apart.

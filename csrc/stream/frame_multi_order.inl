@@ -30,7 +30,7 @@ class MultiOrderFrame {
   };
 
   // y: one channel of frame t, computed from x, the source of the 1x1 convolution.
-  void run(State& s, Source<float> x, int64_t t, float* y) const {
+  void run(State& s, Lanes<float> x, int64_t t, float* y) const {
     const int64_t blocks = int64_t(plan_.blocks.size());
     for (int64_t b = 0; b < blocks; b += 2) {
       const int64_t pair = std::min<int64_t>(2, blocks - b);

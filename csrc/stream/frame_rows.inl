@@ -52,7 +52,7 @@ class Rows {
   }
   float* operator[](int64_t block) const { return row_[block]; }
   float* const* data() const { return row_.data(); }
-  Source<float> channels() const { return {channel_.data(), kLanes<float>}; }
+  Lanes<float> channels() const { return {channel_.data()}; }
 
  private:
   std::vector<float*> row_;

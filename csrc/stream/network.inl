@@ -229,7 +229,7 @@ void NetworkBuild::convolve(StateBuild& s) const {
     return;
   }
   const int64_t t = s.frame();
-  block1_.run(s->block1, {s->branch_in.data(), 1}, t);
+  block1_.run(s->block1, Planes<float>{s->branch_in.data()}, t);
   block2_.run(s->block2, s->block1.y.channels(), t);
   multi_order_.run(s->multi_order, s->block2.y.channels(), t, s->fusion + 2 * kBins);
 }
