@@ -17,26 +17,26 @@ class ConvBlockFrame {
 
   struct State {
     std::vector<History> history;
-    Rows hidden, y;
+    Rows hidden, skip, y;
     std::vector<float*> entered;     // the place of in(x)
     std::vector<const float*> full;  // the sources of the full 3x3 convolution
 
     State(Arena& arena, const ConvBlockFrame& block)
-        : hidden(arena, block.targets_), y(arena, block.targets_), entered(block.targets_.size()),
-          full(block.depthwise_ ? 0 : kTaps * kTaps * block.channels_) {
+        : hidden(arena, block.targets_), skip(arena, block.targets_), y(arena, block.targets_),
+          entered(block.targets_.size()), full(block.depthwise_ ? 0 : kTaps * kTaps * block.channels_) {
       for (const LaneBlock& b : block.targets_) history.emplace_back(arena, b, kTaps);
     }
   };
 
   // Computes s.y from x, the source of the 1x1 convolutions in frame t.
-  template <int64_t Step>
-  void run(State& s, Source<float, Step> x, int64_t t) const {
+  void run(State& s, Lanes<float> x, int64_t t) const {
     const int64_t blocks = int64_t(targets_.size());
     for (int64_t i = 0; i < blocks; ++i) s.entered[i] = s.history[i].row(t);
     in_.forward(w_in_.data(), x, kBins, 0, blocks, s.entered.data());
     depthwise_ ? depthwise(s, t) : full(s, t);
-    in_.forward(w_skip_.data(), x, kBins, 0, blocks, s.y.data());
-    out_.forward_times(w_out_.data(), s.hidden.channels(), kBins, s.y.data(), s.y.data());
+    out_.forward(w_out_.data(), s.hidden.channels(), kBins, 0, blocks, s.y.data());
+    in_.forward(w_skip_.data(), x, kBins, 0, blocks, s.skip.data());
+    for (int64_t i = 0; i < blocks; ++i) multiply(s.y[i], s.skip[i], kBins, s.y[i]);
   }
 
  private:

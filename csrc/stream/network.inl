@@ -131,7 +131,7 @@ class StateBuild final : public State {
     float *gain_real, *gain_imag;       // of the network
     float *gates, *logit, *residual;    // pre-activations of an LSTM; those of the mask; R_mag, R_re, R_im
     float *magnitude, *fusion, *fused;  // m; read(m), read(Y1), Y2 as one vector; the linear layer's output for it
-    std::vector<const float*> branch_in;
+    Rows branch_in;                     // read(m) as the one channel of a lane row, as all blocks read their input
 
     Parts(Arena& arena, const NetworkBuild& n, int64_t channels)
         : before(arena.take<float>(channels * kHop)), overlap(arena.take<float>(channels * kHop)),
@@ -142,7 +142,8 @@ class StateBuild final : public State {
           gain_real(arena.take<float>(kBins)), gain_imag(arena.take<float>(kBins)),
           gates(arena.take<float>(n.lstm1_.padded())), logit(arena.take<float>(n.fc1_.padded())),
           residual(arena.take<float>(n.heads_.padded())), magnitude(arena.take<float>(kBins)),
-          fusion(arena.take<float>(3 * kBins)), fused(arena.take<float>(n.fc2_.padded())), branch_in{fusion} {}
+          fusion(arena.take<float>(3 * kBins)), fused(arena.take<float>(n.fc2_.padded())),
+          branch_in(arena, lane_blocks<float>(1)) {}
   };
 
   void clear() override {
@@ -229,7 +230,8 @@ void NetworkBuild::convolve(StateBuild& s) const {
     return;
   }
   const int64_t t = s.frame();
-  block1_.run(s->block1, Planes<float>{s->branch_in.data()}, t);
+  for (int64_t f = 0; f < kBins; ++f) s->branch_in[0][f * kLanes<float>] = s->fusion[f];
+  block1_.run(s->block1, s->branch_in.channels(), t);
   block2_.run(s->block2, s->block1.y.channels(), t);
   multi_order_.run(s->multi_order, s->block2.y.channels(), t, s->fusion + 2 * kBins);
 }
