@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks import show
 from benchmarks.harness import RESULTS, packages
+from benchmarks.neighbors import busy_neighbors
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import remove_offset
 from lite_rtse_ext.benchmark.environment import environment
@@ -200,6 +201,7 @@ def figures(
     batches: Sequence[int] = (),
     full: bool = False,
     paced: bool = False,
+    neighbors: int = 0,
     missing: list[str] | None = None,
 ) -> dict[str, Figure]:
     """Check and time all candidates on one thread.
@@ -210,6 +212,7 @@ def figures(
         batches: numbers of parallel streams that the engine is timed with, in addition to one.
         full: whether to use the network variant with full 3×3 convolutions in its Conv-Blocks.
         paced: whether to compute a frame every 16 ms, as in a live call, instead of as fast as possible.
+        neighbors: number of processes that copy memory meanwhile, see :mod:`benchmarks.neighbors`.
         missing: receives a line for each one-frame graph whose package is not installed.
 
     Returns:
@@ -217,7 +220,7 @@ def figures(
         engine.
 
     Raises:
-        RuntimeError: a candidate's result differs from the network's. Nothing is timed then.
+        RuntimeError: a candidate's result differs from the network's. Nothing is timed then. Or a neighbor ended.
         ValueError: a stretch is too short.
     """
     if frames <= SKIPPED:
@@ -230,7 +233,8 @@ def figures(
             limit = next((value for word, value in LIMITS.items() if word in entry.name), LIMIT)
             if not entry.difference <= limit:
                 raise RuntimeError(f"{entry.name} differs from the network by {entry.difference:.1e}, not timed")
-        seconds, medians = _in_turns(candidates, frames, rounds, FRAME_MS / 1e3 if paced else 0.0)
+        with busy_neighbors(neighbors):
+            seconds, medians = _in_turns(candidates, frames, rounds, FRAME_MS / 1e3 if paced else 0.0)
     return {
         entry.name: Figure(
             FrameTimes.of(seconds[entry.name], entry.streams),
@@ -267,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=[4, 16], help="calls at a time, besides one")
     parser.add_argument("--full", action="store_true", help="the variant with a full 3×3 in its Conv-Blocks")
     parser.add_argument("--paced", action="store_true", help="a frame every 16 ms, as in a call, instead of at once")
+    parser.add_argument("--neighbors", type=int, default=0, help="processes that copy memory meanwhile")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for JSON and plot")
     settings = vars(parser.parse_args(arguments))
     folder = settings.pop("results")
@@ -275,9 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = environment()
     print(f"{where.machine}; {where.isa}, 1 thread; {where.fma_peak_gflops} GFLOP/s peak, {where.copy_gbps} GB/s copy")
     paced = ", one every 16 ms" if settings["paced"] else ""
-    print(f"{settings['rounds']} × {settings['frames']} frames{paced}\n")
+    beside = f", beside {settings['neighbors']} busy neighbors" if settings["neighbors"] else ""
+    print(f"{settings['rounds']} × {settings['frames']} frames{paced}{beside}\n")
     print("\n".join([_table(found), "", f"{ENGINE}:", *histogram(found[ENGINE].seconds), *missing]))
-    name = "stream" + ("_full" if settings["full"] else "") + ("_paced" if settings["paced"] else "")
+    name = "_".join(["stream", *(option for option in ("full", "paced", "neighbors") if settings[option])])
     data = {
         "question": name,
         "environment": asdict(where),

@@ -50,7 +50,8 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
     stream.main(["--frames", str(SKIPPED + 2), "--rounds", "1", "--batches", "--results", str(tmp_path)])
     printed = capsys.readouterr().out
     data = json.loads((tmp_path / "stream.json").read_text(encoding="utf-8"))
-    assert data["settings"] == {"frames": SKIPPED + 2, "rounds": 1, "batches": [], "full": False, "paced": False}
+    settings = {"frames": SKIPPED + 2, "rounds": 1, "batches": [], "full": False, "paced": False, "neighbors": 0}
+    assert data["settings"] == settings
     for record in data["records"]:
         line = next(line for line in printed.splitlines() if line.startswith(record["name"] + "  "))
         assert f"{record['p50']:.3f}" in line
