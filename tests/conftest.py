@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return [f"left out: {count} tests: {reason}" for reason, count in config.stash[LEFT_OUT].items()]
+    return [f"left out: {count} tests: {reason}" for reason, count in config.stash.get(LEFT_OUT, Counter()).items()]
 
 
 def _plain_cuda() -> None:
