@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import LSTM
+from torch.nn import LSTM, Linear
 from typing_extensions import Self
 
 from lite_rtse_ext import nn, reference
@@ -18,6 +18,7 @@ from lite_rtse_ext.models import checkpoint
 from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.nn.linear import run_linear
 from lite_rtse_ext.nn.lstm import run_lstm
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.arguments import Real, sample_rate_hz
@@ -93,6 +94,9 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
     def run_lstm(self, lstm: LSTM, x: Tensor, state: Any) -> Any:
         return run_lstm(lstm, x, state)
+
+    def run_linear(self, layer: Linear, x: Tensor) -> Tensor:
+        return run_linear(layer, x)
 
     def _takes_pieces(self, spectrogram: Tensor) -> bool:
         # A recorded graph must be valid for any length. A test of this input's length would become a condition in it.

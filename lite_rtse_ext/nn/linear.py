@@ -12,12 +12,13 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from lite_rtse_ext.nn.tensors import are_float32_on_cpu
+from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere, is_recorded
 
 LEAST_WEIGHTS = 64 * 64
 """A layer with fewer weights computes as ``torch.nn.Linear``."""
 
-_LEAST_PRODUCTS = 1 << 22  # multiply-adds of a call, below which the convolution is not faster
+_LEAST_PRODUCTS = 1 << 23  # multiply-adds of a call, below which the convolution is not faster
 
 
 class Linear(NotScriptable, nn.Linear):
@@ -31,12 +32,25 @@ class Linear(NotScriptable, nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not _runs(self, input):
-            return nn.Linear.forward(self, input)
-        if torch.is_grad_enabled() and any(t.requires_grad for t in (input, *self.parameters())):
-            y: Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return y
-        return _by_convolution(input, self.weight, self.bias)
+        return _fused(self, input) if _runs(self, input) else nn.Linear.forward(self, input)
+
+
+def run_linear(module: nn.Linear, input: Tensor) -> Tensor:
+    """``module(input)``, computed by oneDNN in the cases in which :class:`Linear` uses it.
+
+    This function serves networks that hold PyTorch's own linear layer. Tools such as ``quantize_dynamic`` recognize
+    only that class. A module of another class, or with hooks, is called directly.
+    """
+    plain = type(module) is nn.Linear and not has_hooks(module)
+    y: Tensor = _fused(module, input) if plain and _runs(module, input) else module(input)
+    return y
+
+
+def _fused(module: nn.Linear, input: Tensor) -> Tensor:
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (input, *module.parameters())):
+        y: Tensor = _Product.apply(input, module.weight, module.bias)  # type: ignore[no-untyped-call]
+        return y
+    return _by_convolution(input, module.weight, module.bias)
 
 
 class _Product(torch.autograd.Function):

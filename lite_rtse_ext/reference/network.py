@@ -149,13 +149,14 @@ class LiteRTSE(SpectrogramModel):
         features = self.run_branch(levels)[:, before:]
         spectrogram, mag, levels = spectrogram[:, :, before:], mag[:, before:], levels[:, before:]
         hidden, mask_state = self.run_lstm(self.lstm1, levels, mask_state)
-        mask_logit = self.fc1(hidden)
+        mask_logit = self.run_linear(self.fc1, hidden)
         if self.mask_branch:
             mask_logit = mask_logit + features
         masked = self.read(mag * torch.sigmoid(mask_logit))
-        fused = self.fc2(torch.cat([levels, masked, features], dim=-1))
+        fused = self.run_linear(self.fc2, torch.cat([levels, masked, features], dim=-1))
         z, fusion_state = self.run_lstm(self.lstm2, fused, fusion_state)
-        enhanced = self.mask_residual(spectrogram, mask_logit, self.to_mag(z), self.to_real(z), self.to_imag(z))
+        residual = (self.run_linear(layer, z) for layer in (self.to_mag, self.to_real, self.to_imag))
+        enhanced = self.mask_residual(spectrogram, mask_logit, *residual)
         return enhanced, (mask_state, fusion_state)
 
     def start(self, batch: int = 1) -> dict[str, Tensor]:
@@ -174,6 +175,10 @@ class LiteRTSE(SpectrogramModel):
     def run_lstm(self, lstm: nn.LSTM, x: Tensor, state: _LSTMState) -> tuple[Tensor, _LSTMState]:
         """Run one of the two LSTMs on (B, T, F)."""
         return lstm(x, state)  # type: ignore[no-any-return]
+
+    def run_linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """Run one of the linear layers on (B, T, its inputs)."""
+        return layer(x)  # type: ignore[no-any-return]
 
     def _check(self, spectrogram: Tensor) -> None:
         shape = tuple(spectrogram.shape)

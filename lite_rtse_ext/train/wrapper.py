@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models import lite_rtse as model
+from lite_rtse_ext.nn.linear import Linear
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
@@ -62,8 +63,11 @@ class ScaledLiteRTSE(SpectrogramModel):
         self.register_buffer("min_gain", lowest)
         net.load_state_dict(self._converted(net.state_dict(), inverse=True))
         if isinstance(net, model.LiteRTSE):
-            for lstm in (net.lstm1, net.lstm2):  # run_lstm calls modules with hooks, so they must be fused, too
+            # Modules with hooks are called, so they must be fused, too.
+            for lstm in (net.lstm1, net.lstm2):
                 lstm.__class__ = LSTM
+            for linear in (net.fc2, net.to_mag):
+                linear.__class__ = Linear
         net.lstm1.register_forward_pre_hook(self._before_lstm)
         net.fc2.register_forward_pre_hook(self._before_fusion)
         net.msmo_conv.register_forward_pre_hook(self._before_convolutions)

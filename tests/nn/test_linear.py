@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lite_rtse_ext import fuse, unfuse
+from lite_rtse_ext import LiteRTSE, fuse, unfuse
 from lite_rtse_ext import nn as fused
 from lite_rtse_ext.nn import linear
 
@@ -19,7 +19,7 @@ from ..compare import assert_agrees, assert_all_agree, assert_same
 
 pytestmark = pytest.mark.skipif(not linear._has_both_libraries(), reason="PyTorch has not both MKL and oneDNN")
 
-SIZES = (96, 80)
+SIZES = (160, 96)
 LAYOUTS = {
     "rows": lambda x: x,
     "sequences": lambda x: x.view(13, 50, -1),
@@ -119,8 +119,40 @@ def test_other_types_transforms_and_errors_are_torchs() -> None:
             assert_same(ours(rows()), plain(rows()))
         assert_same(copy.deepcopy(ours).double()(rows().double()), copy.deepcopy(plain).double()(rows().double()))
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-            ours(rows(650, 95))
+            ours(rows(650, 159))
     assert convolutions.count == 0
+
+
+def test_run_linear_computes_a_module_of_torch_by_convolutions() -> None:
+    _, plain = both(*SIZES)
+    x = rows()
+    with Convolutions() as convolutions:
+        found = linear.run_linear(plain, x)
+    assert convolutions.count == 1
+    assert_agrees(found, plain(x), 1e-6)
+
+
+def test_run_linear_calls_a_module_with_hooks_or_of_another_class() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return 2 * super().forward(input)
+
+    _, plain = both(*SIZES)
+    doubled = Doubled(*SIZES)
+    doubled.load_state_dict(plain.state_dict())
+    hooked = copy.deepcopy(plain)
+    hooked.register_forward_hook(lambda module, inputs, y: 2 * y)
+    with Convolutions() as convolutions:
+        for module in (doubled, hooked):
+            assert_same(linear.run_linear(module, rows()), 2 * plain(rows()))
+    assert convolutions.count == 0
+
+
+def test_the_network_runs_its_linear_layers_so() -> None:
+    model = LiteRTSE(channels=16)
+    with torch.no_grad(), Convolutions() as convolutions:
+        model(torch.randn(1, 257, 130, 2))
+    assert convolutions.count == 5
 
 
 @torch.no_grad()
