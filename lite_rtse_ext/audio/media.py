@@ -75,7 +75,8 @@ class MediaReader:
 
     def blocks(self, block_frames: int = BLOCK_FRAMES, /) -> Iterator[NDArray[np.float32]]:
         """See :class:`~lite_rtse_ext.audio.reader.Reader`."""
-        return checked_blocks(self.name, map(self._samples, self._alike()), block_frames)
+        samples = _without_start(map(self._samples, self._alike()), _early_samples(self._first))
+        return checked_blocks(self.name, samples, block_frames)
 
     def drain(self) -> None:
         """Do nothing: PyAV reads the whole source."""
@@ -134,6 +135,21 @@ class MediaReader:
             yield from self._container.demux(self._stream)
         except self._av.FFmpegError as error:
             raise AudioError(f"{self.name}: damaged ({error})") from error
+
+
+def _early_samples(first: AudioFrame) -> int:
+    """Return how many samples of a file's first frame lie before time 0.
+
+    FFmpeg leaves some of what the encoder put in front of Opus in MP4 below 48 kHz. Their time stamp tells.
+    """
+    early = round(-(first.time or 0) * first.sample_rate)
+    return min(max(early, 0), first.samples)
+
+
+def _without_start(blocks: Iterator[NDArray[np.float32]], count: int) -> Iterator[NDArray[np.float32]]:
+    for block in blocks:
+        left, count = block[count:], max(count - len(block), 0)
+        yield left
 
 
 def _kind(frame: AudioFrame) -> tuple[str, str, int]:

@@ -95,6 +95,18 @@ def test_it_is_what_pyav_decodes(
         np.testing.assert_array_equal(np.concatenate(list(piped.blocks())), got)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_opus_in_mp4_is_as_early_as_in_webm(tmp_path: Path, rate: int, channels: int) -> None:
+    samples = sound(rate, channels)
+    in_time, _ = read(encoded(tmp_path / "in.webm", "webm", "libopus", rate, samples))
+    got, found = read(encoded(tmp_path / "in.mp4", "mp4", "libopus", rate, samples))
+    assert (found.sample_rate, found.frames) == (48_000, len(got))
+    assert len(got) >= len(in_time) == 48_000
+    tick = 48_000 // rate  # of the time stamps in MP4
+    assert any(np.array_equal(got[late:][:47_000], in_time[:47_000]) for late in range(tick // 2 + 1))
+
+
 @pytest.mark.filterwarnings("ignore::lite_rtse_ext.audio.AudioWarning")
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_it_becomes_every_format(tmp_path: Path, suffix: str) -> None:
