@@ -47,7 +47,8 @@ class SpectrogramModel(nn.Module):
         if type(self).advance is SpectrogramModel.advance:
             raise NotImplementedError(f"{type(self).__name__} must define forward or advance")
         self.check_shape(spectrogram)
-        if spectrogram.shape[2] == 0:  # a recurrent layer takes no empty sequence
+        # A recurrent layer takes no empty sequence, and a transform no empty batch.
+        if spectrogram.shape[2] == 0 or spectrogram.shape[0] == 0:
             return spectrogram.clone()
         late = self.look_ahead_frames or 0
         return self.advance(nn.functional.pad(spectrogram, (0, 0, 0, late)))[0][:, :, late:]

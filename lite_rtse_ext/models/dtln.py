@@ -44,14 +44,16 @@ class DTLN(SpectrogramModel):
 
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
         """Enhance the frames from ``before`` on. The states are those of the four LSTMs."""
-        pasts = Pasts(states)
-        spectrum = torch.view_as_complex(spectrogram[:, :, before:].transpose(1, 2).contiguous())  # (B, T, F)
-        masked = spectrum * self.spectral(spectrum.abs(), pasts)
-        features = self.encoder(torch.fft.irfft(masked, _SIGNAL.n_fft))
+        pasts, dtype = Pasts(states), spectrogram.dtype
+        wide = torch.promote_types(dtype, torch.float32)  # the transforms support no 16-bit dtype
+        frames = spectrogram[:, :, before:].transpose(1, 2).to(wide)
+        spectrum = torch.view_as_complex(frames.contiguous())  # (B, T, F)
+        masked = spectrum * self.spectral(spectrum.abs().to(dtype), pasts)
+        features = self.encoder(torch.fft.irfft(masked, _SIGNAL.n_fft).to(dtype))
         samples = self.decoder(features * self.learnt(self.norm(features), pasts))
         # The published synthesis adds the overlapping frames. That of the signal divides by their number.
-        enhanced = torch.fft.rfft(samples * _SIGNAL.overlap)
-        return torch.view_as_real(enhanced).transpose(1, 2), pasts.next
+        enhanced = torch.fft.rfft(samples.to(wide) * _SIGNAL.overlap)
+        return torch.view_as_real(enhanced).transpose(1, 2).to(dtype), pasts.next
 
 
 class _Mask(nn.Module):

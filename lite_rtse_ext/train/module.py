@@ -86,6 +86,10 @@ class Enhancer(lightning.LightningModule):
             self.teacher.to(self.device)
         self.graph = step_graph(self, lambda batch: self._losses(batch)[0], self.recipe.run, self.device)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.teacher:
+            checkpoint["teacher"] = self.teacher.fingerprint
+
     def on_fit_end(self) -> None:
         self.graph = None
 

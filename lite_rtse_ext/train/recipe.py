@@ -179,7 +179,8 @@ class RunRecipe:
         precision: 32-true, bf16-mixed or 16-mixed.
         compile: whether to run the network through torch.compile.
         fuse: whether :func:`lite_rtse_ext.fuse` runs the blocks of other networks than Lite-RTSE on the fused
-            operators. Parameters and their names stay the same. A network that is compiled is not fused.
+            operators. Parameters and their names stay the same. A network that is compiled is not fused. A teacher is
+            fused by this setting, too.
         accelerator: auto, cpu or gpu.
         devices: number of processes, or of GPUs, on one machine. torchrun starts the processes.
         threads: CPU threads of one process. 0 keeps PyTorch's default.

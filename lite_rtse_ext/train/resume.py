@@ -59,11 +59,13 @@ class Progress(NamedTuple):
         step: number of optimizer steps taken.
         validations: number of consecutive validations without improvement. 0 if the run has no patience.
         fingerprint: fingerprint of the data of the run.
+        teacher: fingerprint of the teacher. None if the run has none, or the checkpoint does not tell.
     """
 
     step: int
     validations: int
     fingerprint: str
+    teacher: str | None = None
 
     def is_out_of_patience(self, recipe: Recipe) -> bool:
         """Return whether the run has ended early by its patience."""
@@ -92,7 +94,7 @@ def read_progress(path: Path, recipe: Recipe) -> Progress:
     if recipe.run.steps < step:
         raise RecipeError(f"run.steps: expected at least {step}, as the run has taken so many, got {recipe.run.steps}")
     waits = [state["wait_count"] for name, state in callbacks.items() if name.startswith(Patience.__name__)]
-    return Progress(step, max(waits, default=0), fingerprint)
+    return Progress(step, max(waits, default=0), fingerprint, content.get("teacher"))
 
 
 def check_changes(old: Recipe, new: Recipe) -> None:

@@ -179,10 +179,15 @@ def fit(
         lightning.seed_everything(recipe.run.seed, verbose=False)
         data = RunData(recipe)
         network = build_network(recipe.model, data.examples, resumed=found is not None)
-        module = Enhancer(network, recipe, load_teacher(recipe.teacher))
+        teacher = load_teacher(recipe.teacher, recipe.run.fuse)
+        module = Enhancer(network, recipe, teacher)
         steps = recipe.run.steps
         if taken:
             data.check_same(taken.fingerprint)
+            if teacher and taken.teacher not in (None, teacher.fingerprint):
+                raise RecipeError(
+                    f"{recipe.teacher.checkpoint}: expected the teacher that the run began with, got another"
+                )
             steps = taken.step if taken.is_out_of_patience(recipe) else steps
         trainer = _trainer(recipe, folder, sys.stderr.isatty() if progress is None else progress, steps)
         if trainer.is_global_zero:

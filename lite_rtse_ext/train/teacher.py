@@ -6,6 +6,7 @@ many voices makes of the same mixtures depends less on the voice.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -31,10 +32,11 @@ class Teacher:
     Args:
         network: takes spectrograms of waveforms at 16 kHz.
         level_dbfs: see :class:`~lite_rtse_ext.train.recipe.TeacherRecipe`.
+        fingerprint: identifies the network, for the checkpoints of the run.
     """
 
-    def __init__(self, network: SpectrogramModel, level_dbfs: float) -> None:
-        self.network = network.eval().requires_grad_(False)
+    def __init__(self, network: SpectrogramModel, level_dbfs: float, fingerprint: str = "") -> None:
+        self.network, self.fingerprint = network.eval().requires_grad_(False), fingerprint
         self._level = 10 ** (level_dbfs / 20)
 
     def to(self, device: torch.device) -> None:
@@ -60,21 +62,27 @@ class Teacher:
         return istft(torch.view_as_complex(output.contiguous()), noisy.shape[-1], signal)
 
 
-def load_teacher(options: TeacherRecipe) -> Teacher | None:
+def load_teacher(options: TeacherRecipe, fused: bool = True) -> Teacher | None:
     """Load the teacher of a recipe. Returns None if the recipe has none.
+
+    Args:
+        options: section teacher of the recipe.
+        fused: whether the network runs on the fused operators.
 
     Raises:
         OSError, CheckpointError: the checkpoint cannot be read.
         RecipeError: the network is for another sample rate.
     """
-    if options.checkpoint is None or options.weight == 0:
+    if not options.checkpoint or options.weight == 0:
         return None
+    path = Path(options.checkpoint)
     with torch.random.fork_rng([]):  # the random numbers belong to the network that is trained
-        network = load_model(Path(options.checkpoint))
+        network = load_model(path)
     if network.signal.sample_rate != SAMPLE_RATE_HZ:
         raise RecipeError(
             f"teacher.checkpoint: expected a network for {SAMPLE_RATE_HZ} Hz, the rate of prepared recordings, "
             f"got one for {network.signal.sample_rate} Hz"
         )
-    fuse(network)
-    return Teacher(network, options.level_dbfs)
+    if fused:
+        fuse(network)
+    return Teacher(network, options.level_dbfs, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -75,6 +75,22 @@ def test_a_waveform_is_enhanced_whole_and_in_segments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_compute_nearly_the_same(name: str, dtype: torch.dtype) -> None:
+    model = small(name)
+    want = enhance_waveform(model, noise(2, 1500))
+    got = enhance_waveform(model.to(dtype), noise(2, 1500))
+    assert (got - want).norm() <= 0.03 * want.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_may_be_empty(name: str) -> None:
+    model = small(name)
+    empty = torch.zeros(0, model.signal.bins, 3, 2)
+    assert model(empty).shape == empty.shape
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_file_knows_its_network(name: str, tmp_path: Path) -> None:
     """Files of other programs, which do not name their network, exist for some networks."""
     model = small(name)

@@ -135,6 +135,28 @@ def test_another_teacher_is_refused_when_a_run_goes_on(corpus: Path, tmp_path: P
         fit(load_recipe(QUICK, settings(corpus, "teacher.weight=0.5")), tmp_path, resume=True, progress=False)
 
 
+def test_a_teacher_whose_file_has_changed_is_refused(corpus: Path, tmp_path: Path, thread_count: None) -> None:
+    file = tmp_path / "teacher.safetensors"
+    chosen = settings(corpus, f"teacher.checkpoint={json.dumps(str(file))}", "run.steps=2")
+    save_model(create_model("gtcrn"), file)
+    fit(load_recipe(QUICK, chosen), tmp_path / "run", progress=False)
+    save_model(create_model("gtcrn"), file)
+    with pytest.raises(RecipeError, match=r"teacher\.safetensors: expected the teacher that the run began with"):
+        fit(load_recipe(QUICK, [*chosen, "run.steps=4"]), tmp_path / "run", resume=True, progress=False)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_teacher_is_fused_if_the_run_is(fused: bool, tmp_path: Path) -> None:
+    save_model(create_model("dtln"), tmp_path / "file")
+    teacher = load_teacher(TeacherRecipe(str(tmp_path / "file")), fused)
+    assert teacher is not None
+    assert type(teacher.network.encoder).__name__ == ("FusedLinear" if fused else "Linear")
+
+
+def test_no_name_is_no_teacher() -> None:
+    assert load_teacher(TeacherRecipe("")) is None
+
+
 def test_a_teacher_for_another_rate_is_refused(tmp_path: Path) -> None:
     save_model(create_model("dpcrn-cf", sample_rate=48_000), tmp_path / "file")
     with pytest.raises(
