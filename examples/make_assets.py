@@ -57,10 +57,9 @@ def draw_bars(path: Path, title: str, unit: str, bars: dict[str, float]) -> None
     figure.savefig(path, dpi=120)
 
 
-def records(name: str) -> list[dict[str, Any]]:
-    """Load the records of a benchmark from its JSON file."""
-    content: dict[str, list[dict[str, Any]]] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content["records"]
+def results(name: str) -> Any:
+    """Load the JSON file of a benchmark."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def training_bars() -> dict[str, float]:
@@ -71,7 +70,8 @@ def training_bars() -> dict[str, float]:
         "channels_last": "PyTorch, channels_last",
         "compile channels_last": "torch.compile",
     }
-    rows = [row for row in records("table") if row["case"] == "LiteRTSE" and row["what"] == "training step"]
+    figures = results("table/x86_64_intel_r_xeon_r_processor_avx512")["figures"]
+    (rows,) = (figure["records"] for what, figure in figures.items() if what.startswith("network, training step"))
     found = {row["variant"]: row["ms"]["p50"] for row in rows if row["ms"]}
     return {label: found[variant] for variant, label in names.items() if variant in found}
 
@@ -79,7 +79,9 @@ def training_bars() -> dict[str, float]:
 def frame_bars() -> dict[str, float]:
     """Return the median time of one frame by engine, in milliseconds, for engines that run one stream."""
     names = {"engine, float32": "lite-rtse-ext"}
-    rows = [row for row in records("stream") if row["p50"] and row["streams"] == 1 and "int16" not in row["name"]]
+    rows = [
+        row for row in results("stream")["records"] if row["p50"] and row["streams"] == 1 and "int16" not in row["name"]
+    ]
     return {names.get(row["name"], row["name"].removesuffix(", one frame")): row["p50"] for row in rows}
 
 

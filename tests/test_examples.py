@@ -48,6 +48,21 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def test_the_figures_of_the_docs_are_made_from_the_committed_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    make_assets = load("make_assets")
+    first, second = (next(iter(bars)) for bars in (make_assets.training_bars(), make_assets.frame_bars()))
+    assert first == second == "lite-rtse-ext"
+    monkeypatch.setattr(make_assets, "ASSETS", tmp_path / "assets")
+    make_assets.main()
+    committed = EXAMPLES.parent / "docs" / "assets"
+    assert {path.name for path in (tmp_path / "assets").iterdir()} == {path.name for path in committed.iterdir()}
+    made, kept = (sf.read(folder / "enhanced.wav")[0] for folder in (tmp_path / "assets", committed))
+    np.testing.assert_allclose(made, kept, atol=1e-3)
+
+
 def run_demo(demo: ModuleType, out: Path, *more: str) -> None:
     demo.main(["--compare", "2", "--steps", "3", "--batch", "1", "--seconds", "0.5", "--out", str(out), *more])
 
