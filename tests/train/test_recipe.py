@@ -20,10 +20,10 @@ from lite_rtse_ext.train.recipe import (
 
 
 def test_the_package_has_its_recipes() -> None:
-    assert recipe_names() == ["debian", "finetune", "mask_branch", "vctk_demand"]
+    assert recipe_names() == ["debian", "finetune", "many_voices", "mask_branch", "vctk_demand"]
 
 
-@pytest.mark.parametrize("name", ["debian", "finetune", "mask_branch", "vctk_demand"])
+@pytest.mark.parametrize("name", ["debian", "finetune", "many_voices", "mask_branch", "vctk_demand"])
 def test_recipes_are_read_and_written(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     assert recipe != Recipe()

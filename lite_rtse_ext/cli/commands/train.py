@@ -16,8 +16,8 @@ from lite_rtse_ext.utils.extras import require
 @click.option("--data", "manifest", type=click.Path(path_type=Path), help="Manifest; the same as data.manifest=PATH.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; it has its recipe.")
 def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resume: bool) -> None:
-    """Train a network by RECIPE: a YAML file, or one of those that come with the package (debian, vctk_demand,
-    finetune).
+    """Train a network by RECIPE: a YAML file, or one of those that come with the package (debian, finetune,
+    many_voices, mask_branch, vctk_demand).
 
     SETTINGS, like run.steps=1000, override the file. The folder of the run gets the recipe, best.safetensors (the best
     weights by validation, which `lite-rtse enhance --checkpoint` takes), checkpoints to resume from, and logs that
