@@ -23,6 +23,8 @@ from lite_rtse_ext.benchmark.operators import Case
 
 Runnable = Callable[..., Tensor]
 
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+
 
 class CannotRun(RuntimeError):
     """A baseline does not support this case. Reports state this in a line and never omit it silently."""
@@ -75,7 +77,7 @@ def _channels_last(case: Case, inference: bool) -> tuple[Runnable, Case]:
 
 def compiled(module: nn.Module, inference: bool) -> Runnable:
     """Compile for one shape with ``torch.compile``. In inference the weights are constants, so it may repack them."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _cache_of_this_instruction_set())
+    _use_cache_of_this_instruction_set()
     options: dict[str, Any] = {"freezing": True} if inference else {}
     # Recompilations are intended: one process measures several shapes, both with and without gradients.
     torch._dynamo.config.recompile_limit = 64
@@ -83,11 +85,15 @@ def compiled(module: nn.Module, inference: bool) -> Runnable:
     return run
 
 
-def _cache_of_this_instruction_set() -> str:
-    """A folder for compiled code. PyTorch 2.13 takes code for AVX-512 from its cache where it must run AVX2, and is
-    then wrong."""
-    capability = torch.backends.cpu.get_cpu_capability().lower()
-    return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}_{capability}")
+def _use_cache_of_this_instruction_set() -> None:
+    """Give compiled code a folder for each instruction set, unless the user chose one.
+
+    PyTorch 2.13 takes code for AVX-512 from its cache where it must run AVX2, and is then wrong. It sets the variable
+    to its default when it is imported.
+    """
+    default = str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
+    if os.environ.get(_CACHE, default) == default:
+        os.environ[_CACHE] = f"{default}_{torch.backends.cpu.get_cpu_capability().lower()}"
 
 
 def _compile(case: Case, inference: bool) -> tuple[Runnable, Case]:

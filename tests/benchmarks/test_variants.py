@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
 from benchmarks import dtypes, model, operators, unrolled, variants
 from benchmarks.harness import Report, Settings
@@ -25,6 +27,25 @@ def test_plain_variants(variant: str, name: str, what: str) -> None:
     runnable, suited = variants.VARIANTS[variant].build(this, what == "forward")
     expected = candidate("eager", this.reference, this, what).run()
     check(candidate(variant, runnable, suited, what), expected, LIMITS[what], name)
+
+
+@pytest.mark.parametrize("instruction_set", ["AVX2", "AVX512"])
+def test_compiled_code_has_a_folder_for_each_instruction_set(
+    instruction_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = default_cache_dir()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instruction_set)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default)  # as PyTorch leaves it after its import
+    variants.compiled(torch.nn.Linear(2, 2), inference=False)
+    assert cache_dir() == f"{default}_{instruction_set.lower()}"
+    variants.compiled(torch.nn.Linear(2, 2), inference=False)
+    assert cache_dir() == f"{default}_{instruction_set.lower()}"
+
+
+def test_a_folder_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    variants.compiled(torch.nn.Linear(2, 2), inference=False)
+    assert cache_dir() == str(tmp_path)
 
 
 @pytest.mark.parametrize("what", ["forward", "forward + backward"])
