@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import getpass
 import importlib
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from benchmarks import unrolled
 from lite_rtse_ext.benchmark.operators import Case
@@ -91,7 +91,7 @@ def _use_cache_of_this_instruction_set() -> None:
     PyTorch 2.13 takes code for AVX-512 from its cache where it must run AVX2, and is then wrong. It sets the variable
     to its default when it is imported.
     """
-    default = str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
+    default = default_cache_dir()
     if os.environ.get(_CACHE, default) == default:
         os.environ[_CACHE] = f"{default}_{torch.backends.cpu.get_cpu_capability().lower()}"
 
