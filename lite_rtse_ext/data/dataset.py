@@ -91,10 +91,7 @@ class TrainingExamples(Dataset[Example]):
         unknown = sorted(set(options.noise_weights) - set(self._labels))
         if unknown:
             raise ManifestError(f"noise_weights: no noise of the kind {', '.join(unknown)}; known: {self._labels}")
-        weights = np.array([options.noise_weights.get(label, 1.0) for label in self._labels])
-        if self._labels and not weights.any():
-            raise ManifestError(f"noise_weights: expected one of {self._labels} above 0, got 0 for all")
-        self._label_weights = weights / weights.sum() if len(weights) else weights
+        self._label_weights = self._chances_of_noises()
 
     def __len__(self) -> int:
         """The number of pairs, or of utterances. Each of them begins one example per epoch."""
@@ -122,6 +119,17 @@ class TrainingExamples(Dataset[Example]):
                 continue
             return Example(torch.from_numpy(noisy), torch.from_numpy(clean))
         raise ManifestError(f"{self.manifest.root}: {_MOST_TRIES} examples in a row could not be drawn: {reason}")
+
+    def _chances_of_noises(self) -> NDArray[np.float64]:
+        """Compute the probability of each kind of noise."""
+        if not self._labels:
+            return np.zeros(0)
+        weights = np.array([self.options.noise_weights.get(label, 1.0) for label in self._labels])
+        frames = np.array([sum(clip.frames for clip in self._noises[label]) for label in self._labels])
+        if not weights.any():
+            raise ManifestError(f"noise_weights: expected one of {self._labels} above 0, got 0 for all")
+        by_kind, by_length = weights / weights.sum(), weights * frames / (weights @ frames)
+        return self.options.balance_noises * by_kind + (1 - self.options.balance_noises) * by_length
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

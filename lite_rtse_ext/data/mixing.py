@@ -63,6 +63,8 @@ class MixingOptions:
         speech_dbfs: power of the speech over the whole example, in dB relative to full scale. In a room it is the
             reverberant speech. Where speech and noise together exceed full scale, both are scaled down.
         noises: relative probabilities that 1, 2, 3 … noises are summed.
+        balance_noises: probability that a kind of noise is drawn by ``noise_weights`` alone, so that short kinds are as
+            frequent as long ones. Otherwise the probability of a kind is also proportional to its total length.
         babble: probability that a noise is babble, a sum of several other training utterances.
         babble_voices: number of utterances in babble.
         babble_reverb_prob: probability that babble is reverberant; see :func:`diffuse_response`.
@@ -113,6 +115,7 @@ class MixingOptions:
     balance_speakers: Probability = 0.0
     speech_dbfs: Annotated[tuple[Decibels, Decibels], Ordered] = (-35.0, -15.0)
     noises: Annotated[tuple[NonNegative, ...], SomePositive] = (0.7, 0.3)
+    balance_noises: Probability = 1.0
     babble: Probability = 0.0
     babble_voices: Annotated[tuple[_Voices, _Voices], Ordered] = (6, 10)
     babble_reverb_prob: Probability = 0.0

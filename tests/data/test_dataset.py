@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import Manifest, ManifestError, Mixture, Pair, mixing, textures
+from lite_rtse_ext.data import Clip, Manifest, ManifestError, Mixture, Pair, mixing, textures
 from lite_rtse_ext.data.dataset import ExampleSampler, FixedExamples, TrainingExamples
 from lite_rtse_ext.data.mixing import MixingOptions, diffuse_response, reverberate, rms
 from lite_rtse_ext.data.prepare.mixtures import make_mixtures
@@ -214,6 +214,36 @@ def test_a_kind_of_noise_can_be_left_out(manifest_path: Path) -> None:
     none = dict.fromkeys(("birds", "stream", "wind"), 0.0)
     with pytest.raises(ManifestError, match=r"noise_weights: expected one of \['birds', .*\] above 0, got 0 for all"):
         examples(manifest_path, MixingOptions(noise_weights=none))
+
+
+@pytest.mark.parametrize("balanced", [0.0, 0.25, 1.0])
+def test_long_kinds_of_noise_can_be_more_frequent(
+    manifest_path: Path, monkeypatch: pytest.MonkeyPatch, balanced: float
+) -> None:
+    """The frequency of each kind in many draws is the one that its weight and its total length ask for."""
+    weights = {"birds": 2.0, "wind": 0.5}
+    data = examples(manifest_path, MixingOptions(seconds=0.1, balance_noises=balanced, noise_weights=weights))
+    seconds = dict.fromkeys(("birds", "stream", "wind"), 0.0)
+    for clip in data.manifest.select("noise", "train"):
+        seconds[clip.label] += clip.frames / 16000
+    kinds = {label: weights.get(label, 1.0) for label in seconds}
+    lengths = {label: kinds[label] * seconds[label] for label in seconds}
+    expected = [
+        balanced * kinds[label] / sum(kinds.values()) + (1 - balanced) * lengths[label] / sum(lengths.values())
+        for label in seconds
+    ]
+    drawn: list[str] = []
+
+    def record(clip: Clip, factor: float, random: np.random.Generator) -> np.ndarray:
+        drawn.append(clip.label)
+        return np.ones(1600, np.float32)
+
+    monkeypatch.setattr(data, "_noise_stretch", record)
+    random = np.random.default_rng(4)
+    for _ in range(3000):
+        data._one_noise(random)
+    shares = [sum(label == kind for label in drawn) / len(drawn) for kind in seconds]
+    np.testing.assert_allclose(shares, expected, rtol=0, atol=0.03)  # three standard deviations of 3000 draws
 
 
 def batches(data: TrainingExamples, sampler: ExampleSampler, workers: int) -> list[torch.Tensor]:
