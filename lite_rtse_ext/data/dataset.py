@@ -129,7 +129,9 @@ class TrainingExamples(Dataset[Example]):
         if not weights.any():
             raise ManifestError(f"noise_weights: expected one of {self._labels} above 0, got 0 for all")
         by_kind, by_length = weights / weights.sum(), weights * frames / (weights @ frames)
-        return self.options.balance_noises * by_kind + (1 - self.options.balance_noises) * by_length
+        balance = self.options.balance_noises
+        chances: NDArray[np.float64] = balance * by_kind + (1 - balance) * by_length
+        return chances
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:
