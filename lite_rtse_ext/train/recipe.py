@@ -78,9 +78,10 @@ class ModelRecipe:
         unit_gain: Lite-RTSE only. Initialize the network such that the signal passes the convolution branch. Use it
             with ``compression``: with plain magnitudes the branch overflows.
         dropout: Lite-RTSE only. Probability that an output value of an LSTM is dropped in a training step.
-        min_gain: Lite-RTSE only. Minimum gain below 1 kHz and above 2 kHz. With 0.1 no bin is attenuated by more than
-            20 dB, provided that the network's own output magnitude is not negative. Training steps do not apply the
-            minimum gain; validation does. It is folded into the weights when these are saved.
+        min_gain: Lite-RTSE only. Minimum gain below 1 kHz, above 2 kHz and, if it is another one, above 7 kHz. With 0.1
+            no bin is attenuated by more than 20 dB, provided that the network's own output magnitude is not negative.
+            Training steps do not apply the minimum gain; validation does. It is folded into the weights when these are
+            saved.
         delayed_branch: name of a submodule with as many output channels as input channels. It joins the training at
             ``delayed_branch_step``. Until then it is not computed, and zeros replace its output.
         delayed_branch_step: the optimizer step at which the delayed branch joins.
@@ -96,7 +97,7 @@ class ModelRecipe:
     identity: Flag = False
     unit_gain: Flag = False
     dropout: Share = 0.0
-    min_gain: tuple[Share, Share] = (0.0, 0.0)
+    min_gain: Annotated[tuple[Share, ...], Field(min_length=2, max_length=3)] = (0.0, 0.0)
     delayed_branch: Text | None = None
     delayed_branch_step: Whole = 0
     high_pass: Flag = True

@@ -32,6 +32,7 @@ from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 __all__ = ["ScaledLiteRTSE", "delay_branch", "min_gain_per_bin"]
 
 _BASS_HZ = 1000.0
+_TOP_HZ = 6800.0, 7200.0
 
 
 class ScaledLiteRTSE(SpectrogramModel):
@@ -129,13 +130,19 @@ class ScaledLiteRTSE(SpectrogramModel):
         return converted
 
 
-def min_gain_per_bin(bins: int, bass: float, treble: float) -> Tensor:
+def min_gain_per_bin(bins: int, bass: float, treble: float, top: float | None = None) -> Tensor:
     """Return the minimum gain of each bin, ``(bins,)``.
 
-    It is ``bass`` up to 1 kHz and ``treble`` from 2 kHz on. In between it is linear in the logarithm of frequency.
+    It is ``bass`` up to 1 kHz and ``treble`` from 2 kHz on. In between it is linear in the logarithm of frequency. From
+    6.8 to 7.2 kHz it changes to ``top``, which is ``treble`` by default: much recorded speech has nothing above 7 kHz,
+    so a network takes all sound there for noise.
     """
     frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, bins).clamp(min=1.0)
-    return bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
+    lowest = bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
+    if top is None:
+        return lowest
+    first, last = _TOP_HZ
+    return lowest + (top - treble) * ((frequencies - first) / (last - first)).clamp(0, 1)
 
 
 def delay_branch(net: nn.Module, name: str, delayed: bool) -> None:

@@ -77,4 +77,5 @@ def _explain(place: tuple[int | str, ...], kind: str, message: str, value: objec
         return f"{name}: is missing"
     if kind == "value_error":
         return f"{name}: {message.removeprefix('Value error, ')}"
-    return f"{name}: {message.replace('Input should be', 'expected')}, got {value!r}"
+    expected = message.replace("Input should be", "expected").replace("Tuple should have", "expected")
+    return f"{name}: {expected.partition(' after validation')[0]}, got {value!r}"

@@ -61,6 +61,9 @@ def test_settings_override_the_file() -> None:
             r"data\.mixing\.babble_reverb_prob: expected less than or equal to 1, got 1\.5",
         ),
         ("model.min_gain=[0,1]", r"model\.min_gain\.1: expected less than 1, got 1"),
+        ("model.min_gain=[0,0.1,2]", r"model\.min_gain\.2: expected less than 1, got 2"),
+        ("model.min_gain=[0]", r"model\.min_gain: expected at least 2 items, got \[0\]"),
+        ("model.min_gain=[0,0,0,0]", r"model\.min_gain: expected at most 3 items, got \[0, 0, 0, 0\]"),
         (
             "data.mixing.granular_prob=0.9",
             r"data\.mixing: babble \+ synthetic \+ granular_prob: expected at most 1 together, got 1\.25",

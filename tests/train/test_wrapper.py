@@ -115,6 +115,14 @@ def test_the_min_gain_rises_over_an_octave() -> None:
     assert (share.diff() >= 0).all()
 
 
+def test_the_min_gain_may_differ_above_7_khz() -> None:
+    share, usual = min_gain_per_bin(257, 0.05, 0.2, 0.4), min_gain_per_bin(257, 0.05, 0.2)
+    frequencies = torch.linspace(0, 8000, 257)
+    torch.testing.assert_close(share[frequencies <= 6800], usual[frequencies <= 6800])
+    torch.testing.assert_close(share[frequencies >= 7200], torch.full((26,), 0.4))
+    assert float(share[224]) == pytest.approx(0.3)  # 7 kHz
+
+
 def test_the_first_network_gives_nearly_its_input() -> None:
     net = small()
     begin_as_identity(net)
