@@ -12,12 +12,14 @@ import time
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from setuptools.config import pyprojecttoml
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.audio import read_format
+from lite_rtse_ext.cli import main
 
 from .conftest import Run, assert_one_line, sound
 
@@ -47,6 +49,28 @@ def test_handlers_of_signals_are_put_back(run: Run) -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert run("info").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_stays_one_where_a_library_makes_it_an_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, interruption: signal.Signals
+) -> None:
+    def work() -> None:
+        try:
+            signal.raise_signal(interruption)
+        except KeyboardInterrupt:
+            raise RuntimeError("could not determine the shape") from None
+
+    monkeypatch.setitem(main.commands, "work", click.Command("work", callback=work))
+    before = signal.signal(interruption, signal.default_int_handler)
+    try:
+        result = run("work")
+        assert (result.exit_code, result.stderr) == (1, "Aborted!\n")
+        assert signal.getsignal(interruption) is signal.default_int_handler
+        signal.signal(interruption, signal.SIG_IGN)
+        assert run("work").exit_code == 0
+    finally:
+        signal.signal(interruption, before)
 
 
 def test_info_names_what_a_bug_report_needs(run: Run) -> None:
