@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from setuptools.config import pyprojecttoml
 from lite_rtse_ext import ops
 from lite_rtse_ext.audio import read_format
 from lite_rtse_ext.cli import main
+from lite_rtse_ext.train import named_recipes
 
 from .conftest import Run, assert_one_line, sound
 
@@ -34,6 +36,20 @@ def test_help_shows_what_to_type(run: Run, command: list[str]) -> None:
     assert "Usage: " in result.stdout
     if command != ["info"]:
         assert f"\n  {' '.join(['lite-rtse', *(command or ['enhance'])])}" in result.stdout
+
+
+def test_help_of_train_lists_the_recipes_of_the_package(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = importlib.import_module("lite_rtse_ext.cli.commands.train")
+    for name in ("one.yaml", "another.yaml", "notes.txt"):
+        (tmp_path / name).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(named_recipes, "RECIPES", tmp_path)
+        importlib.reload(module)
+        assert "(another, one)." in run("train", "--help").stdout
+    importlib.reload(module)
+    assert "debian" in run("train", "--help").stdout
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="runs in a checkout only")
