@@ -138,9 +138,11 @@ LITE_RTSE_API lite_rtse_status lite_rtse_stream_create(const lite_rtse_network* 
  * and time remain. Channels that are to be enhanced independently need a stream each.
  *
  *   timing, high_pass, stream  as in lite_rtse_stream_create
- *   sample_rate_hz             any whole number from LITE_RTSE_LEAST_RATE_HZ to LITE_RTSE_MOST_RATE_HZ. The rates of
- *                              devices, such as 8000, 44100 and 48000, are made in some milliseconds. A rate that has
- * no large common factor with 16000 can take a second. channels                   from 1 to LITE_RTSE_MOST_CHANNELS
+ *   sample_rate_hz             a whole number from LITE_RTSE_LEAST_RATE_HZ to LITE_RTSE_MOST_RATE_HZ
+ *   channels                   from 1 to LITE_RTSE_MOST_CHANNELS
+ *
+ * A stream at a rate of devices, such as 8000, 44100 and 48000, is made in some milliseconds. One at a rate that has no
+ * large common factor with 16000 can take a second.
  *
  * Errors: NULL, RANGE, MEMORY. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_create_at(const lite_rtse_network* network, int32_t timing,

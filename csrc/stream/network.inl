@@ -110,7 +110,8 @@ class StateBuild final : public State {
     bytes_ = huge_bytes(used_);
     Arena arena(bytes_.get());
     parts_.emplace(arena, network, channels);
-    // Runs a frame of silence. It touches every page of memory and makes everything grow that grows at its first use.
+    clear();  // this also touches every page of memory
+    // Runs a frame of silence: all that grows at its first use grows now.
     std::vector<float> silence(channels * kHop);
     Frame frame{this, silence.data(), silence.data(), 1.0f, {}, 0.0f, true};
     network.step(&frame, 1);

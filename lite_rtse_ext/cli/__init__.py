@@ -6,11 +6,12 @@ import io
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 import click
 
 from lite_rtse_ext import __version__
-from lite_rtse_ext.cli.folder import Folder
+from lite_rtse_ext.cli.folder import INTERRUPTED, Folder
 
 
 @click.group(cls=Folder, package="lite_rtse_ext.cli.commands", context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,10 +34,22 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: names may hold what it can't encode
     if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
-        _end_as_interrupted(signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _end_as_interrupted(number)
 
 
 def _end_as_interrupted(number: signal.Signals) -> None:
-    """Makes a signal end the command the way Ctrl-C does, which takes away half-written files."""
-    before = signal.signal(number, signal.default_int_handler)
-    click.get_current_context().call_on_close(lambda: signal.signal(number, before))
+    """Makes a signal end the command by a KeyboardInterrupt, which takes away half-written files.
+
+    A signal that is ignored stays ignored.
+    """
+    context, before = click.get_current_context(), signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        context.meta[INTERRUPTED] = True
+        raise KeyboardInterrupt
+
+    signal.signal(number, interrupt)
+    context.call_on_close(lambda: signal.signal(number, before))

@@ -10,6 +10,9 @@ import click
 
 from lite_rtse_ext.cli.errors import one_line
 
+INTERRUPTED = "lite_rtse_ext.interrupted"
+"""The entry of a context's ``meta`` that says that a signal has interrupted the command."""
+
 
 class Folder(click.Group):
     """A group with a command for each module of a package: ``a_b.py`` has the function ``a_b``, the command ``a-b``.
@@ -35,6 +38,14 @@ class Folder(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command. What it raises on bad input becomes one line."""
+        """Run a command. What it raises on bad input becomes one line.
+
+        Some libraries turn an interruption into an error of their own. It stays an interruption.
+        """
         with one_line():
-            return super().invoke(context)
+            try:
+                return super().invoke(context)
+            except Exception as error:
+                if INTERRUPTED in context.meta:
+                    raise click.Abort from error
+                raise

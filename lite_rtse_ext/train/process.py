@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import re
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _EXPECTED_WARNINGS = (
     "LeafSpec",  # concerns only Lightning's own code
     "does not have many workers",  # the recipe sets their number
     "your dataloader is not resumable",  # the sampler is resumable
+    "smaller than the logging interval",  # the interval is not a setting of the recipe
     "exists and is not empty",  # expected when a run is resumed
     "callbacks used to create the checkpoint",  # a resumed run may have no patience
 )
@@ -36,8 +38,9 @@ def borrowed_process(threads: int) -> Iterator[None]:
     """Restore the process-wide settings after the block.
 
     These are: random states, number of threads, Lightning's logging level, environment variables, deterministic
-    algorithms, warnings, and flushing of denormals. Within the block denormals are flushed, and expected warnings and
-    Lightning's messages below warnings are hidden.
+    algorithms, warnings, flushing of denormals, and the handler of Ctrl-C. Lightning ignores Ctrl-C after the first
+    one. Within the block denormals are flushed, and expected warnings and Lightning's messages below warnings are
+    hidden.
 
     Args:
         threads: CPU threads of PyTorch within the block. 0 keeps the current number.
@@ -46,6 +49,7 @@ def borrowed_process(threads: int) -> Iterator[None]:
     level, threads_before, environment = logger.level, torch.get_num_threads(), dict(os.environ)
     exact = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     chosen = cudnn.deterministic, cudnn.benchmark
+    interruption = signal.getsignal(signal.SIGINT)
     try:
         logger.setLevel(logging.WARNING)  # hides Lightning's advertisements
         torch.set_num_threads(threads or threads_before)
@@ -54,6 +58,8 @@ def borrowed_process(threads: int) -> Iterator[None]:
                 warnings.filterwarnings("ignore", message=f".*{message}.*")
             yield
     finally:
+        if signal.getsignal(signal.SIGINT) is not interruption:
+            signal.signal(signal.SIGINT, interruption)
         logger.setLevel(level)
         torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(exact[0], warn_only=exact[1])
@@ -80,6 +86,7 @@ def clear_errors() -> Iterator[None]:
     """Translate errors of Lightning and DataLoader into clear messages.
 
     Raises:
+        KeyboardInterrupt: Lightning ends the process after one.
         TrainingError: a data loader process has died.
         RecipeError: Lightning cannot do what the recipe requests.
         OSError, ValueError: a data loader process raised this error. Its message comes without the traceback.
@@ -88,6 +95,10 @@ def clear_errors() -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise RecipeError(f"run: {' '.join(str(error).split())}") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
     except RuntimeError as error:
         died = _DIED.search(str(error))
         if not died:

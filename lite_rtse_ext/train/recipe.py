@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +21,7 @@ from yaml.constructor import ConstructorError
 
 from lite_rtse_ext.data.mixing import MixingOptions
 from lite_rtse_ext.train.loss import LossOptions
+from lite_rtse_ext.train.named_recipes import RECIPES, recipe_names
 from lite_rtse_ext.utils.atomic_file import replacing
 from lite_rtse_ext.utils.options import (
     STRICT,
@@ -48,7 +48,6 @@ __all__ = [
     "anchored",
     "load_recipe",
     "plain",
-    "recipe_names",
     "save_recipe",
 ]
 
@@ -224,12 +223,6 @@ class Recipe:
     run: RunRecipe = field(default_factory=RunRecipe)
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the recipes in the package, sorted."""
-    folder = resources.files("lite_rtse_ext.train") / "recipes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
 def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
@@ -246,7 +239,7 @@ def load_recipe(name: str | os.PathLike[str], settings: Sequence[str] = ()) -> R
         RecipeError: the file is not YAML, has an unknown name, or a value of the wrong type or range.
     """
     known = str(name) in recipe_names()
-    path = resources.files("lite_rtse_ext.train") / "recipes" / f"{name}.yaml" if known else Path(name)
+    path = RECIPES / f"{name}.yaml" if known else Path(name)
     content = _parsed(path.read_bytes(), str(name))
     if not isinstance(content, dict):
         raise RecipeError(f"{name}: expected sections, got {type(content).__name__}")

@@ -34,6 +34,7 @@ from lite_rtse_ext.train.process import borrowed_process, clear_errors
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, anchored, load_recipe, save_recipe
 from lite_rtse_ext.train.resume import Progress, check_changes, read_progress
 from lite_rtse_ext.train.teacher import load_teacher
+from lite_rtse_ext.utils.new_folder import new_folder
 
 __all__ = ["BEST_WEIGHTS", "RECIPE", "RunData", "fit", "last_checkpoint"]
 
@@ -168,14 +169,13 @@ def fit(
         TrainingError: training has failed, or a data loader process has died.
     """
     recipe = anchored(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
     found = last_checkpoint(folder)
     if found and not resume:
         raise RecipeError(f"{folder}: has a run in it already; resume it, or choose another folder")
     if resume and (folder / RECIPE).exists():
         check_changes(load_recipe(folder / RECIPE), recipe)
     taken = read_progress(found, recipe) if found else None
-    with borrowed_process(recipe.run.threads), clear_errors():
+    with new_folder(folder), borrowed_process(recipe.run.threads), clear_errors():
         lightning.seed_everything(recipe.run.seed, verbose=False)
         data = RunData(recipe)
         network = build_network(recipe.model, data.examples, resumed=found is not None)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
 
@@ -107,7 +108,7 @@ def _outcomes(
     Args:
         imported: modules that the server process imports once, if it is not running yet.
     """
-    _CONTEXT.set_forkserver_preload(list(imported))
+    _start_server(imported)
     waiting = list(reversed(range(len(tasks))))
     workers: list[_Worker[_Result]] = []
     dismissed: list[_Worker[_Result]] = []
@@ -137,6 +138,21 @@ def _outcomes(
             worker.dismiss()
         for worker in (*workers, *dismissed):
             worker.join()
+
+
+def _start_server(imported: Sequence[str]) -> None:
+    """Start the server process, unless it is running.
+
+    Ctrl-C reaches every process of a terminal. The server ignores it only after its imports, which can take seconds.
+    It inherits a mask that blocks Ctrl-C from the first moment on.
+    """
+    _CONTEXT.set_forkserver_preload(list(imported))
+    resource_tracker.ensure_running()  # in some versions of Python the start of the tracker ends the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _Worker(Generic[_Result]):

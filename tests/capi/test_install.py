@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -129,3 +130,11 @@ def test_header_is_also_for_cpp(prefix: Path, tmp_path: Path) -> None:
         "-fsyntax-only",
         tmp_path / "empty.cpp",
     )
+
+
+def test_header_tells_each_parameter_of_a_stream_in_a_line_of_its_own() -> None:
+    header = (ROOT / "csrc" / "capi" / "lite_rtse.h").read_text()
+    comment, _, declaration = header.partition("LITE_RTSE_API lite_rtse_status lite_rtse_stream_create_at(")
+    told = re.findall(r"^ \*   ([a-z_, ]+?)  +\S", comment[comment.rindex("/*") :], re.MULTILINE)
+    parameters = re.findall(r"(\w+)[,)]", declaration[: declaration.index(";")])
+    assert {"network", *", ".join(told).split(", ")} == set(parameters)

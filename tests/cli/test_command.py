@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -12,12 +13,15 @@ import time
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from setuptools.config import pyprojecttoml
 
 from lite_rtse_ext import ops
 from lite_rtse_ext.audio import read_format
+from lite_rtse_ext.cli import main
+from lite_rtse_ext.train import named_recipes
 
 from .conftest import Run, assert_one_line, sound
 
@@ -34,6 +38,20 @@ def test_help_shows_what_to_type(run: Run, command: list[str]) -> None:
         assert f"\n  {' '.join(['lite-rtse', *(command or ['enhance'])])}" in result.stdout
 
 
+def test_help_of_train_lists_the_recipes_of_the_package(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = importlib.import_module("lite_rtse_ext.cli.commands.train")
+    for name in ("one.yaml", "another.yaml", "notes.txt"):
+        (tmp_path / name).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(named_recipes, "RECIPES", tmp_path)
+        importlib.reload(module)
+        assert "(another, one)." in run("train", "--help").stdout
+    importlib.reload(module)
+    assert "debian" in run("train", "--help").stdout
+
+
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="runs in a checkout only")
 def test_version_is_the_one_the_package_is_built_with(run: Run) -> None:
     with warnings.catch_warnings():
@@ -47,6 +65,28 @@ def test_handlers_of_signals_are_put_back(run: Run) -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert run("info").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_stays_one_where_a_library_makes_it_an_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, interruption: signal.Signals
+) -> None:
+    def work() -> None:
+        try:
+            signal.raise_signal(interruption)
+        except KeyboardInterrupt:
+            raise RuntimeError("could not determine the shape") from None
+
+    monkeypatch.setitem(main.commands, "work", click.Command("work", callback=work))
+    before = signal.signal(interruption, signal.default_int_handler)
+    try:
+        result = run("work")
+        assert (result.exit_code, result.stderr) == (1, "Aborted!\n")
+        assert signal.getsignal(interruption) is signal.default_int_handler
+        signal.signal(interruption, signal.SIG_IGN)
+        assert run("work").exit_code == 0
+    finally:
+        signal.signal(interruption, before)
 
 
 def test_info_names_what_a_bug_report_needs(run: Run) -> None:

@@ -234,10 +234,11 @@ def test_faults_are_one_line(
     corpus: Path, model_path: Path, tmp_path: Path, model: str | None, data: str | None, message: str
 ) -> None:
     chosen = corpus if model == "manifest.json" else tmp_path / model if model else model_path
-    outcome = run(chosen, "--data", tmp_path / data if data else corpus)
+    outcome = run(chosen, "--data", tmp_path / data if data else corpus, "--out", tmp_path / "judged")
     assert outcome.exit_code == 1
     assert message in outcome.output
     assert len(outcome.output.strip().splitlines()) == 1
+    assert not (tmp_path / "judged").exists()
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def process_state() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cudnn": (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
         "denormals": (torch.full((8,), 1e-30) * 1e-10).any(),
+        "interruption": signal.getsignal(signal.SIGINT),
     }
 
 
@@ -110,11 +111,21 @@ def test_a_process_that_dies_while_it_hands_over_an_example(error: Exception) ->
         raise error
 
 
-def raising(error: Exception) -> Callable[[], None]:
+def raising(error: BaseException) -> Callable[[], None]:
     def happens() -> None:
         raise error
 
     return happens
+
+
+def test_an_interruption_is_no_other_exception(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_settings: dict[str, Any]
+) -> None:
+    """Lightning makes it the end of the process, and ignores the next one."""
+    drawing(monkeypatch, raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe(corpus), tmp_path, progress=False)
+    assert process_state() == own_settings
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -149,4 +160,5 @@ def test_a_file_lost_during_a_run_is_named(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_what_the_machine_can_not_do_is_one_line(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="run: No supported gpu backend found"):
-        fit(recipe(corpus, "run.accelerator=gpu"), tmp_path, progress=False)
+        fit(recipe(corpus, "run.accelerator=gpu"), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

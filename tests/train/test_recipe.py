@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lite_rtse_ext.data.mixing import MixingOptions
+from lite_rtse_ext.train.named_recipes import recipe_names
 from lite_rtse_ext.train.recipe import (
     DataRecipe,
     ModelRecipe,
@@ -14,7 +15,6 @@ from lite_rtse_ext.train.recipe import (
     RecipeError,
     RunRecipe,
     load_recipe,
-    recipe_names,
     save_recipe,
 )
 

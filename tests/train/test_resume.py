@@ -71,7 +71,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
 
 def test_a_run_is_neither_overwritten_nor_mixed_up(corpus: Path, tmp_path: Path) -> None:
     arguments = [QUICK, "run.steps=2", "--data", str(corpus), "--out", str(tmp_path)]
-    assert train(arguments).returncode == 0
+    first = train(arguments)
+    assert (first.returncode, first.stderr) == (0, "")
     again = train(arguments)
     assert again.returncode == 1
     assert "has a run in it already" in again.stderr

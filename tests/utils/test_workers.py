@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +16,8 @@ import pytest
 
 from lite_rtse_ext.audio.formats import AudioError
 from lite_rtse_ext.utils.workers import Lost, run_in_order, run_tasks
+
+ROOT = Path(__file__).parents[2]
 
 
 class Unportable(Exception):
@@ -121,3 +125,45 @@ def test_an_abandoned_run_ends_its_processes() -> None:
     assert len(set(multiprocessing.active_children()) - before) == 2
     del results
     assert set(multiprocessing.active_children()) <= before
+
+
+SLOW_MODULE = """
+import os, pathlib, time
+
+if os.environ.setdefault("FIRST", str(os.getpid())) != str(os.getpid()):
+    pathlib.Path(os.environ["MARK"]).touch()
+    time.sleep(0.5)
+
+def work(task):
+    return task
+"""
+MAIN = """
+import slow
+from lite_rtse_ext.utils.workers import run_in_order
+
+if __name__ == "__main__":
+    try:
+        list(run_in_order(slow.work, [1]))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_an_interruption_while_modules_are_imported_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_MODULE)
+    (tmp_path / "main.py").write_text(MAIN)
+    mark = tmp_path / "mark"
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "main.py"],
+        env={**os.environ, "MARK": str(mark), "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 60
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60) == ("interrupted\n", "")

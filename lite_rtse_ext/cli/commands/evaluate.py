@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import click
 from lite_rtse_ext.cli.errors import printable
 from lite_rtse_ext.cli.weights import chosen
 from lite_rtse_ext.utils.extras import require
+from lite_rtse_ext.utils.new_folder import new_folder
 
 if TYPE_CHECKING:
     from lite_rtse_ext.evaluate.result import Result
@@ -106,21 +108,21 @@ def _judge(
     source = make_source()
     for remark in getattr(source, "remarks", ()):
         click.echo(printable(remark), err=True)
-    journal = None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = stamp([*files_of_model(model), *([manifest] if manifest else [])])
-        journal = Journal(folder / "unfinished.jsonl", about | {"files": files, "dnsmos": dnsmos, "audio": audio})
-        if journal.count:
-            click.echo(f"{folder}: results of an interrupted run found: {journal.count}", err=True)
-    options: dict[str, Any] = {"jobs": jobs, "opinions": dnsmos, "journal": journal}
-    target = folder / "audio" if folder is not None and audio else None
-    results = _with_progress(lambda step: judge(model, make_source, audio=target, progress=step, **options))
-    click.echo(table(results))
-    if folder is not None and journal is not None:
-        write_report(results, model, source, folder, about)
-        journal.remove()
-        click.echo(f"\ntables and plots: {folder}")
+    with nullcontext() if folder is None else new_folder(folder):
+        journal = None
+        if folder is not None:
+            files = stamp([*files_of_model(model), *([manifest] if manifest else [])])
+            journal = Journal(folder / "unfinished.jsonl", about | {"files": files, "dnsmos": dnsmos, "audio": audio})
+            if journal.count:
+                click.echo(f"{folder}: results of an interrupted run found: {journal.count}", err=True)
+        options: dict[str, Any] = {"jobs": jobs, "opinions": dnsmos, "journal": journal}
+        target = folder / "audio" if folder is not None and audio else None
+        results = _with_progress(lambda step: judge(model, make_source, audio=target, progress=step, **options))
+        click.echo(table(results))
+        if folder is not None and journal is not None:
+            write_report(results, model, source, folder, about)
+            journal.remove()
+            click.echo(f"\ntables and plots: {folder}")
     return results
 
 

@@ -7,32 +7,34 @@ from pathlib import Path
 
 import click
 
+from lite_rtse_ext.train.named_recipes import recipe_names
 from lite_rtse_ext.utils.extras import require
 
+_HELP = f"""Train a network by RECIPE: a YAML file, or one of those that come with the package
+({", ".join(recipe_names())}).
 
-@click.command()
+SETTINGS, like run.steps=1000, override the file. The folder of the run gets the recipe, best.safetensors (the best
+weights by validation, which `lite-rtse enhance --checkpoint` takes), checkpoints to resume from, and logs that
+TensorBoard shows. A run that was cut off, however rudely, goes on with --resume as if it had never stopped.
+
+With --resume there may be SETTINGS, too, which go into the recipe of the run: those of speed and memory, such as
+data.workers=2 or run.precision=bf16-mixed, another run.steps, and --data where the data has moved. What would make
+another run of it, such as another network or loss, is refused.
+
+Several processes or GPUs: torchrun --nproc-per-node N -m lite_rtse_ext.cli train … run.devices=N
+
+\b
+lite-rtse train debian --data debian/manifest.json --out run
+lite-rtse train --resume --out run
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("arguments", nargs=-1, metavar="[RECIPE] [SETTINGS]...")
 @click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--data", "manifest", type=click.Path(path_type=Path), help="Manifest; the same as data.manifest=PATH.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; it has its recipe.")
 def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resume: bool) -> None:
-    """Train a network by RECIPE: a YAML file, or one of those that come with the package (debian, finetune,
-    many_voices, mask_branch, vctk_demand).
-
-    SETTINGS, like run.steps=1000, override the file. The folder of the run gets the recipe, best.safetensors (the best
-    weights by validation, which `lite-rtse enhance --checkpoint` takes), checkpoints to resume from, and logs that
-    TensorBoard shows. A run that was cut off, however rudely, goes on with --resume as if it had never stopped.
-
-    With --resume there may be SETTINGS, too, which go into the recipe of the run: those of speed and memory, such as
-    data.workers=2 or run.precision=bf16-mixed, another run.steps, and --data where the data has moved. What would make
-    another run of it, such as another network or loss, is refused.
-
-    Several processes or GPUs: torchrun --nproc-per-node N -m lite_rtse_ext.cli train … run.devices=N
-
-    \b
-    lite-rtse train debian --data debian/manifest.json --out run
-    lite-rtse train --resume --out run
-    """
     recipe, settings = _recipe_and_settings(arguments, resume)
     require("training", "train", ("torch", "lightning", "pydantic", "tensorboard", "yaml"))
     from lite_rtse_ext.train.recipe import load_recipe

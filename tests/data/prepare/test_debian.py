@@ -257,6 +257,7 @@ def test_a_finished_run_needs_no_packages(prepared: Path, tmp_path: Path) -> Non
 def test_missing_and_damaged_packages_are_named(debs: Path, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"has no \.deb of asterisk-core-sounds-en-g722, "):
         prepare_debian(tmp_path / "a", debs=tmp_path, report=lambda line: None)
+    assert not (tmp_path / "a").exists()
     own = tmp_path / "debs"
     shutil.copytree(debs, own)
     archive = own / "asterisk-core-sounds-en-g722_1_all.deb"

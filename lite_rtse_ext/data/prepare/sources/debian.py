@@ -29,6 +29,7 @@ from lite_rtse_ext.data.prepare.licenses import with_licenses
 from lite_rtse_ext.data.prepare.mixtures import make_mixtures
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.new_folder import new_folder
 
 __all__ = ["debian", "prepare_debian"]
 
@@ -72,13 +73,13 @@ def prepare_debian(
         AudioError, ContainerError: the content of a package is not as expected.
         ManifestError: ``only_license`` leaves too little for any mixtures of validation or test.
     """
-    target.mkdir(parents=True, exist_ok=True)
     packages = {**PACKAGES, **VOICE_PACKAGES, **NOISE_PACKAGES} if more else PACKAGES
     missing = [name for name in packages if _recorded(target, name, report) is None]
     if missing:
-        archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
-        for name in missing:
-            _convert(name, packages[name], archives[name], target, report)
+        with new_folder(target):
+            archives = apt.fetch(missing, debs or target / "deb", suite=suite, offline=debs is not None, report=report)
+            for name in missing:
+                _convert(name, packages[name], archives[name], target, report)
     recorded = (clip for name in packages for clip in _recorded(target, name) or ())
     clips = with_licenses(recorded, only_license, lambda clip: clip.license, report)
     manifest = Manifest(target, "debian", tuple(clips), (*_mixtures("valid", clips), *_mixtures("test", clips)))
@@ -127,7 +128,9 @@ def _convert(
     report(f"{name}: {len(clips)} files, {minutes:.1f} min")
     rows = [written(clip) for clip in clips]
     record = {"package": archive.name, "sha256": apt.sha256(archive), "rules": _RULES, "clips": rows}
-    with replacing(_record_path(target, name)) as temporary:
+    path = _record_path(target, name)
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -140,9 +143,7 @@ def _copy_license(name: str, unpacked: Path, target: Path) -> None:
 
 
 def _record_path(target: Path, name: str) -> Path:
-    folder = target / "packages"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{name}.json"
+    return target / "packages" / f"{name}.json"
 
 
 def _recorded(target: Path, name: str, report: Callable[[str], None] = lambda line: None) -> list[Clip] | None:
