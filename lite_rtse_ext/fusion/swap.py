@@ -16,6 +16,7 @@ same way.)
 from __future__ import annotations
 
 import copyreg
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -165,12 +166,14 @@ class _Fused(NotScriptable, nn.Module):
     _fused_convs: tuple[str, ...]
     _partner: tuple[nn.Module, ...] = ()  # of a batch norm or a PReLU
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Any, **named: Any) -> Tensor:
         if is_for_elsewhere():
-            return cast("Tensor", super().forward(x))
+            return cast("Tensor", super().forward(*args, **named))
+        if len(args) != 1 or named:  # the author has named the input
+            args = inspect.signature(super().forward).bind(*args, **named).args
         convs = convolutions(self, self._fused_convs)
         run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
-        return run_operator(self._fused_operator, self._fused_convs, convs, x)
+        return run_operator(self._fused_operator, self._fused_convs, convs, *args)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is created at run time, so pickle cannot find it by name. Pickle can find the original class.
