@@ -150,7 +150,7 @@ def test_a_teacher_may_have_moved_and_another_at_its_path_is_refused(
     fit(load_recipe(QUICK, [*chosen, "run.steps=4", moved]), tmp_path / "run", resume=True, progress=False)
     assert newest(tmp_path / "run")["global_step"] == 4
     assert load_recipe(tmp_path / "run" / "recipe.yaml").teacher.checkpoint == str(tmp_path / "moved.safetensors")
-    with pytest.raises(RecipeError, match=r"teacher\.checkpoint: expected '.*moved\.safetensors', got ''"):
+    with pytest.raises(RecipeError, match=r"teacher\.checkpoint: expected '.*moved\.safetensors', got None"):
         fit(load_recipe(QUICK, settings(corpus, "run.steps=6")), tmp_path / "run", resume=True, progress=False)
 
 
