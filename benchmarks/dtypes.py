@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmarks import show
 from benchmarks.harness import Entry, Report, Settings, compare, parse, report
-from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, Case, candidate, case, difference
+from lite_rtse_ext.benchmark.operators import LIMITS, Case, candidate, case, difference
+from lite_rtse_ext.benchmark.timing import Candidate
 
 CASES = (*(("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual")), "LiteRTSE")
 PASSES = ("forward", "forward + backward")

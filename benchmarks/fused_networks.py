@@ -37,7 +37,8 @@ from benchmarks.harness import RESULTS, packages
 from benchmarks.variants import Runnable, compiled
 from lite_rtse_ext import fuse
 from lite_rtse_ext.benchmark.environment import environment
-from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, WrongResult, difference, measure
+from lite_rtse_ext.benchmark.operators import LIMITS, WrongResult, difference
+from lite_rtse_ext.benchmark.timing import Candidate, measure
 from lite_rtse_ext.interface import SpectrogramModel, placement
 from lite_rtse_ext.models.onnx import OneFrame, export_onnx
 from lite_rtse_ext.models.registry import create_model

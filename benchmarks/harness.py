@@ -1,6 +1,6 @@
 """Benchmark harness: build the variants, check each against the reference, time them, write JSON, table and plot.
 
-The timing is done by :mod:`lite_rtse_ext.benchmark.operators`, which ``lite-rtse bench`` uses, too.
+The timing is done by :mod:`lite_rtse_ext.benchmark.timing`, which ``lite-rtse bench`` uses, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch import Tensor
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext import ops
 from lite_rtse_ext.benchmark.environment import Environment, environment
-from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, Case, Quantiles, Rounds, check, measure
+from lite_rtse_ext.benchmark.operators import LIMITS, Case, check
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles, Rounds, measure
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "openvino")
@@ -211,7 +212,7 @@ def compare(
         relative_to: the variant by whose time the times of all are divided.
         limit: limit of the relative L2 difference. By default that of
             :data:`lite_rtse_ext.benchmark.operators.LIMITS`.
-        gauge: see :func:`lite_rtse_ext.benchmark.operators.measure`.
+        gauge: see :func:`lite_rtse_ext.benchmark.timing.measure`.
         extra: computes further results of a variant from its seconds and the values of the gauge in each round.
 
     Raises:

@@ -31,7 +31,8 @@ from benchmarks import show
 from benchmarks.harness import Record, Report, Settings, parse, report
 from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS
-from lite_rtse_ext.benchmark.operators import LIMITS, Candidate, Quantiles, WrongResult, candidate, case, difference
+from lite_rtse_ext.benchmark.operators import LIMITS, WrongResult, candidate, case, difference
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles
 
 CASES = (("multi_order_conv", "forward + backward"), ("LiteRTSE", "training step"))
 SIDES = ("fused", "eager", "channels_last", "compile")

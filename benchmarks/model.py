@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from benchmarks import show
 from benchmarks.harness import Entry, Report, Settings, compare, parse, report, variant_entries
 from benchmarks.variants import VARIANTS, Runnable
-from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case
+from lite_rtse_ext.benchmark.operators import Case, candidate, case
+from lite_rtse_ext.benchmark.timing import Candidate
 
 TRAINING = ("training step", "forward, recorded", "backward of the loss", "optimizer")
 LIMITS = {"forward, recorded": 1e-5, "backward of the loss": 1e-4, "optimizer": 1e-4, "training step": 1e-4}

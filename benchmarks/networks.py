@@ -35,7 +35,7 @@ from benchmarks.harness import RESULTS
 from benchmarks.networks_table import summary, table
 from lite_rtse_ext import LiteRTSE, fuse, reference
 from lite_rtse_ext.benchmark.environment import environment
-from lite_rtse_ext.benchmark.operators import Candidate, Quantiles, measure
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles, measure
 from lite_rtse_ext.enhance import enhance_waveform
 from lite_rtse_ext.evaluate.journal import Journal, files_of_model, stamp
 from lite_rtse_ext.evaluate.load import load_model

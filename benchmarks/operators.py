@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmarks import show
 from benchmarks.harness import Report, Settings, compare, parse, report, variant_entries
 from benchmarks.variants import VARIANTS
-from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case
+from lite_rtse_ext.benchmark.operators import Case, candidate, case
+from lite_rtse_ext.benchmark.timing import Candidate
 
 CASES = ("causal_dwconv2d", "conv_block", "multi_order_conv", "mask_residual")
 PASSES = ("forward", "backward", "forward + backward")

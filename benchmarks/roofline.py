@@ -15,7 +15,8 @@ from dataclasses import replace
 from benchmarks import show
 from benchmarks.flops import Work, work
 from benchmarks.harness import Entry, Report, Settings, compare, parse, report
-from lite_rtse_ext.benchmark.operators import Candidate, Quantiles, candidate, case
+from lite_rtse_ext.benchmark.operators import candidate, case
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles
 from lite_rtse_ext.ops import _native
 
 CASES = ("causal_dwconv2d", "conv_block", "conv_blocks", "multi_order_conv")

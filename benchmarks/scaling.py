@@ -25,17 +25,8 @@ from torch import Tensor
 from benchmarks import show
 from benchmarks.harness import Record, Report, Settings, parse, report, timed
 from benchmarks.model import training_candidate
-from lite_rtse_ext.benchmark.operators import (
-    LIMITS,
-    Candidate,
-    Case,
-    Rounds,
-    WrongResult,
-    candidate,
-    case,
-    difference,
-    measure,
-)
+from lite_rtse_ext.benchmark.operators import LIMITS, Case, WrongResult, candidate, case, difference
+from lite_rtse_ext.benchmark.timing import Candidate, Rounds, measure
 from lite_rtse_ext.signal import BINS, FRAMES_PER_SECOND
 
 SECONDS = (1, 3, 10, 30, 100, 300)

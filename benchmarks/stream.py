@@ -28,7 +28,7 @@ from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import remove_offset
 from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.frames import FRAME_MS, SKIPPED, FrameTimes, histogram, speech_like, steps, time_frames
-from lite_rtse_ext.benchmark.operators import thread_count
+from lite_rtse_ext.benchmark.timing import thread_count
 from lite_rtse_ext.models.onnx import OneFrame, export_onnx
 from lite_rtse_ext.signal import HOP_LENGTH
 from lite_rtse_ext.stream import Network, Streamer

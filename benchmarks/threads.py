@@ -13,7 +13,8 @@ from benchmarks import show
 from benchmarks.harness import Entry, Report, Settings, compare, parse, report
 from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS
-from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case
+from lite_rtse_ext.benchmark.operators import Case, candidate, case
+from lite_rtse_ext.benchmark.timing import Candidate
 
 COUNTS = (1, 2)
 CASES = (

@@ -21,7 +21,8 @@ from benchmarks.gpu.record import write_json
 from benchmarks.model import training_candidate
 from benchmarks.variants import VARIANTS, CannotRun, Runnable
 from lite_rtse_ext.benchmark.environment import gpu_name
-from lite_rtse_ext.benchmark.operators import Candidate, Case, candidate, case, difference, measure
+from lite_rtse_ext.benchmark.operators import Case, candidate, case, difference
+from lite_rtse_ext.benchmark.timing import Candidate, measure
 from lite_rtse_ext.nn.lstm import CHOICE, PERSISTENT
 from lite_rtse_ext.nn.recurrent import CUDNN
 

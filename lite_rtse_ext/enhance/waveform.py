@@ -19,6 +19,7 @@ from lite_rtse_ext.enhance.spectra import BandGain, apply_common_gain, common_sp
 from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
 from lite_rtse_ext.signal import HOP_LENGTH, Signal
 from lite_rtse_ext.utils.arguments import MOST_CHANNELS, Real, switch
+from lite_rtse_ext.utils.dtypes import at_least_float32
 from lite_rtse_ext.utils.tracing import is_recorded
 
 __all__ = ["SEGMENT_FRAMES", "enhance_waveform", "usual_segment"]
@@ -86,7 +87,7 @@ def enhance_waveform(
     share = enhanced_share(wet_share(wet), limit_db(attenuation_limit_db))
     if waveform.numel() == 0:
         return waveform.clone()
-    wide = torch.promote_types(waveform.dtype, torch.float32)  # the filter and the transform support no 16-bit dtype
+    wide = at_least_float32(waveform.dtype)  # for the filter and the transform
     device = placement(model)[0] if segment_frames is None else waveform.device
     batch = waveform.to(device, wide).reshape(-1, waveform.shape[-1])
     noisy = batch
@@ -140,7 +141,7 @@ def _in_segments(
     device, dtype = placement(model)
     signal, hop, shared = model.signal, model.signal.hop_length, model.signal.overlap - 1
     samples, frames = batch.shape[-1], frames_of(batch.shape[-1], model.signal)
-    wide = torch.promote_types(dtype, torch.float32)
+    wide = at_least_float32(dtype)
     analysis, synthesis = (
         torch.tensor(window, dtype=wide, device=device) for window in (signal.analysis_window, signal.synthesis_window)
     )

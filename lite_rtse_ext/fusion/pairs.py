@@ -6,8 +6,12 @@ norm. A forward that cannot be traced, because it branches on the values of tens
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 from torch import fx, nn
 
@@ -26,8 +30,9 @@ def norm_prelu_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     for module in model.modules():
         near = {path: layer for path, layer in _near(module) if places[layer] == 1}
         kinds = [sum(isinstance(layer, kind) for layer in near.values()) for kind in (_NORMS, nn.PReLU)]
-        if all(kinds):
-            for norm, act in sorted(_in_graph(module, near, True) & _in_graph(module, near, False)):
+        if all(kinds) and "forward" not in vars(module):  # torch.fx would trace the forward of the class
+            graphs = product((True, False), _arguments(module))
+            for norm, act in sorted(set.intersection(*(_in_graph(module, near, *graph) for graph in graphs))):
                 yield near[norm], near[act]
 
 
@@ -41,20 +46,38 @@ def _near(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
             yield where, child
 
 
+def _arguments(module: nn.Module) -> list[dict[str, Any]]:
+    """With which arguments of fixed values to trace the forward: with none, and with the defaults if there are any.
+
+    A forward may test whether an argument is None, which an argument without a fixed value never is.
+    """
+    parameters = inspect.signature(module.forward).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return [{}, defaults] if defaults else [{}]
+
+
+def _twin(module: nn.Module, training: bool) -> nn.Module:
+    """A module with the same layers. What its forward stores in it, does not come into the other."""
+    twin: nn.Module = object.__new__(type(module))
+    for name, value in vars(module).items():
+        vars(twin)[name] = copy.copy(value) if isinstance(value, (dict, list, set)) else value
+    twin.training = training
+    return twin
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return True
 
 
-def _in_graph(module: nn.Module, near: dict[str, nn.Module], training: bool) -> set[tuple[str, str]]:
-    """The pairs of paths in the graph of one mode."""
-    mode, module.training = module.training, training
+def _in_graph(
+    module: nn.Module, near: dict[str, nn.Module], training: bool, fixed: dict[str, Any]
+) -> set[tuple[str, str]]:
+    """The pairs of paths in the graph of one mode, for arguments of these fixed values."""
     try:
-        graph = _Tracer().trace(module)
+        graph = _Tracer().trace(_twin(module, training), fixed or None)
     except Exception:  # other code may raise anything; its layers stay apart
         return set()
-    finally:
-        module.training = mode
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     found = set()
     for norm in graph.nodes:

@@ -27,8 +27,7 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
     if operator == "mask_residual":
         return ops.mask_residual(x, *more)
     if operator == "causal_dwconv2d":
-        y = ops.causal_dwconv2d(x, convs[0].weight, convs[0].bias, convs[0].dilation[0])
-        return _inside(convs[0], y) if paths == ("",) else y
+        return _alone(convs[0], x) if paths == ("",) else _causal(convs[0], x)
     if operator == "conv2d":
         return strided_conv2d(convs[0], x)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
@@ -108,9 +107,19 @@ def _input_sizes(
     return [torch.Size((utterances, convs[0].in_channels, frames, kf + more_bins))]
 
 
-def _inside(conv: nn.Conv2d, y: Tensor) -> Tensor:
-    """What a convolution alone gives. Its surroundings pad the frames, so it leaves the first out, and perhaps bins."""
+def _causal(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return ops.causal_dwconv2d(x, conv.weight, conv.bias, conv.dilation[0])
+
+
+def _alone(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution alone gives. Its surroundings pad the frames, so it leaves the first out, and perhaps bins.
+
+    PyTorch takes input without a batch, and raises the error for input that is smaller than the kernel.
+    """
     bins = conv.kernel_size[1] // 2 - int(conv.padding[1])
+    if not (isinstance(x, Tensor) and x.dim() == 4 and x.shape[2] > _history(conv) and x.shape[3] > 2 * bins):
+        return nn.Conv2d.forward(conv, x)
+    y = _causal(conv, x)
     return y[:, :, _history(conv) :, bins : y.shape[3] - bins]
 
 

@@ -16,6 +16,7 @@ same way.)
 from __future__ import annotations
 
 import copyreg
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -163,14 +164,17 @@ class _Fused(NotScriptable, nn.Module):
 
     _fused_operator: str
     _fused_convs: tuple[str, ...]
+    _fused_input: str  # the name that the author gave the forward's argument
     _partner: tuple[nn.Module, ...] = ()  # of a batch norm or a PReLU
 
-    def forward(self, x: Tensor) -> Tensor:
-        if is_for_elsewhere():
-            return cast("Tensor", super().forward(x))
+    def forward(self, *args: Any, **named: Any) -> Tensor:
+        inputs = (*args, *named.values())
+        is_right = len(inputs) == 1 and all(name == self._fused_input for name in named)
+        if is_for_elsewhere() or not is_right:  # in the second case Python raises the error
+            return cast("Tensor", super().forward(*args, **named))
         convs = convolutions(self, self._fused_convs)
         run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
-        return run_operator(self._fused_operator, self._fused_convs, convs, x)
+        return run_operator(self._fused_operator, self._fused_convs, convs, *inputs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is created at run time, so pickle cannot find it by name. Pickle can find the original class.
@@ -202,6 +206,8 @@ def _fused_class(base: type[nn.Module]) -> type[_Fused]:
         members: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__}
         if base in _FORWARDS:
             members["forward"] = _FORWARDS[base]
+        else:
+            _, members["_fused_input"] = inspect.signature(base.forward).parameters
         _CLASSES[base] = type(f"Fused{base.__name__}", (_Fused, base), members)
     return _CLASSES[base]
 

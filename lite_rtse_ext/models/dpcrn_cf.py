@@ -22,6 +22,7 @@ from lite_rtse_ext.models.blocks.comb_filter import PITCHES, CombFilter
 from lite_rtse_ext.models.blocks.dual_path import along_time
 from lite_rtse_ext.models.blocks.dual_path_unet import DualPathUNet
 from lite_rtse_ext.signal import Signal
+from lite_rtse_ext.utils.dtypes import at_least_float32
 
 __all__ = ["DPCRNCF"]
 
@@ -79,8 +80,8 @@ class DPCRNCF(SpectrogramModel):
         pasts = Pasts(states)
         around = pasts.before(spectrogram[:, :, before:].permute(0, 3, 2, 1), 2 * _LATE)  # (B, 2, 4 + T, F)
         real, imag = around[:, :, _LATE:-_LATE].unbind(1)
-        # The optimizer of the ONNX exporter takes a sum with 1e-10 for one with 0 and leaves it out.
-        energies = self.to_bands(real.square() + imag.square()).to(_wide(real)).clamp(min=_FLOOR)
+        # float16 has no 1e-10. The optimizer of the ONNX exporter takes a sum with it for one with 0 and leaves it out.
+        energies = self.to_bands(real.square() + imag.square()).to(at_least_float32(real.dtype)).clamp(min=_FLOOR)
         gains, inner = self.unet(energies.log10().to(real).unsqueeze(1), pasts)
         gain, strength = self.to_bins(gains.sigmoid()).unbind(1)
         comb_real, comb_imag = self._comb(around, self.pitch(inner, pasts)).unbind(1)
@@ -89,16 +90,11 @@ class DPCRNCF(SpectrogramModel):
 
     def _comb(self, around: Tensor, pitches: Tensor) -> Tensor:
         """The spectra (B, 2, T, F) of the filtered frames, from the spectra of the frames around each of them."""
-        wide = _wide(around)
+        wide = at_least_float32(around.dtype)
         window = torch.tensor(self.signal.analysis_window, dtype=wide, device=around.device)
         samples = _samples_around(around.to(wide), window, self.signal)
         filtered = self.comb(samples, pitches).to(wide) * window
         return torch.view_as_real(torch.fft.rfft(filtered)).movedim(-1, 1).to(around.dtype)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """The dtype of transforms and of the floor: float16 has no 1e-10, and a transform takes no 16-bit dtype."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 class _PitchEstimator(Causal):

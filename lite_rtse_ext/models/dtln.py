@@ -11,6 +11,7 @@ from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.blocks.causal import Pasts
 from lite_rtse_ext.models.blocks.dual_path import along_time
 from lite_rtse_ext.signal import Signal
+from lite_rtse_ext.utils.dtypes import at_least_float32
 
 __all__ = ["DTLN"]
 
@@ -45,7 +46,7 @@ class DTLN(SpectrogramModel):
     def advance(self, spectrogram: Tensor, before: int = 0, states: Any = None) -> tuple[Tensor, Any]:
         """Enhance the frames from ``before`` on. The states are those of the four LSTMs."""
         pasts, dtype = Pasts(states), spectrogram.dtype
-        wide = torch.promote_types(dtype, torch.float32)  # the transforms support no 16-bit dtype
+        wide = at_least_float32(dtype)  # for the transforms
         frames = spectrogram[:, :, before:].transpose(1, 2).to(wide)
         spectrum = torch.view_as_complex(frames.contiguous())  # (B, T, F)
         masked = spectrum * self.spectral(spectrum.abs().to(dtype), pasts)

@@ -47,8 +47,8 @@ def _runs(conv: nn.Conv1d, x: Any) -> bool:
     if x.is_cuda:
         say_fallback("Conv1d computes as torch.nn.Conv1d: on CUDA cuDNN computes it")
         return False
-    # A compiled graph must not depend on the size.
-    if x.numel() * conv.out_channels < _LEAST_PRODUCTS and not torch.compiler.is_compiling():
+    # A compiled graph must not depend on the size, so the size is not asked for there.
+    if not torch.compiler.is_compiling() and x.numel() * conv.out_channels < _LEAST_PRODUCTS:
         return False
     tensors = (x, conv.weight) if conv.bias is None else (x, conv.weight, conv.bias)
     return are_float32_on_cpu(tensors) and not torch.is_autocast_enabled("cpu") and ops.available()

@@ -101,8 +101,8 @@ def _are_right(module: nn.GRU, x: Any, hx: Any) -> bool:
         return False
     if not (_plain(x, x) and (hx is None or _plain(hx, x))):
         return False
-    for weight in module._flat_weights:
-        if not _plain(weight, x):
+    for name in module._flat_weights_names:  # torch.func.functional_call leaves _flat_weights as they were
+        if not _plain(getattr(module, name), x):
             return False
     if dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(x.device.type):
         return False

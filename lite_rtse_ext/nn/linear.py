@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lite_rtse_ext.nn.tensors import are_float32_on_cpu
 from lite_rtse_ext.utils.hooks import has_hooks
-from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere, is_recorded
+from lite_rtse_ext.utils.tracing import NotScriptable, is_recorded
 
 LEAST_WEIGHTS = 64 * 64
 """A layer with fewer weights computes as ``torch.nn.Linear``."""
@@ -87,9 +87,9 @@ def _runs(layer: nn.Linear, x: Any) -> bool:
     """Whether oneDNN computes this call. It does not for wrong tensors, so PyTorch raises the error."""
     if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[-1] != layer.in_features:
         return False
-    if x.numel() * layer.out_features < _LEAST_PRODUCTS or layer.weight.numel() < LEAST_WEIGHTS:
+    if is_recorded() or torch.is_autocast_enabled("cpu"):  # a recorded graph must not depend on the size
         return False
-    if is_recorded() or is_for_elsewhere() or torch.is_autocast_enabled("cpu"):
+    if x.numel() * layer.out_features < _LEAST_PRODUCTS or layer.weight.numel() < LEAST_WEIGHTS:
         return False
     tensors = (x, *layer.parameters())
     fit = are_float32_on_cpu(tensors)

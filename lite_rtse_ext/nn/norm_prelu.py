@@ -128,8 +128,8 @@ def _is_plain(norm: Norm, x: Tensor) -> bool:
 
 
 def _is_small(x: Tensor) -> bool:
-    """Whether a call of the operator costs more than it saves. A compiled graph must not depend on it."""
-    return x.numel() < _FEWEST and not torch.compiler.is_compiling()
+    """Whether a call of the operator costs more than it saves. A compiled graph must not depend on the size."""
+    return not torch.compiler.is_compiling() and x.numel() < _FEWEST
 
 
 def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:

@@ -58,8 +58,10 @@ def _by_phases(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, mo
     return y[..., first : first + 2 * (x.shape[3] - 1) + kf + more - 2 * first]
 
 
-def _gradients(ctx: Any, dy: Tensor, is_transposed: bool, more: int, mask: list[bool]) -> tuple[Any, ...]:
-    x, weight = ctx.saved_tensors
+def _gradients(
+    ctx: Any, dy: Tensor, saved: tuple[Tensor, Tensor], is_transposed: bool, more: int, mask: list[bool]
+) -> tuple[Any, ...]:
+    x, weight = saved  # activation checkpointing lets a backward pass ask for them once only
     sizes = [weight.shape[1 if is_transposed else 0]] if ctx.has_bias else None
     grads: tuple[Any, ...] = torch.ops.aten.convolution_backward(
         dy, x, weight, sizes, _STRIDE, ctx.padding, _DILATION, is_transposed, (0, more), 1, mask
@@ -76,7 +78,7 @@ class _Transposed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return *_gradients(ctx, grads[0], True, ctx.more, list(ctx.needs_input_grad[:3])), None, None
+        return *_gradients(ctx, grads[0], ctx.saved_tensors, True, ctx.more, list(ctx.needs_input_grad[:3])), None, None
 
 
 class _Strided(torch.autograd.Function):
@@ -93,5 +95,5 @@ class _Strided(torch.autograd.Function):
         kernel = tuple(weight.shape[2:])
         more = x.shape[3] - (2 * (dy.shape[3] - 1) + kernel[1] - 2 * ctx.padding[1])
         ours = by_x and fits(kernel, ctx.padding, more)
-        dx, *others = _gradients(ctx, dy, False, 0, [by_x and not ours, *by_parameters])
+        dx, *others = _gradients(ctx, dy, (x, weight), False, 0, [by_x and not ours, *by_parameters])
         return transposed(dy, weight, None, ctx.padding, more) if ours else dx, *others, None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lite_rtse_ext.utils.dtypes import at_least_float32
+
 __all__ = ["MaskResidual", "complex_gain", "compressed", "magnitude", "mask_residual"]
 
 _COMPRESSION_FLOOR = 1e-8  # as in csrc/stream/network.h
@@ -50,7 +52,7 @@ def compressed(magnitude: Tensor, exponent: float) -> Tensor:
     """
     if exponent == 1:
         return magnitude
-    wide = magnitude.to(torch.promote_types(magnitude.dtype, torch.float32))
+    wide = magnitude.to(at_least_float32(magnitude.dtype))
     # (100 m)² + 1e-4, and not m² + 1e-8: an export to ONNX drops the addition of a constant up to 1e-8.
     power = (100 * wide).square() + 1e4 * _COMPRESSION_FLOOR
     result: Tensor = power.pow(exponent / 2) * 100**-exponent

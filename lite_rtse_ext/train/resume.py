@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lite_rtse_ext.data.manifest import ManifestError
 from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.train.callbacks import Patience
 from lite_rtse_ext.train.recipe import Recipe, RecipeError
@@ -67,6 +68,21 @@ class Progress(NamedTuple):
     fingerprint: str
     teacher: str | None = None
 
+    def check_same(self, recipe: Recipe, data: str, teacher: str | None) -> None:
+        """Reject files with other content than those that the run began with. Their paths may be others.
+
+        Args:
+            recipe: the recipe of the resumed run, which names the files.
+            data, teacher: fingerprints of its data, and of its teacher if it has one.
+
+        Raises:
+            ManifestError, RecipeError: the recordings or the teacher are others.
+        """
+        if data != self.fingerprint:
+            raise ManifestError(f"{recipe.data.manifest}: expected the recordings that the run began with, got others")
+        if teacher and self.teacher not in (None, teacher):
+            raise RecipeError(f"{recipe.teacher.checkpoint}: expected the teacher that the run began with, got another")
+
     def is_out_of_patience(self, recipe: Recipe) -> bool:
         """Return whether the run has ended early by its patience."""
         return 0 < recipe.run.patience <= self.validations
@@ -109,6 +125,8 @@ def check_changes(old: Recipe, new: Recipe) -> None:
     """
     before, after = dict(_settings(old)), dict(_settings(new))
     refused = [name for name in before if before[name] != after[name] and name not in _FREE]
+    if old.teacher.checkpoint and new.teacher.checkpoint:  # the file may have moved; its fingerprint is compared
+        refused = [name for name in refused if name != "teacher.checkpoint"]
     faults = [f"{name}: expected {before[name]!r}, got {after[name]!r}: {_reason(name)}" for name in refused]
     joint = [recipe.run.batch_size * recipe.run.devices for recipe in (old, new)]
     if joint[0] != joint[1]:

@@ -59,7 +59,7 @@ class RunData(lightning.LightningDataModule):
         self.recipe = recipe
         data = recipe.data
         manifest = _load_manifest(data.manifest)
-        self._fingerprint = _fingerprint(manifest)
+        self.fingerprint = _fingerprint(manifest)
         if data.damaged == "refuse":
             _refuse_faulty(manifest)
         self.examples = TrainingExamples(
@@ -69,18 +69,7 @@ class RunData(lightning.LightningDataModule):
 
     def state_dict(self) -> dict[str, str]:
         """Return the entry for checkpoints. It identifies the data independently of the folder that holds it."""
-        return {"fingerprint": self._fingerprint}
-
-    def check_same(self, fingerprint: str) -> None:
-        """Check that the fingerprint of a checkpoint is that of this data.
-
-        Raises:
-            ManifestError: the checkpoint belongs to a run on other data.
-        """
-        if fingerprint != self._fingerprint:
-            raise ManifestError(
-                f"{self.recipe.data.manifest}: expected the recordings that the run began with, got others"
-            )
+        return {"fingerprint": self.fingerprint}
 
     def train_dataloader(self) -> DataLoader[Example] | Ahead:
         trainer, run = self.trainer, self.recipe.run
@@ -183,11 +172,7 @@ def fit(
         module = Enhancer(network, recipe, teacher)
         steps = recipe.run.steps
         if taken:
-            data.check_same(taken.fingerprint)
-            if teacher and taken.teacher not in (None, teacher.fingerprint):
-                raise RecipeError(
-                    f"{recipe.teacher.checkpoint}: expected the teacher that the run began with, got another"
-                )
+            taken.check_same(recipe, data.fingerprint, teacher.fingerprint if teacher else None)
             steps = taken.step if taken.is_out_of_patience(recipe) else steps
         trainer = _trainer(recipe, folder, sys.stderr.isatty() if progress is None else progress, steps)
         if trainer.is_global_zero:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from benchmarks import fused_networks
 from benchmarks.fused_networks import COMPILED, EAGER, FUSED, INFERENCE, TRAINING, Row, main, rows, table
-from lite_rtse_ext.benchmark.operators import Rounds, WrongResult
+from lite_rtse_ext.benchmark.operators import WrongResult
+from lite_rtse_ext.benchmark.timing import Rounds
 from tests.models.networks import GruMask
 
 NAME = GruMask.architecture

@@ -7,18 +7,8 @@ import math
 import pytest
 import torch
 
-from lite_rtse_ext.benchmark.operators import (
-    CASES,
-    Candidate,
-    Quantiles,
-    Rounds,
-    WrongResult,
-    candidate,
-    case,
-    check,
-    difference,
-    measure,
-)
+from lite_rtse_ext.benchmark.operators import CASES, WrongResult, candidate, case, check, difference
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles, Rounds, measure
 
 
 class Clock:

@@ -14,6 +14,7 @@ from benchmarks.harness import Report, Settings, parse
 from lite_rtse_ext import ops
 from lite_rtse_ext.benchmark import operators as bench
 from lite_rtse_ext.benchmark.operators import WrongResult, candidate, case
+from lite_rtse_ext.benchmark.timing import Candidate, Quantiles, Rounds
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -112,14 +113,14 @@ def test_the_spread_is_of_the_costs_relative_to_the_workload(
     monkeypatch.setattr(
         scaling,
         "measure",
-        lambda *_, **__: bench.Rounds({"1 × 10 s": [30.0], "reference workload, 4 × 4 s": [32.0]}, []),
+        lambda *_, **__: Rounds({"1 × 10 s": [30.0], "reference workload, 4 × 4 s": [32.0]}, []),
     )
     scaling.add(answer, settings, "multi_order_conv", "forward + backward", [scaling.Shape(1, 625)])
     (record,) = answer.records
     assert record.relative_to == "reference workload, 4 × 4 s"
     assert record.relative.p50 == pytest.approx(1.5)  # 30 s for 10 s of audio, 32 s for 16
     assert record.extra["ms a second"] == pytest.approx(3000)
-    costs = [replace(record, relative=bench.Quantiles(cost, cost, cost)) for cost in (0.8, 1.0, 0.9)]
+    costs = [replace(record, relative=Quantiles(cost, cost, cost)) for cost in (0.8, 1.0, 0.9)]
     assert scaling.spread(costs) == pytest.approx(25.0)
 
 
@@ -132,13 +133,13 @@ def test_short_shapes_are_called_until_they_had_ten_seconds() -> None:
             return []
 
         this = bench.case("causal_dwconv2d", batch, 62)
-        return scaling.Subject(this, bench.Candidate(str(batch), step), 0.0)
+        return scaling.Subject(this, Candidate(str(batch), step), 0.0)
 
     subjects = {str(batch): subject(batch) for batch in (1, 8, 16)}
     for label, one in subjects.items():
         one.repeated(label).run()
     assert list(counts.values()) == [11, 2, 1]  # of 0.992, 7.936 and 15.872 s
-    measured = bench.Rounds({"1": [22 * 0.992], "8": [4 * 7.936], "16": [2 * 15.872]}, [])
+    measured = Rounds({"1": [22 * 0.992], "8": [4 * 7.936], "16": [2 * 15.872]}, [])
     costs = scaling._a_second(measured, subjects).seconds
     assert [costs[label] for label in subjects] == [pytest.approx([2.0])] * 3
 

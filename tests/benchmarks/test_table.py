@@ -18,7 +18,7 @@ from benchmarks.table_results import Results, render, stored
 from benchmarks.variants import VARIANTS
 from lite_rtse_ext.benchmark.environment import environment
 from lite_rtse_ext.benchmark.frames import FrameTimes
-from lite_rtse_ext.benchmark.operators import Quantiles
+from lite_rtse_ext.benchmark.timing import Quantiles
 
 
 def row(value: float, at_least: bool = True) -> Row:

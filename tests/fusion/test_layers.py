@@ -13,6 +13,7 @@ from lite_rtse_ext import fuse, unfuse
 
 from ..compare import assert_all_agree
 from ..ops.operators import Recorder
+from .foreign import PaddedDepthwise
 
 
 class Around(nn.Module):
@@ -74,3 +75,59 @@ def test_another_convolution_is_left_with_the_reason(conv: nn.Module, reason: st
     report = fuse(Around(conv, 2, 0))
     assert not report.fused
     assert reason in report.left[0].reason
+
+
+@pytest.mark.parametrize("size", [(4, 7, 9), (2, 4, 2, 9), (2, 4, 7, 2), (2, 4, 3, 3)], ids=str)
+def test_a_convolution_without_a_batch_or_below_its_kernel_is_torchs(size: tuple[int, ...]) -> None:
+    plain = nn.Sequential(depthwise())
+    model, x = copy.deepcopy(plain), torch.randn(size)
+    assert fuse(model).fused
+    if min(size[-2:]) < 3:
+        with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
+            model(x)
+    else:
+        assert_all_agree([model(x)], [plain(x)], 1e-5, ["y"])
+
+
+class Keywords(nn.Module):
+    """Calls a block and two layers with the names of their inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.conv, self.last = PaddedDepthwise(4, 3), depthwise(), nn.Conv2d(4, 4, (1, 3), (1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(input=self.conv(input=self.block(features=x)))
+
+
+def test_an_input_may_be_given_by_its_name() -> None:
+    plain = Keywords()
+    model, x = copy.deepcopy(plain), torch.randn(2, 4, 7, 9)
+    assert [finding.path for finding in fuse(model).fused] == ["block", "conv", "last"]
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert_all_agree([model(x), compiled(x)], 2 * [plain(x)], 1e-5, ["eager", "compiled"])
+    for arguments, named in (((), {}), ((x, x), {}), ((), {"y": x}), ((x,), {"input": x})):
+        with pytest.raises(TypeError, match="argument"):
+            model.conv(*arguments, **named)
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "dim"),
+    [
+        (nn.Linear(64, 64), (1, 4, 64), 1),
+        (nn.Conv1d(64, 64, 1), (1, 64, 4), 2),
+        (nn.BatchNorm2d(8).eval(), (1, 8, 4, 9), 2),
+        (nn.PReLU(), (1, 8, 4, 9), 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_an_exported_layer_holds_for_more_values_than_its_example_had(
+    layer: nn.Module, size: tuple[int, ...], dim: int
+) -> None:
+    """In eager mode few values take another way than many."""
+    model = nn.Sequential(copy.deepcopy(layer))
+    assert fuse(model).fused
+    frames = torch.export.Dim("frames", min=2, max=4000)
+    program = torch.export.export(model, (torch.randn(size),), dynamic_shapes=({dim: frames},)).module()
+    x = torch.randn(*size[:dim], 3000, *size[dim + 1 :])
+    assert_all_agree([program(x).detach()], [layer(x).detach()], 1e-5, ["y"])

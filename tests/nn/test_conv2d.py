@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext.nn.conv2d import is_strided, strided_conv2d
@@ -45,6 +46,14 @@ def test_the_gradients_are_the_same(kernel: tuple[int, int], padding: tuple[int,
 def test_it_can_be_differentiated_twice() -> None:
     conv = convolution(2, 3, (2, 3), (1, 2))
     assert torch.autograd.gradgradcheck(lambda x: strided_conv2d(conv, x), random(1, 2, 3, 5).requires_grad_())
+
+
+def test_checkpointing_of_activations_computes_it_again() -> None:
+    conv, x = convolution(2, 3, (2, 3), (1, 2)), random(1, 2, 3, 5).requires_grad_()
+    results = []
+    for y in (checkpoint(partial(strided_conv2d, conv), x, use_reentrant=False), conv(x)):
+        results.append(torch.autograd.grad(y.square().sum(), [x, *conv.parameters()]))
+    assert_all_agree(*results, 1e-12, ["x", "weight", "bias"])
 
 
 def test_functional_transforms_inference_and_autocast_are_torchs() -> None:

@@ -284,3 +284,13 @@ def test_fuse_leaves_one_with_a_forward_of_its_own() -> None:
     (left,) = fuse(module).left
     assert left.operator == "gru"
     assert "it has a forward of its own" in left.reason
+
+
+def test_several_run_as_one() -> None:
+    """The module of a meta device lends its forward to the parameters of others."""
+    ours = [both(5, 9, num_layers=2)[0].requires_grad_(False) for _ in range(2)]
+    ours[1].weight_hh_l1.mul_(2)
+    parameters, _ = torch.func.stack_module_state(ours)
+    shell, x = copy.deepcopy(ours[0]).to("meta"), random(7, 3, 5)
+    together = torch.vmap(lambda values: torch.func.functional_call(shell, values, (x,))[0])(parameters)
+    assert_all_agree(together, torch.stack([module(x)[0] for module in ours]), 1e-6, ["first", "second"])

@@ -379,3 +379,14 @@ def test_what_does_not_fit_in_autocasts_type_is_cudnns_in_words(large_gpu: list[
 def test_autocast_computes_in_its_type_on_cuda_alone() -> None:
     autocast_types = [autocast_type(device) for device in ("cuda", "cpu")]
     assert autocast_types == [torch.get_autocast_dtype("cuda"), torch.float32]
+
+
+def test_autocast_in_float16_computes_in_float32_on_the_cpu() -> None:
+    """PyTorch's LSTM raises an error there, since oneDNN has none in float16."""
+    ours, plain = both(5, 9)
+    (x, results) = random(3, 7, 5), []
+    for module, enabled in ((ours, True), (plain, False)):
+        with torch.autocast("cpu", torch.float16, enabled=enabled):
+            found = flat(module(x))
+        results.append([*found, *torch.autograd.grad(found[0].sum(), list(module.parameters()))])
+    assert_all_agree(*results, 1e-5, [str(i) for i in range(7)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -134,6 +135,27 @@ class ByValue(Block):
         return self.act(y) if x.sum() > 1e9 else self.act(-y)
 
 
+class WithoutMore(Block):
+    """It depends on an argument with a default which layer comes next."""
+
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        y = self.bn(self.conv(x))
+        return self.act(y if cut is not None else -y)
+
+
+class Replaced(Block):
+    """Its forward is that of the instance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = partial(BothRead.forward, self)  # type: ignore[method-assign]
+
+    def __deepcopy__(self, memo: Any) -> Replaced:
+        twin = Replaced()
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+
 def calls(model: nn.Module, x: Tensor) -> int:
     with Recorder() as recorder:
         model(x)
@@ -143,7 +165,7 @@ def calls(model: nn.Module, x: Tensor) -> int:
 @pytest.mark.parametrize(
     ("make", "together"),
     [(Block, True), (lambda: nn.Sequential(nn.BatchNorm2d(2), nn.PReLU()), True)]
-    + [(kind, False) for kind in (BothRead, Twice, InTraining, ByValue)],
+    + [(kind, False) for kind in (BothRead, Twice, InTraining, ByValue, WithoutMore, Replaced)],
 )
 def test_fuse_joins_a_batch_norm_with_the_prelu_that_alone_reads_it(make: Any, together: bool) -> None:
     torch.manual_seed(0)
@@ -165,6 +187,28 @@ def test_fuse_joins_a_batch_norm_with_the_prelu_that_alone_reads_it(make: Any, t
     fuse(model)
     unfuse(model)
     assert [set(vars(module)) for module in model.modules()] == [set(each) for each in before]
+
+
+class Remembers(Block):
+    """Its forward keeps what it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+        self.all: list[Tensor] = []
+
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        self.last = super().forward(x)
+        self.all.append(self.last)
+        self.register_buffer("kept", self.last, persistent=False)
+        return self.last
+
+
+def test_what_a_forward_keeps_is_as_before_fuse() -> None:
+    model = Remembers()
+    fuse(model)
+    assert vars(model.bn)["_partner"] == (model.act,)
+    assert (model.last, model.all, dict(model.named_buffers(recurse=False))) == (None, [], {})
 
 
 def test_unfusing_one_of_two_separates_them() -> None:

@@ -135,14 +135,23 @@ def test_another_teacher_is_refused_when_a_run_goes_on(corpus: Path, tmp_path: P
         fit(load_recipe(QUICK, settings(corpus, "teacher.weight=0.5")), tmp_path, resume=True, progress=False)
 
 
-def test_a_teacher_whose_file_has_changed_is_refused(corpus: Path, tmp_path: Path, thread_count: None) -> None:
+def test_a_teacher_may_have_moved_and_another_at_its_path_is_refused(
+    corpus: Path, tmp_path: Path, thread_count: None
+) -> None:
     file = tmp_path / "teacher.safetensors"
     chosen = settings(corpus, f"teacher.checkpoint={json.dumps(str(file))}", "run.steps=2")
     save_model(create_model("gtcrn"), file)
     fit(load_recipe(QUICK, chosen), tmp_path / "run", progress=False)
+    file.rename(tmp_path / "moved.safetensors")
     save_model(create_model("gtcrn"), file)
     with pytest.raises(RecipeError, match=r"teacher\.safetensors: expected the teacher that the run began with"):
         fit(load_recipe(QUICK, [*chosen, "run.steps=4"]), tmp_path / "run", resume=True, progress=False)
+    moved = f"teacher.checkpoint={json.dumps(str(tmp_path / 'moved.safetensors'))}"
+    fit(load_recipe(QUICK, [*chosen, "run.steps=4", moved]), tmp_path / "run", resume=True, progress=False)
+    assert newest(tmp_path / "run")["global_step"] == 4
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").teacher.checkpoint == str(tmp_path / "moved.safetensors")
+    with pytest.raises(RecipeError, match=r"teacher\.checkpoint: expected '.*moved\.safetensors', got None"):
+        fit(load_recipe(QUICK, settings(corpus, "run.steps=6")), tmp_path / "run", resume=True, progress=False)
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -18,8 +18,8 @@ weights by validation, which `lite-rtse enhance --checkpoint` takes), checkpoint
 TensorBoard shows. A run that was cut off, however rudely, goes on with --resume as if it had never stopped.
 
 With --resume there may be SETTINGS, too, which go into the recipe of the run: those of speed and memory, such as
-data.workers=2 or run.precision=bf16-mixed, another run.steps, and --data where the data has moved. What would make
-another run of it, such as another network or loss, is refused.
+data.workers=2 or run.precision=bf16-mixed, another run.steps, and --data or teacher.checkpoint where the file has
+moved. What would make another run of it, such as another network or loss, is refused.
 
 Several processes or GPUs: torchrun --nproc-per-node N -m lite_rtse_ext.cli train … run.devices=N
 
