@@ -21,7 +21,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 /usr/bin/env python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q lhotse==1.33.0 soundfile==0.14.0 torch==2.14.1 numpy==2.4.6
+"$folder/venv/bin/pip" install -q lhotse==1.33.0 soundfile==0.14.0 torch==2.14.1 numpy==2.4.6 urllib3==2.8.0
 cd "$folder"
 venv/bin/python -W ignore - <<'PYTHON'
 import math
