@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from lite_rtse_ext.cli import main
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.data.check import check_files
-from lite_rtse_ext.data.prepare.sources.voices import FOLDER, Voice, draw_voice, prepare_voices, read_text
+from lite_rtse_ext.data.prepare.sources.voices import FOLDER, Kokoro, Voice, draw_voice, prepare_voices, read_text
 from tests.data.prepare.corpus import make_corpus
 
 pytest.importorskip("kokoro_onnx")
@@ -155,6 +155,33 @@ def test_speech_joins_what_is_prepared(tmp_path: Path, files: Path) -> None:
         manifest = Manifest.load(tmp_path / "manifest.json")
         assert dataclasses.replace(manifest, clips=manifest.clips[:-count]) == before
         assert {clip.label for clip in manifest.clips[-count:]} == set(NAMES[:count])
+
+
+def test_what_cannot_be_spoken_is_left_out(tmp_path: Path, files: Path) -> None:
+    target = tmp_path / "out"
+    model = Kokoro(files / "model.onnx", files / "styles.bin")
+
+    class Deaf:
+        names: Sequence[str] = NAMES
+
+        def speak(self, text: str, voice: Voice) -> NDArray[np.float32]:
+            if voice.names[0] == NAMES[1]:
+                raise ValueError("no phonemes")
+            return model.speak(text, voice)
+
+    lines: list[str] = []
+    manifest = prepare_voices(target, Deaf(), {"es": ["Hola a todos."]}, count=3, utterances=1, report=lines.append)
+    assert lines == ["left out: 0-000001-000000.flac: no phonemes", "3 of 3 utterances"]
+    assert [clip.label for clip in manifest.clips] == [NAMES[0], NAMES[2]]
+
+
+def test_an_unknown_language_is_named_and_leaves_no_folder(tmp_path: Path, files: Path) -> None:
+    named = ["--model", files / "model.onnx", "--styles", files / "styles.bin", "--out", tmp_path / "out"]
+    text = f"--text=xx={files / 'english.txt'}"
+    outcome = CliRunner().invoke(main, ["prepare", "voices", *map(str, named), text, "--count", "1"])
+    assert '"xx"' in outcome.output
+    assert outcome.exit_code == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_silence_is_left_out(tmp_path: Path, files: Path) -> None:

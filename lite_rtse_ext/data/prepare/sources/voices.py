@@ -22,6 +22,7 @@ from lite_rtse_ext.data.manifest import Clip, Manifest
 from lite_rtse_ext.data.prepare.command import summarize
 from lite_rtse_ext.data.prepare.convert import is_complete, write_flac
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.new_folder import new_folder
 
 __all__ = ["FOLDER", "Kokoro", "Synthesizer", "Voice", "draw_voice", "prepare_voices", "read_text", "voices"]
 
@@ -73,7 +74,11 @@ class Synthesizer(Protocol):
     names: Sequence[str]
 
     def speak(self, text: str, voice: Voice) -> _Samples:
-        """Return the speech, ``(samples,)``, float32 at 16 kHz."""
+        """Return the speech, ``(samples,)``, float32 at 16 kHz.
+
+        Raises:
+            ValueError: there is nothing to speak in this text.
+        """
 
 
 class Kokoro:
@@ -151,6 +156,7 @@ def prepare_voices(
 
     Raises:
         ValueError: a number is outside its limits, or there is no text.
+        RuntimeError: the synthesizer does not know a language.
         OSError: a file can't be read or written.
         ManifestError: the folder holds a file manifest.json that is not a manifest.
     """
@@ -163,16 +169,14 @@ def prepare_voices(
     path = target / "manifest.json"
     before = Manifest.load(path) if path.exists() else Manifest(target, "voices")
     folder = target / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     clips = []
-    for task in _tasks(folder, synthesizer, texts, count, utterances, seed):
-        frames = _frames(task.path) or _write(task, synthesizer, report)
-        if frames:
-            name = f"{FOLDER}/{task.path.name}"
-            source = f"kokoro-onnx, {task.voice.language}, speed {task.voice.speed:.2f}"
-            clips.append(Clip("speech", "train", name, frames, task.voice.label, "Apache-2.0", source))
-        if (task.number + 1) % _REPORT_EVERY == 0 or task.number + 1 == count * utterances:
-            report(f"{task.number + 1} of {count * utterances} utterances")
+    with new_folder(folder):
+        for task in _tasks(folder, synthesizer, texts, count, utterances, seed):
+            frames = _frames(task.path) or _write(task, synthesizer, report)
+            if frames:
+                clips.append(_clip(task, frames))
+            if (task.number + 1) % _REPORT_EVERY == 0 or task.number + 1 == count * utterances:
+                report(f"{task.number + 1} of {count * utterances} utterances")
     others = tuple(clip for clip in before.clips if not clip.path.startswith(f"{FOLDER}/"))
     manifest = replace(before, clips=(*others, *clips))
     manifest.save(path)
@@ -242,13 +246,22 @@ def _tasks(
 
 def _write(task: _Task, synthesizer: Synthesizer, report: Callable[[str], None]) -> int:
     """Synthesize and write an utterance. Return its length in samples, or 0 if it is left out."""
-    samples = synthesizer.speak(task.text, task.voice)
+    try:
+        samples = synthesizer.speak(task.text, task.voice)
+    except ValueError as error:
+        report(f"left out: {task.path.name}: {error}")
+        return 0
     peak = float(np.abs(samples).max(initial=0.0))
     if not _LEAST_PEAK <= peak < np.inf:
         report(f"left out: {task.path.name}: has a peak of {peak:.2g}")
         return 0
     write_flac(task.path, samples)
     return len(samples)
+
+
+def _clip(task: _Task, frames: int) -> Clip:
+    source = f"kokoro-onnx, {task.voice.language}, speed {task.voice.speed:.2f}"
+    return Clip("speech", "train", f"{FOLDER}/{task.path.name}", frames, task.voice.label, "Apache-2.0", source)
 
 
 def _frames(path: Path) -> int:
