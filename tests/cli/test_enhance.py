@@ -236,10 +236,14 @@ def test_attenuation_limit_and_wet_mix_the_input_in(tmp_path: Path, enhance: Run
         "none": ["--wet", 0],
         "half": ["--wet", 0.5],
         "limited": ["--attenuation-limit", 20],
+        "unlimited": ["--attenuation-limit", "inf"],
     }.items():
         assert enhance(source, tmp_path / f"{name}.wav", *options).exit_code == 0
-    noisy, *mixed = (read(tmp_path / f"{name}.wav")[0] for name in ("in", "all", "none", "half", "limited"))
-    enhanced, none, half, limited = mixed
+    noisy, *mixed = (
+        read(tmp_path / f"{name}.wav")[0] for name in ("in", "all", "none", "half", "limited", "unlimited")
+    )
+    enhanced, none, half, limited, unlimited = mixed
+    np.testing.assert_array_equal(unlimited, enhanced)
     for got, share in ((none, 0.0), (half, 0.5), (limited, 0.9)):
         np.testing.assert_allclose(got, share * enhanced + (1 - share) * noisy, atol=2**-14)
     assert "--wet" in enhance(source, tmp_path / "x.wav", "--wet", 1.1).stderr
