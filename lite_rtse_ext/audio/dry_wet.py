@@ -24,19 +24,22 @@ def wet_share(value: object) -> float:
 
 
 def limit_db(value: object) -> float | None:
-    """Check a value of ``attenuation_limit_db``, the maximum attenuation of the noise. None is no limit.
+    """Check a value of ``attenuation_limit_db``, the maximum attenuation of the noise. None and infinity are no limit.
+
+    Returns:
+        The limit, or None for no limit.
 
     Raises:
         TypeError: the value is neither None nor a real number.
-        ValueError: the value is negative or not finite.
+        ValueError: the value is negative or NaN.
     """
     if value is None:
         return None
     expected = "None or a number of dB from 0 up"
     limit = real_number(value, "attenuation_limit_db", expected)
-    if not (limit >= 0 and math.isfinite(limit)):
+    if not limit >= 0:
         raise ValueError(f"attenuation_limit_db: expected {expected}, got {value!r}")
-    return limit
+    return None if math.isinf(limit) else limit
 
 
 def enhanced_share(wet: float, attenuation_limit_db: float | None) -> float:

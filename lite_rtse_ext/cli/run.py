@@ -19,6 +19,7 @@ from lite_rtse_ext.cli.jobs import Job
 from lite_rtse_ext.cli.notes import CLEAR_LINE
 from lite_rtse_ext.utils.atomic_file import kind_of
 from lite_rtse_ext.utils.cores import cores
+from lite_rtse_ext.utils.new_folder import NewFolders
 
 if TYPE_CHECKING:
     from lite_rtse_ext.enhance import Enhanced
@@ -57,7 +58,18 @@ class _Share:
 
 
 def run_jobs(enhance: Enhance, jobs: list[Job], workers: int | None) -> int:
-    """Does the jobs, ``workers`` at a time, by default one a core, and says what was done; returns how many failed."""
+    """Does the jobs, ``workers`` at a time, by default one a core, and says what was done; returns how many failed.
+
+    Folders that were created for outputs and are empty in the end are deleted.
+    """
+    folders = NewFolders()
+    try:
+        return _run_jobs(enhance, jobs, workers, folders)
+    finally:
+        folders.delete_empty()
+
+
+def _run_jobs(enhance: Enhance, jobs: list[Job], workers: int | None, folders: NewFolders) -> int:
     began = time.perf_counter()
     ticks = [_header_ticks(job.source) for job in jobs]
     with click.progressbar(
@@ -74,7 +86,7 @@ def run_jobs(enhance: Enhance, jobs: list[Job], workers: int | None) -> int:
         def attempt(job: Job, ticks: int) -> Enhanced | str:
             share = _Share(advance, ticks)
             try:
-                _make_folder(job.target.parent)
+                _make_folder(job.target.parent, folders)
                 result: Enhanced | str = enhance(job, share.add)
             except (OSError, ValueError, RuntimeError, MemoryError) as error:
                 result = _about(job, error)
@@ -109,9 +121,9 @@ def _about(job: Job, error: Exception) -> str:
     return describe(error) if named else printable(f"{job.source}: {describe(error)}")
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(path: Path, folders: NewFolders) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folders.create(path)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, f"expected a folder, got {kind_of(path)}", str(path)) from error
 

@@ -58,7 +58,7 @@ def enhance_file(
             suffix selects another format, which keeps the bit depth if possible. If the sample type changes, an
             :class:`lite_rtse_ext.audio.AudioWarning` says so.
         overwrite: whether ``target`` may already exist. It is replaced only when the new file is complete.
-        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit.
+        attenuation_limit_db: maximum attenuation of the noise in dB. None and infinity mean no limit.
         wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset from every channel; see
             :func:`lite_rtse_ext.audio.remove_offset`.

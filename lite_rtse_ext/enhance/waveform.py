@@ -60,8 +60,8 @@ def enhance_waveform(
             is a separate utterance. With segments the waveform stays on its own device, and may exceed the memory of
             the model's device.
         segment_frames: number of frames per segment, left context included. None: all frames at once.
-        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit. The limit is implemented by
-            mixing in the noisy signal at that level.
+        attenuation_limit_db: maximum attenuation of the noise in dB. None and infinity mean no limit. The limit is
+            implemented by mixing in the noisy signal at that level.
         wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal, without the high-pass.
         high_pass: whether a high-pass at 2 Hz first removes a constant offset; see
             :func:`lite_rtse_ext.audio.remove_offset`. It needs the memory of one copy of the waveform.

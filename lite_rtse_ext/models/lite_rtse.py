@@ -123,7 +123,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         Args:
             waveform: (..., samples), full scale 1, any floating dtype. Each leading index is a separate utterance.
             sample_rate: sample rate of the waveform in Hz. It must be 16000. Resample other waveforms first.
-            attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit.
+            attenuation_limit_db: maximum attenuation of the noise in dB. None and infinity mean no limit.
             wet: share of the enhanced signal in the result, 0 to 1. The rest is the noisy signal.
             high_pass: whether a high-pass at 2 Hz first removes a constant offset from the waveform. See
                 :func:`lite_rtse_ext.audio.remove_offset`.

@@ -59,8 +59,8 @@ class Streamer:
             returns the samples that are ready and ``flush`` the rest. The total length is that of the input. If False,
             every ``feed`` returns as many samples as it takes, delayed by :attr:`latency_samples`, silence at first.
             Live callbacks need False.
-        attenuation_limit_db: maximum attenuation of the noise in dB, or None for no limit. The limit is implemented by
-            mixing in the noisy signal at that level.
+        attenuation_limit_db: maximum attenuation of the noise in dB. None and infinity mean no limit. The limit is
+            implemented by mixing in the noisy signal at that level.
         wet: share of the enhanced signal in the output, 0 to 1. The rest is the noisy signal, aligned in time.
         high_pass: whether the network's input first passes a high-pass at 2 Hz. The filter removes a constant offset
             and adds no latency; see :mod:`lite_rtse_ext.audio.high_pass`. The noisy signal that ``wet`` and

@@ -129,9 +129,10 @@ class Enhancer(lightning.LightningModule):
             "valid/si_snr": after.mean(),
             "valid/si_snr_improvement": (after - before).mean(),
         }
-        # Every process validates the whole split. So all have the same metrics, and nothing has to be gathered.
-        self.log_dict(figures, on_epoch=True, batch_size=len(batch.noisy))
-        self.log("si-snr+", figures["valid/si_snr_improvement"], on_epoch=True, prog_bar=True, logger=False)
+        # Every process validates the whole split, on its own device. The mean makes them agree on which step is best.
+        joint: dict[str, Any] = {"on_epoch": True, "sync_dist": True, "batch_size": len(batch.noisy)}
+        self.log_dict(figures, **joint)
+        self.log("si-snr+", figures["valid/si_snr_improvement"], prog_bar=True, logger=False, **joint)
         if batch_idx < self.recipe.run.examples and not self.trainer.sanity_checking:
             self._show(batch_idx, batch, enhanced)
 

@@ -6,7 +6,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["new_folder"]
+__all__ = ["NewFolders", "new_folder"]
+
+
+class NewFolders:
+    """Output folders of several tasks. Threads may share one object.
+
+    A task can't delete the folder that it created: another one may be about to write there. So the object keeps a list,
+    and :meth:`delete_empty` is called once all tasks are done.
+    """
+
+    def __init__(self) -> None:
+        self._created: list[Path] = []
+
+    def create(self, path: Path) -> None:
+        """Create a folder and its parents, unless they exist.
+
+        Raises:
+            OSError: the folder can't be created.
+        """
+        self._created += [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+
+    def delete_empty(self) -> None:
+        """Delete the folders that were created and hold nothing."""
+        for each in sorted(self._created, key=lambda path: len(path.parts), reverse=True):
+            with suppress(OSError):
+                each.rmdir()
 
 
 @contextmanager
@@ -18,12 +44,10 @@ def new_folder(path: Path) -> Iterator[None]:
     Raises:
         OSError: the folder can't be created.
     """
-    created = [each for each in (path, *path.parents) if not each.exists()]
+    folders = NewFolders()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folders.create(path)
         yield
     except BaseException:
-        for each in created:
-            with suppress(OSError):
-                each.rmdir()
+        folders.delete_empty()
         raise

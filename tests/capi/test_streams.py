@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def test_version(library: Library) -> None:
         {"wet": 0.0},
         {"attenuation_limit_db": 12.3},
         {"attenuation_limit_db": 0.0},
+        {"attenuation_limit_db": math.inf},
         {"wet": 0.9, "attenuation_limit_db": 30.0},
     ],
     ids=str,

@@ -78,6 +78,22 @@ def test_a_failing_file_does_not_stop_the_others(tmp_path: Path, enhance: Run) -
     assert names(tmp_path / "out") == ["a.wav", "z.wav"]
 
 
+def test_new_folders_without_outputs_do_not_stay(tmp_path: Path, enhance: Run) -> None:
+    sound(tmp_path / "in" / "good" / "a.wav")
+    for name in ("b.wav", "bad/worse/c.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"RIFF")
+    assert enhance(tmp_path / "in", tmp_path / "some").exit_code == 1
+    assert names(tmp_path / "some") == ["good/a.wav"]
+    assert os.listdir(tmp_path / "some") == ["good"]
+    (tmp_path / "old").mkdir()
+    for target in (tmp_path / "new" / "deep", tmp_path / "old"):
+        assert enhance(tmp_path / "in" / "bad", target).exit_code == 1
+    assert enhance(tmp_path / "in" / "b.wav", tmp_path / "new" / "b.wav").exit_code == 1
+    assert sorted(os.listdir(tmp_path)) == ["in", "old", "some"]
+    assert os.listdir(tmp_path / "old") == []
+
+
 def test_an_interrupted_run_is_resumed(tmp_path: Path, enhance: Run) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     for name in ("a.wav", "b.wav"):
@@ -220,10 +236,14 @@ def test_attenuation_limit_and_wet_mix_the_input_in(tmp_path: Path, enhance: Run
         "none": ["--wet", 0],
         "half": ["--wet", 0.5],
         "limited": ["--attenuation-limit", 20],
+        "unlimited": ["--attenuation-limit", "inf"],
     }.items():
         assert enhance(source, tmp_path / f"{name}.wav", *options).exit_code == 0
-    noisy, *mixed = (read(tmp_path / f"{name}.wav")[0] for name in ("in", "all", "none", "half", "limited"))
-    enhanced, none, half, limited = mixed
+    noisy, *mixed = (
+        read(tmp_path / f"{name}.wav")[0] for name in ("in", "all", "none", "half", "limited", "unlimited")
+    )
+    enhanced, none, half, limited, unlimited = mixed
+    np.testing.assert_array_equal(unlimited, enhanced)
     for got, share in ((none, 0.0), (half, 0.5), (limited, 0.9)):
         np.testing.assert_allclose(got, share * enhanced + (1 - share) * noisy, atol=2**-14)
     assert "--wet" in enhance(source, tmp_path / "x.wav", "--wet", 1.1).stderr

@@ -3,6 +3,7 @@ exact."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -125,7 +126,13 @@ def test_a_result_that_is_not_finite_ends_the_work(model: reference.LiteRTSE) ->
 @pytest.mark.parametrize("segment_frames", [None, 16])
 @pytest.mark.parametrize(
     ("options", "share"),
-    [({"wet": 0.5}, 0.5), ({"attenuation_limit_db": 20}, 0.9), ({"attenuation_limit_db": 0}, 0.0), ({"wet": 0}, 0.0)],
+    [
+        ({"wet": 0.5}, 0.5),
+        ({"wet": 0}, 0.0),
+        ({"attenuation_limit_db": 20}, 0.9),
+        ({"attenuation_limit_db": 0}, 0.0),
+        ({"attenuation_limit_db": math.inf}, 1.0),
+    ],
 )
 def test_the_noisy_signal_is_mixed_in(
     model: reference.LiteRTSE, segment_frames: int | None, options: dict[str, float], share: float

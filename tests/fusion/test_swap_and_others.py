@@ -122,3 +122,36 @@ def test_a_model_without_values_is_fused_whole(inside: bool) -> None:
     model.load_state_dict(plain.state_dict(), assign=True)
     assert_agrees(model(x), plain(x), 1e-5)
     assert unfuse(model) == [*PUBLIC, "mask_residual"]
+
+
+@pytest.mark.filterwarnings("ignore:")
+def test_quantized_layers_stay_and_the_others_are_fused() -> None:
+    """The other way round, PyTorch finds its own classes only, and leaves the fused layers in float32."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"lstm": nn.LSTM(64, 64), "gru": nn.GRU(64, 64), "linear": nn.Linear(64, 64)})
+    model["conv"] = nn.Conv1d(64, 64, 1)
+
+    def run(model: nn.ModuleDict) -> torch.Tensor:
+        x = random(50, 4, 64).float()
+        for name in ("lstm", "gru"):
+            x, _ = model[name](x)
+        return model["conv"](model["linear"](x).transpose(1, 2)).detach()
+
+    def quantized(model: nn.ModuleDict) -> nn.ModuleDict:
+        return torch.ao.quantization.quantize_dynamic(model, {nn.LSTM, nn.GRU, nn.Linear})
+
+    def names(model: nn.ModuleDict) -> list[str]:
+        return [name for name, layer in model.items() if type(layer).__module__.startswith("torch.ao.")]
+
+    expected, before = run(model), quantized(model)
+    rounded = run(before)
+    assert [finding.path for finding in fuse(before).fused] == ["conv"]
+    assert names(before) == ["lstm", "gru", "linear"]
+    assert_agrees(run(before), rounded, 1e-6)
+    assert float((rounded - expected).norm() / expected.norm()) < 0.1
+    fuse(model)
+    after = quantized(model)
+    assert names(after) == []
+    assert_agrees(run(after), expected, 1e-5)
+    unfuse(after)
+    assert names(quantized(after)) == ["lstm", "gru", "linear"]

@@ -123,6 +123,39 @@ def test_other_types_transforms_and_errors_are_torchs() -> None:
     assert convolutions.count == 0
 
 
+class Quantized(Tensor):
+    """A weight as torchao's: it calls itself float32, and knows linear layers only."""
+
+    @staticmethod
+    def __new__(cls, weight: Tensor) -> Quantized:
+        own: Quantized = Tensor._make_wrapper_subclass(cls, weight.shape, dtype=weight.dtype)
+        own.held = weight.detach()
+        return own
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.linear:
+            return func(args[0], args[1].held, *args[2:])
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].held)
+        raise NotImplementedError(f"{func} of a quantized weight")
+
+
+@torch.no_grad()
+def test_a_weight_of_another_kind_is_torchs() -> None:
+    for module in both(*SIZES):
+        expected = nn.Linear.forward(module, rows())
+        module.weight = nn.Parameter(Quantized(module.weight), requires_grad=False)
+        with Convolutions() as convolutions:
+            for found in (module(rows()), linear.run_linear(module, rows())):
+                assert_same(found, expected)
+        assert convolutions.count == 0
+
+
 def test_run_linear_computes_a_module_of_torch_by_convolutions() -> None:
     _, plain = both(*SIZES)
     x = rows()

@@ -101,7 +101,7 @@ def test_two_threads_that_set_leave_what_was_set_last() -> None:
     ("name", "value"),
     [
         *(("wet", value) for value in (1.5, -0.1, float("nan"), "a", None, True, [0.5])),
-        *(("attenuation_limit_db", value) for value in (-1, float("nan"), float("inf"), "a", True, [12])),
+        *(("attenuation_limit_db", value) for value in (-1, float("nan"), float("-inf"), "a", True, [12])),
     ],
 )
 def test_a_refused_setting_is_not_kept(name: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,8 @@ def test_settings_can_change_on_the_way(small: Network) -> None:
     assert (streamer.wet, streamer.attenuation_limit_db) == (1.0, None)
     streamer.wet, streamer.attenuation_limit_db = 0.25, 12
     assert (streamer.wet, streamer.attenuation_limit_db) == (0.25, 12.0)
+    streamer.attenuation_limit_db = math.inf
+    assert streamer.attenuation_limit_db is None
     streamer.wet = 0
     signal = noise(2000)
     assert relative(run(streamer, hops(signal)), signal) < 1e-6
@@ -339,7 +342,7 @@ def test_wrong_arguments_are_named(small: Network) -> None:
         ({"wet": 1.5}, "wet: expected a share from 0 to 1, got 1.5"),
         ({"wet": float("nan")}, "wet: expected a share"),
         ({"attenuation_limit_db": -1}, "attenuation_limit_db: expected None or a number of dB from 0 up, got -1"),
-        ({"attenuation_limit_db": float("inf")}, "attenuation_limit_db: expected"),
+        ({"attenuation_limit_db": float("nan")}, "attenuation_limit_db: expected"),
         ({"on_fault": "ignore"}, "on_fault: expected 'raise' or 'mute', got 'ignore'"),
         ({"channels": 0}, "channels: expected a whole number from 1 to 64, got 0"),
     ]:

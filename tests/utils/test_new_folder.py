@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lite_rtse_ext.utils.new_folder import new_folder
+from lite_rtse_ext.utils.new_folder import NewFolders, new_folder
 
 
 def test_it_stays_after_success(tmp_path: Path) -> None:
@@ -36,3 +36,13 @@ def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"), new_folder(tmp_path / "file" / "a"):
         pytest.fail("it can't be created")
     assert (tmp_path / "file").is_file()
+
+
+def test_of_several_those_that_are_empty_in_the_end_go(tmp_path: Path) -> None:
+    folders = NewFolders()
+    (tmp_path / "old").mkdir()
+    for name in ("old/a/b", "new/c", "new/d/e", "new/c"):
+        folders.create(tmp_path / name)
+    (tmp_path / "new" / "c" / "file").touch()
+    folders.delete_empty()
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / name for name in ("new", "new/c", "new/c/file", "old")]

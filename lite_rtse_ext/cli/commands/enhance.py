@@ -26,7 +26,10 @@ from lite_rtse_ext.utils.extras import require_torch
 @click.option("--force", is_flag=True, help="Replace outputs that exist already. Inputs are never replaced.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist already, e.g. to resume a run.")
 @click.option(
-    "--attenuation-limit", metavar="DB", type=click.FloatRange(min=0), help="The most by which noise is turned down."
+    "--attenuation-limit",
+    metavar="DB",
+    type=click.FloatRange(min=0),
+    help="The most by which noise is turned down; inf: no limit.",
 )
 @click.option(
     "--wet", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."

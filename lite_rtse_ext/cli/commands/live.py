@@ -31,7 +31,9 @@ def _device(text: str | None) -> int | str | None:
     "--rate", type=int, default=SAMPLE_RATE_HZ, show_default=True, help="Hz; others than 16000 add 9 ms of latency."
 )
 @click.option("--block", type=click.IntRange(min=1), help="Samples a block; by default 16 ms of them.")
-@click.option("--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down.")
+@click.option(
+    "--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down; inf: no limit."
+)
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @link_option
 @click.option("--seconds", type=float, help="Stop after so long; by default at Ctrl-C.")
