@@ -13,6 +13,7 @@ import click
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.prepare.command import ONLY_LICENSE, summarize
 from lite_rtse_ext.data.prepare.licenses import with_licenses
+from lite_rtse_ext.utils.file_names import MOST_BYTES, file_name
 
 __all__ = ["join", "join_manifests"]
 
@@ -93,13 +94,17 @@ def _below(folder: str, path: str) -> str:
 
 
 class _Names:
-    """The names of the joined mixtures and pairs: the folder and the old name. A name that is taken gets a number."""
+    """The names of the joined mixtures and pairs: the folder and the old name, shortened if need be.
+
+    A name that is taken gets a number.
+    """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def new(self, folder: str, name: str) -> str:
         plain = f"{folder.replace('/', '-')}-{name}" if folder != "." else name
+        plain = plain if len(plain.encode()) <= MOST_BYTES else file_name(plain)
         numbered = (f"{plain}-{number}" for number in count(2))
         free = next(each for each in chain([plain], numbered) if each not in self._taken)
         self._taken.add(free)
