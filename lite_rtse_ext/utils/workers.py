@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from lite_rtse_ext.utils.cores import cores
 
@@ -133,6 +133,10 @@ def _outcomes(
                     yield index, outcome
                 elif waiting and not workers:
                     raise RuntimeError(f"no process could be started: {worker.cause_of_death}; {_HINT}")
+    except BaseException:  # Ctrl-C, mostly, or nobody wants the other results
+        for worker in workers:
+            worker.stop()
+        raise
     finally:
         for worker in workers:
             worker.dismiss()
@@ -158,7 +162,8 @@ def _start_server(imported: Sequence[str]) -> None:
 class _Worker(Generic[_Result]):
     """A process, the connection to it, and the index of its current task, which is None before the first one.
 
-    A process ends when its connection is closed and its task is finished. No file therefore stays incomplete.
+    A process ends when its connection is closed and its task is finished. :meth:`stop` ends the task, too, by an
+    exception. The task can therefore delete files that are incomplete.
     """
 
     def __init__(self, set_up: Callable[[], Callable[..., _Result]]) -> None:
@@ -194,6 +199,9 @@ class _Worker(Generic[_Result]):
     def dismiss(self) -> None:
         self.line.close()
 
+    def stop(self) -> None:
+        self._process.terminate()
+
     def join(self) -> None:
         self._process.join()
 
@@ -222,7 +230,8 @@ class _Refused:
 
 def _serve(line: Connection, set_up: Callable[[], _Work[_Task, _Result]]) -> None:
     """Run in the process: report readiness, then answer each task with its result until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process by SIGTERM
+    signal.signal(signal.SIGTERM, _end)
     with suppress(EOFError, OSError):
         try:
             work = set_up()
@@ -232,6 +241,10 @@ def _serve(line: Connection, set_up: Callable[[], _Work[_Task, _Result]]) -> Non
         line.send(None)
         while True:
             line.send(_attempt(work, line.recv()))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)  # the exit code that a shell shows for this signal
 
 
 def _attempt(work: _Work[_Task, _Result], task: _Task) -> _Result | Lost:

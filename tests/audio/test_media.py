@@ -107,6 +107,26 @@ def test_opus_in_mp4_is_as_early_as_in_webm(tmp_path: Path, rate: int, channels:
     assert any(np.array_equal(got[late:][:47_000], in_time[:47_000]) for late in range(tick // 2 + 1))
 
 
+@pytest.mark.parametrize(
+    ("container", "coder", "late"),
+    [
+        *((container, "aac", 1024) for container in ("adts", "mpegts", "flv", "avi")),
+        *((container, "libmp3lame", 1105) for container in ("mpegts", "avi")),
+        *((container, coder, 0) for container in ("mp4", "matroska") for coder in ("aac", "libmp3lame")),
+        ("mp3", "libmp3lame", 0),
+    ],
+)
+def test_sound_is_late_where_the_container_does_not_tell_the_delay(
+    tmp_path: Path, container: str, coder: str, late: int
+) -> None:
+    """docs/limits.md says so."""
+    noise = np.convolve(np.random.default_rng(0).standard_normal(16_000), np.hanning(40), "same")
+    samples = (0.05 * noise)[:, None].astype(np.float32)
+    got = read(encoded(tmp_path / "in", container, coder, 16_000, samples))[0][:16_000, 0]
+    spectra = [np.fft.rfft(each, 32_768) for each in (got, samples[:, 0])]
+    assert int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj()))) == late
+
+
 @pytest.mark.filterwarnings("ignore::lite_rtse_ext.audio.AudioWarning")
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_it_becomes_every_format(tmp_path: Path, suffix: str) -> None:

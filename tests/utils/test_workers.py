@@ -127,6 +127,31 @@ def test_an_abandoned_run_ends_its_processes() -> None:
     assert set(multiprocessing.active_children()) <= before
 
 
+def linger(mark: Path | None) -> None:
+    """A task that takes long, and deletes its file whenever it ends."""
+    if mark is None:
+        return
+    try:
+        mark.touch()
+        time.sleep(30)
+    finally:
+        mark.unlink()
+
+
+def test_an_interrupted_run_ends_its_tasks_at_once(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    results = run_in_order(linger, [None, mark], 2)
+    assert next(results) is None
+    deadline = time.monotonic() + 20
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert mark.exists()
+    began = time.monotonic()
+    results.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began < 15
+    assert not mark.exists()
+
+
 SLOW_MODULE = """
 import os, pathlib, time
 

@@ -178,6 +178,12 @@ def test_files_that_are_missing_or_listed_twice_are_named(folder: Path) -> None:
     assert "speech/0/0.wav is listed twice" in said
 
 
+def test_empty_rows_are_passed_over(folder: Path) -> None:
+    expected, _ = prepare(folder)
+    write_table(folder, [{}, *rows(), {"path": " "}, {}])
+    assert prepare(folder)[0] == expected
+
+
 def test_few_speakers_and_noises_are_enough(folder: Path) -> None:
     write_table(folder, [row for row in rows() if row["path"] in ("speech/1/0.wav", "noise/rain/fs0-0.wav")])
     manifest, said = prepare(folder, mixtures=3)

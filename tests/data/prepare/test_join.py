@@ -41,6 +41,21 @@ def test_all_files_keep_their_place(tmp_path: Path) -> None:
         assert joined.path(clip.path).parent in (tmp_path / "x", tmp_path / "y" / "z")
 
 
+def test_folders_of_similar_names_can_be_joined(tmp_path: Path) -> None:
+    sources = [prepared(tmp_path / name, pairs=True) for name in ("y-z", "y/z", "y-z-m1")]
+    joined = join_manifests(tmp_path / "all.json", sources)
+    found = [(mixture.name, mixture.noise) for mixture in joined.mixtures]
+    assert found == [("y-z-m1", "y-z/d.flac"), ("y-z-m1-2", "y/z/d.flac"), ("y-z-m1-m1", "y-z-m1/d.flac")]
+    assert [pair.name for pair in joined.pairs] == ["y-z-p1", "y-z-p1-2", "y-z-m1-p1"]
+
+
+def test_deep_folders_can_be_joined(tmp_path: Path) -> None:
+    deep = "/".join(3 * ["ä" * 50])
+    joined = join_manifests(tmp_path / "all.json", [prepared(tmp_path / deep / name) for name in "xy"])
+    assert len({mixture.name for mixture in joined.mixtures}) == 2
+    assert {mixture.noise for mixture in joined.mixtures} == {f"{deep}/x/d.flac", f"{deep}/y/d.flac"}
+
+
 def test_one_source_can_judge_and_licenses_can_be_chosen(tmp_path: Path) -> None:
     sources = [prepared(tmp_path / "x"), prepared(tmp_path / "y")]
     lines: list[str] = []

@@ -172,7 +172,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 raise ManifestError(f"{path}: expected columns path and kind, lacks {', '.join(sorted(missing))}")
             for row in reader:
                 row.setdefault("license", row.get("licence"))
-                yield reader.line_num, {column: (row.get(column) or "").strip() for column in columns}
+                values = {column: (row.get(column) or "").strip() for column in columns}
+                if any(values.values()):  # spreadsheets write rows of commas for lines that are empty
+                    yield reader.line_num, values
     except (csv.Error, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not a table of comma-separated values ({error})") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path, PurePath
 
 import click
@@ -12,6 +13,7 @@ import click
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.prepare.command import ONLY_LICENSE, summarize
 from lite_rtse_ext.data.prepare.licenses import with_licenses
+from lite_rtse_ext.utils.file_names import MOST_BYTES, file_name
 
 __all__ = ["join", "join_manifests"]
 
@@ -54,6 +56,7 @@ def join_manifests(
     clips: list[Clip] = []
     mixtures: list[Mixture] = []
     pairs: list[Pair] = []
+    names = _Names()
     for path, folder in folders.items():
         manifest = Manifest.load(path)
         if only_license and any(pair.split == "train" for pair in manifest.pairs):
@@ -61,8 +64,8 @@ def join_manifests(
         judge = not judges or path in judges
         clips += _clips(manifest, folder, judge)
         if judge:
-            mixtures += (_moved_mixture(mixture, folder) for mixture in manifest.mixtures)
-        pairs += (_moved_pair(pair, folder) for pair in manifest.pairs if judge or pair.split == "train")
+            mixtures += (_moved_mixture(mixture, folder, names) for mixture in manifest.mixtures)
+        pairs += (_moved_pair(pair, folder, names) for pair in manifest.pairs if judge or pair.split == "train")
     train = [clip for clip in clips if clip.split == "train"]
     used = set(with_licenses(train, only_license, lambda clip: clip.license, report))
     clips = [clip for clip in clips if clip.split != "train" or clip in used]
@@ -90,22 +93,36 @@ def _below(folder: str, path: str) -> str:
     return (PurePath(folder) / path).as_posix()
 
 
-def _named(folder: str, name: str) -> str:
-    return f"{folder.replace('/', '-')}-{name}" if folder != "." else name
+class _Names:
+    """The names of the joined mixtures and pairs: the folder and the old name, shortened if need be.
+
+    A name that is taken gets a number.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def new(self, folder: str, name: str) -> str:
+        plain = f"{folder.replace('/', '-')}-{name}" if folder != "." else name
+        plain = plain if len(plain.encode()) <= MOST_BYTES else file_name(plain)
+        numbered = (f"{plain}-{number}" for number in count(2))
+        free = next(each for each in chain([plain], numbered) if each not in self._taken)
+        self._taken.add(free)
+        return free
 
 
-def _moved_mixture(mixture: Mixture, folder: str) -> Mixture:
+def _moved_mixture(mixture: Mixture, folder: str, names: _Names) -> Mixture:
     return replace(
         mixture,
-        name=_named(folder, mixture.name),
+        name=names.new(folder, mixture.name),
         speech=_below(folder, mixture.speech),
         noise=_below(folder, mixture.noise),
     )
 
 
-def _moved_pair(pair: Pair, folder: str) -> Pair:
+def _moved_pair(pair: Pair, folder: str, names: _Names) -> Pair:
     return replace(
-        pair, name=_named(folder, pair.name), noisy=_below(folder, pair.noisy), clean=_below(folder, pair.clean)
+        pair, name=names.new(folder, pair.name), noisy=_below(folder, pair.noisy), clean=_below(folder, pair.clean)
     )
 
 
