@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SoX: noisered leaves out the last 1024 samples of every file, 64 ms at 16 kHz, and its amount 0 still takes noise away.
+# SoX: noisered leaves out the last 1024 samples of every file, 64 ms at 16 kHz, and an amount of 0 still reduces.
 #
 # One would guess: a denoiser gives as many samples as it gets, and an amount of 0 changes nothing. The manual says that
 # the amount is between 0 and 1, and that higher numbers remove more noise. It names no shorter file.
