@@ -5,8 +5,8 @@
 # What happens: an impulse at sample 3n comes out at sample n + 1. A tone of 9 kHz comes back as 7 kHz, 6 dB softer, and
 # one of 7 kHz loses 1 dB. decode leaves out the last sample, convert_frames gives one more than a third of them.
 # Sibilants lie up there. They fold into a band in which a network for 16 kHz has learned no such sounds.
-# The documentation of the Python package names the conversion, and neither a filter nor a delay. The manual of the C
-# library calls its way linear, with a low-pass filter whose order a C program can set up to 8. From Python one cannot.
+# The C library resamples linearly, behind a low-pass filter of an order up to 8 (MA_MAX_FILTER_ORDER). The decode of
+# the Python package has no argument for it.
 # Decode at the recording's own rate, and resample with another library.
 #
 # Versions: miniaudio 1.71, soxr 1.1.0, numpy 2.4.6. Date: 2026-11-29.

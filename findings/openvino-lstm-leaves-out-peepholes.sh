@@ -7,8 +7,7 @@
 # no error and no warning, and the result is that of a graph without this input. The same holds for input_forget=1,
 # which couples the forget gate to the input gate. In an operator that runs both ways, the activations that are given
 # for the way back are left out: both directions get the first ones. That holds for a GRU too.
-# Peepholes are common in older networks for speech, which come from Kaldi or TensorFlow. OpenVINO's list of operators
-# of ONNX has LSTM among the supported ones. So compare the runtime's output with that of ONNX Runtime once.
+# Peepholes are common in older networks for speech. So compare the runtime's output with that of ONNX Runtime once.
 #
 # Versions: openvino 2026.4.1, onnxruntime 1.32.0, onnx 1.23.2, numpy 2.4.6. Date: 2026-11-29.
 # Output seen (greatest difference of outputs that are below 1 or near it):

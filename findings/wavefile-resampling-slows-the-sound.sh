@@ -5,9 +5,8 @@
 # What happens: N samples that become M are read at steps of (N - 1) / M, and not of N / M. The sound runs slower, and
 # the delay grows over the file to one sample of the input at its end, whatever the length and the method. That is
 # 125 microseconds from 8 kHz, and 21 from 48 kHz. At 3 kHz from 8 kHz the end has nearly the other sign.
-# The documentation lists methods and filters, and names no change of speed.
-# The guide of transformers.js for Node.js makes the input of its speech models with this call. A clean sound resampled
-# so and a noisy one resampled by another library do not line up, and no constant delay brings them together.
+# The notes of versions 10.3 and 10.4 list methods and filters, and name no change of speed. A clean sound resampled so
+# and a noisy one resampled by another library do not line up, and no constant delay brings them together.
 #
 # Versions: wavefile 11.0.0 of npm, Node.js 20.20.2 (18 or newer will do). Date: 2026-11-29.
 # Output seen:
