@@ -12,6 +12,13 @@ from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 TARGET = click.option(
     "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder to fill; made if need be."
 )
+ADDED_TO = click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to add to, or to fill; made if need be.",
+)
 REFUSE = click.option(
     "--refuse-damaged", is_flag=True, help="Stop at a file that is damaged or silent, instead of naming it."
 )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.data.manifest import Clip, Manifest
-from lite_rtse_ext.data.prepare.command import summarize
+from lite_rtse_ext.data.prepare.command import ADDED_TO, summarize
 from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, is_complete
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.workers import Lost, run_in_order
@@ -210,13 +210,7 @@ def _library() -> Any:
 
 
 @click.command()
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder to add to, or to fill; made if need be.",
-)
+@ADDED_TO
 @click.option("--count", type=click.IntRange(1, 10**6), required=True, help="Number of rooms, with a response each.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another one, other rooms."

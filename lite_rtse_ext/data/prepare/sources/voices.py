@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.resampling import resample
 from lite_rtse_ext.data.manifest import Clip, Manifest
-from lite_rtse_ext.data.prepare.command import summarize
+from lite_rtse_ext.data.prepare.command import ADDED_TO, summarize
 from lite_rtse_ext.data.prepare.convert import is_complete, write_flac
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.new_folder import new_folder
@@ -294,13 +294,7 @@ def _texts(_context: click.Context, _parameter: click.Parameter, values: Sequenc
 
 
 @click.command()
-@click.option(
-    "--out",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder to add to, or to fill; made if need be.",
-)
+@ADDED_TO
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="The network, kokoro-v1.0.onnx.")
 @click.option("--styles", type=click.Path(path_type=Path), required=True, help="Its voices, voices-v1.0.bin.")
 @click.option(
