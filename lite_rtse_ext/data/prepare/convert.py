@@ -118,6 +118,15 @@ def write_flac(path: str | os.PathLike[str], samples: NDArray[np.float32]) -> No
     write(path, samples[:, None], AudioFormat(SAMPLE_RATE_HZ, 1, "FLAC", "PCM_16"))
 
 
+def complete_frames(path: Path) -> int | None:
+    """Return the length of a complete file of 16 kHz mono in samples, or None if there is none."""
+    try:
+        frames = int(sf.info(os.fsencode(path)).frames)
+    except (sf.LibsndfileError, OSError):
+        return None
+    return frames if frames and is_complete(path, frames) else None
+
+
 def is_complete(path: Path, frames: int) -> bool:
     """Whether a file exists, is 16 kHz mono, and has ``frames`` samples. Its header and last sample are read."""
     try:

@@ -6,21 +6,20 @@ random by some centimeters. Otherwise the symmetry of a room causes audible swee
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioFormat, write
 from lite_rtse_ext.data.manifest import Clip, Manifest
 from lite_rtse_ext.data.prepare.command import ADDED_TO, summarize
-from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, is_complete
+from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, complete_frames
+from lite_rtse_ext.data.prepare.made import MOST_COUNT, MOST_SEED, manifest_before, require_limits, save_made
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
@@ -33,7 +32,6 @@ _SMALLEST_M, _LARGEST_M = (2.5, 2.5, 2.2), (10.0, 8.0, 4.0)
 _RT60_SECONDS = 0.1, 0.8
 _WALL_M, _APART_M = 0.3, 0.3
 _MOST_ABSORPTION = 0.9
-_MOST_ROOMS, _MOST_SEED = 10**6, 2**32 - 1
 _LEAD = SAMPLE_RATE_HZ // 500
 """Samples before the direct sound."""
 
@@ -92,11 +90,8 @@ def prepare_rooms(target: Path, *, count: int, seed: int = 0, report: Callable[[
         ManifestError: the folder holds a file manifest.json that is not a manifest.
         RuntimeError: the process that simulated a room died.
     """
-    for name, value, least, most in (("count", count, 1, _MOST_ROOMS), ("seed", seed, 0, _MOST_SEED)):
-        if not least <= value <= most:
-            raise ValueError(f"{name}: expected a whole number, {least} to {most}, got {value}")
-    path = target / "manifest.json"
-    before = Manifest.load(path) if path.exists() else Manifest(target, "rooms")
+    require_limits(seed, count=count)
+    before = manifest_before(target, "rooms")
     _library()
     (target / FOLDER).mkdir(parents=True, exist_ok=True)
     tasks = [_Task(seed, number, target / FOLDER / f"{seed}-{number:06}.wav") for number in range(count)]
@@ -109,10 +104,7 @@ def prepare_rooms(target: Path, *, count: int, seed: int = 0, report: Callable[[
         if done % _REPORT_EVERY == 0 or done == len(missing):
             report(f"{done} of {len(missing)} rooms")
     clips = [_clip(task, frames) for task, frames in lengths.items() if frames is not None]
-    others = tuple(clip for clip in before.clips if not clip.path.startswith(f"{FOLDER}/"))
-    manifest = replace(before, clips=(*others, *clips))
-    manifest.save(path)
-    return manifest
+    return save_made(before, FOLDER, clips)
 
 
 def draw_room(seed: int, number: int) -> Room:
@@ -185,11 +177,10 @@ def _frames(path: Path) -> int | None:
     try:
         with path.open("rb") as file:
             header = file.read(8)
-        frames = int(sf.info(os.fsencode(path)).frames)
-    except (sf.LibsndfileError, OSError):
+    except OSError:
         return None
     whole = int.from_bytes(header[4:], "little") + len(header) == path.stat().st_size  # libsndfile accepts shorter ones
-    return frames if whole and frames and is_complete(path, frames) else None
+    return complete_frames(path) if whole else None
 
 
 def _clip(task: _Task, frames: int) -> Clip:
@@ -211,9 +202,11 @@ def _library() -> Any:
 
 @click.command()
 @ADDED_TO
-@click.option("--count", type=click.IntRange(1, 10**6), required=True, help="Number of rooms, with a response each.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Another one, other rooms."
+    "--count", type=click.IntRange(1, MOST_COUNT), required=True, help="Number of rooms, with a response each."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Another one, other rooms."
 )
 def rooms(target: Path, count: int, seed: int) -> None:
     """Simulated room responses for training, added to the manifest of a prepared folder.

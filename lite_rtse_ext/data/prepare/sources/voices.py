@@ -6,21 +6,20 @@ array describes each of its voices, and the average of two styles is a further v
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.resampling import resample
 from lite_rtse_ext.data.manifest import Clip, Manifest
 from lite_rtse_ext.data.prepare.command import ADDED_TO, summarize
-from lite_rtse_ext.data.prepare.convert import is_complete, write_flac
+from lite_rtse_ext.data.prepare.convert import complete_frames, write_flac
+from lite_rtse_ext.data.prepare.made import MOST_COUNT, MOST_SEED, manifest_before, require_limits, save_made
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.new_folder import new_folder
 
@@ -40,7 +39,6 @@ _LEAST_CHARACTERS = 110
 """Characters of an utterance, which takes about 8 s. Sentences are added until it has them."""
 
 _LEAST_PEAK = 0.02
-_MOST, _MOST_SEED = 10**6, 2**32 - 1
 _REPORT_EVERY = 100
 _Samples = NDArray[np.float32]
 
@@ -160,27 +158,20 @@ def prepare_voices(
         OSError: a file can't be read or written.
         ManifestError: the folder holds a file manifest.json that is not a manifest.
     """
-    limits = (("count", count, 1, _MOST), ("utterances", utterances, 1, _MOST), ("seed", seed, 0, _MOST_SEED))
-    for name, value, least, most in limits:
-        if not least <= value <= most:
-            raise ValueError(f"{name}: expected a whole number, {least} to {most}, got {value}")
+    require_limits(seed, count=count, utterances=utterances)
     if not texts or not all(texts.values()):
         raise ValueError("texts: expected at least one language, and sentences for each, got none")
-    path = target / "manifest.json"
-    before = Manifest.load(path) if path.exists() else Manifest(target, "voices")
+    before = manifest_before(target, "voices")
     folder = target / FOLDER
     clips = []
     with new_folder(folder):
         for task in _tasks(folder, synthesizer, texts, count, utterances, seed):
-            frames = _frames(task.path) or _write(task, synthesizer, report)
+            frames = complete_frames(task.path) or _write(task, synthesizer, report)
             if frames:
                 clips.append(_clip(task, frames))
             if (task.number + 1) % _REPORT_EVERY == 0 or task.number + 1 == count * utterances:
                 report(f"{task.number + 1} of {count * utterances} utterances")
-    others = tuple(clip for clip in before.clips if not clip.path.startswith(f"{FOLDER}/"))
-    manifest = replace(before, clips=(*others, *clips))
-    manifest.save(path)
-    return manifest
+    return save_made(before, FOLDER, clips)
 
 
 def draw_voice(seed: int, number: int, names: Sequence[str], languages: Sequence[str]) -> Voice:
@@ -195,13 +186,15 @@ def draw_voice(seed: int, number: int, names: Sequence[str], languages: Sequence
         languages: languages that there is text of. Four of five voices read their own, if it is among them.
     """
     random = np.random.default_rng((seed, number))
-    first = second = names[number % len(names)] if number < len(names) else str(random.choice(names))
-    if number >= len(names):
+    if number < len(names):
+        first = second = names[number]
+    else:
+        first = str(random.choice(names))
         others = [name for name in names if name != first and name[1:2] == first[1:2]]
         second = str(random.choice(others)) if others else first
-    own = _OWN_LANGUAGE.get(first[:1])
+    own = _OWN_LANGUAGE.get(first[:1], "")
     language = own if own in languages and random.random() < _OWN_LANGUAGE_PROB else str(random.choice(languages))
-    return Voice((first, second), float(random.uniform(*_SHARE)), str(language), float(random.uniform(*_SPEED)))
+    return Voice((first, second), float(random.uniform(*_SHARE)), language, float(random.uniform(*_SPEED)))
 
 
 def read_text(path: Path) -> list[str]:
@@ -237,10 +230,9 @@ def _tasks(
         utterance, which = divmod(number, count)
         voice = draw_voice(seed, which, synthesizer.names, languages)
         random = np.random.default_rng((seed, which, utterance))
-        sentences, characters = [], 0
-        while characters < _LEAST_CHARACTERS:
-            sentences.append(str(random.choice(np.asarray(texts[voice.language], object))))
-            characters += len(sentences[-1])
+        text, sentences = texts[voice.language], list[str]()
+        while sum(map(len, sentences)) < _LEAST_CHARACTERS:
+            sentences.append(text[int(random.integers(len(text)))])
         yield _Task(number, voice, " ".join(sentences), folder / f"{seed}-{which:06}-{utterance:06}.flac")
 
 
@@ -262,15 +254,6 @@ def _write(task: _Task, synthesizer: Synthesizer, report: Callable[[str], None])
 def _clip(task: _Task, frames: int) -> Clip:
     source = f"kokoro-onnx, {task.voice.language}, speed {task.voice.speed:.2f}"
     return Clip("speech", "train", f"{FOLDER}/{task.path.name}", frames, task.voice.label, "Apache-2.0", source)
-
-
-def _frames(path: Path) -> int:
-    """Return the length of a complete file in samples, or 0 if there is none."""
-    try:
-        frames = int(sf.info(os.fsencode(path)).frames)
-    except (sf.LibsndfileError, OSError):
-        return 0
-    return frames if is_complete(path, frames) else 0
 
 
 def _library() -> Any:
@@ -306,12 +289,12 @@ def _texts(_context: click.Context, _parameter: click.Parameter, values: Sequenc
     metavar="LANGUAGE=FILE",
     help="Sentences to read, one a line; may be given several times.",
 )
-@click.option("--count", type=click.IntRange(1, _MOST), required=True, help="Number of voices.")
+@click.option("--count", type=click.IntRange(1, MOST_COUNT), required=True, help="Number of voices.")
 @click.option(
-    "--utterances", type=click.IntRange(1, _MOST), default=6, show_default=True, help="Of each, of about 8 s."
+    "--utterances", type=click.IntRange(1, MOST_COUNT), default=6, show_default=True, help="Of each, of about 8 s."
 )
 @click.option(
-    "--seed", type=click.IntRange(0, _MOST_SEED), default=0, show_default=True, help="Another one, other voices."
+    "--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Another one, other voices."
 )
 def voices(
     target: Path, model: Path, styles: Path, texts: Mapping[str, Path], count: int, utterances: int, seed: int
