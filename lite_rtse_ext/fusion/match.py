@@ -26,7 +26,7 @@ from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.reference import MaskResidual, causal_padding, gate_channels
 from lite_rtse_ext.utils.hooks import has_hooks
 
-__all__ = ["Candidate", "recognize"]
+__all__ = ["CAUSAL_COMPLEX_CONV", "COMPLEX_CONV", "Candidate", "complex_candidates", "recognize"]
 
 LAYERS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "norm_prelu",
@@ -39,6 +39,9 @@ LAYERS: dict[type[nn.Module], str] = {
     nn.PReLU: "norm_prelu",
 }
 """The class of a layer, and the operator of the fused layer. It needs no comparison."""
+
+COMPLEX_CONV, CAUSAL_COMPLEX_CONV = "complex_conv", "causal_complex_conv"
+"""The second puts zeros in front of its input's last axis, as DCCRN's public code does."""
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -91,6 +94,33 @@ def recognize(module: nn.Module) -> Candidate | None:
         if roles and not (operator == "causal_dwconv2d" and parts.others):
             return Candidate(operator, roles, list(_problems(module, operator, parts)))
     return None
+
+
+def complex_candidates(module: nn.Module) -> Iterator[Candidate]:
+    """The complex convolutions that a module may be, since it holds two equal convolutions of one group.
+
+    Other modules hold two equal convolutions, too. Only their forward shows which are complex.
+    """
+    leaves = list(_leaves(module))
+    convs = [leaf for _, leaf in leaves if type(leaf) in (nn.Conv2d, nn.ConvTranspose2d)]
+    if len(leaves) != 2 or len(convs) != 2 or _sizes(convs[0]) != _sizes(convs[1]):
+        return
+    conv = convs[0]
+    if conv.groups > 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):  # type: ignore[operator]
+        return
+    first, second = (path for path, _ in leaves)
+    problems = [
+        problem
+        for path, inner in module.named_modules()
+        for problem in _interference(path, inner, is_root=inner is module, keeps_parameters=inner in convs)
+    ]
+    for operator in (COMPLEX_CONV, CAUSAL_COMPLEX_CONV):
+        yield Candidate(operator, [(first, second), (second, first)], problems)
+
+
+def _sizes(conv: nn.Module) -> tuple[object, ...]:
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "output_padding", "groups")
+    return type(conv), conv.bias is None, *(getattr(conv, name) for name in names)
 
 
 def _supported(layer: nn.Module) -> bool:

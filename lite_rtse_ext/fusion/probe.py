@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext import ops
-from lite_rtse_ext.fusion.match import Candidate
+from lite_rtse_ext.fusion.match import CAUSAL_COMPLEX_CONV, COMPLEX_CONV, Candidate
+from lite_rtse_ext.nn.complex_conv import complex_conv
 from lite_rtse_ext.nn.conv2d import strided_conv2d
 
 __all__ = ["Probe", "convolutions", "run_operator"]
+
+
+_COMPLEX = (COMPLEX_CONV, CAUSAL_COMPLEX_CONV)
 
 
 def convolutions(block: nn.Module, paths: Iterable[str]) -> list[nn.Conv2d]:
@@ -30,6 +34,8 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
         return _alone(convs[0], x) if paths == ("",) else _causal(convs[0], x)
     if operator == "conv2d":
         return strided_conv2d(convs[0], x)
+    if operator in _COMPLEX:
+        return complex_conv(convs[0], convs[1], x, causal=operator == CAUSAL_COMPLEX_CONV)
     biases = [conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias for conv in convs]
     weights = [conv.weight for conv in convs]
     y = getattr(ops, operator)(x, weights, biases)  # an operator on lists of weights and biases
@@ -102,6 +108,10 @@ def _input_sizes(
     if operator == "mask_residual":
         frames, bins = 1 + more_frames, 1 + more_bins
         return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
+    if operator in _COMPLEX:
+        more = zip(convs[0].kernel_size, convs[0].dilation, (more_frames, more_bins), strict=True)
+        plane = [1 + (taps - 1) * dilation + more for taps, dilation, more in more]
+        return [torch.Size((utterances, 2 * convs[0].in_channels, *plane))]
     kf = max(conv.kernel_size[1] for conv in convs)
     frames = 1 + max(map(_history, convs)) + more_frames
     return [torch.Size((utterances, convs[0].in_channels, frames, kf + more_bins))]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext import nn as fused_nn
 from lite_rtse_ext import reference
-from lite_rtse_ext.fusion.match import LAYERS, Candidate, recognize
+from lite_rtse_ext.fusion.match import LAYERS, Candidate, complex_candidates, recognize
 from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
 from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator
 from lite_rtse_ext.nn.norm_prelu import join, separate
@@ -107,6 +107,9 @@ def fuse(model: nn.Module) -> FuseReport:
     sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
     ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`, and an ``nn.Linear`` with enough weights
     becomes :class:`lite_rtse_ext.nn.Linear`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
+
+    A module of two equal convolutions that computes a complex one has three real convolutions then, in place of four.
+    Its channels are the real parts first. The last axis may be padded in front, as in the public code of DCCRN.
 
     A reconstruction is fused if it is a :class:`lite_rtse_ext.reference.MaskResidual`. ``fuse`` replaces modules only,
     so it cannot find a reconstruction that is written inside a ``forward``. Call
@@ -262,11 +265,17 @@ def _examine(module: nn.Module, path: str) -> Finding | None:
     """Fuse a module if it is a block. Returns None if it resembles no block or already holds fused blocks."""
     if any(isinstance(inner, _FUSED) for inner in module.modules()):
         return None
-    candidate = recognize(module)
+    candidate = recognize(module) or _complex_candidate(module)
     if candidate is None:
         return None
     block = type(module).__name__
     return Finding(path, block, candidate.operator, _fuse_block(module, candidate))
+
+
+def _complex_candidate(module: nn.Module) -> Candidate | None:
+    """The complex convolution that a module computes, if it does."""
+    candidates = complex_candidates(module)
+    return next((candidate for candidate in candidates if _matching_roles(module, candidate)[0]), None)
 
 
 def _fuse_block(block: nn.Module, candidate: Candidate) -> str:

@@ -167,3 +167,16 @@ class Rewritten(MultiScale):
 
     def forward(self, x: Tensor) -> object:
         return self.rewritten(self, x)
+
+
+class ComplexConv(nn.Module):
+    """A complex convolution as in public code of DCCRN: four real ones, with zeros in front of the first frame."""
+
+    def __init__(self, layer: Callable[[], nn.Module], before: int = 0) -> None:
+        super().__init__()
+        self.on_real, self.on_imag, self.before = layer(), layer(), before
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        real, imag = torch.chunk(functional.pad(inputs, [self.before, 0, 0, 0]), 2, 1)
+        y_real = self.on_real(real) - self.on_imag(imag)
+        return torch.cat([y_real, self.on_imag(real) + self.on_real(imag)], 1)

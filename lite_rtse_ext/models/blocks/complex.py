@@ -1,14 +1,14 @@
 """Layers of complex numbers. The channels of a tensor are the real parts first, then the imaginary parts.
 
-A complex layer has two real layers R and I. With z = a + ib it computes (R + iI) z: the real part R(a) - I(b) and the
-imaginary part R(b) + I(a).
+A complex layer has two real layers, as described in :mod:`lite_rtse_ext.nn.complex_conv`.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from lite_rtse_ext.nn.complex_conv import in_one
 
 __all__ = ["ComplexBatchNorm2d", "ComplexConv2d", "ComplexConvTranspose2d", "ComplexLSTM"]
 
@@ -17,9 +17,7 @@ _WEIGHT_SPREAD = 0.05
 
 
 class ComplexConv2d(nn.Module):
-    """A complex convolution. It runs as one real convolution with the weight [[R, -I], [I, R]].
-
-    Each of the two real layers has a bias. The bias is therefore R's minus I's, and R's plus I's.
+    """A complex convolution. It runs as one real convolution.
 
     Args:
         in_channels: number of input channels, real and imaginary together.
@@ -32,15 +30,11 @@ class ComplexConv2d(nn.Module):
     ) -> None:
         super().__init__()
         channels = _half(in_channels, "in_channels"), _half(out_channels, "out_channels")
-        self._sizes = stride, padding
-        self.real_conv, self.imag_conv = (nn.Conv2d(*channels, kernel_size, *self._sizes) for _ in range(2))
+        self.real_conv, self.imag_conv = (nn.Conv2d(*channels, kernel_size, stride, padding) for _ in range(2))
         _initialize(self.real_conv, self.imag_conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        real, imag = self.real_conv.weight, self.imag_conv.weight
-        weight = torch.cat([torch.cat([real, -imag], 1), torch.cat([imag, real], 1)], 0)
-        bias = _bias(self.real_conv, self.imag_conv)
-        return functional.conv2d(x, weight, bias, *self._sizes)
+        return in_one(self.real_conv, self.imag_conv, x)
 
 
 class ComplexConvTranspose2d(nn.Module):
@@ -60,15 +54,12 @@ class ComplexConvTranspose2d(nn.Module):
     ) -> None:
         super().__init__()
         channels = _half(in_channels, "in_channels"), _half(out_channels, "out_channels")
-        self._sizes = stride, padding, output_padding
-        self.real_conv, self.imag_conv = (nn.ConvTranspose2d(*channels, kernel_size, *self._sizes) for _ in range(2))
+        sizes = kernel_size, stride, padding, output_padding
+        self.real_conv, self.imag_conv = (nn.ConvTranspose2d(*channels, *sizes) for _ in range(2))
         _initialize(self.real_conv, self.imag_conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        real, imag = self.real_conv.weight, self.imag_conv.weight
-        weight = torch.cat([torch.cat([real, imag], 1), torch.cat([-imag, real], 1)], 0)
-        bias = _bias(self.real_conv, self.imag_conv)
-        return functional.conv_transpose2d(x, weight, bias, *self._sizes)
+        return in_one(self.real_conv, self.imag_conv, x)
 
 
 class ComplexLSTM(nn.Module):
@@ -165,10 +156,6 @@ def _initialize(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
         nn.init.normal_(layer.weight, std=_WEIGHT_SPREAD)
         assert layer.bias is not None
         nn.init.zeros_(layer.bias)
-
-
-def _bias(real: nn.Module, imag: nn.Module) -> Tensor:
-    return torch.cat([real.bias - imag.bias, real.bias + imag.bias])  # type: ignore[operator]
 
 
 def _inverse_root(rr: Tensor, ri: Tensor, ii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
