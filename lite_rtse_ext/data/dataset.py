@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from lite_rtse_ext.audio.io import AudioError
-from lite_rtse_ext.data import equipment, mixing, textures
+from lite_rtse_ext.data import equipment, mixing, textures, vocal_tract
 from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, Pair
 from lite_rtse_ext.data.mixing import MixingOptions
@@ -244,7 +244,8 @@ class TrainingExamples(Dataset[Example]):
             parts += [samples, pause] if random.random() < 0.5 else [pause, samples]
             have += len(samples) + len(pause)
             clip = same_voice[random.integers(len(same_voice))]
-        return mixing.equalize(np.concatenate(parts)[:length], options.speech_equalizer_db, random)
+        speech = vocal_tract.change(np.concatenate(parts)[:length], options.formants, random)
+        return mixing.equalize(speech, options.speech_equalizer_db, random)
 
     def _noise(self, random: np.random.Generator) -> _Samples:
         options = self.options

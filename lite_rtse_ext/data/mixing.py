@@ -45,6 +45,7 @@ _EARLY_FADE_SECONDS = 0.005
 _CORNERS_HZ = np.array([100.0, 300.0, 800.0, 1800.0, 3500.0, 7000.0])
 
 _Speed = Annotated[Positive, Field(ge=0.1, le=10)]
+_Formants = Annotated[Positive, Field(ge=0.5, le=2)]
 _Voices = Annotated[int, Field(strict=True, ge=1, le=1000)]
 _Hz = Annotated[Positive, Field(ge=1)]
 _BelowPeak = Annotated[Decibels, Field(le=0)]
@@ -78,6 +79,8 @@ class MixingOptions:
             :func:`~lite_rtse_ext.data.textures.modulate_amplitude`.
         noise_reverb_prob: probability that a noise is reverberant; see :func:`diffuse_response`.
         speed: factor on the speed of speech. Its pitch changes by the same factor.
+        formants: factor on the frequencies of the formants of speech, whose pitch stays. With ``speed`` it makes many
+            voices of one; see :func:`~lite_rtse_ext.data.vocal_tract.move_formants`.
         noise_speed: factor on the speed and the pitch of noise.
         noise_equalizer_db: largest gain in dB, up or down, of a random smooth filter on a noise; see :func:`equalize`.
         speech_equalizer_db: the same for speech.
@@ -126,6 +129,7 @@ class MixingOptions:
     amplitude_modulation_prob: Probability = 0.0
     noise_reverb_prob: Probability = 0.0
     speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
+    formants: Annotated[tuple[_Formants, _Formants], Ordered] = (1.0, 1.0)
     noise_speed: Annotated[tuple[_Speed, _Speed], Ordered] = (1.0, 1.0)
     noise_equalizer_db: Annotated[Decibels, Field(ge=0)] = 0.0
     speech_equalizer_db: Annotated[Decibels, Field(ge=0)] = 0.0
