@@ -55,7 +55,14 @@ def test_faults_are_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (("vctk-demand", tmp_path, "--out", tmp_path / "out"), "lacks clean_trainset_28spk_wav"),
         (("debian", "--debs", tmp_path, "--out", tmp_path / "out"), "has no .deb of"),
-        (("folders", "--speech", tmp_path / "x", "--noise", tmp_path, "--out", tmp_path / "out"), "no such folder"),
+        (
+            ("folders", "--speech", tmp_path / "x", "--noise", tmp_path / "y", "--out", tmp_path / "out"),
+            "no such folder",
+        ),
+        (
+            ("folders", "--speech", tmp_path, "--noise", tmp_path, "--out", tmp_path / "out"),
+            "--speech and --noise: expected separate folders, got the same folder",
+        ),
     ):
         outcome = prepare(*arguments)
         assert outcome.exit_code == 1

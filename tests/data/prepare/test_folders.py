@@ -97,6 +97,30 @@ def test_faults_are_named(sources: Path) -> None:
         prepare(sources, refuse=True)
 
 
+SHARED = {
+    "the same": ({"speech": "a", "noise": "a"}, "--speech and --noise: .*, got the same folder, .*a$"),
+    "by a link": ({"speech": "link", "noise": "a"}, "--speech and --noise: .*, got the same folder, .*link$"),
+    "by dots": ({"speech": "a/../a", "noise": "a"}, "--speech and --noise: .*, got the same folder"),
+    "noise inside": ({"speech": "a", "noise": "a/b"}, "--speech and --noise: .*, got .*a/b inside .*a$"),
+    "speech inside": ({"speech": "a/b", "noise": "a"}, "--speech and --noise: .*, got .*a/b inside .*a$"),
+    "noise as rooms": ({"speech": "ab", "noise": "a", "rooms": "a"}, "--noise and --rooms: .*, got the same folder"),
+    "rooms inside": ({"speech": "a", "noise": "ab", "rooms": "a/b"}, "--speech and --rooms: .*, got .*a/b inside .*a$"),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_folders_that_share_files_are_refused(tmp_path: Path, case: str) -> None:
+    for name in ("a/b", "ab"):
+        (tmp_path / name).mkdir(parents=True)
+        put(tmp_path / name / "0.wav", voice(3.0))
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    names, message = SHARED[case]
+    folders = {kind: tmp_path / name for kind, name in names.items()}
+    with pytest.raises(ManifestError, match=message):
+        prepare_folders(tmp_path / "out", **folders, report=lambda line: None)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
 def fill(folder: Path, files: dict[str, float], make: Callable[[float, int], NDArray[np.float32]]) -> Path:
     """Recordings of so many seconds."""
     for seed, (name, seconds) in enumerate(files.items()):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path, PurePath
 
 import click
 
-from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest
+from lite_rtse_ext.data.manifest import KINDS, Clip, Manifest, ManifestError
 from lite_rtse_ext.data.prepare.assemble import Converted, Recording, clips_of, convert_recordings, require_sound
 from lite_rtse_ext.data.prepare.command import MIXTURES, REFUSE, TARGET, TEST_SHARE, VALID_SHARE, summarize
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES
@@ -19,6 +20,8 @@ from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_noise, divi
 __all__ = ["FolderOptions", "folders", "prepare_folders"]
 
 Report = Callable[[str], None]
+
+_OPTIONS = dict(zip(KINDS, ("--speech", "--noise", "--rooms"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,13 @@ def prepare_folders(
 
     Raises:
         OSError: a folder can't be read or written.
-        ManifestError: a folder holds no audio, or too little for any fixed mixtures.
+        ManifestError: a folder holds no audio, or too little for any fixed mixtures. Or two of the folders are the
+            same, or one is inside another.
         AudioError: a file is damaged or silent, and ``options.refuse`` is set.
     """
     options = options or FolderOptions()
     folders = {kind: folder for kind, folder in zip(KINDS, (speech, noise, rooms), strict=True) if folder is not None}
+    _require_separate(folders)
     recordings: list[Recording] = []
     for kind, folder in folders.items():
         files = find_audio(folder, target, report)
@@ -103,6 +108,21 @@ def prepare_folders(
     manifest = Manifest(target, "folders", tuple(clips), mixtures)
     manifest.save(target / "manifest.json")
     return manifest
+
+
+def _require_separate(folders: Mapping[str, Path]) -> None:
+    """Refuse folders that share files: the same sound would serve as speech and as noise."""
+    for (kind, folder), (other_kind, other) in combinations(folders.items(), 2):
+        real, other_real = folder.resolve(), other.resolve()
+        if real == other_real:
+            problem = f"the same folder, {folder}"
+        elif real.is_relative_to(other_real):
+            problem = f"{folder} inside {other}"
+        elif other_real.is_relative_to(real):
+            problem = f"{other} inside {folder}"
+        else:
+            continue
+        raise ManifestError(f"{_OPTIONS[kind]} and {_OPTIONS[other_kind]}: expected separate folders, got {problem}")
 
 
 def _recordings(kind: str, folder: Path, files: list[Path], license: str, report: Report) -> list[Recording]:
