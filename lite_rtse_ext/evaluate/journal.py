@@ -64,10 +64,11 @@ class Journal:
         if result.errors:
             return
         if not self._kept:
-            self._path.write_text(json.dumps(self._about) + "\n", encoding="utf-8")
+            self._path.write_text(json.dumps(self._about), encoding="utf-8")
         self._kept[result.name] = of, result
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stamp": of, "result": asdict(result)}) + "\n")
+            # The line end comes first: the last line may be incomplete, and must not take this one with it.
+            file.write("\n" + json.dumps({"stamp": of, "result": asdict(result)}))
 
     def remove(self) -> None:
         """Delete the file, once the run is complete."""
@@ -75,7 +76,7 @@ class Journal:
 
 
 def _parsed(line: str) -> Any:
-    """Parse a line. An invalid line gives None: the last line may be incomplete."""
+    """Parse a line. An invalid line gives None: the process may have ended while it wrote the line."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:

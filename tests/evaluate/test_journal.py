@@ -53,3 +53,27 @@ def test_faults_are_tried_again_and_torn_lines_forgotten(tmp_path: Path, recordi
     assert (again.result("a", of), again.result("b", of)) == (DONE, None)
     (tmp_path / "j").write_bytes(b"\xff no journal")
     assert Journal(tmp_path / "j", ABOUT).count == 0
+
+
+def test_a_torn_line_takes_no_other_with_it(tmp_path: Path, recording: Path) -> None:
+    of = stamp([recording])
+    journal = Journal(tmp_path / "j", ABOUT)
+    journal.add(DONE, of)
+    journal.add(Result("b", None, None, 1.0), of)
+    whole = (tmp_path / "j").read_bytes()
+    added = Result("c", None, None, 1.0)
+    for length in range(len(whole) + 1):  # the process may end after any byte
+        (tmp_path / "j").write_bytes(whole[:length])
+        again = Journal(tmp_path / "j", ABOUT)
+        before = [again.result(name, of) for name in "ab"]
+        again.add(added, of)
+        resumed = Journal(tmp_path / "j", ABOUT)
+        assert [resumed.result(name, of) for name in "abc"] == [*before, added]
+
+
+def test_a_journal_that_ends_with_a_line_end_is_continued(tmp_path: Path, recording: Path) -> None:
+    of = stamp([recording])
+    Journal(tmp_path / "j", ABOUT).add(DONE, of)
+    (tmp_path / "j").write_bytes((tmp_path / "j").read_bytes() + b"\n")  # as former versions wrote it
+    Journal(tmp_path / "j", ABOUT).add(Result("b", None, None, 1.0), of)
+    assert Journal(tmp_path / "j", ABOUT).count == 2
