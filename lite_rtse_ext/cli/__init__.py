@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import signal
 import sys
 import threading
+from functools import cache
 from typing import NoReturn
 
 import click
@@ -36,6 +39,24 @@ def main() -> None:
     if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
         for number in (signal.SIGINT, signal.SIGTERM):
             _end_as_interrupted(number)
+    _exit_quickly()
+
+
+@cache  # once in a process, however many commands it runs
+def _exit_quickly() -> None:
+    """Makes the interpreter look for garbage once when the process exits.
+
+    It looks several times while it takes its modules down, and PyTorch's objects are many. What is registered here
+    runs after all that libraries register when they are imported later.
+    """
+    atexit.register(_freeze)
+
+
+def _freeze() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the interpreter does next: Ctrl-C ends it without a traceback
+    gc.collect()  # what is garbage already is still finalized
+    gc.freeze()
 
 
 def _end_as_interrupted(number: signal.Signals) -> None:

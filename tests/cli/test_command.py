@@ -146,9 +146,46 @@ def test_a_true_process(tmp_path: Path, checkpoint: Path) -> None:
     )
 
 
+_AT_EXIT = """
+import atexit, gc
+
+def tell(when):
+    atexit.register(lambda: print(when, "froze" if gc.get_freeze_count() else "none"))
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        print("freed")
+
+tell("in the end")
+from lite_rtse_ext.cli import main
+
+for _ in range(2):
+    main(["models", "--help"], standalone_mode=False)
+tell("where libraries end")
+gc.disable()
+Cycle()
+"""
+
+
+def test_the_interpreter_looks_for_garbage_once_at_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", _AT_EXIT], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-3:] == ["where libraries end none", "freed", "in the end froze"]
+
+
 def _heed_interruptions() -> None:
     """Even where the tests run in the background of a shell, whose processes ignore SIGINT and pass that on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_an_interruption_at_the_exit_shows_no_traceback() -> None:
+    code = _AT_EXIT.replace('print("freed")', "import signal; signal.raise_signal(signal.SIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, preexec_fn=_heed_interruptions
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
