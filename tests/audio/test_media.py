@@ -108,23 +108,32 @@ def test_opus_in_mp4_is_as_early_as_in_webm(tmp_path: Path, rate: int, channels:
 
 
 @pytest.mark.parametrize(
-    ("container", "coder", "late"),
+    ("container", "coder", "rate", "late"),
     [
-        *((container, "aac", 1024) for container in ("adts", "mpegts", "flv", "avi")),
-        *((container, "libmp3lame", 1105) for container in ("mpegts", "avi")),
-        *((container, coder, 0) for container in ("mp4", "matroska") for coder in ("aac", "libmp3lame")),
-        ("mp3", "libmp3lame", 0),
+        *((container, "aac", 16_000, 1024) for container in ("adts", "mpegts", "flv", "avi", "asf")),
+        *((container, "libmp3lame", 16_000, 1105) for container in ("mpegts", "avi", "asf")),
+        *((container, "mp2", rate, 481) for container in ("mp2", "mpegts", "avi") for rate in (16_000, 48_000)),
+        *((container, "ac3", 48_000, 256) for container in ("ac3", "mpegts", "avi")),
+        ("ac3", "ac3", 32_000, 256),
+        ("mpegts", "libopus", 48_000, 312),
+        *(("asf", "wmav2", rate, -late) for rate, late in ((16_000, 512), (44_100, 2048), (48_000, 2048))),
+        *((container, coder, 16_000, 0) for container in ("mp4", "matroska") for coder in ("aac", "libmp3lame", "mp2")),
+        *((container, "ac3", 48_000, 0) for container in ("mp4", "matroska")),
+        *((container, "libopus", 48_000, 0) for container in ("ogg", "webm")),
+        ("mp3", "libmp3lame", 16_000, 0),
     ],
 )
 def test_sound_is_late_where_the_container_does_not_tell_the_delay(
-    tmp_path: Path, container: str, coder: str, late: int
+    tmp_path: Path, container: str, coder: str, rate: int, late: int
 ) -> None:
     """docs/limits.md says so."""
-    noise = np.convolve(np.random.default_rng(0).standard_normal(16_000), np.hanning(40), "same")
+    noise = np.convolve(np.random.default_rng(0).standard_normal(rate), np.hanning(rate // 400), "same")
     samples = (0.05 * noise)[:, None].astype(np.float32)
-    got = read(encoded(tmp_path / "in", container, coder, 16_000, samples))[0][:16_000, 0]
-    spectra = [np.fft.rfft(each, 32_768) for each in (got, samples[:, 0])]
-    assert int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj()))) == late
+    got = read(encoded(tmp_path / "in", container, coder, rate, samples))[0][:rate, 0]
+    size = 131_072
+    spectra = [np.fft.rfft(each, size) for each in (got, samples[:, 0])]
+    shift = int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj())))
+    assert (shift if shift < size // 2 else shift - size) == late
 
 
 @pytest.mark.filterwarnings("ignore::lite_rtse_ext.audio.AudioWarning")
