@@ -122,11 +122,16 @@ def write_state_dict(
         OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
     """
     data = safetensors.torch.save(
-        {key: value.detach().cpu().contiguous() for key, value in state.items()},
+        {key: _laid_out(value) for key, value in state.items()},
         metadata={"format": "pt", **(metadata or {})},
     )
     with replacing(path) as temporary:
         temporary.write_bytes(with_sorted_metadata(data))
+
+
+def _laid_out(value: Tensor) -> Tensor:
+    """The tensor on the CPU, with its values in memory: safetensors ignores that a conjugate or negative is lazy."""
+    return value.detach().cpu().resolve_conj().resolve_neg().contiguous()
 
 
 def description(model: nn.Module) -> dict[str, str]:

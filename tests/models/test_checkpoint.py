@@ -75,6 +75,19 @@ def test_sorted_metadata_changes_nothing_else(tmp_path: Path) -> None:
     assert int.from_bytes((tmp_path / "file").read_bytes()[:8], "little") % 8 == 0
 
 
+def test_lazy_conjugates_and_negatives_are_written_as_what_they_are(tmp_path: Path) -> None:
+    model = nn.Module()
+    values = torch.complex(torch.tensor([1.0, 2.0]), torch.tensor([3.0, -4.0]))
+    for name, value in {"conjugate": values.conj(), "negative": values.clone().conj().imag[:1]}.items():
+        assert value.is_contiguous()
+        model.register_buffer(name, value)
+    assert (model.conjugate.is_conj(), model.negative.is_neg()) == (True, True)
+    write_state_dict(tmp_path / "file", model.state_dict())
+    read = safetensors.torch.load_file(tmp_path / "file")
+    assert_same(read["conjugate"], torch.complex(torch.tensor([1.0, 2.0]), torch.tensor([-3.0, 4.0])), "conjugate")
+    assert_same(read["negative"], torch.tensor([-3.0]), "negative")
+
+
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_pytorch_files(model: LiteRTSE, key: str | None, prefix: str, tmp_path: Path) -> None:
