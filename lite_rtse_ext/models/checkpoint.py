@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,10 +122,8 @@ def write_state_dict(
     Raises:
         OSError: the folder does not exist or cannot be written to, or ``path`` is a folder.
     """
-    data = safetensors.torch.save(
-        {key: _laid_out(value) for key, value in state.items()},
-        metadata={"format": "pt", **(metadata or {})},
-    )
+    values = _unshared({key: _laid_out(value) for key, value in state.items()})
+    data = safetensors.torch.save(values, metadata={"format": "pt", **(metadata or {})})
     with replacing(path) as temporary:
         temporary.write_bytes(with_sorted_metadata(data))
 
@@ -132,6 +131,14 @@ def write_state_dict(
 def _laid_out(value: Tensor) -> Tensor:
     """The tensor on the CPU, with its values in memory: safetensors ignores that a conjugate or negative is lazy."""
     return value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+
+
+def _unshared(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: safetensors refuses weights that two layers share."""
+    uses = Counter(value.untyped_storage().data_ptr() for value in values.values())
+    return {
+        key: value.clone() if uses[value.untyped_storage().data_ptr()] > 1 else value for key, value in values.items()
+    }
 
 
 def description(model: nn.Module) -> dict[str, str]:

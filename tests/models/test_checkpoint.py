@@ -88,6 +88,18 @@ def test_lazy_conjugates_and_negatives_are_written_as_what_they_are(tmp_path: Pa
     assert_same(read["negative"], torch.tensor([-3.0]), "negative")
 
 
+def test_weights_that_two_layers_share_are_written_for_both(tmp_path: Path) -> None:
+    first, second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    second.weight = first.weight
+    model = torch.nn.Sequential(first, second)
+    model.register_buffer("part", first.bias.detach()[1:])
+    write_state_dict(tmp_path / "file", model.state_dict())
+    read = safetensors.torch.load_file(tmp_path / "file")
+    assert read.keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        assert_same(read[name], value, name)
+
+
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_pytorch_files(model: LiteRTSE, key: str | None, prefix: str, tmp_path: Path) -> None:
