@@ -6,6 +6,7 @@ import errno
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from lite_rtse_ext.data.check import check_files
@@ -34,6 +36,7 @@ from lite_rtse_ext.train.process import borrowed_process, clear_errors
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, anchored, load_recipe, save_recipe
 from lite_rtse_ext.train.resume import Progress, check_changes, read_progress
 from lite_rtse_ext.train.teacher import load_teacher
+from lite_rtse_ext.utils.folder_lock import sole_user
 from lite_rtse_ext.utils.new_folder import new_folder
 
 __all__ = ["BEST_WEIGHTS", "RECIPE", "RunData", "fit", "last_checkpoint"]
@@ -155,16 +158,17 @@ def fit(
 
     Raises:
         OSError, ManifestError, RecipeError, CheckpointError, AudioError: the input is faulty.
+        BlockingIOError: another process is training in the folder.
         TrainingError: training has failed, or a data loader process has died.
     """
     recipe = anchored(recipe)
-    found = last_checkpoint(folder)
-    if found and not resume:
-        raise RecipeError(f"{folder}: has a run in it already; resume it, or choose another folder")
-    if resume and (folder / RECIPE).exists():
-        check_changes(load_recipe(folder / RECIPE), recipe)
-    taken = read_progress(found, recipe) if found else None
-    with new_folder(folder), borrowed_process(recipe.run.threads), clear_errors():
+    with new_folder(folder), _sole_run(folder), borrowed_process(recipe.run.threads), clear_errors():
+        found = last_checkpoint(folder)
+        if found and not resume:
+            raise RecipeError(f"{folder}: has a run in it already; resume it, or choose another folder")
+        if resume and (folder / RECIPE).exists():
+            check_changes(load_recipe(folder / RECIPE), recipe)
+        taken = read_progress(found, recipe) if found else None
         lightning.seed_everything(recipe.run.seed, verbose=False)
         data = RunData(recipe)
         network = build_network(recipe.model, data.examples, resumed=found is not None)
@@ -181,6 +185,12 @@ def fit(
                 report(_resumption(taken, recipe))
         trainer.fit(module, datamodule=data, ckpt_path=found, weights_only=True)
     return trainer
+
+
+def _sole_run(folder: Path) -> AbstractContextManager[None]:
+    """A lock of the folder. The first process of a run holds it for the others."""
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    return sole_user(folder) if is_first else nullcontext()
 
 
 def _resumption(taken: Progress | None, recipe: Recipe) -> str:

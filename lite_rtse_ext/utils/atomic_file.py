@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-__all__ = ["kind_of", "replaceable", "replacing"]
+__all__ = ["has_name", "kind_of", "replaceable", "replacing"]
 
 FilePath = str | os.PathLike[str]
 
@@ -113,7 +113,7 @@ def _is_locked(descriptor: int, temporary: Path) -> bool:
     """Lock a new file. Return False if another process deleted it because it seemed left behind."""
     with suppress(OSError):  # a file system without locks, where no process deletes such files
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return _has_name(descriptor, temporary)
+    return has_name(descriptor, temporary)
 
 
 def _is_free(temporary: Path) -> bool:
@@ -124,7 +124,7 @@ def _is_free(temporary: Path) -> bool:
         return error.errno == errno.ENOENT
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _has_name(descriptor, temporary):  # its writer may have renamed it in the meantime
+        if has_name(descriptor, temporary):  # its writer may have renamed it in the meantime
             os.unlink(temporary)
     except OSError:
         return False
@@ -133,7 +133,8 @@ def _is_free(temporary: Path) -> bool:
     return True
 
 
-def _has_name(descriptor: int, path: Path) -> bool:
+def has_name(descriptor: int, path: Path) -> bool:
+    """Return whether a path names the open file of a descriptor."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:

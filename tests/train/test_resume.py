@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lite_rtse_ext.utils.folder_lock import sole_user
+from lite_rtse_ext.utils.new_folder import new_folder
 from tests.data.prepare.corpus import make_corpus
 from tests.train.runs import QUICK, newest, train
 
@@ -80,3 +82,14 @@ def test_a_run_is_neither_overwritten_nor_mixed_up(corpus: Path, tmp_path: Path)
     nowhere = train(["--resume", "--out", str(tmp_path / "nowhere")])
     assert nowhere.returncode == 1
     assert "recipe.yaml: No such file or directory" in nowhere.stderr
+
+
+def test_two_processes_do_not_train_in_one_folder(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = [QUICK, "run.steps=2", "--data", str(corpus)]
+    for arguments in (first, ["--resume", "run.steps=3"]):
+        with new_folder(folder), sole_user(folder):
+            refused = train([*arguments, "--out", str(folder)])
+        assert (refused.returncode, refused.stderr) == (1, f"Error: {folder}: another process uses this folder\n")
+        done = train([*arguments, "--out", str(folder)])
+        assert done.returncode == 0, done.stderr
