@@ -265,26 +265,30 @@ def _examine(module: nn.Module, path: str) -> Finding | None:
     """Fuse a module if it is a block. Returns None if it resembles no block or already holds fused blocks."""
     if any(isinstance(inner, _FUSED) for inner in module.modules()):
         return None
-    candidate = recognize(module) or _complex_candidate(module)
-    if candidate is None:
-        return None
-    block = type(module).__name__
-    return Finding(path, block, candidate.operator, _fuse_block(module, candidate))
-
-
-def _complex_candidate(module: nn.Module) -> Candidate | None:
-    """The complex convolution that a module computes, if it does."""
-    candidates = complex_candidates(module)
-    return next((candidate for candidate in candidates if _matching_roles(module, candidate)[0]), None)
+    block, candidate = type(module).__name__, recognize(module)
+    if candidate is not None:
+        return Finding(path, block, candidate.operator, _fuse_block(module, candidate))
+    for candidate in complex_candidates(module):
+        roles, _ = _matching_roles(module, candidate)
+        if roles:
+            return Finding(path, block, candidate.operator, _told(candidate) or _run_on(module, candidate, roles))
+    return None
 
 
 def _fuse_block(block: nn.Module, candidate: Candidate) -> str:
     """Fuse one block. Returns the reason if it cannot be fused, otherwise an empty string."""
     if candidate.problems:
-        return "; ".join(candidate.problems)
+        return _told(candidate)
     roles, reason = ((), "") if type(block) in LAYERS else _matching_roles(block, candidate)
-    if roles is None:
-        return reason
+    return reason if roles is None else _run_on(block, candidate, roles)
+
+
+def _told(candidate: Candidate) -> str:
+    return "; ".join(candidate.problems)
+
+
+def _run_on(block: nn.Module, candidate: Candidate, roles: tuple[str, ...]) -> str:
+    """Let a block run the operator of a candidate. Returns the reason if that is impossible."""
     try:
         block.__class__ = _fused_class(type(block))
     except TypeError as error:
