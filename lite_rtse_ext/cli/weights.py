@@ -32,6 +32,17 @@ def checkpoint_option(command: Command) -> Command:
     )(command)
 
 
+def extra_reduction_option(command: Command) -> Command:
+    """``--extra-reduction``, the same for every command."""
+    return click.option(
+        "--extra-reduction",
+        metavar="DB",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        help="Turn noise down by so much more, and lose more of the speech; inf: without a limit.",
+    )(command)
+
+
 def chosen(checkpoint: Path | None) -> Path:
     """The file to read, or the folder of a run.
 
@@ -89,8 +100,12 @@ def _is_safetensors(path: Path) -> bool:
         return is_safetensors(file.read(HEAD_BYTES))
 
 
-def network(checkpoint: Path | None) -> Network:
+def network(checkpoint: Path | None, extra_reduction_db: float = 0.0) -> Network:
     """The parameters for the streaming engine. A PyTorch file needs torch, a safetensors file does not.
+
+    Args:
+        checkpoint: the file; by default the one that comes with the package.
+        extra_reduction_db: as in :meth:`lite_rtse_ext.stream.Network.from_pretrained`.
 
     Raises:
         OSError, ValueError: the file can't be read, or is none of this network's.
@@ -99,8 +114,8 @@ def network(checkpoint: Path | None) -> Network:
 
     path = chosen(checkpoint)
     if _is_safetensors(path):
-        return Network.from_pretrained(path)
+        return Network.from_pretrained(path, extra_reduction_db=extra_reduction_db)
     require_torch(f"{path}: a checkpoint that is no safetensors file")
     from lite_rtse_ext.models.lite_rtse import LiteRTSE
 
-    return Network.from_model(LiteRTSE.from_checkpoint(path))
+    return Network.from_model(LiteRTSE.from_checkpoint(path, extra_reduction_db=extra_reduction_db))

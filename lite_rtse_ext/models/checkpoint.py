@@ -31,6 +31,7 @@ from lite_rtse_ext.models.metadata import (
     read_metadata,
     with_sorted_metadata,
 )
+from lite_rtse_ext.models.min_gain import KEY, MinGain, read_min_gain
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -142,7 +143,9 @@ def _unshared(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def description(model: nn.Module) -> dict[str, str]:
-    """The metadata that a file states about a network: its architecture, its configuration and its input gain.
+    """The metadata that a file states about a network.
+
+    They are its architecture, its configuration, its input gain and its minimum gain.
 
     Args:
         model: the network.
@@ -164,7 +167,9 @@ def description(model: nn.Module) -> dict[str, str]:
         raise TypeError(
             f"{type(model).__name__}.config: expected numbers, text, lists and the like ({error})"
         ) from error
-    return {"architecture": model.architecture, "config": config}
+    min_gain = getattr(model, KEY, None)
+    told = {"architecture": model.architecture, "config": config}
+    return told if min_gain is None else told | {KEY: json.dumps(min_gain)}
 
 
 def save_model(model: SpectrogramModel, path: str | os.PathLike[str]) -> None:
@@ -204,10 +209,11 @@ def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | N
             _check_architecture(network, metadata)
         elif "architecture" in metadata:
             network = _named(metadata["architecture"])
-        told = _told_config(metadata)
+        told = read_config(metadata)
         model = build(network or _recognizing(state), state, told)
+        _set_min_gain(model, read_min_gain(metadata))
         gain = _told_gain(metadata)
-    except CheckpointError as error:
+    except ValueError as error:  # a CheckpointError, or one of the metadata
         raise CheckpointError(f"{path}: {error}") from error
     return model if gain == 1 else InputGain(model, gain)
 
@@ -231,9 +237,11 @@ def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
             _check_architecture(type(named), metadata)
         own = _fitting(model, state)
         if named:
-            _check_config_fits(named, _told_config(metadata) or {})
+            _check_config_fits(named, read_config(metadata) or {})
+        min_gain = read_min_gain(metadata)
         model.load_state_dict(own)
-    except CheckpointError as error:
+        _set_min_gain(model, min_gain)
+    except ValueError as error:  # a CheckpointError, or one of the metadata
         raise CheckpointError(f"{path}: {error}") from error
 
 
@@ -248,13 +256,6 @@ def _named(architecture: str) -> type[SpectrogramModel]:
         known = ", ".join(model_names())
         raise CheckpointError(f"architecture: expected one of {known}, got {architecture!r}")
     return find_model(architecture)
-
-
-def _told_config(metadata: dict[str, str]) -> dict[str, Any] | None:
-    try:
-        return read_config(metadata)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
 
 
 def _check_config_fits(model: SpectrogramModel, told: Mapping[str, Any]) -> None:
@@ -275,6 +276,12 @@ def _told_gain(metadata: dict[str, str]) -> float:
     if not 0 < gain < float("inf"):
         raise CheckpointError(f"input_gain: expected a number above 0, got {text[:40]!r}")
     return gain
+
+
+def _set_min_gain(model: nn.Module, min_gain: MinGain | None) -> None:
+    """Tell a network what minimum gain its parameters contain, if it has such an attribute."""
+    if hasattr(type(model), KEY):
+        setattr(model, KEY, min_gain)
 
 
 def _recognizing(state: Mapping[str, Tensor]) -> type[SpectrogramModel]:

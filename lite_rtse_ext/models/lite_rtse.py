@@ -14,7 +14,7 @@ from typing_extensions import Self
 from lite_rtse_ext import nn, reference
 from lite_rtse_ext.enhance.waveform import enhance_waveform
 from lite_rtse_ext.interface import in_pieces
-from lite_rtse_ext.models import checkpoint
+from lite_rtse_ext.models import checkpoint, min_gain
 from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
@@ -142,27 +142,33 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         return enhance_waveform(self, waveform, attenuation_limit_db=attenuation_limit_db, wet=wet, high_pass=high_pass)
 
     @classmethod
-    def from_pretrained(cls) -> Self:
+    def from_pretrained(cls, *, extra_reduction_db: Real = 0.0) -> Self:
         """Build the network with the trained parameters that the package contains, on the CPU, in the default dtype.
 
         The package's ``weights/MODEL_CARD.md`` describes their training data and evaluation. Nothing is downloaded.
+
+        Args:
+            extra_reduction_db: as in :meth:`from_checkpoint`.
 
         Returns:
             The network.
 
         Raises:
             FileNotFoundError: this version of the package contains no trained parameters.
+            TypeError, ValueError: ``extra_reduction_db`` is not a number of dB from 0 up.
         """
-        return cls.from_checkpoint(pretrained_path())
+        return cls.from_checkpoint(pretrained_path(), extra_reduction_db=extra_reduction_db)
 
     @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
+    def from_checkpoint(cls, path: str | os.PathLike[str], *, extra_reduction_db: Real = 0.0) -> Self:
         """Build a network from a checkpoint, on the CPU, in the default dtype.
 
         The configuration is read from the file. If the file states none, it is inferred from the parameters' shapes.
 
         Args:
             path: a safetensors or PyTorch file.
+            extra_reduction_db: by how much more noise is turned down than the parameters provide for, in dB; see
+                :meth:`reduce_more`.
 
         Returns:
             The network.
@@ -170,11 +176,31 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         Raises:
             OSError: the file does not exist or cannot be read.
             CheckpointError: the file is not a checkpoint of this network. The message gives the reason.
+            TypeError, ValueError: ``extra_reduction_db`` is not a number of dB from 0 up, or is above 0 and the file
+                does not state its minimum gain.
         """
         model = checkpoint.load_model(path, cls)
         if not isinstance(model, cls):
             raise CheckpointError(f"{path}: expected {cls.architecture} alone, got one behind an input gain")
+        model.reduce_more(extra_reduction_db)
         return model
+
+    def reduce_more(self, extra_reduction_db: Real) -> None:
+        """Turn noise down by more, in place. More of the speech is then lost, too.
+
+        Trained parameters contain a minimum gain, so that speech which the network takes for noise is not lost. This
+        method lowers it. See :mod:`lite_rtse_ext.models.min_gain`.
+
+        Args:
+            extra_reduction_db: by how much more, in dB, from 0 up. Infinity: there is no minimum gain then.
+
+        Raises:
+            TypeError: ``extra_reduction_db`` is not a real number.
+            ValueError: it is negative or NaN, or it is above 0 and :attr:`min_gain` is not known.
+        """
+        extra_db = min_gain.extra_reduction(extra_reduction_db)
+        if extra_db:
+            min_gain.change(self, min_gain.reduced(self.min_gain, extra_db))
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Load parameters of this configuration. Every name and shape must fit, otherwise nothing is changed.

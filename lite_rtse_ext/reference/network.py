@@ -55,6 +55,9 @@ class LiteRTSE(SpectrogramModel):
     input_mean: Tensor
     input_scale: Tensor
 
+    min_gain: tuple[float, ...] | None = None
+    """The minimum gain that is part of the parameters, if known; see :mod:`lite_rtse_ext.models.min_gain`."""
+
     architecture: ClassVar[str] = "lite-rtse"
 
     # The classes of the network's blocks. The fused network replaces them.

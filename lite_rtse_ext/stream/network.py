@@ -12,10 +12,12 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
+from lite_rtse_ext.models import min_gain
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_config, read_metadata
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.arguments import Real
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -92,21 +94,35 @@ class Network:
         self._options: dict[str, Any] = {"compression": compression, "mask_branch": mask_branch}
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:
+    def from_pretrained(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        precision: Precision = "float32",
+        *,
+        extra_reduction_db: Real = 0.0,
+    ) -> Self:
         """Read a safetensors file, such as one that :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` has written.
 
         Args:
             path: the file; by default the one that comes with the package.
             precision: as in :class:`Network`.
+            extra_reduction_db: by how much more noise is turned down than the weights provide for, in dB, from 0 up.
+                More of the speech is then lost, too. Infinity: there is no minimum gain; see
+                :mod:`lite_rtse_ext.models.min_gain`.
 
         Raises:
             OSError: the file does not exist or can't be read.
-            ValueError: the file is not a safetensors file, is damaged, or holds another network. The message says
-                which.
+            TypeError: ``extra_reduction_db`` is not a real number.
+            ValueError: the file is not a safetensors file, is damaged, or holds another network. Or
+                ``extra_reduction_db`` is not allowed, or is above 0 and the file does not state its minimum gain. The
+                message says which.
         """
         path = pretrained_path() if path is None else Path(path)
+        extra_db = min_gain.extra_reduction(extra_reduction_db)
         try:
-            weights, options = _read_safetensors(path)
+            weights, options, before = _read_safetensors(path)
+            if extra_db:
+                _change_min_gain(weights, before, min_gain.reduced(before, extra_db))
             return cls(weights, precision, **options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
@@ -186,8 +202,10 @@ def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[n
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any]]:
-    """The weights of a file, and the options that its metadata state."""
+def _read_safetensors(
+    path: Path,
+) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any], min_gain.MinGain | None]:
+    """The weights of a file, and the options and the minimum gain that its metadata state."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
@@ -207,4 +225,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict
     if problem:
         raise ValueError(problem)
     weights = {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}
-    return weights, _options(read_config(metadata) or {})
+    return weights, _options(read_config(metadata) or {}), min_gain.read_min_gain(metadata)
+
+
+def _change_min_gain(
+    weights: dict[str, NDArray[np.floating]], before: min_gain.MinGain | None, after: min_gain.MinGain
+) -> None:
+    """Change the minimum gain that is part of the weights, in place."""
+    weight, bias = "to_mag.weight", "to_mag.bias"
+    if before is not None and weight in weights and bias in weights:  # the engine says what is missing
+        scale, offset = min_gain.changed(len(weights[bias]), before, after)
+        weights[weight] = weights[weight] * scale[:, None]
+        weights[bias] = weights[bias] * scale + offset

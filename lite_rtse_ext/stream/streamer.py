@@ -110,20 +110,26 @@ class Streamer:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike[str] | None = None, *, precision: Precision = "float32", **options: Any
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        precision: Precision = "float32",
+        extra_reduction_db: Real = 0.0,
+        **options: Any,
     ) -> Self:
         """Construct a streamer with the weights of a safetensors file.
 
         Args:
             path: the file; by default the one that comes with the package.
             precision: as in :class:`Network`.
+            extra_reduction_db: as in :meth:`Network.from_pretrained`.
             options: keyword arguments of the constructor.
 
         Raises:
             OSError: the file does not exist or can't be read.
-            ValueError: the file is not a safetensors file, or it holds another network.
+            TypeError, ValueError: as of :meth:`Network.from_pretrained`.
         """
-        return cls(Network.from_pretrained(path, precision), **options)
+        return cls(Network.from_pretrained(path, precision, extra_reduction_db=extra_reduction_db), **options)
 
     @classmethod
     def from_model(cls, model: _Model, *, precision: Precision = "float32", **options: Any) -> Self:

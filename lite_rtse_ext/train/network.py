@@ -12,13 +12,14 @@ from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.models import checkpoint
 from lite_rtse_ext.models.input_gain import InputGain
+from lite_rtse_ext.models.min_gain import change, per_bin
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.models.registry import find_model
 from lite_rtse_ext.reference import LiteRTSE
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ, SIGNAL
 from lite_rtse_ext.train.initial import begin_as_identity, begin_with_unit_gain, measure_scale, standardize
 from lite_rtse_ext.train.recipe import ModelRecipe, RecipeError
-from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, min_gain_per_bin
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE
 
 __all__ = ["build_network", "construct"]
 
@@ -65,7 +66,13 @@ def build_network(recipe: ModelRecipe, examples: TrainingExamples, resumed: bool
             scale = measure_scale(heard, net.signal)
         elif not recipe.initial:
             standardize(net, heard)
-    min_gain = min_gain_per_bin(net.bins, *recipe.min_gain)
+    if any(recipe.min_gain):
+        if net.min_gain is not None:  # of the initial parameters; the wrapper expects that of the recipe
+            change(net, recipe.min_gain)
+        net.min_gain = recipe.min_gain
+    else:
+        net.min_gain = None  # training may change what it was
+    min_gain = torch.from_numpy(per_bin(net.bins, recipe.min_gain)).float()
     if recipe.initial:
         return ScaledLiteRTSE(net, scale, recipe.input_gain, recipe.dropout, min_gain)
     # The constructor would divide the weights by the scales. Here the inner network keeps its usual initial values,

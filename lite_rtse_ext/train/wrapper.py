@@ -6,13 +6,7 @@ if two conditions hold. The inputs of the LSTM and of the fusion layer are about
 is small. Both scales are fixed factors, the same for every recording and frame. So they can be folded into the weights:
 :meth:`ScaledLiteRTSE.plain_state` returns the parameters of a plain Lite-RTSE that computes the same.
 
-The minimum gain k can be folded into the weights, too. The output magnitude of the network is Ŷ = M + R (X − M). Here X
-is the noisy magnitude and M the masked magnitude. R is the output of the linear layer ``to_mag``: it is the share of
-the removed magnitude X − M that is added back. With (1 − k) R + k instead of R the output magnitude is
-
-    M + (1 − k) R (X − M) + k (X − M) = (1 − k) Ŷ + k X.
-
-The term (1 − k) R + k is again the output of a linear layer. Its weights are (1 − k) W, its bias is (1 − k) b + k.
+The minimum gain can be folded into the weights, too: see :mod:`lite_rtse_ext.models.min_gain`.
 """
 
 from __future__ import annotations
@@ -27,12 +21,8 @@ from lite_rtse_ext.models import lite_rtse as model
 from lite_rtse_ext.nn.linear import Linear
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
-from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-__all__ = ["ScaledLiteRTSE", "delay_branch", "min_gain_per_bin"]
-
-_BASS_HZ = 1000.0
-_TOP_HZ = 6800.0, 7200.0
+__all__ = ["ScaledLiteRTSE", "delay_branch"]
 
 
 class ScaledLiteRTSE(SpectrogramModel):
@@ -128,21 +118,6 @@ class ScaledLiteRTSE(SpectrogramModel):
             weight *= lost.unsqueeze(1)
             bias.mul_(lost).add_(self.min_gain)
         return converted
-
-
-def min_gain_per_bin(bins: int, bass: float, treble: float, top: float | None = None) -> Tensor:
-    """Return the minimum gain of each bin, ``(bins,)``.
-
-    It is ``bass`` up to 1 kHz and ``treble`` from 2 kHz on. In between it is linear in the logarithm of frequency. From
-    6.8 to 7.2 kHz it changes to ``top``, which is ``treble`` by default: much recorded speech has nothing above 7 kHz,
-    so a network takes all sound there for noise.
-    """
-    frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, bins).clamp(min=1.0)
-    lowest = bass + (treble - bass) * (frequencies / _BASS_HZ).log2().clamp(0, 1)
-    if top is None:
-        return lowest
-    first, last = _TOP_HZ
-    return lowest + (top - treble) * ((frequencies - first) / (last - first)).clamp(0, 1)
 
 
 def delay_branch(net: nn.Module, name: str, delayed: bool) -> None:

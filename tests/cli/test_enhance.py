@@ -249,6 +249,25 @@ def test_attenuation_limit_and_wet_mix_the_input_in(tmp_path: Path, enhance: Run
     assert "--wet" in enhance(source, tmp_path / "x.wav", "--wet", 1.1).stderr
 
 
+def test_an_extra_reduction_turns_noise_down_by_more(tmp_path: Path, run: Run, enhance: Run) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    sf.write(tmp_path / "in.wav", noise, 16_000, subtype="FLOAT")
+    levels = []
+    for extra_db in ("0", "6", "inf"):
+        arguments = (tmp_path / "in.wav", tmp_path / "out.wav", "--force", "--extra-reduction", extra_db)
+        assert run("enhance", *arguments).exit_code == 0
+        levels.append(20 * np.log10(np.sqrt(np.mean(read(tmp_path / "out.wav")[0][8000:] ** 2))))
+    assert 4 < levels[0] - levels[1] < 6.5
+    assert levels[1] > levels[2]
+    refused = enhance(tmp_path / "in.wav", tmp_path / "x.wav", "--extra-reduction", 6)
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith("expected weights whose metadata state their min_gain, got others\n")
+    assert not (tmp_path / "x.wav").exists()
+    assert (
+        "--extra-reduction" in run("enhance", tmp_path / "in.wav", tmp_path / "x.wav", "--extra-reduction", -1).stderr
+    )
+
+
 def test_a_constant_offset_is_taken_out_unless_it_is_left(tmp_path: Path, enhance: Run) -> None:
     samples = read(sound(tmp_path / "plain.wav", 0.5))[0]
     sf.write(tmp_path / "lifted.wav", samples + 0.25, 16_000, subtype="FLOAT")

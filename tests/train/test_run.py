@@ -20,6 +20,7 @@ from lite_rtse_ext.models import pretrained
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
 from lite_rtse_ext.models.gtcrn import GTCRN
 from lite_rtse_ext.models.input_gain import InputGain
+from lite_rtse_ext.models.min_gain import change
 from lite_rtse_ext.train.callbacks import TrainingError
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe
 from lite_rtse_ext.train.run import fit
@@ -94,6 +95,26 @@ def test_a_checkpoint_keeps_what_its_run_keeps(corpus: Path, tmp_path: Path) -> 
         expected = load_model(tmp_path)(spectrogram)
         found = load_model(tmp_path / "checkpoints" / "last.ckpt")(spectrogram)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_initial_weights_may_have_another_minimum_gain(corpus: Path, tmp_path: Path) -> None:
+    """The run's weights state theirs, and before the first step they differ from the initial ones in that alone."""
+    initial = tmp_path / "initial.safetensors"
+    torch.manual_seed(0)
+    net = LiteRTSE(channels=4, order=2).eval()
+    net.min_gain = (0.3, 0.4, 0.5)
+    net.save_checkpoint(initial)
+    still = ("optimizer.learning_rate=1e-9", "run.average=0", f"model.initial={initial}")
+    for min_gain in ((0.05, 0.1), (0.0, 0.0)):
+        run = tmp_path / str(min_gain[0])
+        fit(recipe(corpus, *SMALL, *still, f"model.min_gain={list(min_gain)}"), run, progress=False)
+        found = LiteRTSE.from_checkpoint(run / "best.safetensors")
+        assert found.min_gain == (min_gain if any(min_gain) else None)
+        expected = LiteRTSE.from_checkpoint(initial)
+        if any(min_gain):
+            change(expected, min_gain)
+        for name, value in expected.to_mag.state_dict().items():
+            torch.testing.assert_close(found.to_mag.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_training_lowers_the_loss(corpus: Path, tmp_path: Path) -> None:

@@ -9,11 +9,7 @@ from torch import nn
 from lite_rtse_ext import LiteRTSE, reference
 from lite_rtse_ext.models.input_gain import InputGain
 from lite_rtse_ext.train.initial import begin_as_identity, measure_scale
-from lite_rtse_ext.train.wrapper import (
-    ScaledLiteRTSE,
-    delay_branch,
-    min_gain_per_bin,
-)
+from lite_rtse_ext.train.wrapper import ScaledLiteRTSE, delay_branch
 
 BINS, FRAMES = 9, 12
 
@@ -104,23 +100,6 @@ def test_the_min_gain_goes_into_the_weights(scale: torch.Tensor) -> None:
     torch.testing.assert_close(plain(x), keeping(x))
     again = ScaledLiteRTSE(plain, 2 * scale, 0.5, min_gain=0.5 * keep).eval()
     torch.testing.assert_close(again(x), keeping(x))
-
-
-def test_the_min_gain_rises_over_an_octave() -> None:
-    share = min_gain_per_bin(257, 0.05, 0.25)
-    frequencies = torch.linspace(0, 8000, 257)
-    torch.testing.assert_close(share[frequencies <= 1000], torch.full((33,), 0.05))
-    torch.testing.assert_close(share[frequencies >= 2000], torch.full((193,), 0.25))
-    assert float(share[45]) == pytest.approx(0.05 + 0.2 * 0.4919, abs=1e-3)  # 1406 Hz, half an octave up
-    assert (share.diff() >= 0).all()
-
-
-def test_the_min_gain_may_differ_above_7_khz() -> None:
-    share, usual = min_gain_per_bin(257, 0.05, 0.2, 0.4), min_gain_per_bin(257, 0.05, 0.2)
-    frequencies = torch.linspace(0, 8000, 257)
-    torch.testing.assert_close(share[frequencies <= 6800], usual[frequencies <= 6800])
-    torch.testing.assert_close(share[frequencies >= 7200], torch.full((26,), 0.4))
-    assert float(share[224]) == pytest.approx(0.3)  # 7 kHz
 
 
 def test_the_first_network_gives_nearly_its_input() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lite_rtse_ext.cli.notes import told
 from lite_rtse_ext.cli.options import link_option
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
-from lite_rtse_ext.cli.weights import checkpoint_option, chosen, has_engine, network
+from lite_rtse_ext.cli.weights import checkpoint_option, chosen, extra_reduction_option, has_engine, network
 from lite_rtse_ext.utils.atomic_file import replaceable
 from lite_rtse_ext.utils.extras import require_torch
 
@@ -31,6 +32,7 @@ from lite_rtse_ext.utils.extras import require_torch
     type=click.FloatRange(min=0),
     help="The most by which noise is turned down; inf: no limit.",
 )
+@extra_reduction_option
 @click.option(
     "--wet", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."
 )
@@ -48,6 +50,7 @@ def enhance(
     force: bool,
     skip_existing: bool,
     attenuation_limit: float | None,
+    extra_reduction: float,
     wet: float,
     no_high_pass: bool,
     link_channels: bool,
@@ -103,7 +106,7 @@ def enhance(
                 raise JobError(f"{piped}: goes with neither --skip-existing nor --device")
             if not is_pipe(target):
                 replaceable(target)
-            run_pipe(lambda: network(checkpoint), source, target, raw_samples, force, options)
+            run_pipe(lambda: network(checkpoint, extra_reduction), source, target, raw_samples, force, options)
             return
         settled = _settle(source, target)
         jobs, skipped = permit(settled.jobs, force, skip_existing)
@@ -112,7 +115,8 @@ def enhance(
         failed = len(settled.errors)
         if jobs:
             engine = device == "cpu" and has_engine(checkpoint)
-            by = _by_engine(checkpoint, options) if engine else _by_torch(checkpoint, device, options)
+            run_on = _by_engine if engine else partial(_by_torch, device)
+            by = run_on(checkpoint, extra_reduction, options)
             failed += run_jobs(by, jobs, threads if engine else 1)
     if failed:
         raise click.exceptions.Exit(1)
@@ -146,22 +150,27 @@ def _why_not_sound(path: Path) -> str | None:
     return None
 
 
-def _by_engine(checkpoint: Path | None, options: dict[str, Any]) -> Enhance:
+def _by_engine(checkpoint: Path | None, extra_reduction: float, options: dict[str, Any]) -> Enhance:
     from lite_rtse_ext.enhance.streaming import stream_file
 
-    weights = network(checkpoint)
+    weights = network(checkpoint, extra_reduction)
     return lambda job, progress: stream_file(
         weights, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )
 
 
-def _by_torch(checkpoint: Path | None, device: str, options: dict[str, Any]) -> Enhance:
+def _by_torch(device: str, checkpoint: Path | None, extra_reduction: float, options: dict[str, Any]) -> Enhance:
     path = chosen(checkpoint)
     require_torch(f"{path}: a network other than lite-rtse")
+    from lite_rtse_ext import LiteRTSE
     from lite_rtse_ext.enhance import enhance_file
     from lite_rtse_ext.models import load_model
 
     model = load_model(path).to(device).eval()
+    if isinstance(model, LiteRTSE):
+        model.reduce_more(extra_reduction)
+    elif extra_reduction:
+        raise JobError(f"--extra-reduction: expected weights of {LiteRTSE.architecture}, got others: {path}")
     return lambda job, progress: enhance_file(
         model, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lite_rtse_ext.cli.options import link_option
-from lite_rtse_ext.cli.weights import checkpoint_option, network
+from lite_rtse_ext.cli.weights import checkpoint_option, extra_reduction_option, network
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.extras import require
 
@@ -34,6 +34,7 @@ def _device(text: str | None) -> int | str | None:
 @click.option(
     "--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down; inf: no limit."
 )
+@extra_reduction_option
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @link_option
 @click.option("--seconds", type=float, help="Stop after so long; by default at Ctrl-C.")
@@ -45,6 +46,7 @@ def live(
     rate: int,
     block: int | None,
     attenuation_limit: float | None,
+    extra_reduction: float,
     no_high_pass: bool,
     link_channels: bool,
     seconds: float | None,
@@ -75,7 +77,7 @@ def live(
         for name, kind in ((source, "input"), (target, "output"))
     )
     streamer = Streamer(
-        network(checkpoint),
+        network(checkpoint, extra_reduction),
         sample_rate=rate,
         channels=max(1, channels[0]) if link_channels else 1,
         compensate_delay=False,

@@ -1,0 +1,116 @@
+"""The minimum gain of Lite-RTSE, which is part of the parameters of its layer ``to_mag``. Needs no torch.
+
+The magnitude of the network's gain is g = M + R (1 - M), with the mask M and the output R of ``to_mag``. With
+p + (1 - p) R in place of R it is p + (1 - p) g. So p is the least gain where g is 0. It goes into the weights (1 - p) W
+and the biases (1 - p) b + p of ``to_mag``, and costs nothing.
+
+p depends on frequency. The network takes some sibilants of unknown speakers for noise, so p is higher in the treble.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.arguments import real_number
+
+__all__ = ["KEY", "MinGain", "change", "changed", "extra_reduction", "per_bin", "read_min_gain", "reduced"]
+
+KEY = "min_gain"
+"""Its name in the metadata of a file."""
+
+MinGain = tuple[float, ...]
+"""The minimum gain up to 1 kHz, from 2 kHz on and, if it is another one, above 7 kHz. Each is from 0 to below 1."""
+
+_BASS_HZ = 1000.0
+_TOP_HZ = 6800.0, 7200.0
+
+
+def per_bin(bins: int, min_gain: Sequence[float]) -> NDArray[np.float64]:
+    """Return the minimum gain of each bin, ``(bins,)``.
+
+    From 1 to 2 kHz it is linear in the logarithm of frequency. From 6.8 to 7.2 kHz it changes to the third number:
+    much recorded speech has nothing above 7 kHz, so a network takes all sound there for noise.
+    """
+    bass, treble, *top = min_gain
+    frequencies = np.maximum(np.linspace(0, SAMPLE_RATE_HZ / 2, bins), 1.0)
+    lowest = bass + (treble - bass) * np.clip(np.log2(frequencies / _BASS_HZ), 0, 1)
+    if not top:
+        return lowest
+    first, last = _TOP_HZ
+    highest: NDArray[np.float64] = lowest + (top[0] - treble) * np.clip((frequencies - first) / (last - first), 0, 1)
+    return highest
+
+
+def extra_reduction(value: object) -> float:
+    """Check a value of ``extra_reduction_db``: by how much more noise is turned down, in dB. Infinity is allowed.
+
+    Raises:
+        TypeError: the value is not a real number.
+        ValueError: the value is negative or NaN.
+    """
+    expected = "a number of dB from 0 up"
+    extra_db = real_number(value, "extra_reduction_db", expected)
+    if not extra_db >= 0:
+        raise ValueError(f"extra_reduction_db: expected {expected}, got {value!r}")
+    return extra_db
+
+
+def reduced(min_gain: MinGain | None, extra_db: float) -> MinGain:
+    """Return the minimum gain with which noise is turned down by so many dB more.
+
+    Raises:
+        ValueError: the minimum gain is not known.
+    """
+    if min_gain is None:
+        raise ValueError("expected weights whose metadata state their min_gain, got others")
+    return tuple(gain * 10 ** (-extra_db / 20) for gain in min_gain)
+
+
+def changed(
+    bins: int, before: Sequence[float], after: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a scale and an offset, each ``(bins,)``, that change the minimum gain of parameters.
+
+    With ``scale[:, None] * weight`` and ``scale * bias + offset`` in place of the weight and bias of ``to_mag``, the
+    minimum gain is ``after``, if it was ``before``.
+    """
+    old, new = per_bin(bins, before), per_bin(bins, after)
+    scale = (1 - new) / (1 - old)
+    return scale.astype(np.float32), (new - scale * old).astype(np.float32)
+
+
+def change(net: Any, min_gain: Sequence[float]) -> None:
+    """Change the minimum gain of a :class:`lite_rtse_ext.LiteRTSE` whose minimum gain is known, in place."""
+    scale, offset = changed(net.bins, net.min_gain, min_gain)
+    layer = net.to_mag
+    layer.weight.data.mul_(layer.weight.new_tensor(scale).unsqueeze(1))
+    layer.bias.data.mul_(layer.bias.new_tensor(scale)).add_(layer.bias.new_tensor(offset))
+    net.min_gain = tuple(min_gain)
+
+
+def read_min_gain(metadata: Mapping[str, str]) -> MinGain | None:
+    """The minimum gain that the metadata of a file state. None if they state none.
+
+    Raises:
+        ValueError: it is not a list of two or three numbers from 0 to below 1.
+    """
+    if KEY not in metadata:
+        return None
+    try:
+        values: Any = json.loads(metadata[KEY])
+    except (RecursionError, ValueError):
+        values = None
+    if not (isinstance(values, list) and len(values) in (2, 3) and all(map(_is_min_gain, values))):
+        raise ValueError(f"{KEY}: expected two or three numbers from 0 to below 1, got {metadata[KEY][:40]!r}")
+    return tuple(map(float, values))
+
+
+def _is_min_gain(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 1

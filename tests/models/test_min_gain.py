@@ -1,0 +1,148 @@
+"""The minimum gain in Lite-RTSE's weights: what it is, and how it is changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lite_rtse_ext import LiteRTSE
+from lite_rtse_ext.models.checkpoint import CheckpointError, load_model, write_state_dict
+from lite_rtse_ext.models.metadata import read_metadata
+from lite_rtse_ext.models.min_gain import change, per_bin, reduced
+from lite_rtse_ext.models.pretrained import pretrained_path
+from lite_rtse_ext.stream import Network, Streamer
+
+USUAL, LOWER = (0.1, 0.2, 0.4), (0.02, 0.05)
+
+
+def small(min_gain: tuple[float, ...] | None) -> LiteRTSE:
+    torch.manual_seed(0)
+    net = LiteRTSE(channels=4, order=2).eval()
+    net.min_gain = min_gain
+    return net
+
+
+def noise() -> torch.Tensor:
+    return 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(1))
+
+
+def level_db(samples: torch.Tensor) -> float:
+    return float(10 * samples[8000:].square().mean().log10())
+
+
+def test_it_rises_over_an_octave() -> None:
+    found, frequencies = per_bin(257, (0.05, 0.25)), np.linspace(0, 8000, 257)
+    np.testing.assert_allclose(found[frequencies <= 1000], 0.05)
+    np.testing.assert_allclose(found[frequencies >= 2000], 0.25)
+    assert found[45] == pytest.approx(0.05 + 0.2 * 0.4919, abs=1e-3)  # 1406 Hz, half an octave up
+    assert (np.diff(found) >= 0).all()
+
+
+def test_it_may_differ_above_7_khz() -> None:
+    found, usual = per_bin(257, (0.05, 0.2, 0.4)), per_bin(257, (0.05, 0.2))
+    frequencies = np.linspace(0, 8000, 257)
+    np.testing.assert_allclose(found[frequencies <= 6800], usual[frequencies <= 6800])
+    np.testing.assert_allclose(found[frequencies >= 7200], 0.4)
+    assert found[224] == pytest.approx(0.3)  # 7 kHz
+
+
+@pytest.mark.parametrize(("before", "after"), [(USUAL, LOWER), (LOWER, USUAL), (USUAL, (0.0, 0.0))])
+def test_a_change_is_one_of_the_gain(before: tuple[float, ...], after: tuple[float, ...]) -> None:
+    """With p a gain g becomes p + (1 - p) g, in the direction that the network gives it."""
+    plain, changed = small(before), small(before)
+    change(changed, after)
+    assert changed.min_gain == after
+    x = torch.randn(1, 257, 9, 2, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        of_plain, of_changed = (torch.view_as_complex(net(x)) for net in (plain, changed))
+    p, q = (torch.from_numpy(per_bin(257, each)).float().unsqueeze(1) for each in (before, after))
+    scale = (1 - q) / (1 - p)
+    added = (of_changed - scale * of_plain).abs()
+    torch.testing.assert_close(added, (q - scale * p).abs() * torch.view_as_complex(x).abs(), rtol=1e-4, atol=1e-5)
+
+
+def test_noise_is_turned_down_by_more_and_speech_files_say_by_how_much(tmp_path: Path) -> None:
+    levels = []
+    for extra_db in (0, 6, 20, math.inf):
+        net = LiteRTSE.from_pretrained(extra_reduction_db=extra_db)
+        assert net.min_gain == pytest.approx([gain * 10 ** (-extra_db / 20) for gain in (0.07, 0.2, 0.4)])
+        levels.append(level_db(net.enhance(noise())))
+        net.save_checkpoint(tmp_path / "file")
+        assert json.loads(read_metadata(tmp_path / "file")["min_gain"]) == list(net.min_gain)
+        assert load_model(tmp_path / "file").min_gain == net.min_gain
+    gained = -np.diff(levels)
+    assert 4 < gained[0] <= 6.5
+    assert (gained > 0.5).all()
+
+
+@pytest.mark.parametrize("extra_db", [0, 6.0, np.float32(12), math.inf])
+def test_the_engine_has_the_same(extra_db: float) -> None:
+    expected = LiteRTSE.from_pretrained(extra_reduction_db=extra_db).enhance(noise()).numpy()
+    streamer = Streamer.from_pretrained(extra_reduction_db=extra_db)
+    got = np.concatenate([streamer.feed(noise().numpy()), streamer.flush()])
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+def test_nothing_changes_without_a_reduction() -> None:
+    usual, other = Network.from_pretrained(), Network.from_pretrained(extra_reduction_db=0)
+    assert all(np.array_equal(value, other._weights[name]) for name, value in usual._weights.items())
+
+
+@pytest.mark.parametrize(
+    ("extra_db", "error", "message"),
+    [
+        (-1, ValueError, "extra_reduction_db: expected a number of dB from 0 up, got -1"),
+        (math.nan, ValueError, "extra_reduction_db: expected a number of dB from 0 up, got nan"),
+        ("6", TypeError, "extra_reduction_db: expected a number of dB from 0 up, got '6'"),
+        (True, TypeError, "extra_reduction_db: expected a number of dB from 0 up, got True"),
+    ],
+)
+def test_wrong_numbers_are_refused(extra_db: object, error: type[Exception], message: str) -> None:
+    for build in (LiteRTSE.from_pretrained, Network.from_pretrained, Streamer.from_pretrained):
+        with pytest.raises(error) as raised:
+            build(extra_reduction_db=extra_db)
+        assert str(raised.value) == message
+
+
+def test_weights_that_do_not_state_theirs_are_refused(tmp_path: Path) -> None:
+    small(None).save_checkpoint(tmp_path / "file")
+    for build in (LiteRTSE.from_checkpoint, Network.from_pretrained):
+        build(tmp_path / "file")
+        with pytest.raises(ValueError, match="expected weights whose metadata state their min_gain, got others"):
+            build(tmp_path / "file", extra_reduction_db=3)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0.1", "[0.1]", "[0.1, 0.2, 0.3, 0.4]", "[0.1, 1]", "[0, -0.1]", "[true, 0]", "[NaN, 0]"]
+)
+def test_faulty_metadata_are_refused(text: str, tmp_path: Path) -> None:
+    net = small(None)
+    write_state_dict(tmp_path / "file", net.state_dict(), {"architecture": "lite-rtse", "min_gain": text})
+    expected = "min_gain: expected two or three numbers from 0 to below 1, got "
+    with pytest.raises(CheckpointError, match=expected):
+        LiteRTSE.from_checkpoint(tmp_path / "file")
+    with pytest.raises(CheckpointError, match=expected):
+        net.load_checkpoint(tmp_path / "file")
+    with pytest.raises(ValueError, match=expected):
+        Network.from_pretrained(tmp_path / "file")
+
+
+def test_loading_parameters_brings_their_minimum_gain(tmp_path: Path) -> None:
+    small(USUAL).save_checkpoint(tmp_path / "stated")
+    small(None).save_checkpoint(tmp_path / "unknown")
+    net = small(LOWER)
+    net.load_checkpoint(tmp_path / "stated")
+    assert net.min_gain == USUAL
+    net.load_checkpoint(tmp_path / "unknown")
+    assert net.min_gain is None
+
+
+def test_a_reduction_is_one_of_every_part() -> None:
+    assert reduced((0.1, 0.2), 20) == pytest.approx((0.01, 0.02))
+    assert reduced((0.1, 0.2, 0.4), math.inf) == (0, 0, 0)
+    assert read_metadata(pretrained_path())["min_gain"] == "[0.07, 0.2, 0.4]"
