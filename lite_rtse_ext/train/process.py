@@ -19,7 +19,7 @@ from lite_rtse_ext.train.callbacks import TrainingError
 from lite_rtse_ext.train.denormals import flushed_denormals
 from lite_rtse_ext.train.recipe import RecipeError
 
-__all__ = ["borrowed_process", "clear_errors"]
+__all__ = ["borrowed_process", "clear_errors", "is_first_process"]
 
 _DIED = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (is killed by signal: (?P<signal>.*)|exited unexpectedly)")
 _RAISED = re.compile(r"Caught \w+ in DataLoader worker process \d+")
@@ -31,6 +31,14 @@ _EXPECTED_WARNINGS = (
     "exists and is not empty",  # expected when a run is resumed
     "callbacks used to create the checkpoint",  # a resumed run may have no patience
 )
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK", "GROUP_RANK")
+"""Variables by which launchers number the processes and the machines of a run. Lightning reads the same ones."""
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first or the only one of its run."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
 
 @contextmanager

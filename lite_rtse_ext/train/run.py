@@ -14,7 +14,6 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from lite_rtse_ext.data.check import check_files
@@ -32,7 +31,7 @@ from lite_rtse_ext.train.callbacks import (
 )
 from lite_rtse_ext.train.module import LOG_EVERY_STEPS, Enhancer
 from lite_rtse_ext.train.network import build_network
-from lite_rtse_ext.train.process import borrowed_process, clear_errors
+from lite_rtse_ext.train.process import borrowed_process, clear_errors, is_first_process
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, anchored, load_recipe, save_recipe
 from lite_rtse_ext.train.resume import Progress, check_changes, read_progress
 from lite_rtse_ext.train.teacher import load_teacher
@@ -189,8 +188,7 @@ def fit(
 
 def _sole_run(folder: Path) -> AbstractContextManager[None]:
     """A lock of the folder. The first process of a run holds it for the others."""
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    return sole_user(folder) if is_first else nullcontext()
+    return sole_user(folder) if is_first_process() else nullcontext()
 
 
 def _resumption(taken: Progress | None, recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data.dataset import TrainingExamples
 from lite_rtse_ext.data.manifest import Manifest
 from lite_rtse_ext.train.callbacks import TrainingError
-from lite_rtse_ext.train.process import borrowed_process, clear_errors
+from lite_rtse_ext.train.process import borrowed_process, clear_errors, is_first_process
 from lite_rtse_ext.train.recipe import Recipe, RecipeError, load_recipe
 from lite_rtse_ext.train.run import fit
 from tests.data.prepare.corpus import make_corpus
@@ -162,3 +162,23 @@ def test_what_the_machine_can_not_do_is_one_line(corpus: Path, tmp_path: Path) -
     with pytest.raises(RecipeError, match="run: No supported gpu backend found"):
         fit(recipe(corpus, "run.accelerator=gpu"), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
+        ({"RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+    ids=str,
+)
+def test_launchers_tell_the_first_process(
+    variables: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == expected
