@@ -109,11 +109,9 @@ def complex_candidates(module: nn.Module) -> Iterator[Candidate]:
     if conv.groups > 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):  # type: ignore[operator]
         return
     first, second = (path for path, _ in leaves)
-    problems = [
-        problem
-        for path, inner in module.named_modules()
-        for problem in _interference(path, inner, is_root=inner is module, keeps_parameters=inner in convs)
-    ]
+    problems = list(_signature_problems(module))
+    for path, inner in module.named_modules():
+        problems += _interference(path, inner, is_root=inner is module, keeps_parameters=inner in convs)
     for operator in (COMPLEX_CONV, CAUSAL_COMPLEX_CONV):
         yield Candidate(operator, [(first, second), (second, first)], problems)
 
@@ -228,9 +226,7 @@ def _problems(module: nn.Module, operator: str, parts: _Parts) -> Iterator[str]:
     if isinstance(module, torch.jit.ScriptModule):
         yield "it is compiled by TorchScript"
         return
-    signature = inspect.signature(module.forward)
-    if [p.kind for p in signature.parameters.values()] != [inspect.Parameter.POSITIONAL_OR_KEYWORD]:
-        yield f"its forward takes {signature}, not one tensor"
+    yield from _signature_problems(module)
     for path in parts.others:
         yield f"holds {_called(path, module.get_submodule(path))}"
     if parts.full:
@@ -241,6 +237,12 @@ def _problems(module: nn.Module, operator: str, parts: _Parts) -> Iterator[str]:
         yield from _conv_problems(path, conv, may_dilate=operator == "causal_dwconv2d")
     yield from _causal_problems(operator, parts)
     yield from _placement_problems(parts)
+
+
+def _signature_problems(module: nn.Module) -> Iterator[str]:
+    signature = inspect.signature(module.forward)
+    if [p.kind for p in signature.parameters.values()] != [inspect.Parameter.POSITIONAL_OR_KEYWORD]:
+        yield f"its forward takes {signature}, not one tensor"
 
 
 def _called(path: str, module: nn.Module) -> str:

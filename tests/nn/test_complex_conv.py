@@ -172,3 +172,18 @@ def test_what_would_no_longer_run_is_told() -> None:
     assert [(finding.operator, finding.reason) for finding in report.left] == [
         ("complex_conv", "on_imag has hooks, which would no longer run")
     ]
+
+
+class Optional(ComplexConv):
+    def forward(self, inputs: Tensor, scale: float = 1.0) -> Tensor:
+        return super().forward(inputs) * scale
+
+
+def test_a_forward_with_more_arguments_is_told() -> None:
+    conv = Optional(LAYERS["encoder"])
+    report = fuse(conv)
+    assert report.fused == []
+    (left,) = report.left
+    assert left.operator == "complex_conv"
+    assert left.reason.startswith("its forward takes (inputs: ")
+    assert left.reason.endswith(", not one tensor")
