@@ -15,7 +15,7 @@ from lite_rtse_ext.fusion.match import CAUSAL_COMPLEX_CONV, COMPLEX_CONV, Candid
 from lite_rtse_ext.nn.complex_conv import complex_conv
 from lite_rtse_ext.nn.conv2d import strided_conv2d
 
-__all__ = ["Probe", "convolutions", "run_operator"]
+__all__ = ["Probe", "convolutions", "run_operator", "takes"]
 
 
 _COMPLEX = (COMPLEX_CONV, CAUSAL_COMPLEX_CONV)
@@ -41,6 +41,17 @@ def run_operator(operator: str, paths: tuple[str, ...], convs: list[nn.Conv2d], 
     y = getattr(ops, operator)(x, weights, biases)  # an operator on lists of weights and biases
     assert isinstance(y, Tensor)
     return y
+
+
+def takes(operator: str, convs: list[nn.Conv2d], x: object) -> bool:
+    """Whether the operator is to compute this input of a block. Otherwise the block's own forward is.
+
+    Complex convolutions of some authors also take a pair of parts, or input without a batch. Faulty input gets the
+    author's error.
+    """
+    if operator not in _COMPLEX:
+        return True
+    return isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] == 2 * convs[0].in_channels
 
 
 class Probe:

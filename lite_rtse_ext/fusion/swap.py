@@ -28,7 +28,7 @@ from lite_rtse_ext import nn as fused_nn
 from lite_rtse_ext import reference
 from lite_rtse_ext.fusion.match import LAYERS, Candidate, complex_candidates, recognize
 from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
-from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator
+from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator, takes
 from lite_rtse_ext.nn.norm_prelu import join, separate
 from lite_rtse_ext.ops import _native
 from lite_rtse_ext.reference.operands import run_weight_hooks
@@ -173,9 +173,10 @@ class _Fused(NotScriptable, nn.Module):
     def forward(self, *args: Any, **named: Any) -> Tensor:
         inputs = (*args, *named.values())
         is_right = len(inputs) == 1 and all(name == self._fused_input for name in named)
-        if is_for_elsewhere() or not is_right:  # in the second case Python raises the error
-            return cast("Tensor", super().forward(*args, **named))
         convs = convolutions(self, self._fused_convs)
+        # Without the one argument Python raises the error.
+        if is_for_elsewhere() or not is_right or not takes(self._fused_operator, convs, *inputs):
+            return cast("Tensor", super().forward(*args, **named))
         run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
         return run_operator(self._fused_operator, self._fused_convs, convs, *inputs)
 

@@ -187,3 +187,27 @@ def test_a_forward_with_more_arguments_is_told() -> None:
     assert left.operator == "complex_conv"
     assert left.reason.startswith("its forward takes (inputs: ")
     assert left.reason.endswith(", not one tensor")
+
+
+class AnyInput(ComplexConv):
+    """It takes the two parts as a pair, too, and input without a batch."""
+
+    def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        real, imag = torch.chunk(inputs, 2, -3) if isinstance(inputs, Tensor) else inputs
+        y_real = self.on_real(real) - self.on_imag(imag)
+        return torch.cat([y_real, self.on_imag(real) + self.on_real(imag)], -3)
+
+
+def test_other_input_is_computed_as_before() -> None:
+    plain = AnyInput(LAYERS["encoder"]).double()
+    fused = copy.deepcopy(plain)
+    assert fuse(fused).fused
+    x = random(2, 32, 9, 7)
+    for given in (x.chunk(2, 1), x[0]):
+        assert_same(fused(given), plain(given))
+    for channels in (31, 34):
+        with pytest.raises(RuntimeError) as ours:
+            fused(random(2, channels, 9, 7))
+        with pytest.raises(RuntimeError) as theirs:
+            plain(random(2, channels, 9, 7))
+        assert str(ours.value) == str(theirs.value)
