@@ -25,21 +25,22 @@ def sole_user(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process has locked the folder.
-        OSError: the folder can't be written to.
+        OSError: the folder can't be written to, or the name of the lock file is a symbolic link.
     """
     path = folder / _NAME
     descriptor = _locked(path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if has_name(descriptor, path):  # the folder may have been moved, and another one may have its name
+            path.unlink(missing_ok=True)
         os.close(descriptor)  # this also releases the lock
 
 
 def _locked(path: Path) -> int:
     """Open and lock a file. Returns its descriptor."""
     while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock would leave the lock to forked children
         except OSError as error:

@@ -85,3 +85,32 @@ def test_a_file_that_was_deleted_meanwhile_is_no_lock(tmp_path: Path, monkeypatc
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), sole_user(tmp_path / "nowhere"):
         pass
+
+
+def test_the_lock_of_a_new_folder_with_the_same_name_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    first = sole_user(folder)
+    first.__enter__()
+    folder.rename(tmp_path / "moved")
+    folder.mkdir()
+    with holder(folder):
+        first.__exit__(None, None, None)
+        with pytest.raises(BlockingIOError), sole_user(folder):
+            pass
+
+
+def test_a_folder_and_a_link_to_it_are_one(tmp_path: Path) -> None:
+    folder, link = tmp_path / "run", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with holder(folder), pytest.raises(BlockingIOError, match="another process"), sole_user(link):
+        pass
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    """It would never name the open file, so that the function would not return."""
+    (tmp_path / ".lite-rtse.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), sole_user(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
