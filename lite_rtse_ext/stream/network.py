@@ -233,7 +233,9 @@ def _change_min_gain(
 ) -> None:
     """Change the minimum gain that is part of the weights, in place."""
     weight, bias = "to_mag.weight", "to_mag.bias"
-    if before is not None and weight in weights and bias in weights:  # the engine says what is missing
+    shapes = {name: weights[name].shape for name in (weight, bias) if name in weights}
+    # The engine says what is missing, or has another shape.
+    if before is not None and len(shapes) == 2 and len(shapes[weight]) == 2 and shapes[bias] == shapes[weight][:1]:
         scale, offset = min_gain.changed(len(weights[bias]), before, after)
         weights[weight] = weights[weight] * scale[:, None]
         weights[bias] = weights[bias] * scale + offset
