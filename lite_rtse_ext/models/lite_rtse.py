@@ -179,10 +179,14 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             TypeError, ValueError: ``extra_reduction_db`` is not a number of dB from 0 up, or is above 0 and the file
                 does not state its minimum gain.
         """
+        extra_db = min_gain.extra_reduction(extra_reduction_db)
         model = checkpoint.load_model(path, cls)
         if not isinstance(model, cls):
             raise CheckpointError(f"{path}: expected {cls.architecture} alone, got one behind an input gain")
-        model.reduce_more(extra_reduction_db)
+        try:
+            model.reduce_more(extra_db)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         return model
 
     def reduce_more(self, extra_reduction_db: Real) -> None:
@@ -195,7 +199,8 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             extra_reduction_db: by how much more, in dB, from 0 up. Infinity: there is no minimum gain then.
 
         Raises:
-            TypeError: ``extra_reduction_db`` is not a real number.
+            TypeError: ``extra_reduction_db`` is not a real number. Or it is above 0, and ``to_mag`` is pruned,
+                parametrized or quantized.
             ValueError: it is negative or NaN, or it is above 0 and :attr:`min_gain` is not known.
         """
         extra_db = min_gain.extra_reduction(extra_reduction_db)

@@ -10,7 +10,6 @@ p depends on frequency. The network takes some sibilants of unknown speakers for
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,9 +86,17 @@ def changed(
 
 
 def change(net: Any, min_gain: Sequence[float]) -> None:
-    """Change the minimum gain of a :class:`lite_rtse_ext.LiteRTSE` whose minimum gain is known, in place."""
-    scale, offset = changed(net.bins, net.min_gain, min_gain)
+    """Change the minimum gain of a :class:`lite_rtse_ext.LiteRTSE` whose minimum gain is known, in place.
+
+    Raises:
+        TypeError: the weight or the bias of ``to_mag`` is no parameter, as after pruning, a parametrization or a
+            quantization.
+    """
     layer = net.to_mag
+    others = {"weight", "bias"} - {name for name, _ in layer.named_parameters(recurse=False)}
+    if others:  # they are computed from others, which would undo the change
+        raise TypeError(f"to_mag: expected parameters weight and bias, got none named {' and '.join(sorted(others))}")
+    scale, offset = changed(net.bins, net.min_gain, min_gain)
     layer.weight.data.mul_(layer.weight.new_tensor(scale).unsqueeze(1))
     layer.bias.data.mul_(layer.bias.new_tensor(scale)).add_(layer.bias.new_tensor(offset))
     net.min_gain = tuple(min_gain)
@@ -113,4 +120,4 @@ def read_min_gain(metadata: Mapping[str, str]) -> MinGain | None:
 
 
 def _is_min_gain(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 1
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1

@@ -56,7 +56,10 @@ class LiteRTSE(SpectrogramModel):
     input_scale: Tensor
 
     min_gain: tuple[float, ...] | None = None
-    """The minimum gain that is part of the parameters, if known; see :mod:`lite_rtse_ext.models.min_gain`."""
+    """The minimum gain that is part of the parameters, if known; see :mod:`lite_rtse_ext.models.min_gain`.
+
+    ``load_state_dict`` leaves it as it is. The methods that read files set it.
+    """
 
     architecture: ClassVar[str] = "lite-rtse"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.models.checkpoint import CheckpointError, load_model, write_state_dict
@@ -113,12 +115,15 @@ def test_weights_that_do_not_state_theirs_are_refused(tmp_path: Path) -> None:
     small(None).save_checkpoint(tmp_path / "file")
     for build in (LiteRTSE.from_checkpoint, Network.from_pretrained):
         build(tmp_path / "file")
-        with pytest.raises(ValueError, match="expected weights whose metadata state their min_gain, got others"):
+        with pytest.raises(ValueError, match="file: expected weights whose metadata state their min_gain, got others"):
             build(tmp_path / "file", extra_reduction_db=3)
+        with pytest.raises(ValueError, match=r"^extra_reduction_db: expected a number of dB"):
+            build(tmp_path / "file", extra_reduction_db=-3)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0.1", "[0.1]", "[0.1, 0.2, 0.3, 0.4]", "[0.1, 1]", "[0, -0.1]", "[true, 0]", "[NaN, 0]"]
+    "text",
+    ["", "0.1", "[0.1]", "[0.1, 0.2, 0.3, 0.4]", "[0.1, 1]", "[0, -0.1]", "[true, 0]", "[NaN, 0]", f"[0, {'9' * 400}]"],
 )
 def test_faulty_metadata_are_refused(text: str, tmp_path: Path) -> None:
     net = small(None)
@@ -146,3 +151,26 @@ def test_a_reduction_is_one_of_every_part() -> None:
     assert reduced((0.1, 0.2), 20) == pytest.approx((0.01, 0.02))
     assert reduced((0.1, 0.2, 0.4), math.inf) == (0, 0, 0)
     assert read_metadata(pretrained_path())["min_gain"] == "[0.07, 0.2, 0.4]"
+
+
+def test_computed_weights_are_refused() -> None:
+    """Pruning computes the weight before each call. A change of it would be lost."""
+    net = small(USUAL)
+    prune.l1_unstructured(net.to_mag, "weight", 0.5)
+    bias = net.to_mag.bias.clone()
+    with pytest.raises(TypeError, match="to_mag: expected parameters weight and bias, got none named weight"):
+        net.reduce_more(6)
+    assert net.min_gain == USUAL
+    assert torch.equal(net.to_mag.bias, bias)
+
+
+@pytest.mark.parametrize("faulty", [{"weight": 257}, {"bias": 100}, {"bias": ()}], ids=str)
+def test_weights_of_other_shapes_have_the_same_error_with_a_reduction(faulty: dict[str, Any], tmp_path: Path) -> None:
+    state = small(USUAL).state_dict() | {f"to_mag.{name}": torch.ones(size) for name, size in faulty.items()}
+    write_state_dict(tmp_path / "file", state, {"architecture": "lite-rtse", "min_gain": json.dumps(USUAL)})
+    messages = []
+    for extra_db in (0, 6):
+        with pytest.raises(ValueError, match="to_mag") as raised:
+            Network.from_pretrained(tmp_path / "file", extra_reduction_db=extra_db)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
