@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from lite_rtse_ext.audio import read, read_format
+from lite_rtse_ext.cli.commands.enhance import _by_torch
+from lite_rtse_ext.cli.jobs import JobError
 from lite_rtse_ext.enhance import enhance_file
 from lite_rtse_ext.models import pretrained
 from lite_rtse_ext.models.lite_rtse import LiteRTSE
@@ -266,6 +268,18 @@ def test_an_extra_reduction_turns_noise_down_by_more(tmp_path: Path, run: Run, e
     assert (
         "--extra-reduction" in run("enhance", tmp_path / "in.wav", tmp_path / "x.wav", "--extra-reduction", -1).stderr
     )
+
+
+def test_weights_without_a_known_minimum_gain_are_named(tmp_path: Path, run: Run) -> None:
+    """By the engine from a PyTorch file, and by PyTorch, as on a GPU."""
+    weights = tmp_path / "weights.pt"
+    torch.save(LiteRTSE(channels=4, order=2).state_dict(), weights)
+    source = sound(tmp_path / "in.wav")
+    expected = f"{weights}: expected weights whose metadata state their min_gain, got others"
+    refused = run("enhance", source, tmp_path / "out.wav", "--extra-reduction", 6, "--checkpoint", weights)
+    assert refused.stderr == f"Error: {expected}\n"
+    with pytest.raises(JobError, match=f"^{re.escape(expected)}$"):
+        _by_torch("cpu", weights, 6.0, {})
 
 
 def test_a_constant_offset_is_taken_out_unless_it_is_left(tmp_path: Path, enhance: Run) -> None:

@@ -168,7 +168,10 @@ def _by_torch(device: str, checkpoint: Path | None, extra_reduction: float, opti
 
     model = load_model(path).to(device).eval()
     if isinstance(model, LiteRTSE):
-        model.reduce_more(extra_reduction)
+        try:
+            model.reduce_more(extra_reduction)
+        except ValueError as error:
+            raise JobError(f"{path}: {error}") from error
     elif extra_reduction:
         raise JobError(f"--extra-reduction: expected weights of {LiteRTSE.architecture}, got others: {path}")
     return lambda job, progress: enhance_file(
