@@ -39,7 +39,7 @@ def extra_reduction_option(command: Command) -> Command:
         metavar="DB",
         type=click.FloatRange(min=0),
         default=0.0,
-        help="Turn noise down by so much more, and lose more of the speech; inf: without a limit.",
+        help="Turn noise down by up to so much more, and lose more of the speech; inf: without a limit.",
     )(command)
 
 

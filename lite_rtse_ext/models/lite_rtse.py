@@ -167,7 +167,7 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
 
         Args:
             path: a safetensors or PyTorch file.
-            extra_reduction_db: by how much more noise is turned down than the parameters provide for, in dB; see
+            extra_reduction_db: by how much the minimum gain of the parameters is lowered, in dB; see
                 :meth:`reduce_more`.
 
         Returns:
@@ -193,10 +193,10 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         """Turn noise down by more, in place. More of the speech is then lost, too.
 
         Trained parameters contain a minimum gain, so that speech which the network takes for noise is not lost. This
-        method lowers it. See :mod:`lite_rtse_ext.models.min_gain`.
+        method lowers it. Noise that the network itself lets through stays. See :mod:`lite_rtse_ext.models.min_gain`.
 
         Args:
-            extra_reduction_db: by how much more, in dB, from 0 up. Infinity: there is no minimum gain then.
+            extra_reduction_db: by how much more at most, in dB, from 0 up. Infinity: there is no minimum gain then.
 
         Raises:
             TypeError: ``extra_reduction_db`` is not a real number. Or it is above 0, and ``to_mag`` is pruned,

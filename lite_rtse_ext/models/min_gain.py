@@ -48,7 +48,7 @@ def per_bin(bins: int, min_gain: Sequence[float]) -> NDArray[np.float64]:
 
 
 def extra_reduction(value: object) -> float:
-    """Check a value of ``extra_reduction_db``: by how much more noise is turned down, in dB. Infinity is allowed.
+    """Check a value of ``extra_reduction_db``: by how much the minimum gain is lowered, in dB. Infinity is allowed.
 
     Raises:
         TypeError: the value is not a real number.
@@ -62,7 +62,7 @@ def extra_reduction(value: object) -> float:
 
 
 def reduced(min_gain: MinGain | None, extra_db: float) -> MinGain:
-    """Return the minimum gain with which noise is turned down by so many dB more.
+    """Return a minimum gain that is lower by so many dB.
 
     Raises:
         ValueError: the minimum gain is not known.

@@ -106,9 +106,9 @@ class Network:
         Args:
             path: the file; by default the one that comes with the package.
             precision: as in :class:`Network`.
-            extra_reduction_db: by how much more noise is turned down than the weights provide for, in dB, from 0 up.
-                More of the speech is then lost, too. Infinity: there is no minimum gain; see
-                :mod:`lite_rtse_ext.models.min_gain`.
+            extra_reduction_db: by how much the minimum gain of the weights is lowered, in dB, from 0 up. Noise is then
+                turned down by up to this much more, and more of the speech is lost. Infinity: there is no minimum gain;
+                see :mod:`lite_rtse_ext.models.min_gain`.
 
         Raises:
             OSError: the file does not exist or can't be read.

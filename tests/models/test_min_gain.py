@@ -78,6 +78,7 @@ def test_noise_is_turned_down_by_more_and_speech_files_say_by_how_much(tmp_path:
         assert json.loads(read_metadata(tmp_path / "file")["min_gain"]) == list(net.min_gain)
         assert load_model(tmp_path / "file").min_gain == net.min_gain
     gained = -np.diff(levels)
+    assert levels[0] - levels[2] <= 20  # the network itself lets some noise through
     assert 4 < gained[0] <= 6.5
     assert (gained > 0.5).all()
 
