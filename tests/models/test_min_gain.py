@@ -13,11 +13,12 @@ import torch
 from torch.nn.utils import prune
 
 from lite_rtse_ext import LiteRTSE
-from lite_rtse_ext.models.checkpoint import CheckpointError, load_model, write_state_dict
+from lite_rtse_ext.models.checkpoint import CheckpointError, load_model, load_parameters, save_model, write_state_dict
 from lite_rtse_ext.models.metadata import read_metadata
 from lite_rtse_ext.models.min_gain import change, per_bin, reduced
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.stream import Network, Streamer
+from tests.models.networks import GruMask
 
 USUAL, LOWER = (0.1, 0.2, 0.4), (0.02, 0.05)
 
@@ -175,3 +176,23 @@ def test_weights_of_other_shapes_have_the_same_error_with_a_reduction(faulty: di
             Network.from_pretrained(tmp_path / "file", extra_reduction_db=extra_db)
         messages.append(str(raised.value))
     assert messages[0] == messages[1]
+
+
+class OwnMinGain(GruMask):
+    """Another network, with an option of the same name."""
+
+    architecture = "own-min-gain"
+    min_gain = 0.0
+
+    def __init__(self, hidden: int = 4, min_gain: float = 0.1) -> None:
+        super().__init__(hidden)
+        self.min_gain = min_gain
+
+
+def test_other_networks_may_have_an_attribute_of_this_name(tmp_path: Path) -> None:
+    save_model(OwnMinGain(min_gain=0.3), tmp_path / "file")
+    assert "min_gain" not in read_metadata(tmp_path / "file")
+    loaded = load_model(tmp_path / "file", OwnMinGain)
+    assert loaded.min_gain == 0.3
+    load_parameters(loaded, tmp_path / "file")
+    assert loaded.min_gain == 0.3
