@@ -25,11 +25,11 @@ def complex_conv(real: Conv, imag: Conv, x: Tensor, causal: bool = False) -> Ten
 
     Args:
         real, imag: R and I. They have one group, pad with zeros and differ in their parameters only.
-        x: (B, 2 · in_channels, height, width).
+        x: (B, 2 · in_channels, height, width), in the dtype of the weights.
         causal: whether as many zeros precede ``x`` along its last axis as the kernel needs.
 
     Returns:
-        (B, 2 · out_channels, height, width).
+        (B, 2 · out_channels, height, width), in the same dtype, or in that of autocast.
     """
     if causal:
         x = functional.pad(x, ((real.kernel_size[1] - 1) * real.dilation[1], 0))
@@ -48,7 +48,8 @@ def in_one(real: Conv, imag: Conv, x: Tensor) -> Tensor:
 def in_three(real: Conv, imag: Conv, x: Tensor) -> Tensor:
     """Three real convolutions, a quarter less arithmetic than four. Its arguments are those of :func:`complex_conv`.
 
-    With s = R(a + b), the real part is s - (R + I)(b), and the imaginary part is s + (I - R)(a).
+    Here R and I are without their biases. With s = R(a + b), the real part is s - (R + I)(b), and the imaginary part is
+    s + (I - R)(a).
     """
     a, b = x.chunk(2, 1)
     r, i = real.weight, imag.weight
