@@ -17,7 +17,6 @@ from lite_rtse_ext.nn.conv2d import strided_conv2d
 
 __all__ = ["Probe", "convolutions", "run_operator", "takes"]
 
-
 _COMPLEX = (COMPLEX_CONV, CAUSAL_COMPLEX_CONV)
 
 
@@ -120,8 +119,8 @@ def _input_sizes(
         frames, bins = 1 + more_frames, 1 + more_bins
         return [torch.Size((utterances, bins, frames, 2)), *4 * [torch.Size((utterances, frames, bins))]]
     if operator in _COMPLEX:
-        more = zip(convs[0].kernel_size, convs[0].dilation, (more_frames, more_bins), strict=True)
-        plane = [1 + (taps - 1) * dilation + more for taps, dilation, more in more]
+        axes = zip(convs[0].kernel_size, convs[0].dilation, (more_frames, more_bins), strict=True)
+        plane = [1 + (taps - 1) * dilation + more for taps, dilation, more in axes]
         return [torch.Size((utterances, 2 * convs[0].in_channels, *plane))]
     kf = max(conv.kernel_size[1] for conv in convs)
     frames = 1 + max(map(_history, convs)) + more_frames
