@@ -45,22 +45,38 @@ std::map<std::string, Array> arrays_of(PyObject* weights, std::vector<Floats>& o
   return arrays;
 }
 
+// The items of a sequence, in a list that other threads do not know.
+Ref list_of(PyObject* sequence) { return Ref(PySequence_List(sequence)); }
+
+// The minimum gain of a sequence of numbers. None: it is not known.
+MinGain min_gain_of(PyObject* numbers) {
+  if (numbers == Py_None) return {};
+  const Ref list = list_of(numbers);
+  std::vector<double> values;
+  for (Py_ssize_t i = 0; i < PyList_Size(list.get()); ++i) {
+    values.push_back(PyFloat_AsDouble(PyList_GetItem(list.get(), i)));
+    if (PyErr_Occurred()) throw Raised();
+  }
+  return min_gain(values.data(), values.size());
+}
+
 PyObject* new_network(PyTypeObject* type, PyObject* positional, PyObject* named) {
-  static const char* names[] = {"weights", "precision", "compression", "mask_branch", nullptr};
-  PyObject* weights = nullptr;
+  static const char* names[] = {"weights", "precision", "compression", "mask_branch", "min_gain", nullptr};
+  PyObject *weights = nullptr, *min_gain = nullptr;
   const char* precision = nullptr;
   float compression = 1;
   int mask_branch = 0;
-  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!sfp", const_cast<char**>(names), &PyDict_Type, &weights,
-                                   &precision, &compression, &mask_branch))
+  if (!PyArg_ParseTupleAndKeywords(positional, named, "O!sfpO", const_cast<char**>(names), &PyDict_Type, &weights,
+                                   &precision, &compression, &mask_branch, &min_gain))
     throw Raised();
+  const Options options = {compression, mask_branch != 0, min_gain_of(min_gain)};
   std::vector<Floats> owners;
   const std::map<std::string, Array> arrays = arrays_of(weights, owners);
   const Precision chosen = precision_of(precision);
   SharedNetwork network;
   {
     const Unlocked unlocked;
-    network = engine().network(parameters(arrays, {compression, mask_branch != 0}), chosen);
+    network = engine().network(parameters(arrays, options), chosen);
   }
   return Object<SharedNetwork>::make(type, std::move(network));
 }
@@ -145,9 +161,6 @@ Floats feed_one(Exclusive& stream, const Floats& in) {
   return out;
 }
 
-// The items of a sequence, in a list that other threads do not know.
-Ref list_of(PyObject* sequence) { return Ref(PySequence_List(sequence)); }
-
 std::vector<Floats> feed_many(Types& types, PyObject* stream_sequence, PyObject* sample_sequence) {
   const Ref streams = list_of(stream_sequence), samples = list_of(sample_sequence);
   const size_t n = size_t(PyList_Size(streams.get()));
@@ -195,6 +208,7 @@ Floats flush(Exclusive& stream) {
 int64_t latency(Exclusive& stream) { return stream.shared().latency(); }
 void reset(Exclusive& stream) { Exclusive::Use(stream)->reset(); }
 void set_wet(Exclusive& stream, float wet) { stream.shared().set_wet(wet); }
+void set_min_gain(Exclusive& stream, float factor) { stream.shared().set_min_gain(factor); }
 std::pair<int64_t, int64_t> faults(Exclusive& stream) {
   const Faults so_far = stream.shared().faults();
   return {so_far.samples, so_far.frames};
@@ -235,8 +249,9 @@ std::string isa(Types&) { return engine().isa; }
 std::vector<std::string> isas(Types&) { return runnable_isas(); }
 
 PyMethodDef stream_methods[] = {
-    function<&feed_one>("feed"), function<&flush>("flush"), function<&reset>("reset"), function<&set_wet>("set_wet"),
-    function<&faults>("faults"), function<&save>("save"),   function<&load>("load"),   {}};
+    function<&feed_one>("feed"),   function<&flush>("flush"),   function<&reset>("reset"),
+    function<&set_wet>("set_wet"), function<&faults>("faults"), function<&set_min_gain>("set_min_gain"),
+    function<&save>("save"),       function<&load>("load"),     {}};
 PyMethodDef no_methods[] = {{}};
 PyGetSetDef stream_attributes[] = {attribute<&latency>("latency"), {}};
 PyGetSetDef network_attributes[] = {

@@ -36,6 +36,7 @@ class HostStream {
   int64_t flush(float* out);  // at most `latency` samples
   void reset();
   void set_wet(float wet) { stream_.set_wet(wet); }
+  void set_min_gain(float factor) { stream_.set_min_gain(factor); }
   Faults faults() const;
 
   // The delay of the output of a live stream. That of an aligned stream is not shifted, but returned at most this much

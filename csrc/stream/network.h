@@ -35,15 +35,27 @@ inline constexpr int64_t kHop = kWindow / 2;
 inline constexpr int64_t kBins = kWindow / 2 + 1;
 inline constexpr int64_t kMostChannels = 64;  // of a stream
 
-// The constructor arguments of the Python class LiteRTSE that change what its parameters mean.
+// The minimum gain that is part of the parameters, up to 1 kHz, from 2 kHz on and above 7 kHz. Each is from 0 to
+// below 1. If it is not known, it counts as 0. See lite_rtse_ext/models/min_gain.py.
+struct MinGain {
+  bool known = false;
+  double bass = 0, treble = 0, top = 0;
+  double at(int64_t bin) const;
+};
+// Throws std::invalid_argument unless these are two or three numbers from 0 to below 1.
+MinGain min_gain(const double* numbers, size_t count);
+
+// What a file of parameters states beside them: those constructor arguments of the Python class LiteRTSE that change
+// what the parameters mean, and the minimum gain that is part of them.
 struct Options {
   float compression = 1;     // the exponent p of read(m) = ((m² + 1e-8)^(p / 2) - mean) · scale; 1: no compression
   bool mask_branch = false;  // whether Y2 is added to the logit of the mask
+  MinGain min_gain = {};
   bool standardized() const { return compression != 1 || mask_branch; }
 };
 inline constexpr float kCompressionFloor = 1e-8f;  // as in lite_rtse_ext/reference/spectrum.py
 
-// All of its constructor arguments. The sizes follow from the parameters' shapes.
+// All constructor arguments of LiteRTSE, and the minimum gain. The sizes follow from the parameters' shapes.
 struct Config {
   int64_t channels = 0, order = 0;
   bool depthwise = true;
@@ -113,6 +125,7 @@ struct Frame {
   const float* in;  // 256 samples of each channel, channel by channel
   float* out;       // 256 samples of each channel: the enhanced samples of the frame before
   float wet;        // share of the enhanced signal; the rest is the input signal
+  float min_gain;   // factor of the network's minimum gain, from 0 to 1
   Band band;        // bins whose gain is wanted
   float gain;       // set by step: the root of the band's energy after the network divided by that before it, or -1
                     // if the band has no energy

@@ -50,6 +50,31 @@ class Reading {
   float mean_[kBins], scale_[kBins];
 };
 
+// R_mag with another minimum gain than the parameters have; see lite_rtse_ext/models/min_gain.py. With the minimum gain
+// p, R_mag is p + (1 - p) R. With q in place of p it is q + (1 - q) R.
+class MinGainScaling {
+ public:
+  explicit MinGainScaling(const MinGain& min_gain) {
+    for (int64_t f = 0; f < kBins; ++f) {
+      const double p = min_gain.at(f);
+      own_[f] = float(p);
+      inverse_[f] = float(1 / (1 - p));
+    }
+  }
+  // In place: from the minimum gain p to q = factor · p.
+  void run(float* r_mag, float factor) const {
+    if (factor == 1) return;
+    LITE_RTSE_INDEPENDENT
+    for (int64_t f = 0; f < kBins; ++f) {
+      const float p = own_[f], q = factor * p;
+      r_mag[f] = q + (1 - q) * ((r_mag[f] - p) * inverse_[f]);
+    }
+  }
+
+ private:
+  float own_[kBins], inverse_[kBins];  // p and 1 / (1 - p)
+};
+
 class NetworkBuild final : public Network {
  public:
   NetworkBuild(const Parameters& p, Precision precision)
@@ -58,8 +83,8 @@ class NetworkBuild final : public Network {
         lstm2_(lstm_dense(p.lstm2, kBins, kBins, precision)), heads_(heads_dense(p, precision)),
         block1_(p.blocks[0], 1, p.config.channels / 2, p.config.depthwise),
         block2_(p.blocks[1], p.config.channels / 2, p.config.channels / 2, p.config.depthwise),
-        multi_order_(p.multi_order), reading_(p), constant_branch_(all_zero(p.multi_order)),
-        branch_bias_(*static_cast<const float*>(p.multi_order.bias.back())) {
+        multi_order_(p.multi_order), reading_(p), min_gain_(p.config.options.min_gain),
+        constant_branch_(all_zero(p.multi_order)), branch_bias_(*static_cast<const float*>(p.multi_order.bias.back())) {
     for (int64_t i = 0; i < kWindow; ++i) window_[i] = float(std::sin(3.14159265358979323846 * double(i) / kWindow));
   }
 
@@ -97,6 +122,7 @@ class NetworkBuild final : public Network {
   const ConvBlockFrame block1_, block2_;
   const MultiOrderFrame multi_order_;
   const Reading reading_;
+  const MinGainScaling min_gain_;
   const bool constant_branch_;
   const float branch_bias_;
 };
@@ -113,7 +139,7 @@ class StateBuild final : public State {
     clear();  // this also touches every page of memory
     // Runs a frame of silence: all that grows at its first use grows now.
     std::vector<float> silence(channels * kHop);
-    Frame frame{this, silence.data(), silence.data(), 1.0f, {}, 0.0f, true};
+    Frame frame{this, silence.data(), silence.data(), 1.0f, 1.0f, {}, 0.0f, true};
     network.step(&frame, 1);
     clear();
   }
@@ -327,6 +353,7 @@ void NetworkBuild::step(Frame* frames, int64_t n) const {
   for (int64_t i = 0; i < n; ++i) lstm_cell((*s[i])->gates, kBins, (*s[i])->cell2, (*s[i])->lstm2_in + kBins);
   product(heads_, [](StateBuild& x) { return x->lstm2_in + kBins; }, [](StateBuild& x) { return x->residual; });
   for (int64_t i = 0; i < n; ++i) {
+    min_gain_.run((*s[i])->residual, frames[i].min_gain);
     frames[i].gain = gains(*s[i], frames[i].band);
     frames[i].finite = synthesise(*s[i], frames[i].out, frames[i].wet);
     s[i]->advance();

@@ -1,5 +1,6 @@
 // Converts a checkpoint's arrays to the network's parameters. Every name, shape and value is checked; unknown arrays
 // are rejected.
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <stdexcept>
@@ -123,6 +124,28 @@ MultiOrderConvArgs multi_order(Reader& r, const std::string& module, const Confi
 }
 
 }  // namespace
+
+// log2(x) of an x from 1 to 2, by the series of atanh. The C library's function has tables, which are too large for web
+// pages.
+static double log2_of(double x) {
+  const double s = (x - 1) / (x + 1);
+  double sum = 0, power = s;
+  for (int k = 1; k < 36; k += 2, power *= s * s) sum += power / k;
+  return sum * (2 / 0.69314718055994531);
+}
+
+double MinGain::at(int64_t bin) const {
+  const double hz = double(bin * kSampleRateHz) / kWindow;
+  return bass + (treble - bass) * log2_of(std::clamp(hz / 1000, 1.0, 2.0)) +
+         (top - treble) * std::clamp((hz - 6800) / 400, 0.0, 1.0);
+}
+
+MinGain min_gain(const double* numbers, size_t count) {
+  const auto fits = [](double p) { return p >= 0 && p < 1; };
+  if (count < 2 || count > 3 || !std::all_of(numbers, numbers + count, fits))
+    fail("min_gain: expected two or three numbers from 0 to below 1");
+  return {true, numbers[0], numbers[1], numbers[count - 1]};
+}
 
 Parameters parameters(const Arrays& arrays, const Options& options) {
   Reader r(arrays);

@@ -50,8 +50,9 @@ class Cursor {
   }
 
   Frame frame() const {
-    const float wet = s_->wet_.load(std::memory_order_relaxed);
-    return {s_->state_.get(), s_->pending_.data(), s_->ready_.data(), wet, s_->band_, 0.0f, true};
+    const float wet = s_->wet_.load(std::memory_order_relaxed),
+                min_gain = s_->min_gain_.load(std::memory_order_relaxed);
+    return {s_->state_.get(), s_->pending_.data(), s_->ready_.data(), wet, min_gain, s_->band_, 0.0f, true};
   }
 
   void finish(const Frame& frame) {

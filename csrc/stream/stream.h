@@ -50,9 +50,11 @@ class Stream {
   int64_t flush(float* out, float* gains = nullptr);
   void reset();
 
-  // Another thread may use the stream while these two functions are called. A new setting takes effect from the next
+  // Another thread may use the stream while these three functions are called. A new setting takes effect from the next
   // frame on.
   void set_wet(float wet) { wet_.store(wet, std::memory_order_relaxed); }
+  // Multiplies the minimum gain of the network, which must be known, by a factor from 0 to 1.
+  void set_min_gain(float factor) { min_gain_.store(factor, std::memory_order_relaxed); }
   Faults faults() const {
     return {bad_samples_.load(std::memory_order_relaxed), bad_frames_.load(std::memory_order_relaxed)};
   }
@@ -84,7 +86,7 @@ class Stream {
   const bool high_pass_;
   const int64_t channels_;
   const Band band_;
-  std::atomic<float> wet_ = 1;
+  std::atomic<float> wet_ = 1, min_gain_ = 1;
   std::atomic<int64_t> bad_samples_ = 0, bad_frames_ = 0;
   static_assert(std::atomic<float>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
   using Samples = std::vector<float>;              // of a frame, channel by channel

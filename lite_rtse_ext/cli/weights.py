@@ -10,6 +10,7 @@ import click
 from safetensors import SafetensorError, safe_open
 
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_metadata
+from lite_rtse_ext.models.min_gain import factor
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
@@ -105,17 +106,23 @@ def network(checkpoint: Path | None, extra_reduction_db: float = 0.0) -> Network
 
     Args:
         checkpoint: the file; by default the one that comes with the package.
-        extra_reduction_db: as in :meth:`lite_rtse_ext.stream.Network.from_pretrained`.
+        extra_reduction_db: what the caller will set: above 0 the file must state its minimum gain.
 
     Raises:
-        OSError, ValueError: the file can't be read, or is none of this network's.
+        OSError, ValueError: the file can't be read, is none of this network's, or does not state its minimum gain.
     """
     from lite_rtse_ext.stream import Network
 
     path = chosen(checkpoint)
     if _is_safetensors(path):
-        return Network.from_pretrained(path, extra_reduction_db=extra_reduction_db)
-    require_torch(f"{path}: a checkpoint that is no safetensors file")
-    from lite_rtse_ext.models.lite_rtse import LiteRTSE
+        loaded = Network.from_pretrained(path)
+    else:
+        require_torch(f"{path}: a checkpoint that is no safetensors file")
+        from lite_rtse_ext.models.lite_rtse import LiteRTSE
 
-    return Network.from_model(LiteRTSE.from_checkpoint(path, extra_reduction_db=extra_reduction_db))
+        loaded = Network.from_model(LiteRTSE.from_checkpoint(path))
+    try:
+        factor(loaded.min_gain, extra_reduction_db)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return loaded

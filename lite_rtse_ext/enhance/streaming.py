@@ -38,7 +38,7 @@ def stream_file(
         network: the weights.
         source, target, overwrite, progress: as in :func:`lite_rtse_ext.enhance.enhance_file`.
         options: options of :func:`lite_rtse_ext.stream.enhance_blocks`: ``link_channels``, ``wet``,
-            ``attenuation_limit_db``, ``high_pass``.
+            ``attenuation_limit_db``, ``extra_reduction_db``, ``high_pass``.
 
     Returns:
         The duration of the audio and the elapsed time.

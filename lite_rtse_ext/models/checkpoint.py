@@ -31,7 +31,7 @@ from lite_rtse_ext.models.metadata import (
     read_metadata,
     with_sorted_metadata,
 )
-from lite_rtse_ext.models.min_gain import KEY, read_min_gain
+from lite_rtse_ext.models.min_gain import KEY, has_min_gain, read_min_gain
 from lite_rtse_ext.models.names import bare, listed, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
@@ -167,7 +167,7 @@ def description(model: nn.Module) -> dict[str, str]:
         raise TypeError(
             f"{type(model).__name__}.config: expected numbers, text, lists and the like ({error})"
         ) from error
-    min_gain = getattr(model, KEY) if _has_min_gain(model) else None
+    min_gain = getattr(model, KEY) if has_min_gain(model) else None
     told = {"architecture": model.architecture, "config": config}
     return told if min_gain is None else told | {KEY: json.dumps(min_gain)}
 
@@ -211,7 +211,7 @@ def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | N
             network = _named(metadata["architecture"])
         told = read_config(metadata)
         model = build(network or _recognizing(state), state, told)
-        if _has_min_gain(model):
+        if has_min_gain(model):
             setattr(model, KEY, read_min_gain(metadata))
         gain = _told_gain(metadata)
     except ValueError as error:  # a CheckpointError, or one of the metadata
@@ -239,9 +239,9 @@ def load_parameters(model: nn.Module, path: str | os.PathLike[str]) -> None:
         own = _fitting(model, state)
         if named:
             _check_config_fits(named, read_config(metadata) or {})
-        min_gain = read_min_gain(metadata) if _has_min_gain(model) else None
+        min_gain = read_min_gain(metadata) if has_min_gain(model) else None
         model.load_state_dict(own)
-        if _has_min_gain(model):
+        if has_min_gain(model):
             setattr(model, KEY, min_gain)
     except ValueError as error:  # a CheckpointError, or one of the metadata
         raise CheckpointError(f"{path}: {error}") from error
@@ -278,11 +278,6 @@ def _told_gain(metadata: dict[str, str]) -> float:
     if not 0 < gain < float("inf"):
         raise CheckpointError(f"input_gain: expected a number above 0, got {text[:40]!r}")
     return gain
-
-
-def _has_min_gain(model: nn.Module) -> bool:
-    """Whether the attribute ``min_gain`` of a network is Lite-RTSE's. Another network may have one of its own."""
-    return getattr(model, "architecture", "") == "lite-rtse"
 
 
 def _recognizing(state: Mapping[str, Tensor]) -> type[SpectrogramModel]:

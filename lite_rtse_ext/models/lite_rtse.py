@@ -204,8 +204,9 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
             ValueError: it is negative or NaN, or it is above 0 and :attr:`min_gain` is not known.
         """
         extra_db = min_gain.extra_reduction(extra_reduction_db)
-        if extra_db:
-            min_gain.change(self, min_gain.reduced(self.min_gain, extra_db))
+        lower = min_gain.reduced(self.min_gain, extra_db)
+        if lower and extra_db:
+            min_gain.change(self, lower)
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Load parameters of this configuration. Every name and shape must fit, otherwise nothing is changed.

@@ -4,6 +4,8 @@ The magnitude of the network's gain is g = M + R (1 - M), with the mask M and th
 p + (1 - p) R in place of R it is p + (1 - p) g. So p is the least gain where g is 0. It goes into the weights (1 - p) W
 and the biases (1 - p) b + p of ``to_mag``, and costs nothing.
 
+The streaming engine can lower p during a call; see ``MinGain`` in ``csrc/stream/network.inl``.
+
 p depends on frequency. The network takes some sibilants of unknown speakers for noise, so p is higher in the treble.
 """
 
@@ -19,7 +21,19 @@ from numpy.typing import NDArray
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.arguments import real_number
 
-__all__ = ["KEY", "MinGain", "change", "changed", "extra_reduction", "per_bin", "read_min_gain", "reduced"]
+__all__ = [
+    "KEY",
+    "MinGain",
+    "change",
+    "checked",
+    "extra_reduction",
+    "factor",
+    "has_min_gain",
+    "per_bin",
+    "read_min_gain",
+    "reduced",
+    "rescale",
+]
 
 KEY = "min_gain"
 """Its name in the metadata of a file."""
@@ -61,28 +75,39 @@ def extra_reduction(value: object) -> float:
     return extra_db
 
 
-def reduced(min_gain: MinGain | None, extra_db: float) -> MinGain:
+def factor(min_gain: MinGain | None, extra_db: float) -> float:
+    """Return the factor that lowers a minimum gain by so many dB.
+
+    Raises:
+        ValueError: the minimum gain is not known, and there is something to lower.
+    """
+    if min_gain is None and extra_db:
+        expected = "expected 0 for weights that do not state their min_gain"
+        raise ValueError(f"extra_reduction_db: {expected}, got {extra_db:g}")
+    return float(10 ** (-extra_db / 20))
+
+
+def reduced(min_gain: MinGain | None, extra_db: float) -> MinGain | None:
     """Return a minimum gain that is lower by so many dB.
 
     Raises:
-        ValueError: the minimum gain is not known.
+        ValueError: as of :func:`factor`.
     """
-    if min_gain is None:
-        raise ValueError("expected weights whose metadata state their min_gain, got others")
-    return tuple(gain * 10 ** (-extra_db / 20) for gain in min_gain)
+    share = factor(min_gain, extra_db)
+    return min_gain and tuple(share * gain for gain in min_gain)
 
 
-def changed(
-    bins: int, before: Sequence[float], after: Sequence[float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a scale and an offset, each ``(bins,)``, that change the minimum gain of parameters.
+def rescale(weight: Any, bias: Any, before: NDArray[np.float64], after: NDArray[np.float64]) -> None:
+    """Change the minimum gain of the weight and the bias of ``to_mag`` in place, in their dtypes.
 
-    With ``scale[:, None] * weight`` and ``scale * bias + offset`` in place of the weight and bias of ``to_mag``, the
-    minimum gain is ``after``, if it was ``before``.
+    Args:
+        weight: tensor, ``(bins, inputs)``.
+        bias: tensor, ``(bins,)``.
+        before, after: the minimum gain of each bin, ``(bins,)``, below 1.
     """
-    old, new = per_bin(bins, before), per_bin(bins, after)
-    scale = (1 - new) / (1 - old)
-    return scale.astype(np.float32), (new - scale * old).astype(np.float32)
+    scale = (1 - after) / (1 - before)
+    weight.mul_(weight.new_tensor(scale).unsqueeze(1))
+    bias.mul_(bias.new_tensor(scale)).add_(bias.new_tensor(after - scale * before))
 
 
 def change(net: Any, min_gain: Sequence[float]) -> None:
@@ -96,27 +121,40 @@ def change(net: Any, min_gain: Sequence[float]) -> None:
     others = {"weight", "bias"} - {name for name, _ in layer.named_parameters(recurse=False)}
     if others:  # they are computed from others, which would undo the change
         raise TypeError(f"to_mag: expected parameters weight and bias, got none named {' and '.join(sorted(others))}")
-    scale, offset = changed(net.bins, net.min_gain, min_gain)
-    layer.weight.data.mul_(layer.weight.new_tensor(scale).unsqueeze(1))
-    layer.bias.data.mul_(layer.bias.new_tensor(scale)).add_(layer.bias.new_tensor(offset))
+    rescale(layer.weight.data, layer.bias.data, per_bin(net.bins, net.min_gain), per_bin(net.bins, min_gain))
     net.min_gain = tuple(min_gain)
+
+
+def has_min_gain(net: object) -> bool:
+    """Whether the attribute ``min_gain`` of a network is Lite-RTSE's. Another network may have one of its own."""
+    return getattr(net, "architecture", "") == "lite-rtse"
+
+
+def checked(value: object) -> MinGain:
+    """Check a minimum gain.
+
+    Raises:
+        ValueError: it is not a list or tuple of two or three numbers from 0 to below 1.
+    """
+    numbers = value if isinstance(value, list | tuple) else ()
+    if not (len(numbers) in (2, 3) and all(map(_is_min_gain, numbers))):
+        raise ValueError(f"{KEY}: expected two or three numbers from 0 to below 1, got {value!r:.40}")
+    return tuple(map(float, numbers))
 
 
 def read_min_gain(metadata: Mapping[str, str]) -> MinGain | None:
     """The minimum gain that the metadata of a file state. None if they state none.
 
     Raises:
-        ValueError: it is not a list of two or three numbers from 0 to below 1.
+        ValueError: as of :func:`checked`.
     """
     if KEY not in metadata:
         return None
     try:
-        values: Any = json.loads(metadata[KEY])
+        value = json.loads(metadata[KEY])
     except (RecursionError, ValueError):
-        values = None
-    if not (isinstance(values, list) and len(values) in (2, 3) and all(map(_is_min_gain, values))):
-        raise ValueError(f"{KEY}: expected two or three numbers from 0 to below 1, got {metadata[KEY][:40]!r}")
-    return tuple(map(float, values))
+        value = metadata[KEY]
+    return checked(value)
 
 
 def _is_min_gain(value: object) -> bool:

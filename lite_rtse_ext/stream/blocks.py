@@ -31,7 +31,8 @@ def enhance_blocks(
         channels: number of channels.
         link_channels: whether all channels get one common gain; see :class:`Streamer`. Otherwise each channel is
             enhanced independently.
-        options: options of :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``high_pass``, ``on_fault``.
+        options: options of :class:`Streamer`: ``wet``, ``attenuation_limit_db``, ``extra_reduction_db``,
+            ``high_pass``, ``on_fault``.
 
     Yields:
         Blocks ``(frames, channels)`` float32 as soon as they are ready. Their total length is that of the input. All

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,12 +12,11 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from lite_rtse_ext.models import min_gain
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_config, read_metadata
+from lite_rtse_ext.models.min_gain import KEY, MinGain, checked, has_min_gain, read_min_gain
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
-from lite_rtse_ext.utils.arguments import Real
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,11 +70,12 @@ class Network:
             The result of "int24" is about as exact as that of "float32". That of "int16" differs by about 1e-4 of its
             magnitude (-80 dB), and that of "int8" by about 3e-2 (-30 dB).
         compression, mask_branch: as in :class:`lite_rtse_ext.LiteRTSE`. The arrays do not tell them.
+        min_gain: minimum gain that is part of the weights; see :mod:`lite_rtse_ext.models.min_gain`. None: not known.
 
     Raises:
         TypeError: a weight is not an array of a floating dtype.
-        ValueError: names, shapes or values do not match a network with 257 bins and these options, or ``precision`` is
-            unknown.
+        ValueError: names, shapes or values do not match a network with 257 bins and these options. Or ``precision`` or
+            ``min_gain`` is not allowed.
     """
 
     def __init__(
@@ -85,44 +85,32 @@ class Network:
         *,
         compression: float = 1.0,
         mask_branch: bool = False,
+        min_gain: Sequence[float] | None = None,
     ) -> None:
+        self.min_gain: MinGain | None = None if min_gain is None else checked(min_gain)
         weights = network_parameters(weights)
         _check_size(np.size(value) for value in weights.values())
         self._weights = {name: _as_float32(name, value) for name, value in weights.items()}
-        self._network = _stream.Network(self._weights, precision, compression, mask_branch)
+        self._network = _stream.Network(self._weights, precision, compression, mask_branch, self.min_gain)
         self.precision: Precision = precision
-        self._options: dict[str, Any] = {"compression": compression, "mask_branch": mask_branch}
+        self._options: dict[str, Any] = {"compression": compression, "mask_branch": mask_branch, KEY: self.min_gain}
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path: str | os.PathLike[str] | None = None,
-        precision: Precision = "float32",
-        *,
-        extra_reduction_db: Real = 0.0,
-    ) -> Self:
+    def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:
         """Read a safetensors file, such as one that :meth:`lite_rtse_ext.LiteRTSE.save_checkpoint` has written.
 
         Args:
             path: the file; by default the one that comes with the package.
             precision: as in :class:`Network`.
-            extra_reduction_db: by how much the minimum gain of the weights is lowered, in dB, from 0 up. Noise is then
-                turned down by up to this much more, and more of the speech is lost. Infinity: there is no minimum gain;
-                see :mod:`lite_rtse_ext.models.min_gain`.
 
         Raises:
             OSError: the file does not exist or can't be read.
-            TypeError: ``extra_reduction_db`` is not a real number.
-            ValueError: the file is not a safetensors file, is damaged, or holds another network. Or
-                ``extra_reduction_db`` is not allowed, or is above 0 and the file does not state its minimum gain. The
-                message says which.
+            ValueError: the file is not a safetensors file, is damaged, or holds another network. The message says
+                which.
         """
         path = pretrained_path() if path is None else Path(path)
-        extra_db = min_gain.extra_reduction(extra_reduction_db)
         try:
-            weights, options, before = _read_safetensors(path)
-            if extra_db:
-                _change_min_gain(weights, before, min_gain.reduced(before, extra_db))
+            weights, options = _read_safetensors(path)
             return cls(weights, precision, **options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
@@ -176,7 +164,10 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 def _options_of(model: _Model) -> dict[str, Any]:
     """The options of a network, which wrappers may hold."""
     modules = getattr(model, "modules", lambda: [model])()
-    return next((_options(vars(module)) for module in modules if "mask_branch" in vars(module)), {})
+    for module in modules:
+        if "mask_branch" in vars(module):
+            return _options(vars(module)) | {KEY: getattr(module, KEY) if has_min_gain(module) else None}
+    return {}
 
 
 def _check_size(sizes: Iterable[int]) -> None:
@@ -202,10 +193,8 @@ def _as_array(name: str, dtype: str, shape: list[int], data: bytes) -> NDArray[n
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def _read_safetensors(
-    path: Path,
-) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any], min_gain.MinGain | None]:
-    """The weights of a file, and the options and the minimum gain that its metadata state."""
+def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict[str, Any]]:
+    """The weights of a file, and the options that its metadata state."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"larger than any network that streams, {_MOST_BYTES >> 20} MiB and more")
@@ -225,17 +214,4 @@ def _read_safetensors(
     if problem:
         raise ValueError(problem)
     weights = {name: _as_array(name, **entry) for name, entry in network_parameters(dict(entries)).items()}
-    return weights, _options(read_config(metadata) or {}), min_gain.read_min_gain(metadata)
-
-
-def _change_min_gain(
-    weights: dict[str, NDArray[np.floating]], before: min_gain.MinGain | None, after: min_gain.MinGain
-) -> None:
-    """Change the minimum gain that is part of the weights, in place."""
-    weight, bias = "to_mag.weight", "to_mag.bias"
-    shapes = {name: weights[name].shape for name in (weight, bias) if name in weights}
-    # The engine says what is missing, or has another shape.
-    if before is not None and len(shapes) == 2 and len(shapes[weight]) == 2 and shapes[bias] == shapes[weight][:1]:
-        scale, offset = min_gain.changed(len(weights[bias]), before, after)
-        weights[weight] = weights[weight] * scale[:, None]
-        weights[bias] = weights[bias] * scale + offset
+    return weights, _options(read_config(metadata) or {}) | {KEY: read_min_gain(metadata)}

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lite_rtse_ext import _stream
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
+from lite_rtse_ext.models.min_gain import extra_reduction, factor
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import Network, Precision, _Model
 from lite_rtse_ext.utils.arguments import Real, channel_count, sample_rate_hz, switch
@@ -42,7 +43,8 @@ class Streamer:
 
     The constructor allocates all memory, about 4 MB. ``feed`` allocates only the array that it returns. One thread at a
     time may use a streamer. Several streamers run in parallel, because the engine releases the GIL. Any thread may use
-    :attr:`wet`, :attr:`attenuation_limit_db` and :attr:`faults` at any time, even while another thread feeds.
+    :attr:`wet`, :attr:`attenuation_limit_db`, :attr:`extra_reduction_db` and :attr:`faults` at any time, even while
+    another thread feeds.
 
     A streamer can't be pickled or copied. To move a stream, construct another streamer from the path of the weights.
     Then pass the result of :meth:`state` to its :meth:`restore`.
@@ -61,6 +63,9 @@ class Streamer:
             Live callbacks need False.
         attenuation_limit_db: maximum attenuation of the noise in dB. None and infinity mean no limit. The limit is
             implemented by mixing in the noisy signal at that level.
+        extra_reduction_db: by how much the minimum gain of the weights is lowered, in dB, from 0 up. Noise is then
+            turned down by up to this much more, and more of the speech is lost. Infinity: there is no minimum gain; see
+            :mod:`lite_rtse_ext.models.min_gain`.
         wet: share of the enhanced signal in the output, 0 to 1. The rest is the noisy signal, aligned in time.
         high_pass: whether the network's input first passes a high-pass at 2 Hz. The filter removes a constant offset
             and adds no latency; see :mod:`lite_rtse_ext.audio.high_pass`. The noisy signal that ``wet`` and
@@ -71,7 +76,8 @@ class Streamer:
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument has a value that is not allowed above.
+        ValueError: an argument has a value that is not allowed above. Or ``extra_reduction_db`` is above 0, and the
+            minimum gain of the weights is not known.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Streamer:
         channels: int = 1,
         compensate_delay: bool = True,
         attenuation_limit_db: Real | None = None,
+        extra_reduction_db: Real = 0.0,
         wet: Real = 1.0,
         high_pass: bool = True,
         on_fault: Literal["raise", "mute"] = "raise",
@@ -107,6 +114,7 @@ class Streamer:
         self._settings = Lock()
         self._wet, self._attenuation_limit_db = wet_share(wet), limit_db(attenuation_limit_db)
         self._mix()
+        self.extra_reduction_db = extra_reduction_db
 
     @classmethod
     def from_pretrained(
@@ -114,7 +122,6 @@ class Streamer:
         path: str | os.PathLike[str] | None = None,
         *,
         precision: Precision = "float32",
-        extra_reduction_db: Real = 0.0,
         **options: Any,
     ) -> Self:
         """Construct a streamer with the weights of a safetensors file.
@@ -122,14 +129,13 @@ class Streamer:
         Args:
             path: the file; by default the one that comes with the package.
             precision: as in :class:`Network`.
-            extra_reduction_db: as in :meth:`Network.from_pretrained`.
             options: keyword arguments of the constructor.
 
         Raises:
             OSError: the file does not exist or can't be read.
-            TypeError, ValueError: as of :meth:`Network.from_pretrained`.
+            TypeError, ValueError: as of :meth:`Network.from_pretrained` and of the constructor.
         """
-        return cls(Network.from_pretrained(path, precision, extra_reduction_db=extra_reduction_db), **options)
+        return cls(Network.from_pretrained(path, precision), **options)
 
     @classmethod
     def from_model(cls, model: _Model, *, precision: Precision = "float32", **options: Any) -> Self:
@@ -219,6 +225,22 @@ class Streamer:
         with self._settings:
             self._attenuation_limit_db = checked
             self._mix()
+
+    @property
+    def extra_reduction_db(self) -> float:
+        """By how much the minimum gain of the weights is lowered, in dB. Any thread may change it at any time.
+
+        The setting takes effect from the next frame on.
+        """
+        return self._extra_reduction_db
+
+    @extra_reduction_db.setter
+    def extra_reduction_db(self, extra_db: Real) -> None:
+        checked = extra_reduction(extra_db)
+        share = factor(self.network.min_gain, checked)
+        with self._settings:
+            self._extra_reduction_db = checked
+            self._stream.set_min_gain(share)
 
     def _mix(self) -> None:
         self._stream.set_wet(enhanced_share(self._wet, self._attenuation_limit_db))

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models import lite_rtse as model
+from lite_rtse_ext.models.min_gain import rescale
 from lite_rtse_ext.nn.linear import Linear
 from lite_rtse_ext.nn.lstm import LSTM
 from lite_rtse_ext.reference import LiteRTSE
@@ -110,13 +112,9 @@ class ScaledLiteRTSE(SpectrogramModel):
         converted = {key: value.detach().clone() for key, value in state.items()}
         for key, factor in factors.items():
             converted[key] *= 1 / factor if inverse else factor
-        weight, bias, lost = converted["to_mag.weight"], converted["to_mag.bias"], 1 - self.min_gain
-        if inverse:
-            weight /= lost.unsqueeze(1)
-            bias.sub_(self.min_gain).div_(lost)
-        else:
-            weight *= lost.unsqueeze(1)
-            bias.mul_(lost).add_(self.min_gain)
+        own = self.min_gain.double().cpu().numpy()
+        none = np.zeros_like(own)
+        rescale(converted["to_mag.weight"], converted["to_mag.bias"], *((own, none) if inverse else (none, own)))
         return converted
 
 

@@ -263,7 +263,7 @@ def test_an_extra_reduction_turns_noise_down_by_more(tmp_path: Path, run: Run, e
     assert levels[1] > levels[2]
     refused = enhance(tmp_path / "in.wav", tmp_path / "x.wav", "--extra-reduction", 6)
     assert refused.exit_code == 1
-    assert refused.stderr.endswith("expected weights whose metadata state their min_gain, got others\n")
+    assert refused.stderr.endswith("expected 0 for weights that do not state their min_gain, got 6\n")
     assert not (tmp_path / "x.wav").exists()
     assert (
         "--extra-reduction" in run("enhance", tmp_path / "in.wav", tmp_path / "x.wav", "--extra-reduction", -1).stderr
@@ -275,7 +275,7 @@ def test_weights_without_a_known_minimum_gain_are_named(tmp_path: Path, run: Run
     weights = tmp_path / "weights.pt"
     torch.save(LiteRTSE(channels=4, order=2).state_dict(), weights)
     source = sound(tmp_path / "in.wav")
-    expected = f"{weights}: expected weights whose metadata state their min_gain, got others"
+    expected = f"{weights}: extra_reduction_db: expected 0 for weights that do not state their min_gain, got 6"
     refused = run("enhance", source, tmp_path / "out.wav", "--extra-reduction", 6, "--checkpoint", weights)
     assert refused.stderr == f"Error: {expected}\n"
     with pytest.raises(JobError, match=f"^{re.escape(expected)}$"):

@@ -55,6 +55,16 @@ def test_a_wav_through_pipes_is_the_file(tmp_path: Path, enhance: Run, pipe: Run
     assert (tmp_path / "piped.wav").read_bytes() == expected
 
 
+def test_an_extra_reduction_holds_for_pipes(tmp_path: Path, run: Run) -> None:
+    """With the weights of the package, which state their minimum gain."""
+    source = noisy(tmp_path / "in.wav")
+    extra = ("--extra-reduction", "inf")
+    assert run("enhance", source, tmp_path / "out.wav", *extra).exit_code == 0
+    assert run("enhance", source, tmp_path / "usual.wav").exit_code == 0
+    piped = CliRunner().invoke(main, ["enhance", "-", "-", *extra], input=source.read_bytes())
+    assert piped.stdout_bytes == (tmp_path / "out.wav").read_bytes() != (tmp_path / "usual.wav").read_bytes()
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_every_sample_type_is_the_files(tmp_path: Path, enhance: Run, pipe: Run, subtype: str) -> None:
     source = noisy(tmp_path / "in.wav", subtype=subtype)

@@ -20,8 +20,8 @@ def test_weights_are_read_or_refused(path: Path, monkeypatch: pytest.MonkeyPatch
     made = []
 
     class Seen(Network):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)  # type: ignore[arg-type]
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[arg-type]
             made.append(self)
 
     monkeypatch.setattr(fuzz_weights, "Network", Seen)

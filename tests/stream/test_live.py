@@ -175,12 +175,12 @@ def live(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_command_plays_what_it_hears(live: Any) -> None:
-    result = live("--attenuation-limit", "12")
+    result = live("--attenuation-limit", "12", "--extra-reduction", "6")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("20 blocks, ")
     assert "0 faults" in result.stdout
     assert "about 52 ms behind" in result.stderr
-    streamer = Streamer(network("small"), compensate_delay=False, attenuation_limit_db=12)
+    streamer = Streamer(network("small"), compensate_delay=False, attenuation_limit_db=12, extra_reduction_db=6)
     np.testing.assert_array_equal(live.played[0], streamer.feed(noise(5120)))
 
 

@@ -56,6 +56,11 @@ def set_limit(streamer: Streamer, number: int) -> None:
     assert streamer.attenuation_limit_db == (None if number % 2 else 12)
 
 
+def set_extra(streamer: Streamer, number: int) -> None:
+    streamer.extra_reduction_db = 6 * (number % 3)
+    assert streamer.extra_reduction_db == 6 * (number % 3)
+
+
 def read_faults(streamer: Streamer, number: int) -> None:
     assert streamer.faults.samples > 0
     assert streamer.faults.frames == 0
@@ -68,7 +73,7 @@ def read_the_rest(streamer: Streamer, number: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-@pytest.mark.parametrize("use", [set_wet, set_limit, read_faults, read_the_rest])
+@pytest.mark.parametrize("use", [set_wet, set_limit, set_extra, read_faults, read_the_rest])
 def test_settings_and_counters_while_another_thread_feeds(use: Callable[[Streamer, int], None], rate: int) -> None:
     streamer = Streamer(network("small"), sample_rate=rate, on_fault="mute")
     with fed(streamer):
@@ -76,8 +81,8 @@ def test_settings_and_counters_while_another_thread_feeds(use: Callable[[Streame
             use(streamer, number)
 
 
-def test_two_threads_that_set_leave_what_was_set_last() -> None:
-    """Both settings make one share: none is computed from a value that the other thread has replaced."""
+def test_threads_that_set_leave_what_was_set_last() -> None:
+    """Two settings make one share: none is computed from a value that another thread has replaced."""
     streamer, signal = Streamer(network("small")), noise(3000)
 
     def set_all(name: str, values: list[Any]) -> None:
@@ -87,13 +92,13 @@ def test_two_threads_that_set_leave_what_was_set_last() -> None:
 
     threads = [
         threading.Thread(target=set_all, args=arguments)
-        for arguments in (("wet", [1.0, 0.5]), ("attenuation_limit_db", [None, 12]))
+        for arguments in (("wet", [1.0, 0.5]), ("attenuation_limit_db", [None, 12]), ("extra_reduction_db", [0, 6]))
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    expected = run(Streamer(network("small"), wet=0.5, attenuation_limit_db=12), [signal])
+    expected = run(Streamer(network("small"), wet=0.5, attenuation_limit_db=12, extra_reduction_db=6), [signal])
     np.testing.assert_array_equal(run(streamer, [signal]), expected)
 
 
@@ -102,14 +107,16 @@ def test_two_threads_that_set_leave_what_was_set_last() -> None:
     [
         *(("wet", value) for value in (1.5, -0.1, float("nan"), "a", None, True, [0.5])),
         *(("attenuation_limit_db", value) for value in (-1, float("nan"), float("-inf"), "a", True, [12])),
+        *(("extra_reduction_db", value) for value in (-1, float("nan"), float("-inf"), "a", None, True, [12])),
     ],
 )
 def test_a_refused_setting_is_not_kept(name: str, value: Any) -> None:
-    streamer, signal = Streamer(network("small"), wet=0.75, attenuation_limit_db=6), noise(2000)
+    settings: dict[str, Any] = {"wet": 0.75, "attenuation_limit_db": 6, "extra_reduction_db": 3}
+    streamer, signal = Streamer(network("small"), **settings), noise(2000)
     expected = run(streamer, [signal])
     with pytest.raises((TypeError, ValueError), match=f"{name}: expected "):
         setattr(streamer, name, value)
-    assert (streamer.wet, streamer.attenuation_limit_db) == (0.75, 6)
+    assert {each: getattr(streamer, each) for each in settings} == settings
     np.testing.assert_array_equal(run(streamer, [signal]), expected)
 
 
@@ -177,10 +184,13 @@ def test_the_compiled_module_refuses_none_everywhere() -> None:
         lambda: stream.feed(None),  # type: ignore[arg-type]
         lambda: stream.load(None),  # type: ignore[arg-type]
         lambda: stream.set_wet(None),  # type: ignore[arg-type]
+        lambda: stream.set_min_gain(None),  # type: ignore[arg-type]
         lambda: _stream.Stream.feed(None, block),  # type: ignore[arg-type]
-        lambda: _stream.Network(None, "float32", 1.0, False),  # type: ignore[arg-type]
-        lambda: _stream.Network({"fc1.weight": None}, "float32", 1.0, False),  # type: ignore[dict-item]
-        lambda: _stream.Network({}, None, 1.0, False),  # type: ignore[arg-type]
+        lambda: _stream.Network(None, "float32", 1.0, False, None),  # type: ignore[arg-type]
+        lambda: _stream.Network({"fc1.weight": None}, "float32", 1.0, False, None),  # type: ignore[dict-item]
+        lambda: _stream.Network({}, None, 1.0, False, None),  # type: ignore[arg-type]
+        lambda: _stream.Network({}, "float32", 1.0, False, 0.5),  # type: ignore[arg-type]
+        lambda: _stream.Network({}, "float32", 1.0, False, ["a", 0.5]),  # type: ignore[list-item]
     ]
     for call in calls:
         with pytest.raises((TypeError, ValueError, RuntimeError)):

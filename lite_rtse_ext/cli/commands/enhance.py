@@ -106,6 +106,7 @@ def enhance(
                 raise JobError(f"{piped}: goes with neither --skip-existing nor --device")
             if not is_pipe(target):
                 replaceable(target)
+            options["extra_reduction_db"] = extra_reduction
             run_pipe(lambda: network(checkpoint, extra_reduction), source, target, raw_samples, force, options)
             return
         settled = _settle(source, target)
@@ -154,6 +155,7 @@ def _by_engine(checkpoint: Path | None, extra_reduction: float, options: dict[st
     from lite_rtse_ext.enhance.streaming import stream_file
 
     weights = network(checkpoint, extra_reduction)
+    options = {**options, "extra_reduction_db": extra_reduction}
     return lambda job, progress: stream_file(
         weights, job.source, job.target, overwrite=job.overwrite, progress=progress, **options
     )

@@ -82,6 +82,7 @@ def live(
         channels=max(1, channels[0]) if link_channels else 1,
         compensate_delay=False,
         attenuation_limit_db=attenuation_limit,
+        extra_reduction_db=extra_reduction,
         high_pass=not no_high_pass,
         on_fault="mute",
     )

@@ -36,7 +36,8 @@ def network() -> Network:
     """A small one of random weights, with the names and shapes of a file that is read."""
     header = json.loads((Path(__file__).parent / "corpus_weights" / "network").read_bytes()[13:])
     random = np.random.default_rng(0)
-    return Network({name: random.uniform(-0.0625, 0.0625, entry["shape"]) for name, entry in header.items()})
+    weights = {name: random.uniform(-0.0625, 0.0625, entry["shape"]) for name, entry in header.items()}
+    return Network(weights, min_gain=(0.1, 0.3))
 
 
 def block_of(script: Script) -> NDArray[Any]:
@@ -72,8 +73,10 @@ def check(data: bytes) -> None:
     script = Script(data)
     settings = script.number()
     live, strict = bool(settings & 1), bool(settings & 2)
-    fresh = {"compensate_delay": not live, "on_fault": "raise" if strict else "mute"}
-    streamer, taken, given = Streamer(network(), **fresh), [], []  # type: ignore[arg-type]
+    options: dict[str, Any] = {"compensate_delay": not live, "extra_reduction_db": 6 * (settings >> 2 & 3)}
+    streamer = Streamer(network(), on_fault="raise" if strict else "mute", **options)
+    taken: list[NDArray[np.float32]] = []
+    given: list[NDArray[np.float32]] = []
     while script:
         block = block_of(script)
         wanted, before, raised = acceptable(block, strict), streamer.state(), None
@@ -97,7 +100,7 @@ def check(data: bytes) -> None:
     except FloatingPointError:
         assert strict
         return
-    whole = Streamer(network(), compensate_delay=not live, on_fault="mute")
+    whole = Streamer(network(), on_fault="mute", **options)
     expected = [whole.feed(np.concatenate([*taken, np.empty(0, np.float32)])), whole.flush()]
     np.testing.assert_array_equal(np.concatenate(given), np.concatenate(expected))
 

@@ -122,7 +122,7 @@ void change_weights(Script& script) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::shared_ptr<const Network> network =
-      engine().network(parameters(weights().arrays(), {}), Precision::f32);
+      engine().network(parameters(weights().arrays(), {1, false, {true, 0.1, 0.2, 0.4}}), Precision::f32);
   Script script(data, size);
   HostStream first(network, Timing::aligned), second(network, Timing::live);
   HostStream third(network, Timing::aligned, true, 44100), fourth(network, Timing::live, true, 8000, 3);
@@ -136,7 +136,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 1: require_finite(rest, s.flush(rest.data()) * s.channels()); break;
       case 2: s.reset(); break;
       case 3: save_and_load(*streams[script.next<uint8_t>() % 4], s, script); break;
-      case 4: s.set_wet(float(script.next<uint8_t>()) / 255); break;
+      case 4: s.set_wet(float(script.next<uint8_t>()) / 255), s.set_min_gain(float(byte >> 4) / 15); break;
       case 5: feed_both(streams + (byte >> 4) % 3, script); break;
       case 6: change_weights(script); break;
       default: return 0;

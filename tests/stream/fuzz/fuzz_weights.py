@@ -38,7 +38,8 @@ def check(data: bytes) -> None:
     _PATH.write_bytes(data[5:] + value * size)
     refusal = str(_PATH)
     try:
-        streamer = Streamer(Network.from_pretrained(_PATH), on_fault="mute")
+        network = Network.from_pretrained(_PATH)
+        streamer = Streamer(network, on_fault="mute", extra_reduction_db=6 if network.min_gain else 0)
         enhanced = np.concatenate([streamer.feed(np.linspace(-1, 1, 700)), streamer.flush()])
         assert len(enhanced) == 700
         assert np.isfinite(enhanced).all()
@@ -62,7 +63,7 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
             raise ValueError
     except (ValueError, IndexError, TypeError, RecursionError):
         return bytes(atheris.Mutate(data, most))
-    kind = dice.randrange(6)
+    kind = dice.randrange(7)
     if kind == 0:
         header[dice.choice([name + "x", "module." + name, "", "é\0", "__metadata__"])] = header.pop(name)
     elif kind == 1:
@@ -73,6 +74,8 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
         entry["data_offsets"] = [dice.choice(_VALUES[:11]) for _ in range(dice.randrange(4))]
     elif kind == 4:
         entry[dice.choice(["dtype", "shape", "data_offsets", "more"])] = dice.choice(_VALUES)
+    elif kind == 5:
+        header["__metadata__"] = {"min_gain": json.dumps(dice.choice([[0.1, 0.2], [0, 0, 0.9], [1, 0], *_VALUES]))}
     else:
         del header[name]
     changed = json.dumps(header).encode()

@@ -25,6 +25,7 @@
 
 #include "allocations.h"
 #include "harness.h"
+#include "test_min_gain.h"
 #include "test_rates.h"
 
 namespace {
@@ -138,6 +139,7 @@ void test_settings_from_another_thread(const std::shared_ptr<const Network>& net
   int64_t seen = 0;
   for (int i = 0; i < 1000; ++i) {
     s.set_wet(float(i % 2));
+    s.set_min_gain(float(i % 3) / 2);
     seen = std::max(seen, s.faults().samples);
   }
   feeder.join();
@@ -244,6 +246,7 @@ void work(std::vector<std::unique_ptr<Stream>>& streams, const Samples& in, Samp
     to[i] = out.data() + i * int64_t(out.size() / 4);
     count[i] = int64_t(in.size());
   }
+  for (int i = 0; i < 4; ++i) which[i]->set_min_gain(float(i) / 4);
   for (int i = 0; i < 4; ++i) written[i] = which[i]->feed(from[i], count[i], to[i]);
   feed(which, from, count, to, nullptr, written, 4);
   which[0]->flush(to[0]);
@@ -385,6 +388,7 @@ int main(int count, char** arguments) {
   test_the_control_word_is_restored(network);
 #endif
   test_subnormals_are_flushed(network);
+  test_min_gain();
   test_rates();
   std::printf("%s: %d cases, %d failures\n", engine().isa, cases, failures);
   return failures ? 1 : 0;
