@@ -179,6 +179,7 @@ const char* lite_rtse_status_text(lite_rtse_status status) {
     case LITE_RTSE_ERROR_ISA: return "LITE_RTSE_ISA names no instruction set that this processor can run";
     case LITE_RTSE_ERROR_MEMORY: return "the system refused to give memory";
     case LITE_RTSE_ERROR_INTERNAL: return "a fault of the library";
+    case LITE_RTSE_ERROR_MIN_GAIN: return "the weights do not state their minimum gain";
     default: return "unknown status";
   }
 }
@@ -283,6 +284,15 @@ lite_rtse_status lite_rtse_stream_set_attenuation_limit(lite_rtse_stream* stream
   if (!stream) return LITE_RTSE_ERROR_NULL;
   if (!(db >= 0)) return LITE_RTSE_ERROR_RANGE;
   stream->limited.store(1 - std::pow(10.0, -db / 20), std::memory_order_relaxed);
+  return LITE_RTSE_OK;
+}
+
+lite_rtse_status lite_rtse_stream_set_extra_reduction(lite_rtse_stream* stream, double db) {
+  if (!stream) return LITE_RTSE_ERROR_NULL;
+  if (!(db >= 0)) return LITE_RTSE_ERROR_RANGE;
+  stream::HostStream& s = stream->stream;
+  if (db > 0 && !s.network()->config().options.min_gain.known) return LITE_RTSE_ERROR_MIN_GAIN;
+  s.set_min_gain(float(std::pow(10.0, -db / 20)));
   return LITE_RTSE_OK;
 }
 

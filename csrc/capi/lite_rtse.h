@@ -19,8 +19,8 @@
  *
  * Threads. A network can be used by any number of threads at the same time. A stream belongs to one thread at a time:
  * a second thread gets LITE_RTSE_ERROR_BUSY. Only lite_rtse_stream_set_wet, lite_rtse_stream_set_attenuation_limit,
- * lite_rtse_stream_faults and lite_rtse_stream_latency can be called by any thread at any time. No thread may use
- * a network or a stream while another thread destroys it, or later.
+ * lite_rtse_stream_set_extra_reduction, lite_rtse_stream_faults and lite_rtse_stream_latency can be called by any
+ * thread at any time. No thread may use a network or a stream while another thread destroys it, or later.
  *
  * Real time. Loading a network and creating a stream allocate memory. All other functions with a stream, other than
  * lite_rtse_stream_destroy, allocate nothing, lock nothing and call no system function.
@@ -61,17 +61,18 @@ typedef int32_t lite_rtse_status;
 
 enum {
   LITE_RTSE_OK = 0,
-  LITE_RTSE_ERROR_NULL = 1,     /* a pointer is NULL that must not be */
-  LITE_RTSE_ERROR_RANGE = 2,    /* a number is outside its range */
-  LITE_RTSE_ERROR_ROOM = 3,     /* the output has too little room */
-  LITE_RTSE_ERROR_OVERLAP = 4,  /* input and output overlap where they must not */
-  LITE_RTSE_ERROR_BUSY = 5,     /* another thread is using the stream */
-  LITE_RTSE_ERROR_FILE = 6,     /* the file can't be opened or read */
-  LITE_RTSE_ERROR_FORMAT = 7,   /* the weights are no safetensors file, or a damaged one */
-  LITE_RTSE_ERROR_NETWORK = 8,  /* the weights are those of another network */
-  LITE_RTSE_ERROR_ISA = 9,      /* LITE_RTSE_ISA names no instruction set that this processor can run */
-  LITE_RTSE_ERROR_MEMORY = 10,  /* the system refused to give memory */
-  LITE_RTSE_ERROR_INTERNAL = 11 /* a fault of the library */
+  LITE_RTSE_ERROR_NULL = 1,      /* a pointer is NULL that must not be */
+  LITE_RTSE_ERROR_RANGE = 2,     /* a number is outside its range */
+  LITE_RTSE_ERROR_ROOM = 3,      /* the output has too little room */
+  LITE_RTSE_ERROR_OVERLAP = 4,   /* input and output overlap where they must not */
+  LITE_RTSE_ERROR_BUSY = 5,      /* another thread is using the stream */
+  LITE_RTSE_ERROR_FILE = 6,      /* the file can't be opened or read */
+  LITE_RTSE_ERROR_FORMAT = 7,    /* the weights are no safetensors file, or a damaged one */
+  LITE_RTSE_ERROR_NETWORK = 8,   /* the weights are those of another network */
+  LITE_RTSE_ERROR_ISA = 9,       /* LITE_RTSE_ISA names no instruction set that this processor can run */
+  LITE_RTSE_ERROR_MEMORY = 10,   /* the system refused to give memory */
+  LITE_RTSE_ERROR_INTERNAL = 11, /* a fault of the library */
+  LITE_RTSE_ERROR_MIN_GAIN = 12  /* the weights do not state their minimum gain */
 };
 
 /* How the weights of the LSTMs and linear layers are stored. With fewer bits a frame reads less memory and is faster.
@@ -197,6 +198,14 @@ LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_wet(lite_rtse_stream* stream
  *
  * Errors: NULL, RANGE. */
 LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_attenuation_limit(lite_rtse_stream* stream, double db);
+
+/* Sets by how much the minimum gain of the weights is lowered, in dB, from 0 to INFINITY, which means no minimum gain.
+ * A new stream has 0. Weights contain a minimum gain, so that speech which the network takes for noise is not lost. A
+ * lower one turns noise down by up to so much more, and more of the speech is lost. The setting takes effect from the
+ * next frame of 256 samples on.
+ *
+ * Errors: NULL, RANGE. MIN_GAIN: `db` is above 0, and the file of weights does not state its minimum gain. */
+LITE_RTSE_API lite_rtse_status lite_rtse_stream_set_extra_reduction(lite_rtse_stream* stream, double db);
 
 /* The delay in samples at the stream's rate, from a sample's input to its enhanced sample in the output: 512 at 16 kHz,
  * which is 32 ms. At other rates from 8 kHz up it is 40.3 to 40.6 ms. The output of an aligned stream is not shifted.

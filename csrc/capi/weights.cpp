@@ -1,5 +1,6 @@
 #include "weights.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -107,15 +108,31 @@ void check_cover(const std::vector<Tensor>& tensors, int64_t data_bytes) {
   if (end != data_bytes) damaged("the data end elsewhere than the tensors, or the file was cut");
 }
 
+// What an entry of the metadata says in JSON; null where it is not JSON.
+Json entry_value(const Json& entry) {
+  try {
+    return parse_json(entry.text);
+  } catch (const JsonError&) {
+    return {};
+  }
+}
+
+stream::MinGain min_gain(const Json& metadata) {
+  const Json* text = metadata.find("min_gain");
+  if (!text) return {};
+  const Json list = entry_value(*text);
+  const size_t count = list.is(Json::Kind::array) ? list.items.size() : 0;
+  double numbers[3] = {};
+  for (size_t i = 0; i < std::min<size_t>(count, 3); ++i) numbers[i] = list.items[i].number().value_or(-1);
+  return stream::min_gain(numbers, count);
+}
+
 stream::Options options(const Json& metadata) {
   stream::Options result;
+  result.min_gain = min_gain(metadata);
   const Json* text = metadata.find("config");
   if (!text) return result;
-  Json config;
-  try {
-    config = parse_json(text->text);
-  } catch (const JsonError&) {
-  }
+  const Json config = entry_value(*text);
   if (!config.is(Json::Kind::object)) other("config: expected a JSON object, got " + text->text.substr(0, 40));
   if (const Json* compression = config.find("compression")) {
     const auto number = compression->number();

@@ -2,7 +2,7 @@
 //
 // The format: 8 bytes with the length of the header, the header, the data. The header is a JSON object. Every entry is
 // a tensor: its dtype, its shape, and the begin and end of its bytes in the data. The entry __metadata__ holds strings.
-// One of them, config, is a JSON object itself.
+// Two of them are JSON themselves: config, an object, and min_gain, a list of two or three numbers.
 //
 // A matrix NAME may be stored as I16, with the scales of its rows as NAME.scale. A weight is its number times the scale
 // of its row.

@@ -175,14 +175,18 @@ static void flush(Model* model, Script* script) {
 
 static void settings(Model* model, Script* script) {
   static const double values[] = {0, 0.5, 1, 24, 1e300, INFINITY, NAN, -INFINITY, -0.001, 1.001, 5e-324};
-  const double share = CHOOSE(script, values), limit = CHOOSE(script, values);
-  const int share_good = share >= 0 && share <= 1, limit_good = limit >= 0, there = model->stream != NULL;
+  const double share = CHOOSE(script, values), limit = CHOOSE(script, values), extra = CHOOSE(script, values);
+  const int share_good = share >= 0 && share <= 1, limit_good = limit >= 0, extra_good = extra >= 0,
+            there = model->stream != NULL;
   REQUIRE(CALL(lite_rtse_stream_set_wet(model->stream, share)) == (!there       ? LITE_RTSE_ERROR_NULL
                                                                    : share_good ? LITE_RTSE_OK
                                                                                 : LITE_RTSE_ERROR_RANGE));
   REQUIRE(CALL(lite_rtse_stream_set_attenuation_limit(model->stream, limit)) == (!there       ? LITE_RTSE_ERROR_NULL
                                                                                  : limit_good ? LITE_RTSE_OK
                                                                                               : LITE_RTSE_ERROR_RANGE));
+  REQUIRE(CALL(lite_rtse_stream_set_extra_reduction(model->stream, extra)) == (!there       ? LITE_RTSE_ERROR_NULL
+                                                                               : extra_good ? LITE_RTSE_OK
+                                                                                            : LITE_RTSE_ERROR_RANGE));
 }
 
 static void reset(Model* model) {

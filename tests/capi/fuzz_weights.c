@@ -54,6 +54,8 @@ static const char* const pieces[] = {"{",
                                      "data_offsets",
                                      "__metadata__",
                                      "config",
+                                     "min_gain",
+                                     "0.1",
                                      "[[[[[[[["};
 
 static void mutate(char* bytes, size_t size, size_t most) {
@@ -76,7 +78,8 @@ static void mutate(char* bytes, size_t size, size_t most) {
 static size_t small(char* bytes) {
   const char* header =
       "{\"__metadata__\":{\"architecture\":\"lite-rtse\",\"config\":\"{\\\"compression\\\": 0.3, \\\"mask_branch\\\": "
-      "true, \\\"more\\\": [1, {\\\"x\\\": null}]}\"},\"fc1.bias\":{\"dtype\":\"F16\",\"shape\":[2,4],\"data_offsets\":"
+      "true, \\\"more\\\": [1, {\\\"x\\\": null}]}\",\"min_gain\":\"[0.1, "
+      "0.2]\"},\"fc1.bias\":{\"dtype\":\"F16\",\"shape\":[2,4],\"data_offsets\":"
       "[0,16]},\"fc1.weight\":{\"dtype\":\"F64\",\"shape\":[1,3],\"data_offsets\":[16,40]}}";
   const size_t length = strlen(header);
   memset(bytes, 0, 8 + length + 40);

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED = ROOT / "build" / "capi" / "liblite_rtse.so"
-FORMAT, NETWORK = 7, 8
+FORMAT, NETWORK, MIN_GAIN = 7, 8, 12
 
 Samples = NDArray[np.float32]
 _Array = np.ctypeslib.ndpointer(np.float32, flags="C")
@@ -43,6 +43,7 @@ class Library:
         self.flush = _function(lib, "stream_flush", c_void_p, _Array, c_size_t, POINTER(c_size_t))
         self.set_wet = _function(lib, "stream_set_wet", c_void_p, c_double)
         self.set_attenuation_limit = _function(lib, "stream_set_attenuation_limit", c_void_p, c_double)
+        self.set_extra_reduction = _function(lib, "stream_set_extra_reduction", c_void_p, c_double)
         self.version = _function(lib, "version")
         for name in ("network", "stream"):
             _function(lib, f"{name}_destroy", c_void_p)
@@ -65,6 +66,7 @@ class Library:
         high_pass: bool,
         wet: float,
         limit: float | None,
+        extra: float = 0.0,
         rate: int = 16_000,
         channels: int = 1,
     ) -> Samples:
@@ -74,6 +76,10 @@ class Library:
         assert self.set_wet(stream, wet) == 0
         if limit is not None:
             assert self.set_attenuation_limit(stream, limit) == 0
+        status = self.set_extra_reduction(stream, extra)
+        if status:
+            self.destroy_stream(stream)
+            raise Refused(status, "extra reduction")
         outputs, size = [], c_size_t()
         for block in blocks:
             assert self.room(stream, len(block), byref(size)) == 0

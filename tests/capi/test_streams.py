@@ -41,6 +41,8 @@ def test_version(library: Library) -> None:
         {"attenuation_limit_db": 0.0},
         {"attenuation_limit_db": math.inf},
         {"wet": 0.9, "attenuation_limit_db": 30.0},
+        {"extra_reduction_db": 6.5},
+        {"extra_reduction_db": math.inf, "wet": 0.9},
     ],
     ids=str,
 )
@@ -55,6 +57,7 @@ def test_equal_to_streamer(library: Library, precision: Any, live: bool, setting
         high_pass=settings.get("high_pass", True),
         wet=settings.get("wet", 1.0),
         limit=settings.get("attenuation_limit_db"),
+        extra=settings.get("extra_reduction_db", 0.0),
     )
     library.destroy_network(network)
     assert np.array_equal(got, expected)
@@ -68,10 +71,12 @@ def test_equal_to_streamer_at_other_rates(library: Library, rate: int, channels:
     blocks = signal()
     if channels > 1:
         blocks = [np.stack([block, 0.5 * block[::-1]], axis=1) for block in blocks]
-    streamer = Streamer(Network.from_pretrained(), sample_rate=rate, channels=channels, compensate_delay=not live)
+    options: dict[str, Any] = {"channels": channels, "compensate_delay": not live, "extra_reduction_db": 12}
+    streamer = Streamer(Network.from_pretrained(), sample_rate=rate, **options)
     expected = np.concatenate([*(streamer.feed(block) for block in blocks), streamer.flush()])
     network = library.network(pretrained_path().read_bytes())
-    got = library.enhance(network, blocks, live=live, high_pass=True, wet=1.0, limit=None, rate=rate, channels=channels)
+    mixed: dict[str, Any] = {"high_pass": True, "wet": 1.0, "limit": None, "extra": 12.0}
+    got = library.enhance(network, blocks, live=live, rate=rate, channels=channels, **mixed)
     library.destroy_network(network)
     assert np.array_equal(got, expected)
     assert np.abs(got).max() > 0.01

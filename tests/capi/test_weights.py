@@ -20,7 +20,7 @@ from safetensors.torch import save
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.stream import Network, Streamer
 
-from .library import FORMAT, NETWORK, ROOT, Library, Refused
+from .library import FORMAT, MIN_GAIN, NETWORK, ROOT, Library, Refused
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "small": {"channels": 8, "order": 3},
@@ -55,18 +55,19 @@ def whole(header: object, data: bytes, padding: str = "") -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
-def by_python(file: bytes, tmp_path: Path) -> np.ndarray:
+def by_python(file: bytes, tmp_path: Path, extra: float = 0.0) -> np.ndarray:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(file)
-    streamer = Streamer(Network.from_pretrained(path))
+    streamer = Streamer(Network.from_pretrained(path), extra_reduction_db=extra)
     return np.concatenate([streamer.feed(SIGNAL), streamer.flush()])
 
 
-def by_c(library: Library, file: bytes) -> np.ndarray:
+def by_c(library: Library, file: bytes, extra: float = 0.0) -> np.ndarray:
     network = library.network(file)
-    output = library.enhance(network, [SIGNAL], live=False, high_pass=True, wet=1.0, limit=None)
-    library.destroy_network(network)
-    return output
+    try:
+        return library.enhance(network, [SIGNAL], live=False, high_pass=True, wet=1.0, limit=None, extra=extra)
+    finally:
+        library.destroy_network(network)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,8 @@ ACCEPTED: dict[str, Change] = {
     "spaces": lambda header, data: whole(json.dumps(header, indent=2), data),
     "escaped names": lambda header, data: whole(json.dumps(header).replace("fc1", "\\u0066c1"), data),
     "no metadata": without("__metadata__"),
+    "two minimum gains": metadata(min_gain="[0.0, 0.99]"),
+    "three minimum gains": metadata(min_gain=" [7e-2,0.2, 0.4]\n"),
     "a pair of surrogates": metadata(comment="\U0001f600", config='{"\U0001f600": [1, -2.5e3, null, {}]}'),
 }
 REFUSED: dict[str, tuple[int, Change]] = {
@@ -165,6 +168,17 @@ REFUSED: dict[str, tuple[int, Change]] = {
     "a name twice in the config": (NETWORK, metadata(config='{"mask_branch": false, "mask_branch": true}')),
     "number as mask branch": (NETWORK, metadata(config='{"mask_branch": 1}')),
     "compression without its parameters": (NETWORK, metadata(config='{"compression": 0.3}')),
+    "no JSON as minimum gain": (NETWORK, metadata(min_gain="")),
+    "one minimum gain": (NETWORK, metadata(min_gain="[0.1]")),
+    "a number as minimum gain": (NETWORK, metadata(min_gain="0.1")),
+    "four minimum gains": (NETWORK, metadata(min_gain="[0, 0, 0, 0]")),
+    "an object as minimum gain": (NETWORK, metadata(min_gain='{"bass": 0.1, "treble": 0.2}')),
+    "a minimum gain of one": (NETWORK, metadata(min_gain="[0.1, 1]")),
+    "a negative minimum gain": (NETWORK, metadata(min_gain="[0.1, -0.1]")),
+    "a boolean as minimum gain": (NETWORK, metadata(min_gain="[0.1, false]")),
+    "text as minimum gain": (NETWORK, metadata(min_gain='["0.1", 0.1]')),
+    "NaN as minimum gain": (NETWORK, metadata(min_gain="[NaN, 0]")),
+    "a minimum gain beyond double": (NETWORK, metadata(min_gain="[0, 1e999]")),
 }
 
 
@@ -174,6 +188,22 @@ def test_accepted(library: Library, case: str, folder: Path, tmp_path: Path) -> 
     changed = ACCEPTED[case](*parts(file))
     assert np.array_equal(by_c(library, changed), by_c(library, file))
     by_python(changed, tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [[0.1, 0.3], [0.07, 0.2, 0.4], [0, 0]])
+def test_the_minimum_gain_is_that_of_the_file(
+    library: Library, numbers: list[float], folder: Path, tmp_path: Path
+) -> None:
+    file = metadata(min_gain=json.dumps(numbers))(*parts(checkpoint("small", folder)))
+    lower = by_c(library, file, 12.0)
+    assert np.array_equal(lower, by_python(file, tmp_path, 12.0))
+    assert np.allclose(lower, by_c(library, file), atol=1e-6) == (numbers == [0, 0])
+
+
+def test_an_unknown_minimum_gain_cannot_be_lowered(library: Library, folder: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        by_c(library, checkpoint("small", folder), 0.1)
+    assert refused.value.status == MIN_GAIN
 
 
 @pytest.mark.parametrize("case", REFUSED)
