@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INPUT, OUTPUT, LIMIT, WET, LATENCY, PORTS };
+/* Hosts know ports by their numbers, so a new one comes last. */
+enum { INPUT, OUTPUT, LIMIT, WET, LATENCY, EXTRA, PORTS };
 
 #define NO_LIMIT_DB 100
+#define NO_MIN_GAIN_DB 40
 
 typedef struct {
   lite_rtse_stream* stream;
@@ -18,17 +20,19 @@ typedef struct {
 } Plugin;
 
 static const LADSPA_PortDescriptor descriptors[PORTS] = {
-    LADSPA_PORT_INPUT | LADSPA_PORT_AUDIO, LADSPA_PORT_OUTPUT | LADSPA_PORT_AUDIO,
-    LADSPA_PORT_INPUT | LADSPA_PORT_CONTROL, LADSPA_PORT_INPUT | LADSPA_PORT_CONTROL,
-    LADSPA_PORT_OUTPUT | LADSPA_PORT_CONTROL};
+    LADSPA_PORT_INPUT | LADSPA_PORT_AUDIO,    LADSPA_PORT_OUTPUT | LADSPA_PORT_AUDIO,
+    LADSPA_PORT_INPUT | LADSPA_PORT_CONTROL,  LADSPA_PORT_INPUT | LADSPA_PORT_CONTROL,
+    LADSPA_PORT_OUTPUT | LADSPA_PORT_CONTROL, LADSPA_PORT_INPUT | LADSPA_PORT_CONTROL};
 /* Hosts know the output port of the delay by the name "latency". */
-static const char* const names[PORTS] = {"Input", "Output", "Attenuation limit (dB)", "Wet", "latency"};
+static const char* const names[PORTS] = {"Input", "Output",  "Attenuation limit (dB)",
+                                         "Wet",   "latency", "Extra reduction (dB)"};
 static const LADSPA_PortRangeHint hints[PORTS] = {
     {0, 0, 0},
     {0, 0, 0},
     {LADSPA_HINT_BOUNDED_BELOW | LADSPA_HINT_BOUNDED_ABOVE | LADSPA_HINT_DEFAULT_MAXIMUM, 0, NO_LIMIT_DB},
     {LADSPA_HINT_BOUNDED_BELOW | LADSPA_HINT_BOUNDED_ABOVE | LADSPA_HINT_DEFAULT_1, 0, 1},
-    {0, 0, 0}};
+    {0, 0, 0},
+    {LADSPA_HINT_BOUNDED_BELOW | LADSPA_HINT_BOUNDED_ABOVE | LADSPA_HINT_DEFAULT_0, 0, NO_MIN_GAIN_DB}};
 
 static lite_rtse_stream* make_stream(int32_t rate_hz) {
   const char* named = getenv("LITE_RTSE_WEIGHTS");
@@ -43,7 +47,14 @@ static lite_rtse_stream* make_stream(int32_t rate_hz) {
   }
   status = lite_rtse_stream_create_at(network, LITE_RTSE_LIVE, 1, rate_hz, 1, &stream);
   lite_rtse_network_destroy(network);
-  if (status) fprintf(stderr, "lite_rtse_mono: %s\n", lite_rtse_status_text(status));
+  if (status) {
+    fprintf(stderr, "lite_rtse_mono: %s\n", lite_rtse_status_text(status));
+    return NULL;
+  }
+  if ((status = lite_rtse_stream_set_extra_reduction(stream, NO_MIN_GAIN_DB)))
+    fprintf(stderr, "lite_rtse_mono: %s: %s, so \"%s\" has no effect\n", path, lite_rtse_status_text(status),
+            names[EXTRA]);
+  lite_rtse_stream_set_extra_reduction(stream, 0);
   return stream;
 }
 
@@ -71,10 +82,12 @@ static void activate(LADSPA_Handle handle) { lite_rtse_stream_reset(((Plugin*)ha
 
 /* A value outside the range of its port is brought into it. A NaN leaves the setting as it was. */
 static void apply_settings(const Plugin* plugin) {
-  const LADSPA_Data *limit = plugin->ports[LIMIT], *wet = plugin->ports[WET];
+  const LADSPA_Data *limit = plugin->ports[LIMIT], *wet = plugin->ports[WET], *extra = plugin->ports[EXTRA];
   if (limit && !isnan(*limit))
     lite_rtse_stream_set_attenuation_limit(plugin->stream, *limit < NO_LIMIT_DB ? fmax(*limit, 0) : INFINITY);
   if (wet && !isnan(*wet)) lite_rtse_stream_set_wet(plugin->stream, fmin(fmax(*wet, 0), 1));
+  if (extra && !isnan(*extra))
+    lite_rtse_stream_set_extra_reduction(plugin->stream, *extra < NO_MIN_GAIN_DB ? fmax(*extra, 0) : INFINITY);
 }
 
 static void run(LADSPA_Handle handle, unsigned long count) {

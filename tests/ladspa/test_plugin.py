@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,12 +14,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from lite_rtse_ext import Streamer
+from lite_rtse_ext.models.pretrained import pretrained_path
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGIN = "lite_rtse_ladspa.so"
 STEP = 2**-15
+USUAL = ("100", "1", "0")  # the values of the input control ports
 
 pytestmark = pytest.mark.skipif(shutil.which("applyplugin") is None, reason="needs ladspa-sdk")
 
@@ -72,45 +78,70 @@ def test_ports(prefix: Path) -> None:
     assert '"Attenuation limit (dB)" input, control, 0 to 100, default 100' in output
     assert '"Wet" input, control, 0 to 1, default 1' in output
     assert '"latency" output, control' in output
+    assert '"Extra reduction (dB)" input, control, 0 to 40, default 0' in output
     assert "Normal or Hard Real-Time" in output
 
 
+def test_ports_keep_their_numbers(prefix: Path) -> None:
+    """Hosts save settings by the ports' numbers, so a new port is the last one."""
+    output = host(prefix, "analyseplugin", PLUGIN, "lite_rtse_mono").stdout
+    names = re.findall(r'^(?:Ports:)?\s*"([^"]+)" (?:input|output), (?:audio|control)', output, re.MULTILINE)
+    assert names == ["Input", "Output", "Attenuation limit (dB)", "Wet", "latency", "Extra reduction (dB)"]
+
+
 @pytest.mark.parametrize(
-    ("ports", "limit", "wet"),
+    ("ports", "limit", "wet", "extra"),
     [
-        (("100", "1"), None, 1.0),
-        (("12", "1"), 12.0, 1.0),
-        (("100", "0.5"), None, 0.5),
-        (("-5", "1"), 0.0, 1.0),  # outside the ranges
-        (("1e9", "7"), None, 1.0),
+        (("100", "1", "0"), None, 1.0, 0.0),
+        (("12", "1", "0"), 12.0, 1.0, 0.0),
+        (("100", "0.5", "0"), None, 0.5, 0.0),
+        (("100", "1", "6"), None, 1.0, 6.0),
+        (("100", "1", "40"), None, 1.0, math.inf),
+        (("-5", "1", "-5"), 0.0, 1.0, 0.0),  # outside the ranges
+        (("1e9", "7", "1e9"), None, 1.0, math.inf),
+        (("100", "1", "nan"), None, 1.0, 0.0),
     ],
     ids=str,
 )
-def test_equal_to_streamer(prefix: Path, noisy: Path, ports: tuple[str, str], limit: float | None, wet: float) -> None:
+def test_equal_to_streamer(
+    prefix: Path, noisy: Path, ports: tuple[str, ...], limit: float | None, wet: float, extra: float
+) -> None:
     """Within the steps of the host's 16-bit files."""
-    want = expected(noisy, attenuation_limit_db=limit, wet=wet)
+    want = expected(noisy, attenuation_limit_db=limit, wet=wet, extra_reduction_db=extra)
     assert np.abs(apply(prefix, noisy, *ports) - want).max() < 4 * STEP
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000, 192000])
 def test_equal_to_streamer_at_any_rate(prefix: Path, tmp_path: Path, rate: int) -> None:
     noisy = write_noise(tmp_path, rate)
-    assert np.abs(apply(prefix, noisy, "100", "1") - expected(noisy)).max() < 4 * STEP
+    assert np.abs(apply(prefix, noisy, *USUAL) - expected(noisy)).max() < 4 * STEP
 
 
 @pytest.mark.parametrize("rate", [999, 1000001])
 def test_rates_that_are_refused(prefix: Path, tmp_path: Path, rate: int) -> None:
     noisy = write_noise(tmp_path, rate)
-    done = host(prefix, "applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", "100", "1")
+    done = host(prefix, "applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", *USUAL)
     assert done.returncode != 0
     assert f"lite_rtse_mono: expected a host at 1000 to 1000000 Hz, got {rate} Hz" in done.stderr
 
 
 def test_weights_that_are_missing_are_named(prefix: Path, noisy: Path) -> None:
-    apply = ("applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", "100", "1")
+    apply = ("applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", *USUAL)
     done = host(prefix, *apply, LITE_RTSE_WEIGHTS="no such file")
     assert done.returncode != 0
     assert "lite_rtse_mono: no such file: the file can't be opened" in done.stderr
+
+
+def test_weights_without_a_known_minimum_gain_work_without_an_extra_reduction(prefix: Path, noisy: Path) -> None:
+    with safe_open(pretrained_path(), "numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(arrays, noisy.with_name("weights"))
+    apply = ("applyplugin", noisy, noisy.with_name("out.wav"), PLUGIN, "lite_rtse_mono", "100", "1", "12")
+    done = host(prefix, *apply, LITE_RTSE_WEIGHTS=str(noisy.with_name("weights")))
+    assert done.returncode == 0
+    assert 'weights do not state their minimum gain, so "Extra reduction (dB)" has no effect' in done.stderr
+    got = sf.read(noisy.with_name("out.wav"), dtype="float32")[0]
+    assert np.abs(got - expected(noisy)).max() < 4 * STEP
 
 
 def test_configuration_names_what_is_installed(prefix: Path, tmp_path: Path) -> None:

@@ -131,8 +131,10 @@ def test_equal_to_command_line(configuration: Path, tmp_path: Path, rate: int) -
 
 def test_controls(configuration: Path, tmp_path: Path) -> None:
     """As in the documentation: a program sets the controls while the microphone runs."""
-    controls = '{ params = [ "lite_rtse:Attenuation limit (dB)" 12.0 "lite_rtse:Wet" 0.75 ] }'
-    options = {"attenuation_limit_db": 12.0, "wet": 0.75}
+    controls = '{ params = [ "lite_rtse:Attenuation limit (dB)" 12.0 "lite_rtse:Wet" 0.75 %s ] }'
+    controls %= '"lite_rtse:Extra reduction (dB)" 6.0'
+    options = {"attenuation_limit_db": 12.0, "wet": 0.75, "extra_reduction_db": 6.0}
     heard, enhanced = since_the_start(recorded(tmp_path, configuration, 16000, controls), 16000, **options)
-    expected = by_command_line(tmp_path, heard, 16000, "--attenuation-limit", "12", "--wet", "0.75")
+    settings = ("--attenuation-limit", "12", "--wet", "0.75", "--extra-reduction", "6")
+    expected = by_command_line(tmp_path, heard, 16000, *settings)
     assert np.array_equal(enhanced[512:], expected[:-512])
