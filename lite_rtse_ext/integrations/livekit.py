@@ -30,17 +30,23 @@ class LiteRTSEProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
 
     Args:
         network: the weights, by default those of the package. All processors of a process share the default.
-        wet, attenuation_limit_db: as in :class:`lite_rtse_ext.Streamer`.
+        wet, attenuation_limit_db, extra_reduction_db: as in :class:`lite_rtse_ext.Streamer`.
 
     Raises:
-        TypeError, ValueError: ``wet`` or ``attenuation_limit_db`` is not allowed.
+        TypeError, ValueError: one of these settings is not allowed.
     """
 
     def __init__(
-        self, *, network: Network | None = None, wet: Real = 1.0, attenuation_limit_db: Real | None = None
+        self,
+        *,
+        network: Network | None = None,
+        wet: Real = 1.0,
+        attenuation_limit_db: Real | None = None,
+        extra_reduction_db: Real = 0.0,
     ) -> None:
-        self._settings = Settings(wet, attenuation_limit_db)
+        self._settings = Settings(wet, attenuation_limit_db, extra_reduction_db)
         self._network = network or packaged_network()
+        self._settings.check_for(self._network)
         self._enabled = True
         self._publication = ""
         self._stream: PcmStream | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.dry_wet import limit_db, wet_share
+from lite_rtse_ext.models.min_gain import extra_reduction, factor
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
 from lite_rtse_ext.utils.arguments import Real, channel_count
@@ -48,17 +49,28 @@ class Settings:
     """The settings that a call may change while it runs.
 
     Args:
-        wet, attenuation_limit_db: as in :class:`Streamer`.
+        wet, attenuation_limit_db, extra_reduction_db: as in :class:`Streamer`.
 
     Raises:
-        TypeError, ValueError: as :class:`Streamer`.
+        TypeError, ValueError: a value is not allowed.
     """
 
-    NAMES = ("wet", "attenuation_limit_db")
+    NAMES = ("wet", "attenuation_limit_db", "extra_reduction_db")
 
-    def __init__(self, wet: Real = 1.0, attenuation_limit_db: Real | None = None) -> None:
+    def __init__(
+        self, wet: Real = 1.0, attenuation_limit_db: Real | None = None, extra_reduction_db: Real = 0.0
+    ) -> None:
         self.wet = wet_share(wet)
         self.attenuation_limit_db = limit_db(attenuation_limit_db)
+        self.extra_reduction_db = extra_reduction(extra_reduction_db)
+
+    def check_for(self, network: Network) -> None:
+        """Check that a network can have these settings.
+
+        Raises:
+            ValueError: there is an extra reduction, and the weights do not state their minimum gain.
+        """
+        factor(network.min_gain, self.extra_reduction_db)
 
 
 class PcmStream:
@@ -93,8 +105,13 @@ class PcmStream:
         return 1e3 * self.latency_samples / self.sample_rate
 
     def set(self, settings: Settings, enabled: bool = True) -> None:
-        """Apply settings within two frames, 32 ms. If not enabled, the output is the input with the same delay."""
+        """Apply settings within two frames, 32 ms. If not enabled, the output is the input with the same delay.
+
+        Raises:
+            ValueError: as of :meth:`Settings.check_for`. No setting is changed then.
+        """
         for streamer in self._streamers:
+            streamer.extra_reduction_db = settings.extra_reduction_db
             streamer.attenuation_limit_db = settings.attenuation_limit_db
             streamer.wet = settings.wet if enabled else 0.0
 

@@ -34,15 +34,15 @@ class LiteRTSEFilter(BaseAudioFilter):
 
     - ``FilterEnableFrame``: while disabled, the output is the unchanged input with the same delay. The network still
       receives the signal. So nothing is repeated or lost when the filter is enabled again.
-    - ``FilterUpdateSettingsFrame``: its settings may be "wet" and "attenuation_limit_db".
+    - ``FilterUpdateSettingsFrame``: its settings may be "wet", "attenuation_limit_db" and "extra_reduction_db".
 
     Args:
         network: the weights, by default those of the package. All filters of a process share the default.
         channels: number of interleaved channels, ``audio_in_channels`` of the transport's parameters.
-        wet, attenuation_limit_db: as in :class:`lite_rtse_ext.Streamer`.
+        wet, attenuation_limit_db, extra_reduction_db: as in :class:`lite_rtse_ext.Streamer`.
 
     Raises:
-        TypeError, ValueError: ``wet`` or ``attenuation_limit_db`` is not allowed.
+        TypeError, ValueError: one of these settings is not allowed.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class LiteRTSEFilter(BaseAudioFilter):
         channels: int = 1,
         wet: Real = 1.0,
         attenuation_limit_db: Real | None = None,
+        extra_reduction_db: Real = 0.0,
     ) -> None:
         self._network, self._channels = network, channels
-        self._settings = Settings(wet, attenuation_limit_db)
+        self._settings = self._checked(Settings(wet, attenuation_limit_db, extra_reduction_db))
         self._enabled = True
         self._stream: PcmStream | None = None
 
@@ -118,6 +119,11 @@ class LiteRTSEFilter(BaseAudioFilter):
     def _updated(self, settings: Mapping[str, Any]) -> Settings:
         unknown = sorted(set(settings) - set(Settings.NAMES))
         if unknown:
-            raise ValueError(f"settings: expected {' and '.join(Settings.NAMES)}, got {', '.join(unknown)}")
+            raise ValueError(f"settings: expected {', '.join(Settings.NAMES)}, got {', '.join(unknown)}")
         now = {name: getattr(self._settings, name) for name in Settings.NAMES}
-        return Settings(**{**now, **settings})
+        return self._checked(Settings(**{**now, **settings}))
+
+    def _checked(self, settings: Settings) -> Settings:
+        if self._network:  # that of the package can have all settings
+            settings.check_for(self._network)
+        return settings

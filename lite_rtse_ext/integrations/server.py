@@ -4,9 +4,10 @@
 
     python -m lite_rtse_ext.integrations.server --port 8765
 
-A call is a connection to ``ws://HOST:PORT/?sample_rate=16000``. Further parameters are ``wet`` and
-``attenuation_limit_db``. The server first sends a text with the call's sample rate and delay, as JSON. After that it
-answers each binary message of int16 PCM (little-endian, one channel) with one that is as long.
+A call is a connection to ``ws://HOST:PORT/?sample_rate=16000``. Further parameters are ``wet``,
+``attenuation_limit_db`` and ``extra_reduction_db``. The server first sends a text with the call's sample rate and
+delay, as JSON. After that it answers each binary message of int16 PCM (little-endian, one channel) with one that is as
+long.
 
 The server has neither encryption nor authentication. Outside one machine, place it behind a proxy that has them.
 """
@@ -29,7 +30,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from lite_rtse_ext.integrations.batches import Batches
-from lite_rtse_ext.integrations.pcm import SAMPLE_BYTES, packaged_network, pcm_of, samples_of
+from lite_rtse_ext.integrations.pcm import SAMPLE_BYTES, Settings, packaged_network, pcm_of, samples_of
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer
@@ -39,6 +40,7 @@ __all__ = ["RATES_HZ", "CallServer", "Limits", "serving"]
 RATES_HZ = (8000, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """The sample rates of calls. Each needs resamplers that are prepared once, so their number is limited."""
 
+_PARAMETERS = ("sample_rate", *Settings.NAMES)  # of a call's address
 _REASON_BYTES = 123  # the longest reason that the protocol allows
 _QUEUE = 8  # messages of a call that wait in memory. After that, the sender is stopped by TCP.
 
@@ -210,8 +212,8 @@ def _options(path: str) -> dict[str, Any]:
     options: dict[str, float] = {"sample_rate": SAMPLE_RATE_HZ}
     given = parse_qsl(urlsplit(path).query, keep_blank_values=True)
     for name, text in given:
-        if name not in ("sample_rate", "wet", "attenuation_limit_db"):
-            raise ValueError(f"parameter: expected sample_rate, wet or attenuation_limit_db, got {name!r}")
+        if name not in _PARAMETERS:
+            raise ValueError(f"parameter: expected one of {', '.join(_PARAMETERS)}, got {name!r}")
         try:
             options[name] = float(text)
         except ValueError:

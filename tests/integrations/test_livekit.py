@@ -15,7 +15,8 @@ pytest.importorskip("livekit.rtc", reason="LiveKit is not installed; `make agent
 from livekit import rtc
 
 from lite_rtse_ext.integrations.livekit import LiteRTSEProcessor
-from lite_rtse_ext.integrations.pcm import samples_of
+from lite_rtse_ext.integrations.pcm import packaged_network, samples_of
+from lite_rtse_ext.stream import Network
 
 from .recordings import expected, interleaved, recording, rms
 
@@ -184,6 +185,10 @@ def test_settings() -> None:
     assert processed(LiteRTSEProcessor(wet=0), frames_of(pcm)) == expected(pcm, wet=0.0)
     limited = LiteRTSEProcessor(attenuation_limit_db=6)
     assert processed(limited, frames_of(pcm)) == expected(pcm, attenuation_limit_db=6)
+    stronger = LiteRTSEProcessor(extra_reduction_db=6)
+    assert processed(stronger, frames_of(pcm)) == expected(pcm, extra_reduction_db=6)
+    with pytest.raises(ValueError, match=r"^extra_reduction_db: expected 0 for weights that do not state .* got 6$"):
+        LiteRTSEProcessor(network=Network(packaged_network()._weights), extra_reduction_db=6)
     with pytest.raises(ValueError, match=r"^wet: expected a share from 0 to 1, got 2$"):
         LiteRTSEProcessor(wet=2)
     with pytest.raises(TypeError, match=r"^enabled: expected True or False, got 'no'$"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lite_rtse_ext.integrations.pcm import PcmStream, Settings, packaged_network, pcm_of, samples_of
+from lite_rtse_ext.stream import Network
 
 from .recordings import expected, interleaved, recording, rms
 
@@ -59,6 +60,28 @@ def test_settings_change_a_running_stream() -> None:
     limited.set(Settings(attenuation_limit_db=6))
     assert limited.feed(pcm) == expected(pcm, attenuation_limit_db=6)
     assert rms(expected(pcm)) < rms(expected(pcm, attenuation_limit_db=6)) < rms(pcm)
+
+
+def test_an_extra_reduction_changes_a_running_stream() -> None:
+    pcm, half = recording(), 32_000 // 512 * 512
+    stream = PcmStream(packaged_network(), 16_000)
+    got = stream.feed(pcm[:half])
+    stream.set(Settings(extra_reduction_db=12))
+    got += stream.feed(pcm[half:])
+    before, after = expected(pcm), expected(pcm, extra_reduction_db=12)
+    late = 2 * 512  # bytes of two frames
+    assert got[:half] == before[:half]
+    assert got[half + late :] == after[half + late :]
+    assert rms(after) < rms(before)
+
+
+def test_weights_without_a_known_minimum_gain_have_no_extra_reduction() -> None:
+    pcm = recording(seconds=0.3)
+    stream = PcmStream(Network(packaged_network()._weights), 16_000)
+    expected_words = r"^extra_reduction_db: expected 0 for weights that do not state their min_gain, got 6$"
+    with pytest.raises(ValueError, match=expected_words):
+        stream.set(Settings(wet=0.5, extra_reduction_db=6))
+    assert stream.feed(pcm) == expected(pcm)
 
 
 def test_sessions_share_the_weights() -> None:

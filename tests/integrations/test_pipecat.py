@@ -27,6 +27,7 @@ from pipecat.transports.base_transport import TransportParams
 
 from lite_rtse_ext.integrations.pcm import packaged_network
 from lite_rtse_ext.integrations.pipecat import LiteRTSEFilter
+from lite_rtse_ext.stream import Network
 
 from .recordings import expected, interleaved, recording, rms
 
@@ -142,6 +143,18 @@ def test_control_frames_reach_the_filter_through_the_transport() -> None:
     assert asyncio.run(heard(LiteRTSEFilter(), frames, 16_000)) == expected(pcm, wet=0.0)
     frames = [FilterUpdateSettingsFrame({"attenuation_limit_db": 6.0}), SleepFrame(0.2), *audio(pcm)]
     assert asyncio.run(heard(LiteRTSEFilter(), frames, 16_000)) == expected(pcm, attenuation_limit_db=6)
+    frames = [FilterUpdateSettingsFrame({"extra_reduction_db": 6.0}), SleepFrame(0.2), *audio(pcm)]
+    assert asyncio.run(heard(LiteRTSEFilter(), frames, 16_000)) == expected(pcm, extra_reduction_db=6)
+
+
+def test_weights_without_a_known_minimum_gain_have_no_extra_reduction() -> None:
+    unknown = Network(packaged_network()._weights)
+    words = r"^extra_reduction_db: expected 0 for weights that do not state their min_gain, got 6$"
+    with pytest.raises(ValueError, match=words):
+        LiteRTSEFilter(network=unknown, extra_reduction_db=6)
+    audio_filter = LiteRTSEFilter(network=unknown)
+    with pytest.raises(ValueError, match=words):  # also before the start
+        asyncio.run(audio_filter.process_frame(FilterUpdateSettingsFrame({"extra_reduction_db": 6})))
 
 
 @pytest.mark.parametrize(
@@ -150,6 +163,7 @@ def test_control_frames_reach_the_filter_through_the_transport() -> None:
         {"wet": 2.0},
         {"wet": "loud"},
         {"attenuation_limit_db": -1},
+        {"extra_reduction_db": float("nan")},
         {"loudness": 1},
         {"wet": 0.5, "attenuation_limit_db": "x"},
     ],
@@ -160,7 +174,7 @@ def test_settings_that_are_not_allowed_change_nothing(settings: dict[str, object
     async def scenario() -> bytes:
         audio_filter = LiteRTSEFilter()
         await audio_filter.start(16_000)
-        with pytest.raises((TypeError, ValueError), match=r"(wet|attenuation_limit_db|settings): expected .*, got "):
+        with pytest.raises((TypeError, ValueError), match=r"(wet|\w+_db|settings): expected .*, got "):
             await audio_filter.process_frame(FilterUpdateSettingsFrame(settings))
         return await filtered(audio_filter, pcm)
 

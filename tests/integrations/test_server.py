@@ -136,6 +136,8 @@ def test_settings_of_a_call() -> None:
             assert await talk(connection, pcm) == expected(pcm, attenuation_limit_db=6)
         async with calling(server, "?wet=0.5") as connection:
             assert await talk(connection, pcm) == expected(pcm, wet=0.5)
+        async with calling(server, "?extra_reduction_db=6") as connection:
+            assert await talk(connection, pcm) == expected(pcm, extra_reduction_db=6)
 
     with_server(scenario)
 
@@ -154,7 +156,11 @@ def test_settings_of_a_call() -> None:
         ("?sample_rate=8000&sample_rate=16000", "parameters: expected each once, got one twice"),
         ("?wet=2", "wet: expected a share from 0 to 1, got 2.0"),
         ("?attenuation_limit_db=-1", "attenuation_limit_db: expected None or a number of dB from 0 up, got -1.0"),
-        ("?channels=2", "parameter: expected sample_rate, wet or attenuation_limit_db, got 'channels'"),
+        ("?extra_reduction_db=-1", "extra_reduction_db: expected a number of dB from 0 up, got -1.0"),
+        (
+            "?channels=2",
+            "parameter: expected one of sample_rate, wet, attenuation_limit_db, extra_reduction_db, got 'channels'",
+        ),
     ],
 )
 def test_bad_parameters(query: str, reason: str) -> None:
