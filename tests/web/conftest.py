@@ -18,9 +18,9 @@ RATE = 16000
 Samples = NDArray[np.float32]
 
 
-def native(samples: Samples, limit: float | None = None, rate: int = RATE) -> Samples:
+def native(samples: Samples, limit: float | None = None, rate: int = RATE, extra: float = 0.0) -> Samples:
     """The native engine's output of a live stream, with the weights as 16-bit integers."""
-    options = {"sample_rate": rate, "attenuation_limit_db": limit}
+    options = {"sample_rate": rate, "attenuation_limit_db": limit, "extra_reduction_db": extra}
     streamer = Streamer.from_pretrained(precision="int16", compensate_delay=False, **options)
     output: Samples = streamer.feed(samples)
     return output

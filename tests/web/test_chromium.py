@@ -39,6 +39,8 @@ def test_offline_equals_native(page: Page, noisy: Samples, rate: int) -> None:
 def test_settings_hold_from_the_first_sample(page: Page, noisy: Samples) -> None:
     limited = offline(page, noisy, {"attenuationLimit": 6})
     assert difference(limited, native(noisy, 6)) <= 1e-4
+    stronger = offline(page, noisy, {"extraReduction": 6})
+    assert difference(stronger, native(noisy, extra=6)) <= 1e-4
     bypassed = offline(page, noisy, {"bypass": True})
     assert difference(bypassed[512:], noisy[:-512]) <= 1e-5
 
@@ -77,15 +79,49 @@ def test_microphone_equals_native(page: Page, noisy: Samples, rate: int) -> None
 def test_delay_and_settings(page: Page) -> None:
     script = """async () => {
         const context = new OfflineAudioContext(1, 128, 16000);
-        const node = await lab.liteRtse.createEnhancer(context, { attenuationLimit: 12 });
+        const node = await lab.liteRtse.createEnhancer(context, { attenuationLimit: 12, extraReduction: 3 });
+        const before = node.extraReduction;
         node.bypass = true;
-        return [node.delay, node.attenuationLimit, node.bypass];
+        node.extraReduction = 6;
+        return [node.delay, node.attenuationLimit, before, node.extraReduction, node.bypass];
     }"""
-    assert page.evaluate(script) == [0.032, 12, True]
+    assert page.evaluate(script) == [0.032, 12, 3, 6, True]
+
+
+def test_extra_reduction_during_a_call(page: Page, noisy: Samples) -> None:
+    """It is set while the context is suspended in the middle. Two frames later nothing of the time before is left."""
+    script = """async ([samples, at]) => {
+        const input = lab.decode(samples);
+        const context = new OfflineAudioContext(1, input.length, 16000);
+        const node = await lab.liteRtse.createEnhancer(context);
+        const buffer = new AudioBuffer({ length: input.length, sampleRate: 16000 });
+        buffer.copyToChannel(input, 0);
+        const source = new AudioBufferSourceNode(context, { buffer });
+        source.connect(node).connect(context.destination);
+        source.start();
+        void context.suspend(at / 16000).then(async () => {
+            node.extraReduction = 12;
+            await node.statistics(); // an answer to this comes after the setting
+            void context.resume();
+        });
+        return lab.encode((await context.startRendering()).getChannelData(0));
+    }"""
+    at = 2 * RATE
+    output = decoded(page.evaluate(script, [encoded(noisy), at]))
+    assert difference(output[:at], native(noisy)[:at]) <= 1e-4
+    late = at + 512 + 512
+    assert difference(output[late:], native(noisy, extra=12)[late:]) <= 1e-4
+    assert difference(output[late:], native(noisy)[late:]) > 1e-2
 
 
 CREATE = "await lab.liteRtse.createEnhancer(new OfflineAudioContext(1, 128, 16000), {options})"
 WEIGHTS = "await (await fetch('/dist/lite-rtse.int16.safetensors')).arrayBuffer()"
+# The metadata's entry gets another name.
+UNSTATED = f"""(bytes => {{
+    const at = String.fromCharCode(...bytes.subarray(0, 4000)).indexOf("min_gain");
+    bytes[at] = 77;
+    return bytes;
+}})(new Uint8Array({WEIGHTS}))"""
 
 
 @pytest.mark.parametrize(
@@ -93,12 +129,21 @@ WEIGHTS = "await (await fetch('/dist/lite-rtse.int16.safetensors')).arrayBuffer(
     [
         (CREATE.format(options="{ attenuationLimit: -3 }"), "RangeError: attenuationLimit: expected a number of dB"),
         (CREATE.format(options="{ attenuationLimit: '6' }"), "RangeError: attenuationLimit: expected a number of dB"),
+        (CREATE.format(options="{ extraReduction: NaN }"), "RangeError: extraReduction: expected a number of dB"),
         (CREATE.format(options="{ bypass: 1 }"), "TypeError: bypass: expected true or false, got 1"),
         (CREATE.format(options="{ weights: new Uint8Array(0) }"), "Error: weights: expected a file of Lite-RTSE weig"),
         (CREATE.format(options="{ wasm: new Uint8Array(8) }"), "Error: wasm: expected the file lite_rtse.wasm, got 8"),
         (
             f"const weights = ({WEIGHTS}).slice(0, 2e6); " + CREATE.format(options="{ weights }"),
             "Error: weights: expected a file of Lite-RTSE weights, got: damaged safetensors file",
+        ),
+        (
+            f"const weights = {UNSTATED}; " + CREATE.format(options="{ weights, extraReduction: 6 }"),
+            "Error: extraReduction: expected 0 for weights that do not state their min_gain, got 6",
+        ),
+        (
+            f"const weights = {UNSTATED}; const node = {CREATE.format(options='{ weights }')}; node.extraReduction = 6",
+            "Error: extraReduction: expected 0 for weights that do not state their min_gain, got 6",
         ),
         ("WebAssembly.validate = () => false; " + CREATE.format(options="{}"), "Error: WebAssembly: expected SIMD"),
     ],

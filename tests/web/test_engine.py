@@ -65,6 +65,23 @@ def test_attenuation_limit(noisy: Samples, limit: float) -> None:
     assert difference(output, native(noisy, limit)) <= 1e-4
 
 
+@pytest.mark.parametrize("extra", [0, 6, 24.5])
+def test_extra_reduction(noisy: Samples, extra: float) -> None:
+    output, _ = enhance(noisy, "128", {"extraReduction": extra, "attenuationLimit": 40})
+    assert difference(output, native(noisy, 40, extra=extra)) <= 1e-4
+    assert (difference(output, native(noisy, 40)) <= 1e-4) == (extra == 0)
+
+
+def test_weights_that_do_not_state_their_minimum_gain(tmp_path: Path) -> None:
+    save_file(load_file(PRETRAINED), tmp_path / "weights")
+    make = f"const engine = new Engine(module, readFileSync({str(tmp_path / 'weights')!r}));"
+    known = "if (!new Engine(module, weights).hasMinGain) throw new Error('of the package: unknown');"
+    unknown = "if (engine.hasMinGain) throw new Error('known');"
+    assert failure(f"{known} {make} {unknown} engine.setExtraReduction(0)") == "no error"
+    said = failure(f"{make} engine.setExtraReduction(6)")
+    assert said == "extraReduction: expected 0 for weights that do not state their min_gain, got 6"
+
+
 def test_bypass_is_the_delayed_input(noisy: Samples) -> None:
     output, _ = enhance(noisy, "128", {"bypass": True})
     assert difference(output[512:], noisy[:-512]) <= 1e-5
@@ -103,6 +120,8 @@ def test_module_imports_nothing() -> None:
         ("new Engine(module, weights, NaN)", "sampleRate: expected a whole number of Hz from 1000 to 1000000, got NaN"),
         ("new Engine(module, weights).setAttenuationLimit(-1)", "attenuationLimit: expected a number of dB from 0"),
         ("new Engine(module, weights).setAttenuationLimit(NaN)", "attenuationLimit: expected a number of dB from 0"),
+        ("new Engine(module, weights).setExtraReduction(-1)", "extraReduction: expected a number of dB from 0"),
+        ("new Engine(module, weights).setExtraReduction(NaN)", "extraReduction: expected a number of dB from 0"),
         ("new Engine(module, weights).process(new Float32Array(3), new Float32Array(2))", "output: expected 3 samples"),
     ],
 )

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from benchmarks.chromium import PACKAGE, ROOT
+from lite_rtse_ext.models.metadata import read_metadata
 from tests.capi.library import NETWORK, Library, Refused
 
 from .conftest import Samples, difference
@@ -43,6 +44,7 @@ def enhance(library: Library, file: bytes, samples: Samples) -> Samples:
 
 def test_output_is_that_of_the_floats(library: Library, stored: tuple[Arrays, dict[str, str]], noisy: Samples) -> None:
     file = save(*stored)
+    assert stored[1]["min_gain"] == read_metadata(FLOATS)["min_gain"]
     assert len(file) < 0.53 * FLOATS.stat().st_size
     # Both have the same integers. A row's scale may differ by one rounding, 6e-8; the integers themselves cost 4e-5.
     assert difference(enhance(library, file, noisy), enhance(library, FLOATS.read_bytes(), noisy)) <= 2e-6

@@ -4,6 +4,7 @@
 const SAMPLE_RATE = 16000;
 
 const RANGE = 2; // LITE_RTSE_ERROR_RANGE
+const MIN_GAIN = 12; // LITE_RTSE_ERROR_MIN_GAIN
 const LIVE = 1;
 const HIGH_PASS = 1;
 const INT16 = 1;
@@ -26,6 +27,15 @@ export function checkWasm(bytes) {
     throw new Error(`wasm: expected the file lite_rtse.wasm, got ${bytes.byteLength} other or damaged bytes`);
 }
 
+/**
+ * Throws an Error for an extra reduction with weights that do not state their minimum gain.
+ * @param {number} db @param {boolean} hasMinGain
+ */
+export function checkExtraReduction(db, hasMinGain) {
+  if (db > 0 && !hasMinGain)
+    throw new Error(`extraReduction: expected 0 for weights that do not state their min_gain, got ${db}`);
+}
+
 /** One stream of samples through the network. Each call returns as many samples as it takes, `delay` samples later. */
 export class Engine {
   #library;
@@ -33,6 +43,7 @@ export class Engine {
   #block;
   #written;
   #view;
+  #hasMinGain;
 
   /**
    * Allocates all memory that the stream will ever need.
@@ -50,12 +61,19 @@ export class Engine {
     this.#stream = this.#create(network, sampleRate);
     library.lite_rtse_network_destroy(network);
     this.#view = new Float32Array(library.memory.buffer, this.#block, 128);
+    this.#hasMinGain = library.lite_rtse_stream_set_extra_reduction(this.#stream, Infinity) !== MIN_GAIN;
+    this.setExtraReduction(0);
   }
 
   /** The delay of the output in samples. */
   get delay() {
     this.#check(this.#library.lite_rtse_stream_latency(this.#stream, this.#written));
     return this.#result(0);
+  }
+
+  /** Whether the weights state their minimum gain, which an extra reduction lowers. */
+  get hasMinGain() {
+    return this.#hasMinGain;
   }
 
   /** What was repaired so far: samples that were not finite, and frames in which a number overflowed. */
@@ -90,6 +108,13 @@ export class Engine {
   setAttenuationLimit(db) {
     if (!(db >= 0)) throw new Error(`attenuationLimit: expected a number of dB from 0 to Infinity, got ${db}`);
     this.#check(this.#library.lite_rtse_stream_set_attenuation_limit(this.#stream, db));
+  }
+
+  /** @param {number} db  by how much more noise is turned down at most, from 0; Infinity: as far as the network can */
+  setExtraReduction(db) {
+    if (!(db >= 0)) throw new Error(`extraReduction: expected a number of dB from 0 to Infinity, got ${db}`);
+    checkExtraReduction(db, this.#hasMinGain);
+    this.#check(this.#library.lite_rtse_stream_set_extra_reduction(this.#stream, db));
   }
 
   /** @param {boolean} bypass  whether the output is the delayed input */

@@ -1,6 +1,11 @@
 export interface EnhancerOptions {
   /** The largest attenuation of noise in dB, from 0; Infinity, the default, means no limit. */
   attenuationLimit?: number;
+  /**
+   * By how much more noise is turned down at most, in dB, from 0, the default. More of the speech is lost, too. Infinity
+   * means as far as the network can.
+   */
+  extraReduction?: number;
   /** Whether the node passes its input, with the same delay. */
   bypass?: boolean;
   /** The place of lite_rtse.wasm, or its bytes. */
@@ -25,6 +30,8 @@ export declare class EnhancerNode extends AudioWorkletNode {
   readonly delay: number;
   /** The largest attenuation of noise in dB. */
   attenuationLimit: number;
+  /** By how much more noise is turned down at most, in dB. */
+  extraReduction: number;
   /** Whether the output is the input, with the same delay. */
   bypass: boolean;
   /** Forgets the signal so far. */

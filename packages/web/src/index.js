@@ -3,7 +3,7 @@
 //   const context = new AudioContext();
 //   const enhancer = await createEnhancer(context);
 //   microphone.connect(enhancer).connect(context.destination);
-import { checkWasm } from "./engine.js";
+import { checkExtraReduction, checkWasm } from "./engine.js";
 
 const PROCESSOR = new URL("./processor.js", import.meta.url);
 const WASM = new URL("../dist/lite_rtse.wasm", import.meta.url);
@@ -14,7 +14,9 @@ const WEIGHTS = new URL("../dist/lite-rtse.int16.safetensors", import.meta.url);
 /** The node. `createEnhancer` makes it. */
 export class EnhancerNode extends AudioWorkletNode {
   #attenuationLimit;
+  #extraReduction;
   #bypass;
+  #hasMinGain = false;
   #delay = 0;
   #asked = 0;
   /** @type {Map<number, (value: any) => void>} */
@@ -23,7 +25,7 @@ export class EnhancerNode extends AudioWorkletNode {
 
   /**
    * @param {BaseAudioContext} context @param {Uint8Array} wasm @param {Uint8Array} weights
-   * @param {{ attenuationLimit: number, bypass: boolean }} settings
+   * @param {{ attenuationLimit: number, extraReduction: number, bypass: boolean }} settings
    */
   constructor(context, wasm, weights, settings) {
     checkSettings(settings);
@@ -36,11 +38,12 @@ export class EnhancerNode extends AudioWorkletNode {
       processorOptions: { wasm, weights, settings },
     });
     this.#attenuationLimit = settings.attenuationLimit;
+    this.#extraReduction = settings.extraReduction;
     this.#bypass = settings.bypass;
     this.#begun = new Promise((resolve, reject) => {
       this.port.onmessage = ({ data }) => {
         if (data.error !== undefined) reject(new Error(data.error));
-        if (data.ready !== undefined) resolve((this.#delay = data.ready.delay));
+        if (data.ready !== undefined) resolve(this.#loaded(data.ready));
         if (data.statistics !== undefined) this.#answer(data.statistics, data.value);
       };
       this.onprocessorerror = () => reject(new Error("the AudioWorklet failed"));
@@ -64,6 +67,16 @@ export class EnhancerNode extends AudioWorkletNode {
     checkSettings({ attenuationLimit: db });
     this.#attenuationLimit = db;
     this.port.postMessage({ attenuationLimit: db });
+  }
+
+  get extraReduction() {
+    return this.#extraReduction;
+  }
+  set extraReduction(db) {
+    checkSettings({ extraReduction: db });
+    checkExtraReduction(db, this.#hasMinGain);
+    this.#extraReduction = db;
+    this.port.postMessage({ extraReduction: db });
   }
 
   get bypass() {
@@ -92,6 +105,12 @@ export class EnhancerNode extends AudioWorkletNode {
     this.port.postMessage({ close: true });
   }
 
+  /** @param {{ delay: number, hasMinGain: boolean }} network */
+  #loaded({ delay, hasMinGain }) {
+    this.#delay = delay;
+    this.#hasMinGain = hasMinGain;
+  }
+
   /** @param {number} number @param {unknown} value */
   #answer(number, value) {
     this.#answers.get(number)?.(value);
@@ -105,7 +124,7 @@ export class EnhancerNode extends AudioWorkletNode {
  * @param {EnhancerOptions} [options]
  */
 export async function createEnhancer(context, options = {}) {
-  const { wasm = WASM, weights = WEIGHTS, attenuationLimit = Infinity, bypass = false } = options;
+  const { wasm = WASM, weights = WEIGHTS, attenuationLimit = Infinity, extraReduction = 0, bypass = false } = options;
   if (!context.audioWorklet)
     throw new Error("context.audioWorklet: expected a page from https or localhost, got one without AudioWorklets");
   const [code, numbers] = await Promise.all([
@@ -114,15 +133,16 @@ export async function createEnhancer(context, options = {}) {
     context.audioWorklet.addModule(PROCESSOR),
   ]);
   checkWasm(code);
-  const node = new EnhancerNode(context, code, numbers, { attenuationLimit, bypass });
+  const node = new EnhancerNode(context, code, numbers, { attenuationLimit, extraReduction, bypass });
   await node.begun;
   return node;
 }
 
-/** @param {{ attenuationLimit?: unknown, bypass?: unknown }} settings */
-function checkSettings({ attenuationLimit = Infinity, bypass = false }) {
-  if (!(typeof attenuationLimit === "number" && attenuationLimit >= 0))
-    throw new RangeError(`attenuationLimit: expected a number of dB from 0 to Infinity, got ${attenuationLimit}`);
+/** @param {{ attenuationLimit?: unknown, extraReduction?: unknown, bypass?: unknown }} settings */
+function checkSettings({ attenuationLimit = Infinity, extraReduction = 0, bypass = false }) {
+  for (const [name, db] of Object.entries({ attenuationLimit, extraReduction }))
+    if (!(typeof db === "number" && db >= 0))
+      throw new RangeError(`${name}: expected a number of dB from 0 to Infinity, got ${db}`);
   if (typeof bypass !== "boolean") throw new TypeError(`bypass: expected true or false, got ${bypass}`);
 }
 

@@ -17,7 +17,7 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
     try {
       this.#engine = new Engine(new WebAssembly.Module(wasm), weights, sampleRate);
       this.#receive(settings);
-      this.port.postMessage({ ready: { delay: this.#engine.delay } });
+      this.port.postMessage({ ready: { delay: this.#engine.delay, hasMinGain: this.#engine.hasMinGain } });
     } catch (error) {
       this.port.postMessage({ error: error instanceof Error ? error.message : String(error) });
     }
@@ -41,10 +41,16 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
     return this.#silence;
   }
 
-  /** @param {{ attenuationLimit?: number, bypass?: boolean, reset?: true, close?: true, statistics?: number }} message */
-  #receive({ attenuationLimit, bypass, reset, close, statistics }) {
+  /**
+   * @param {{
+   *   attenuationLimit?: number, extraReduction?: number, bypass?: boolean, reset?: true, close?: true,
+   *   statistics?: number
+   * }} message
+   */
+  #receive({ attenuationLimit, extraReduction, bypass, reset, close, statistics }) {
     if (this.#engine === null) return;
     if (attenuationLimit !== undefined) this.#engine.setAttenuationLimit(attenuationLimit);
+    if (extraReduction !== undefined) this.#engine.setExtraReduction(extraReduction);
     if (bypass !== undefined) this.#engine.setBypass(bypass);
     if (reset) this.#engine.reset();
     if (close) this.#open = false;
