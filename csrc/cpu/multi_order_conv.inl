@@ -6,6 +6,8 @@
 //
 // If a step has more than one chunk, the blocks share all rows except those k - 1 (see `loan` in Ring). The rows of one
 // block then fit the second-level cache. Only the left context of each block is read from beyond it, once per step.
+// h of two blocks is computed at once, as that is the better register tile. The second one's h waits for the first
+// block's stages, so there are two sets of shared rows of h.
 
 template <class T>
 class Cascade {
@@ -20,14 +22,19 @@ class Cascade {
   template <class Extra>
   void layout(Arena& arena, Extra extra) {
     const int64_t look_back = plan_.look_back, pad = look_back / 2, lent = shares_rows() ? step_ - look_back : 0;
-    std::vector<T*> loan(plan_.stages);
+    std::vector<T*> loan(kTogether + plan_.stages - 1);  // h of the blocks in turn, then the rows of each stage
     for (T*& rows : loan) rows = arena.take<T>(lent * Ring<T>::row_size(bins_, pad));
     for (size_t b = 0; b < stage_.size(); ++b) {
       const int64_t depth = plan_.blocks[b].depth;
       stage_[b].clear();
       for (int64_t s = 0; s < depth; ++s) {
-        const int64_t capacity = shares_rows() ? step_ : kChunk + look_back + extra(int64_t(b), s);
-        stage_[b].push_back(Ring<T>(arena, capacity, frames_, bins_, pad, lent, loan[s]));
+        const int64_t capacity = step_ + look_back + extra(int64_t(b), s);
+        if (!shares_rows())
+          stage_[b].push_back(Ring<T>(arena, capacity, frames_, bins_, pad));
+        else if (s > 0)
+          stage_[b].push_back(Ring<T>(arena, step_, frames_, bins_, pad, step_, lent, loan[kTogether + s - 1]));
+        else  // all of a step's h may be written while the left context is still needed
+          stage_[b].push_back(Ring<T>(arena, 2 * step_, frames_, bins_, pad, step_, lent, loan[b % kTogether]));
       }
       // No convolution reads the last stage, but the gate chain reads it after the step.
       stage_[b].push_back(Ring<T>(arena, step_ + extra(int64_t(b), depth), frames_, bins_, 0));
@@ -46,18 +53,20 @@ class Cascade {
   // around(stages) calls stages(), which takes one block through a chunk. A benchmark's `around` measures the time.
   template <class Around>
   void run(const LaneSources<T>& x, Range step, int64_t first, Around around) {
-    const int64_t together = shares_rows() ? 1 : 2;  // two blocks give the better register tile of `in`
-    std::vector<T*> h(together);
-    for (int64_t b = 0; b < int64_t(stage_.size()); b += together) {
-      const int64_t count = std::min(together, int64_t(stage_.size()) - b);
+    T* h[kTogether];
+    for (int64_t b = 0; b < int64_t(stage_.size()); b += kTogether) {
+      const int64_t count = std::min(kTogether, int64_t(stage_.size()) - b);
       for (int64_t at = step.first; at < step.last; at += kChunk) {
         const Range chunk = Range{at, at + kChunk}.clip(at, step.last);
         for (int64_t t = chunk.first; t < chunk.last; ++t) {
           for (int64_t i = 0; i < count; ++i) h[i] = stage_[b + i][0].row(t);
-          plan_.in.forward(plan_.w_in.data(), x[t], bins_, b, count, h.data());
+          plan_.in.forward(plan_.w_in.data(), x[t], bins_, b, count, h);
         }
-        for (int64_t i = 0; i < count; ++i) around([&] { convolve(b + i, chunk, first); });
+        around([&] { convolve(b, chunk, first); });
       }
+      for (int64_t i = 1; i < count; ++i)
+        for (int64_t at = step.first; at < step.last; at += kChunk)
+          around([&] { convolve(b + i, Range{at, at + kChunk}.clip(at, step.last), first); });
     }
   }
 
@@ -70,6 +79,8 @@ class Cascade {
   const T* zeros() const { return zeros_; }
 
  private:
+  static constexpr int64_t kTogether = 2;  // blocks whose h is computed at once
+
   void convolve(int64_t block, Range chunk, int64_t first) {
     const int64_t depth = plan_.blocks[block].depth;
     std::vector<const T*> in(kChunk + plan_.look_back);

@@ -153,11 +153,12 @@ class Ring {
  public:
   Ring() = default;
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad)
-      : Ring(arena, capacity, frames, bins, pad, 0, nullptr) {}
-  // The first `lent` rows of the store are at `loan`, which several rings may share. The other rows belong to the ring.
-  Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad, int64_t lent, T* loan)
-      : capacity_(capacity), lent_(lent), frames_(frames), bins_(bins), pad_(pad), stride_(row_size(bins, pad)),
-        loan_(loan), own_(arena.take<T>((capacity - lent) * stride_)) {}
+      : Ring(arena, capacity, frames, bins, pad, capacity, 0, nullptr) {}
+  // The first `lent` rows of every `period` rows are at `loan`, which several rings may share. The other rows belong to
+  // the ring. `capacity` is a multiple of `period`.
+  Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad, int64_t period, int64_t lent, T* loan)
+      : capacity_(capacity), period_(period), lent_(lent), frames_(frames), bins_(bins), pad_(pad),
+        stride_(row_size(bins, pad)), loan_(loan), own_(arena.take<T>(capacity / period * (period - lent) * stride_)) {}
 
   static constexpr int64_t row_size(int64_t bins, int64_t pad) { return (bins + 2 * pad) * kLanes<T>; }
 
@@ -176,9 +177,13 @@ class Ring {
   const T* padded(int64_t t, const T* zeros) const { return t < 0 || t >= frames_ ? zeros : at(t % capacity_); }
 
  private:
-  T* at(int64_t i) const { return i < lent_ ? loan_ + i * stride_ : own_ + (i - lent_) * stride_; }
+  T* at(int64_t i) const {
+    const int64_t within = i % period_;
+    if (within < lent_) return loan_ + within * stride_;
+    return own_ + (i / period_ * (period_ - lent_) + within - lent_) * stride_;
+  }
 
-  int64_t capacity_ = 0, lent_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
+  int64_t capacity_ = 0, period_ = 1, lent_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
   T *loan_ = nullptr, *own_ = nullptr;
 };
 

@@ -15,6 +15,7 @@ constexpr bool kManyRegisters = LITE_RTSE_REGISTERS >= 32;
 // Register tiles; see depthwise.inl and pointwise.inl. docs/performance/log.md has the measurements behind the numbers.
 constexpr int kTile = 16;                                  // bins of a depthwise tile
 constexpr int kRest = 4;                                   // bins of a tile for the remainder of a row
-constexpr int kPoints = 6;                                 // points of a tile of a 1x1 convolution, two vectors wide
+constexpr int kPointSums = kVectorBytes == 64 ? 24 : 12;   // sums of a tile of a 1x1 convolution
+constexpr int kPointBlocks = kVectorBytes == 64 ? 4 : 2;   // the most vectors that a 1x1 convolution's tile is wide
 constexpr int kGradientChannels = kManyRegisters ? 8 : 4;  // channels of a weight gradient's tile, two vectors wide
 constexpr int64_t kChunk = 8;                              // frames between two steps of a march over time

@@ -67,6 +67,7 @@ const Registration registration{{
         check(multi_order(p, 2, 6, 2, 2, 5, threads));
       }
       check(multi_order({1, 400, 3}, 2, 4, 1, 3, 7, threads));  // two segments
+      check(multi_order({1, 40, 3}, 2, 4, 1, 3, 11, threads));  // a left context of more than a chunk
       for (const Plane p : kSmallPlanes) check(multi_order(p, 2, 4, 1, 2, 7, threads));
     },
     {{"multi_order_conv", [] { return multi_order(kCountedPlane, 32, 64, 1, 5, 7, 1); }}},
