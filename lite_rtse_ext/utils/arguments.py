@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any, TypeAlias
 
@@ -33,7 +34,7 @@ def _plain(value: object) -> object:
 
 
 def real_number(value: object, name: str, expected: str) -> float:
-    """Convert a real number of any type to a float.
+    """Convert a real number of any type to a float. A number beyond the range of floats becomes infinite.
 
     Args:
         value: the argument's value.
@@ -46,7 +47,10 @@ def real_number(value: object, name: str, expected: str) -> float:
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
         raise TypeError(f"{name}: expected {expected}, got {value!r}")
-    return float(plain)
+    try:
+        return float(plain)
+    except OverflowError:  # of an integer or a fraction
+        return -math.inf if plain < 0 else math.inf
 
 
 def switch(value: object, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -27,7 +28,7 @@ WHOLE = [
     Fraction(48_000),
 ]
 NO_NUMBERS = ["48000", b"48000", True, np.True_, None, [48_000], np.array([48_000]), 48_000j]
-OTHERS = [44_100.5, np.float64(44_100.5), 0, -48_000, float("nan"), float("inf"), 10**12]
+OTHERS = [44_100.5, np.float64(44_100.5), 0, -48_000, float("nan"), float("inf"), 10**12, 10**400, Fraction(-(10**400))]
 
 TAKERS: dict[str, Callable[[Any], int]] = {
     "the check": sample_rate_hz,
@@ -55,7 +56,7 @@ def test_what_is_no_number_is_no_rate(taker: str, rate: Any) -> None:
 @pytest.mark.parametrize(
     ("rate", "taker"),
     [
-        pytest.param(rate, taker, id=f"{rate!r}-{taker}")
+        pytest.param(rate, taker, id=f"{rate!s:.20}-{taker}")
         for rate, taker in itertools.product(OTHERS, TAKERS)
         if (rate, taker) != (0, "AudioFormat")  # there 0 stands for a rate that is not known yet
     ],
@@ -67,6 +68,8 @@ def test_other_numbers_are_no_rates(rate: Any, taker: str) -> None:
 
 def test_numbers_and_switches() -> None:
     assert real_number(np.float32(0.5), "wet", "a share") == 0.5
+    assert real_number(10**400, "extra_reduction_db", "a number of dB") == math.inf
+    assert real_number(Fraction(-(10**400)), "extra_reduction_db", "a number of dB") == -math.inf
     for wrong in ("a", None, True, 1j):
         with pytest.raises(TypeError, match="wet: expected a share, got "):
             real_number(wrong, "wet", "a share")
