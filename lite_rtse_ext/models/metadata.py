@@ -7,7 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HEAD_BYTES", "is_safetensors", "other_architecture", "read_config", "read_metadata", "with_sorted_metadata"]
+__all__ = [
+    "HEAD_BYTES",
+    "is_safetensors",
+    "other_architecture",
+    "parse_json",
+    "read_config",
+    "read_metadata",
+    "with_sorted_metadata",
+]
 
 HEAD_BYTES = 9
 """How many bytes of a file :func:`is_safetensors` reads."""
@@ -61,16 +69,40 @@ def with_sorted_metadata(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[start:]
 
 
+def parse_json(text: str) -> Any:
+    """Parse an entry of the metadata. Like the C library, it takes each name once and rounds no number to 0.
+
+    Raises:
+        RecursionError: the text has too many nested values.
+        ValueError: the text is not JSON, an object has a name twice, or a number is not 0 but too small for a float.
+    """
+    return json.loads(text, parse_float=_held, object_pairs_hook=_named_once)
+
+
+def _held(text: str) -> float:
+    number = float(text)
+    if number == 0 and set(text.lower().partition("e")[0]) & set("123456789"):
+        raise ValueError(f"expected a number that a float can hold, got {text:.40}")
+    return number
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("expected each name once, got one twice")
+    return found
+
+
 def read_config(metadata: dict[str, str]) -> dict[str, Any] | None:
     """The configuration that metadata state. None if they state none.
 
     Raises:
-        ValueError: the configuration is not a JSON object.
+        ValueError: the configuration is not a JSON object, or as of :func:`parse_json`.
     """
     if "config" not in metadata:
         return None
     try:
-        config = json.loads(metadata["config"])
+        config = parse_json(metadata["config"])
     except (RecursionError, ValueError):
         config = None
     if not isinstance(config, dict):

@@ -11,13 +11,13 @@ p depends on frequency. The network takes some sibilants of unknown speakers for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lite_rtse_ext.models.metadata import parse_json
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.arguments import real_number
 
@@ -151,7 +151,7 @@ def read_min_gain(metadata: Mapping[str, str]) -> MinGain | None:
     if KEY not in metadata:
         return None
     try:
-        value = json.loads(metadata[KEY])
+        value = parse_json(metadata[KEY])
     except (RecursionError, ValueError):
         value = metadata[KEY]
     return checked(value)

@@ -134,6 +134,7 @@ ACCEPTED: dict[str, Change] = {
     "escaped names": lambda header, data: whole(json.dumps(header).replace("fc1", "\\u0066c1"), data),
     "no metadata": without("__metadata__"),
     "two minimum gains": metadata(min_gain="[0.0, 0.99]"),
+    "the least minimum gain": metadata(min_gain="[4.9e-324, -0.0e-999]"),
     "three minimum gains": metadata(min_gain=" [7e-2,0.2, 0.4]\n"),
     "a pair of surrogates": metadata(comment="\U0001f600", config='{"\U0001f600": [1, -2.5e3, null, {}]}'),
 }
@@ -166,7 +167,10 @@ REFUSED: dict[str, tuple[int, Change]] = {
     "compression of zero": (NETWORK, metadata(config='{"compression": 0}')),
     "compression beyond double": (NETWORK, metadata(config='{"compression": 1e999}')),
     "a name twice in the config": (NETWORK, metadata(config='{"mask_branch": false, "mask_branch": true}')),
+    "a compression twice in the config": (NETWORK, metadata(config='{"compression": 0.5, "compression": 1}')),
     "number as mask branch": (NETWORK, metadata(config='{"mask_branch": 1}')),
+    "a compression of many digits": (NETWORK, metadata(config=f'{{"compression": 1{"0" * 400}}}')),
+    "a compression below double": (NETWORK, metadata(config='{"compression": 1e-400}')),
     "compression without its parameters": (NETWORK, metadata(config='{"compression": 0.3}')),
     "no JSON as minimum gain": (NETWORK, metadata(min_gain="")),
     "one minimum gain": (NETWORK, metadata(min_gain="[0.1]")),
@@ -179,6 +183,8 @@ REFUSED: dict[str, tuple[int, Change]] = {
     "text as minimum gain": (NETWORK, metadata(min_gain='["0.1", 0.1]')),
     "NaN as minimum gain": (NETWORK, metadata(min_gain="[NaN, 0]")),
     "a minimum gain beyond double": (NETWORK, metadata(min_gain="[0, 1e999]")),
+    "a minimum gain below double": (NETWORK, metadata(min_gain="[0, 1e-400]")),
+    "a negative minimum gain below double": (NETWORK, metadata(min_gain="[-0.01E-400, 0]")),
 }
 
 

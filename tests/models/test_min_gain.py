@@ -138,7 +138,10 @@ def test_weights_that_do_not_state_theirs_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0.1", "[0.1]", "[0.1, 0.2, 0.3, 0.4]", "[0.1, 1]", "[0, -0.1]", "[true, 0]", "[NaN, 0]", f"[0, {'9' * 400}]"],
+    [
+        *("", "0.1", "[0.1]", "[0.1, 0.2, 0.3, 0.4]", "[0.1, 1]", "[0, -0.1]", "[true, 0]", "[NaN, 0]"),
+        *(f"[0, {'9' * 400}]", "[1e-400, 0]", f"[0, -0.{'0' * 400}1]"),
+    ],
 )
 def test_faulty_metadata_are_refused(text: str, tmp_path: Path) -> None:
     net = small(None)
