@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from safetensors import SafetensorError, safe_open
 
+from lite_rtse_ext.cli.options import NumberRange
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_metadata
 from lite_rtse_ext.models.min_gain import factor
 from lite_rtse_ext.models.names import network_parameters
@@ -38,7 +39,7 @@ def extra_reduction_option(command: Command) -> Command:
     return click.option(
         "--extra-reduction",
         metavar="DB",
-        type=click.FloatRange(min=0),
+        type=NumberRange(min=0),
         default=0.0,
         help="Turn noise down by up to so much more, and lose more of the speech; inf: without a limit.",
     )(command)

@@ -65,6 +65,17 @@ def test_an_extra_reduction_holds_for_pipes(tmp_path: Path, run: Run) -> None:
     assert piped.stdout_bytes == (tmp_path / "out.wav").read_bytes() != (tmp_path / "usual.wav").read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--extra-reduction", "--attenuation-limit", "--wet"])
+def test_nan_is_refused_before_anything_is_written(tmp_path: Path, enhance: Run, pipe: Run, option: str) -> None:
+    source = noisy(tmp_path / "in.wav")
+    for result in (
+        pipe(source.read_bytes(), "-", "-", option, "nan"),
+        enhance(source, tmp_path / "out", option, "nan"),
+    ):
+        assert (result.exit_code, result.stdout_bytes) == (2, b"")
+        assert f"Invalid value for '{option}': expected a number, got nan" in result.stderr
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_every_sample_type_is_the_files(tmp_path: Path, enhance: Run, pipe: Run, subtype: str) -> None:
     source = noisy(tmp_path / "in.wav", subtype=subtype)

@@ -174,6 +174,14 @@ def live(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+@pytest.mark.parametrize("option", ["--extra-reduction", "--attenuation-limit"])
+@pytest.mark.parametrize("wrong", ["nan", "-1"])
+def test_the_command_names_the_option_that_is_wrong(live: Any, option: str, wrong: str) -> None:
+    result = live(option, wrong)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': " in result.stderr
+
+
 def test_the_command_plays_what_it_hears(live: Any) -> None:
     result = live("--attenuation-limit", "12", "--extra-reduction", "6")
     assert result.exit_code == 0, result.output

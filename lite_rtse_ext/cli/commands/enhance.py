@@ -12,7 +12,7 @@ import click
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
-from lite_rtse_ext.cli.options import link_option
+from lite_rtse_ext.cli.options import NumberRange, link_option
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, extra_reduction_option, has_engine, network
@@ -29,12 +29,12 @@ from lite_rtse_ext.utils.extras import require_torch
 @click.option(
     "--attenuation-limit",
     metavar="DB",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="The most by which noise is turned down; inf: no limit.",
 )
 @extra_reduction_option
 @click.option(
-    "--wet", metavar="SHARE", type=click.FloatRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."
+    "--wet", metavar="SHARE", type=NumberRange(0, 1), default=1.0, help="Share of the enhanced signal, 0 to 1."
 )
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @link_option

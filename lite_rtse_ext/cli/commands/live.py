@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lite_rtse_ext.cli.options import link_option
+from lite_rtse_ext.cli.options import NumberRange, link_option
 from lite_rtse_ext.cli.weights import checkpoint_option, extra_reduction_option, network
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.extras import require
@@ -32,7 +32,10 @@ def _device(text: str | None) -> int | str | None:
 )
 @click.option("--block", type=click.IntRange(min=1), help="Samples a block; by default 16 ms of them.")
 @click.option(
-    "--attenuation-limit", metavar="DB", type=float, help="The most by which noise is turned down; inf: no limit."
+    "--attenuation-limit",
+    metavar="DB",
+    type=NumberRange(min=0),
+    help="The most by which noise is turned down; inf: no limit.",
 )
 @extra_reduction_option
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
