@@ -122,6 +122,8 @@ def test_module_imports_nothing() -> None:
         ("new Engine(module, weights).setAttenuationLimit(NaN)", "attenuationLimit: expected a number of dB from 0"),
         ("new Engine(module, weights).setExtraReduction(-1)", "extraReduction: expected a number of dB from 0"),
         ("new Engine(module, weights).setExtraReduction(NaN)", "extraReduction: expected a number of dB from 0"),
+        ("new Engine(module, weights).setExtraReduction('6')", "extraReduction: expected a number of dB from 0"),
+        ("new Engine(module, weights).setExtraReduction(null)", "extraReduction: expected a number of dB from 0"),
         ("new Engine(module, weights).process(new Float32Array(3), new Float32Array(2))", "output: expected 3 samples"),
     ],
 )

@@ -1,6 +1,9 @@
 /** Throws an Error that says what is missing if the bytes are no WebAssembly module that can run here. */
 export declare function checkWasm(bytes: BufferSource): void;
 
+/** Throws a RangeError unless a setting is a number of dB from 0 up. */
+export declare function checkDecibels(name: string, db: unknown): void;
+
 /** Throws an Error for an extra reduction with weights that do not state their minimum gain. */
 export declare function checkExtraReduction(db: number, hasMinGain: boolean): void;
 

@@ -28,6 +28,15 @@ export function checkWasm(bytes) {
 }
 
 /**
+ * Throws a RangeError unless a setting is a number of dB from 0 up.
+ * @param {string} name @param {unknown} db
+ */
+export function checkDecibels(name, db) {
+  if (!(typeof db === "number" && db >= 0))
+    throw new RangeError(`${name}: expected a number of dB from 0 to Infinity, got ${db}`);
+}
+
+/**
  * Throws an Error for an extra reduction with weights that do not state their minimum gain.
  * @param {number} db @param {boolean} hasMinGain
  */
@@ -106,13 +115,13 @@ export class Engine {
 
   /** @param {number} db  the largest attenuation of noise, from 0; Infinity: no limit */
   setAttenuationLimit(db) {
-    if (!(db >= 0)) throw new Error(`attenuationLimit: expected a number of dB from 0 to Infinity, got ${db}`);
+    checkDecibels("attenuationLimit", db);
     this.#check(this.#library.lite_rtse_stream_set_attenuation_limit(this.#stream, db));
   }
 
   /** @param {number} db  by how much more noise is turned down at most, from 0; Infinity: as far as the network can */
   setExtraReduction(db) {
-    if (!(db >= 0)) throw new Error(`extraReduction: expected a number of dB from 0 to Infinity, got ${db}`);
+    checkDecibels("extraReduction", db);
     checkExtraReduction(db, this.#hasMinGain);
     this.#check(this.#library.lite_rtse_stream_set_extra_reduction(this.#stream, db));
   }

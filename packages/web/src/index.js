@@ -3,7 +3,7 @@
 //   const context = new AudioContext();
 //   const enhancer = await createEnhancer(context);
 //   microphone.connect(enhancer).connect(context.destination);
-import { checkExtraReduction, checkWasm } from "./engine.js";
+import { checkDecibels, checkExtraReduction, checkWasm } from "./engine.js";
 
 const PROCESSOR = new URL("./processor.js", import.meta.url);
 const WASM = new URL("../dist/lite_rtse.wasm", import.meta.url);
@@ -28,7 +28,9 @@ export class EnhancerNode extends AudioWorkletNode {
    * @param {{ attenuationLimit: number, extraReduction: number, bypass: boolean }} settings
    */
   constructor(context, wasm, weights, settings) {
-    checkSettings(settings);
+    checkDecibels("attenuationLimit", settings.attenuationLimit);
+    checkDecibels("extraReduction", settings.extraReduction);
+    checkBypass(settings.bypass);
     super(context, "lite-rtse", {
       numberOfInputs: 1,
       numberOfOutputs: 1,
@@ -64,7 +66,7 @@ export class EnhancerNode extends AudioWorkletNode {
     return this.#attenuationLimit;
   }
   set attenuationLimit(db) {
-    checkSettings({ attenuationLimit: db });
+    checkDecibels("attenuationLimit", db);
     this.#attenuationLimit = db;
     this.port.postMessage({ attenuationLimit: db });
   }
@@ -73,7 +75,7 @@ export class EnhancerNode extends AudioWorkletNode {
     return this.#extraReduction;
   }
   set extraReduction(db) {
-    checkSettings({ extraReduction: db });
+    checkDecibels("extraReduction", db);
     checkExtraReduction(db, this.#hasMinGain);
     this.#extraReduction = db;
     this.port.postMessage({ extraReduction: db });
@@ -83,7 +85,7 @@ export class EnhancerNode extends AudioWorkletNode {
     return this.#bypass;
   }
   set bypass(bypass) {
-    checkSettings({ bypass });
+    checkBypass(bypass);
     this.#bypass = bypass;
     this.port.postMessage({ bypass });
   }
@@ -138,11 +140,8 @@ export async function createEnhancer(context, options = {}) {
   return node;
 }
 
-/** @param {{ attenuationLimit?: unknown, extraReduction?: unknown, bypass?: unknown }} settings */
-function checkSettings({ attenuationLimit = Infinity, extraReduction = 0, bypass = false }) {
-  for (const [name, db] of Object.entries({ attenuationLimit, extraReduction }))
-    if (!(typeof db === "number" && db >= 0))
-      throw new RangeError(`${name}: expected a number of dB from 0 to Infinity, got ${db}`);
+/** @param {unknown} bypass */
+function checkBypass(bypass) {
   if (typeof bypass !== "boolean") throw new TypeError(`bypass: expected true or false, got ${bypass}`);
 }
 
