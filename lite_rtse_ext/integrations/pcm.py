@@ -46,7 +46,7 @@ def packaged_network() -> Network:
 
 
 class Settings:
-    """The settings that a call may change while it runs.
+    """The settings of a call.
 
     Args:
         wet, attenuation_limit_db, extra_reduction_db: as in :class:`Streamer`.
