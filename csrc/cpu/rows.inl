@@ -155,7 +155,7 @@ class Ring {
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad)
       : Ring(arena, capacity, frames, bins, pad, capacity, 0, nullptr) {}
   // The first `lent` rows of every `period` rows are at `loan`, which several rings may share. The other rows belong to
-  // the ring. `capacity` is a multiple of `period`.
+  // the ring. `capacity` is one `period` or two, so that finding a row takes no division.
   Ring(Arena& arena, int64_t capacity, int64_t frames, int64_t bins, int64_t pad, int64_t period, int64_t lent, T* loan)
       : capacity_(capacity), period_(period), lent_(lent), frames_(frames), bins_(bins), pad_(pad),
         stride_(row_size(bins, pad)), loan_(loan), own_(arena.take<T>(capacity / period * (period - lent) * stride_)) {}
@@ -178,9 +178,10 @@ class Ring {
 
  private:
   T* at(int64_t i) const {
-    const int64_t within = i % period_;
+    const bool second = i >= period_;
+    const int64_t within = second ? i - period_ : i;
     if (within < lent_) return loan_ + within * stride_;
-    return own_ + (i / period_ * (period_ - lent_) + within - lent_) * stride_;
+    return own_ + (second ? i - 2 * lent_ : i - lent_) * stride_;
   }
 
   int64_t capacity_ = 0, period_ = 1, lent_ = 0, frames_ = 0, bins_ = 0, pad_ = 0, stride_ = 0;
