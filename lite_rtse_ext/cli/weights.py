@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 
 from lite_rtse_ext.cli.options import NumberRange
 from lite_rtse_ext.models.metadata import HEAD_BYTES, is_safetensors, other_architecture, read_metadata
-from lite_rtse_ext.models.min_gain import factor
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
@@ -112,6 +111,7 @@ def network(checkpoint: Path | None, extra_reduction_db: float = 0.0) -> Network
     Raises:
         OSError, ValueError: the file can't be read, is none of this network's, or does not state its minimum gain.
     """
+    from lite_rtse_ext.models.min_gain import factor
     from lite_rtse_ext.stream import Network
 
     path = chosen(checkpoint)
