@@ -112,7 +112,7 @@ class ScaledLiteRTSE(SpectrogramModel):
         converted = {key: value.detach().clone() for key, value in state.items()}
         for key, factor in factors.items():
             converted[key] *= 1 / factor if inverse else factor
-        own = self.min_gain.double().cpu().numpy()
+        own = self.min_gain.cpu().double().numpy()
         none = np.zeros_like(own)
         rescale(converted["to_mag.weight"], converted["to_mag.bias"], *((own, none) if inverse else (none, own)))
         return converted
