@@ -53,20 +53,14 @@ class Cascade {
   // around(stages) calls stages(), which takes one block through a chunk. A benchmark's `around` measures the time.
   template <class Around>
   void run(const LaneSources<T>& x, Range step, int64_t first, Around around) {
-    T* h[kTogether];
     for (int64_t b = 0; b < int64_t(stage_.size()); b += kTogether) {
       const int64_t count = std::min(kTogether, int64_t(stage_.size()) - b);
-      for (int64_t at = step.first; at < step.last; at += kChunk) {
-        const Range chunk = Range{at, at + kChunk}.clip(at, step.last);
-        for (int64_t t = chunk.first; t < chunk.last; ++t) {
-          for (int64_t i = 0; i < count; ++i) h[i] = stage_[b + i][0].row(t);
-          plan_.in.forward(plan_.w_in.data(), x[t], bins_, b, count, h);
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t at = step.first; at < step.last; at += kChunk) {
+          const Range chunk = Range{at, at + kChunk}.clip(at, step.last);
+          if (i == 0) enter(x, chunk, b, count);
+          around([&] { convolve(b + i, chunk, first); });
         }
-        around([&] { convolve(b, chunk, first); });
-      }
-      for (int64_t i = 1; i < count; ++i)
-        for (int64_t at = step.first; at < step.last; at += kChunk)
-          around([&] { convolve(b + i, Range{at, at + kChunk}.clip(at, step.last), first); });
     }
   }
 
@@ -81,6 +75,14 @@ class Cascade {
  private:
   static constexpr int64_t kTogether = 2;  // blocks whose h is computed at once
 
+  // Computes h = in(x) of `count` blocks from `first` on.
+  void enter(const LaneSources<T>& x, Range chunk, int64_t first, int64_t count) {
+    T* h[kTogether];
+    for (int64_t t = chunk.first; t < chunk.last; ++t) {
+      for (int64_t i = 0; i < count; ++i) h[i] = stage_[first + i][0].row(t);
+      plan_.in.forward(plan_.w_in.data(), x[t], bins_, first, count, h);
+    }
+  }
   void convolve(int64_t block, Range chunk, int64_t first) {
     const int64_t depth = plan_.blocks[block].depth;
     std::vector<const T*> in(kChunk + plan_.look_back);
@@ -94,7 +96,8 @@ class Cascade {
     }
   }
   // Two facts allow rings to share rows. A step's last chunk contains all rows that the next step looks back on. The
-  // chunk writes these rows after the last read of the previous step's rows.
+  // chunk writes these rows after the last read of the previous step's rows. For h, which may be written before that
+  // read, the ring keeps the own rows of two steps.
   bool shares_rows() const { return step_ > kChunk && step_ >= kChunk + plan_.look_back; }
   int64_t zeros_size() const { return (bins_ + plan_.look_back + 1) * kLanes<T>; }
 
