@@ -10,9 +10,10 @@ namespace {
 // groups and then the operator's own group. Each operator's files end with the two functions that the table names.
 //
 // clang-format off
-// Vectors, the layout of data, and the division of time into tasks.
+// Vectors and elementary functions, the layout of data, and the division of time into tasks.
 #include "settings.inl"
 #include "simd.inl"
+#include "elementary.inl"
 #include "rows.inl"
 #include "segments.inl"
 // The micro-kernels, the layout of weights that they read, and frames of a tensor as what they read.
@@ -38,11 +39,11 @@ namespace {
 #include "dense.inl"
 #include "dense_results.inl"
 #include "pointwise_conv.inl"
-// lstm, which needs the dense product, and exp_negative of mask_residual.inl.
+// lstm, which needs the dense product.
 #include "lstm_cell.inl"
 #include "lstm.inl"
 #include "lstm_backward.inl"
-// gru, for many sequences and for a few. It needs dense.inl and the functions of lstm_cell.inl.
+// gru, for many sequences and for a few. It needs the dense product, too.
 #include "sequences.inl"
 #include "recurrent.inl"
 #include "recurrent_gradients.inl"

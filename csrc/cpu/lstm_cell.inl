@@ -1,26 +1,4 @@
-// One step of an LSTM after its matrix products, and the functions that it needs. The operator and the streaming engine
-// use it.
-
-template <class T>
-LITE_RTSE_INLINE T sigmoid(T x) {
-  const T e = exp_negative(x > 0 ? -x : x);
-  const T larger = 1 / (1 + e);
-  return x > 0 ? larger : e * larger;
-}
-
-// tanh to a few units in the last place, also for small x. The formula (1 - e) / (1 + e) with e = exp(-2|x|) cancels
-// near 0. Below 0.5 it is therefore replaced by the continued fraction x / (1 + x²/(3 + x²/(5 + …))), cut after 9. The
-// error of the fraction there is 2e-10.
-LITE_RTSE_INLINE float hyperbolic_tangent(float x) {
-  const float a = x < 0 ? -x : x, s = x * x;
-  const float e = exp_negative(-2 * a);
-  // The choice precedes the division, which takes longest.
-  const float above = a < 0.5f ? a * (945 + s * (105 + s)) : 1 - e;
-  const float below = a < 0.5f ? 945 + s * (420 + 15 * s) : 1 + e;
-  const float r = above / below;
-  return x < 0 ? -r : r;
-}
-LITE_RTSE_INLINE double hyperbolic_tangent(double x) { return std::tanh(x); }
+// One step of an LSTM after its matrix products. The operator and the streaming engine use it.
 
 // c = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c). z: gates i, f, g, o in PyTorch's order, `units` of each. Passes the
 // activated gates of each unit and its c to `keep`.

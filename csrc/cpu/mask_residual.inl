@@ -10,27 +10,6 @@
 
 constexpr int64_t kMaskSegment = 64;  // frames per task
 
-// exp(x) for x <= 0. With n = round(x / ln 2) and |t| <= ln 2 / 2, exp(x) = 2^n exp(t). A Taylor sum of degree 6 has an
-// error below t^7 / 7! < 1.3e-7. Adding 1.5 · 2^23 rounds to an integer and leaves it in the low mantissa bits. Below
-// -87, near the end of the normal float32 range, the result stays at exp(-87).
-LITE_RTSE_INLINE float exp_negative(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const float magic = 12582912.0f;
-  const float shifted = x * 1.44269504f + magic;
-  const float n = shifted - magic;
-  float t = x - n * 0.693145752f;  // ln 2 in two parts: the first ends in 9 zero bits, so n times it is exact
-  t = t - n * 1.42860677e-6f;
-  float p = 1.0f / 720;
-  p = p * t + 1.0f / 120;
-  p = p * t + 1.0f / 24;
-  p = p * t + 1.0f / 6;
-  p = p * t + 0.5f;
-  p = p * t + 1.0f;
-  p = p * t + 1.0f;
-  return p * bits_to_float((float_to_bits(shifted) - float_to_bits(magic) + 127u) << 23);
-}
-LITE_RTSE_INLINE double exp_negative(double x) { return std::exp(x); }
-
 template <class T>
 LITE_RTSE_INLINE T clamp_finite(T x) {
   constexpr T kMost = std::numeric_limits<T>::max();

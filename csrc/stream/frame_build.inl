@@ -9,6 +9,7 @@ namespace {
 // The building blocks of the CPU's kernels.
 #include "../cpu/settings.inl"
 #include "../cpu/simd.inl"
+#include "../cpu/elementary.inl"
 #include "../cpu/rows.inl"
 #include "../cpu/segments.inl"
 #include "../cpu/depthwise.inl"

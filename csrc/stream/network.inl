@@ -8,7 +8,7 @@ class StateBuild;
 constexpr int64_t kRow = ceil_div(kBins, 16) * 16;  // of the spectra of several channels
 
 // x^e for a normal x above 0 and 0 < e <= 0.5. log2(x) = k + log2(m) with m in [√½, √2), and log2(m) is the series in
-// s = (m - 1) / (m + 1), whose next term is below 1e-9. 2^y is computed as exp_negative computes exp.
+// s = (m - 1) / (m + 1), whose next term is below 1e-9.
 LITE_RTSE_INLINE float power(float x, float e) {
   const uint32_t bits = float_to_bits(x) - 0x3f3504f3u;  // √½
   const float k = float(int32_t(bits) >> 23);
@@ -16,16 +16,8 @@ LITE_RTSE_INLINE float power(float x, float e) {
   const float s = (m - 1) / (m + 1), s2 = s * s;
   const float log2_m =
       s * (2.88539008f + s2 * (0.961796694f + s2 * (0.577078016f + s2 * (0.412198583f + s2 * 0.320598898f))));
-  const float y = e * (k + log2_m), magic = 12582912.0f, shifted = y + magic;
-  const float t = (y - (shifted - magic)) * 0.693147181f;
-  float p = 1.0f / 720;
-  p = p * t + 1.0f / 120;
-  p = p * t + 1.0f / 24;
-  p = p * t + 1.0f / 6;
-  p = p * t + 0.5f;
-  p = p * t + 1.0f;
-  p = p * t + 1.0f;
-  return p * bits_to_float((float_to_bits(shifted) - float_to_bits(magic) + 127u) << 23);
+  const float y = e * (k + log2_m), shifted = y + kRounding;
+  return scaled_exp(shifted, (y - (shifted - kRounding)) * 0.693147181f);
 }
 
 // The magnitudes of a frame as the layers read them.
