@@ -76,7 +76,7 @@ def parse_json(text: str) -> Any:
         RecursionError: the text has too many nested values.
         ValueError: the text is not JSON, an object has a name twice, or a number is not 0 but too small for a float.
     """
-    return json.loads(text, parse_float=_held, object_pairs_hook=_named_once)
+    return json.loads(text, parse_float=_held, parse_constant=_refused, object_pairs_hook=_named_once)
 
 
 def _held(text: str) -> float:
@@ -84,6 +84,10 @@ def _held(text: str) -> float:
     if number == 0 and set(text.lower().partition("e")[0]) & set("123456789"):
         raise ValueError(f"expected a number that a float can hold, got {text:.40}")
     return number
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"expected JSON, got {name}, which JSON does not have")
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
