@@ -15,13 +15,15 @@ from typing import Any
 
 from torch import fx, nn
 
+from lite_rtse_ext.nn.norm_prelu import Pair
+
 __all__ = ["norm_prelu_pairs"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _WITHOUT_FORWARD = (nn.ModuleList, nn.ModuleDict)
 
 
-def norm_prelu_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+def norm_prelu_pairs(model: nn.Module) -> Iterator[Pair]:
     """The batch norms and the PReLUs that read their results.
 
     A layer that is registered in two places of the model, or called twice, belongs to no pair.
@@ -33,7 +35,7 @@ def norm_prelu_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
         if all(kinds) and "forward" not in vars(module):  # torch.fx would trace the forward of the class
             graphs = product((True, False), _arguments(module))
             for norm, act in sorted(set.intersection(*(_in_graph(module, near, *graph) for graph in graphs))):
-                yield near[norm], near[act]
+                yield Pair(module, norm, act)
 
 
 def _near(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -80,10 +80,13 @@ class Probe:
             x, *more = (self._random(size).to(device) for size in _input_sizes(candidate.operator, convs, *extent))
             inputs = [tensor.requires_grad_(True) for tensor in (scale * x, *more)]
             self.block.train(training)
+            before = _attributes(self.block)
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 y = self.block.forward(*inputs)
             if not isinstance(y, Tensor):
                 raise TypeError(f"it returned {type(y).__name__}, not a tensor")
+            if kept := _changed(before, _attributes(self.block)):  # the operator would not set them
+                raise TypeError(f"it sets {', '.join(kept)}")
             weight = self._random(y.shape).to(y.device)
             self.cases.append((inputs, weight, self._with_gradients(inputs, y, weight)))
 
@@ -105,6 +108,18 @@ class Probe:
     def _with_gradients(self, inputs: list[Tensor], y: Tensor, weight: Tensor) -> list[Tensor]:
         leaves = [*inputs, *self.parameters]
         return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves, materialize_grads=True)]
+
+
+def _attributes(block: nn.Module) -> dict[str, object]:
+    return {
+        f"{path}.{name}" if path else name: value
+        for path, module in block.named_modules()
+        for name, value in {**vars(module), **module._buffers}.items()
+    }
+
+
+def _changed(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    return [name for name, value in after.items() if name not in before or before[name] is not value]
 
 
 def _copied(block: nn.Module, device: torch.device) -> nn.Module:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copyreg
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -29,7 +29,7 @@ from lite_rtse_ext import reference
 from lite_rtse_ext.fusion.match import LAYERS, Candidate, complex_candidates, recognize
 from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
 from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator, takes
-from lite_rtse_ext.nn.norm_prelu import join, separate
+from lite_rtse_ext.nn.norm_prelu import Pair, separate
 from lite_rtse_ext.ops import _native
 from lite_rtse_ext.reference.operands import run_weight_hooks
 from lite_rtse_ext.utils.hooks import has_hooks
@@ -50,17 +50,20 @@ class Finding:
     """One block that :func:`fuse` examined.
 
     ``path`` is its path in the model, ``block`` the name of its class, and ``operator`` the operator that it resembles.
-    ``reason`` states why it was not fused. It is empty if the block was fused.
+    ``reason`` states why it was not fused. It is empty if the block was fused. ``computed_by`` is the path of the batch
+    norm that computes a PReLU, and empty for all other blocks.
     """
 
     path: str
     block: str
     operator: str
     reason: str = ""
+    computed_by: str = ""
 
     def __str__(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
-        return f"{self.path or _ROOT}: {self.block}, {self.operator}{reason}"
+        other = f", computed by {self.computed_by}" if self.computed_by else ""
+        return f"{self.path or _ROOT}: {self.block}, {self.operator}{other}{reason}"
 
 
 @dataclass
@@ -103,8 +106,9 @@ def fuse(model: nn.Module) -> FuseReport:
     An ``nn.Conv1d`` with one tap and enough weights becomes :class:`lite_rtse_ext.nn.Conv1d`.
 
     An ``nn.BatchNorm1d`` or ``nn.BatchNorm2d`` and an ``nn.PReLU`` become those of :mod:`lite_rtse_ext.nn`. If the
-    PReLU alone reads the result of the batch norm, the batch norm computes both. The batch norm's result, which a hook
-    sees, is then that of the PReLU. Do not replace one of the two: call :func:`unfuse` before. An
+    PReLU alone reads the result of the batch norm in the ``forward`` of the module that calls both, the batch norm
+    computes both, and the report says so. Once one of the two is replaced or gets a hook, each computes for itself.
+    Call :func:`unfuse` before something else than that ``forward`` reads the batch norm's result. An
     ``nn.ConvTranspose2d`` becomes :class:`lite_rtse_ext.nn.ConvTranspose2d`, and an ``nn.Linear`` with enough weights
     becomes :class:`lite_rtse_ext.nn.Linear`. An ``nn.Conv2d`` with stride 2 over bins gets a faster gradient.
 
@@ -133,9 +137,7 @@ def fuse(model: nn.Module) -> FuseReport:
     _native.require()
     report = FuseReport()
     _visit(model, "", report, set())
-    for norm, act in norm_prelu_pairs(model):
-        if isinstance(norm, _FUSED) and isinstance(act, _FUSED) and not (has_hooks(norm) or has_hooks(act)):
-            join(norm, act)
+    _join(model, report)
     report.left = list(_worth_telling(report))
     return report
 
@@ -168,7 +170,7 @@ class _Fused(NotScriptable, nn.Module):
     _fused_operator: str
     _fused_convs: tuple[str, ...]
     _fused_input: str  # the name that the author gave the forward's argument
-    _partner: tuple[nn.Module, ...] = ()  # of a batch norm or a PReLU
+    _pair: Pair | None = None  # of a batch norm or a PReLU
 
     def forward(self, *args: Any, **named: Any) -> Tensor:
         inputs = (*args, *named.values())
@@ -247,6 +249,18 @@ def _visit(module: nn.Module, path: str, report: FuseReport, seen: set[nn.Module
     if not isinstance(module, nn.Conv2d):
         for name, child in module.named_children():
             _visit(child, f"{path}.{name}" if path else name, report, seen)
+
+
+def _join(model: nn.Module, report: FuseReport) -> None:
+    """Let batch norms compute the PReLUs that alone read their results."""
+    paths = {module: path for path, module in model.named_modules()}
+    computed_by = {}
+    for pair in norm_prelu_pairs(model):
+        norm, act = pair.layers()
+        if all(isinstance(layer, _FUSED) and not has_hooks(layer) for layer in (norm, act)):
+            pair.join()
+            computed_by[paths[act]] = paths[norm]
+    report.fused = [replace(each, computed_by=computed_by.get(each.path, "")) for each in report.fused]
 
 
 def _chain(module: nn.Module, path: str) -> list[tuple[str, nn.Module]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lite_rtse_ext import ops
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
+from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 _FEWEST = 1 << 15
@@ -20,17 +23,50 @@ _FEWEST = 1 << 15
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-class _Normalized(NotScriptable):
-    """The forward of a batch norm on the operator. After :func:`join` it computes the PReLU as well."""
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A batch norm and the PReLU that alone reads its result, by their paths in the module whose forward calls both.
 
-    _partner: tuple[nn.Module, ...] = ()
+    In a joined pair the batch norm computes the PReLU as well. In a call that the operator does not compute, both
+    compute for themselves. Both then find the same, since the result of a batch norm has the shape and type of its
+    input. They also do so once one of them has been replaced, or has got a hook.
+    """
+
+    parent: nn.Module
+    norm_path: str
+    act_path: str
+
+    def layers(self) -> tuple[Any, Any]:
+        """The layers that are at these paths now. None if there is none."""
+        norm, act = (reduce(_child, path.split("."), self.parent) for path in (self.norm_path, self.act_path))
+        return norm, act
+
+    def join(self) -> None:
+        for layer in self.layers():
+            layer._pair = self
+
+    def joined(self) -> tuple[Any, Any]:
+        """The layers while they are joined, otherwise None and None."""
+        layers = self.layers()
+        are = all(getattr(layer, "_pair", None) is self and not has_hooks(layer) for layer in layers)
+        return layers if are else (None, None)
+
+
+def _child(module: nn.Module | None, name: str) -> Any:
+    return getattr(module, name, None)
+
+
+class _Normalized(NotScriptable):
+    """The forward of a batch norm on the operator. In a joined :class:`Pair` it computes the PReLU as well."""
+
+    _pair: Pair | None = None
 
     def forward(self: Any, input: Tensor) -> Tensor:
         if isinstance(input, Tensor) and _is_small(input) and _is_plain(self, input):
             mean, var = self.running_mean, self.running_var
             return functional.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-        act = self._partner[0] if self._partner else None
-        if act is not None and _norm_runs(self, input, act):
+        norm, act = _joined(self)
+        if norm is self and _norm_runs(self, input, act):
             return _normalized(self, input, act.weight)
         return _normalized(self, input, None) if _norm_runs(self, input) else _BatchNorm.forward(self, input)
 
@@ -51,10 +87,11 @@ class BatchNorm2d(_Normalized, nn.BatchNorm2d):
 class PReLU(NotScriptable, nn.PReLU):
     """``torch.nn.PReLU`` that runs the operator ``norm_prelu``. It falls back as :class:`BatchNorm2d`."""
 
-    _partner: tuple[nn.Module, ...] = ()
+    _pair: Pair | None = None
 
     def forward(self: Any, input: Tensor) -> Tensor:
-        if self._partner and _norm_runs(self._partner[0], input, self):
+        norm, act = _joined(self)
+        if act is self and _norm_runs(norm, input, act):
             return input  # the batch norm has computed it
         if not (isinstance(input, Tensor) and input.dim() > 1 and _act_runs(self, input)):
             return nn.PReLU.forward(self, input)
@@ -62,19 +99,17 @@ class PReLU(NotScriptable, nn.PReLU):
         return ops.norm_prelu(input, None, None, self.weight, zeros, ones, 0.0)[0]
 
 
-def join(norm: nn.Module, act: nn.Module) -> None:
-    """Let a batch norm compute the PReLU that alone reads its result. Both are layers of this module.
-
-    In a call that the operator does not compute, both compute for themselves. Both then find the same, since the result
-    of a batch norm has the shape and type of its input.
-    """
-    norm._partner, act._partner = (act,), (norm,)  # type: ignore[assignment]
-
-
 def separate(layer: nn.Module) -> None:
-    """Undo :func:`join` of a layer and its partner. Other layers have none."""
-    for partner in vars(layer).pop("_partner", ()):
-        vars(partner).pop("_partner", None)
+    """Undo :meth:`Pair.join` of a layer and its partner. Other layers are in no pair."""
+    pair = vars(layer).pop("_pair", None)
+    for each in pair.layers() if pair else ():
+        if getattr(each, "_pair", None) is pair:
+            vars(each).pop("_pair")
+
+
+def _joined(layer: Any) -> tuple[Any, Any]:
+    pair: Pair | None = layer._pair
+    return (None, None) if pair is None else pair.joined()
 
 
 def _normalized(norm: Norm, x: Tensor, slope: Tensor | None) -> Tensor:

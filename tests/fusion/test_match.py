@@ -33,6 +33,11 @@ def pads_before_entry(block: MultiScale, x: Tensor) -> Tensor:
     return leave(depthwise(entry(pad(x)))) * block.skip(x)
 
 
+def keeps(block: MultiScale, x: Tensor) -> Tensor:
+    block.conv.last = x  # type: ignore[assignment]
+    return block.conv(x) * block.skip(x)
+
+
 @pytest.mark.parametrize(
     ("forward", "reason"),
     [
@@ -49,6 +54,7 @@ def pads_before_entry(block: MultiScale, x: Tensor) -> Tensor:
         (lambda block, x: (block.conv(x) * block.skip(x))[:, :, 1:], "relative difference inf"),
         (pads_before_entry, "computes something else"),
         (lambda block, x: (block.conv(x), block.skip(x)), "TypeError: it returned tuple"),
+        (keeps, "TypeError: it sets conv.last"),
         (lambda block, x: x.no_such_thing, "forward failed on a small random input: AttributeError"),
     ],
 )

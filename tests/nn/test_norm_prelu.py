@@ -207,8 +207,52 @@ class Remembers(Block):
 def test_what_a_forward_keeps_is_as_before_fuse() -> None:
     model = Remembers()
     fuse(model)
-    assert vars(model.bn)["_partner"] == (model.act,)
+    assert model.bn._pair.layers() == (model.bn, model.act)
     assert (model.last, model.all, dict(model.named_buffers(recurse=False))) == (None, [], {})
+
+
+def _replace(name: str, make: Any) -> Any:
+    def change(model: nn.Module) -> None:
+        torch.manual_seed(1)
+        setattr(model, name, make())
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.SyncBatchNorm.convert_sync_batchnorm,
+        *(_replace("bn", make) for make in (nn.Identity, lambda: nn.GroupNorm(1, 5), lambda: nn.BatchNorm2d(5))),
+        *(_replace("act", make) for make in (nn.Identity, lambda: nn.PReLU(init=0.5))),
+        lambda model: model.bn.register_forward_hook(lambda module, inputs, y: 2 * y),
+        lambda model: model.act.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+    ],
+    ids=["SyncBatchNorm", "no norm", "GroupNorm", "another norm", "no PReLU", "another PReLU", "hook", "pre-hook"],
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_layer_that_was_replaced_is_computed(change: Any, again: bool) -> None:
+    torch.manual_seed(0)
+    plain = Block()
+    for buffer in plain.buffers():
+        buffer.data.add_(1)
+    model = copy.deepcopy(plain)
+    fuse(model)
+    for each in (model, plain):
+        change(each)
+        each.eval()  # SyncBatchNorm trains on GPUs only
+    if again:
+        fuse(model)
+    agree(model, plain, random(3, 2, 7, 9))
+
+
+def test_the_report_names_the_norm_that_computes_a_prelu() -> None:
+    report = fuse(nn.Sequential(Block(), Twice()))
+    assert {each.path: each.computed_by for each in report.fused if each.block == "PReLU"} == {
+        "0.act": "0.bn",
+        "1.act": "",
+    }
+    assert "0.act: PReLU, norm_prelu, computed by 0.bn" in str(report).replace("  ", "").splitlines()
 
 
 def test_unfusing_one_of_two_separates_them() -> None:
