@@ -192,6 +192,8 @@ def _check_model(model: SpectrogramModel, segment_frames: int | None) -> None:
 
 
 def _check_waveform(waveform: Tensor) -> None:
+    if not isinstance(waveform, Tensor):
+        raise TypeError(f"waveform: expected a torch.Tensor, got {type(waveform).__name__}")
     if not waveform.is_floating_point():
         raise TypeError(f"waveform: expected a floating dtype, full scale 1, got {waveform.dtype}")
     if waveform.dim() == 0:

@@ -133,8 +133,10 @@ def fuse(model: nn.Module) -> FuseReport:
 
     Raises:
         RuntimeError: the compiled operators are missing.
+        TypeError: the model is no module.
     """
     _native.require()
+    _check_model(model)
     report = FuseReport()
     _visit(model, "", report, set())
     _join(model, report)
@@ -154,7 +156,9 @@ def unfuse(model: nn.Module) -> list[str]:
     Raises:
         RuntimeError: the class of a block was changed after ``fuse``, for example by a parametrization or
             ``fully_shard``. No block is changed in this case.
+        TypeError: the model is no module.
     """
+    _check_model(model)
     blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, _Fused)]
     bases = [_base_of(module, path) for path, module in blocks]
     for (_, block), base in zip(blocks, bases, strict=True):
@@ -162,6 +166,11 @@ def unfuse(model: nn.Module) -> list[str]:
         block.__class__ = base  # type: ignore[assignment]
         del block._fused_operator, block._fused_convs
     return [path for path, _ in blocks]
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
 
 
 class _Fused(NotScriptable, nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, SupportsIndex
 
@@ -318,7 +318,7 @@ class Streamer:
         return self._overflows > before and self.on_fault == "raise"
 
 
-def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
+def process_batch(streamers: Iterable[Streamer], blocks: Iterable[ArrayLike]) -> list[NDArray[np.float32]]:
     """Feed many streamers at once: ``[s.feed(b) for s, b in zip(streamers, blocks)]``, several times faster.
 
     The results are bit-identical to those of :meth:`Streamer.feed`. Streams whose frames are complete at the same time
@@ -337,6 +337,7 @@ def process_batch(streamers: Sequence[Streamer], blocks: Sequence[ArrayLike]) ->
         FloatingPointError: as :meth:`Streamer.feed`, if any of the streamers raises it. The output of all of them is
             lost then. Use ``on_fault="mute"`` for streams that are independent of each other.
     """
+    streamers, blocks = list(streamers), list(blocks)
     if len(streamers) != len(blocks):
         raise ValueError(f"blocks: expected one per streamer ({len(streamers)}), got {len(blocks)}")
     for number, streamer in enumerate(streamers):

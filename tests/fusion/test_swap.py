@@ -319,3 +319,9 @@ def test_fuses_on_every_device(device: torch.device) -> None:
     expected = gradients(model, x)
     assert only_fused(model) == OTHER
     assert_all_agree(gradients(model, x), expected, 1e-10, ["output", *dict(model.named_parameters())])
+
+
+@pytest.mark.parametrize("change", [fuse, unfuse])
+def test_what_is_no_module_is_refused(change: Callable[[nn.Module], object]) -> None:
+    with pytest.raises(TypeError, match=r"model: expected a torch\.nn\.Module, got type"):
+        change(nn.Linear)  # type: ignore[arg-type]

@@ -288,6 +288,8 @@ def test_enhance_refuses_what_it_cannot_do(network: LiteRTSE) -> None:
         network.enhance(torch.zeros(1000, dtype=torch.int16))
     with pytest.raises(ValueError, match="no dimension"):
         network.enhance(torch.tensor(1.0))
+    with pytest.raises(TypeError, match=r"waveform: expected a torch\.Tensor, got ndarray"):
+        network.enhance(np.zeros(1000, np.float32))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(256, 1), (24_000, 2), (300, 64), (3, 4000, 2), (1, 256, 8)])

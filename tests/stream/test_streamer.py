@@ -201,7 +201,7 @@ def test_a_batch_of_several_rates(small: Network, live: bool) -> None:
     alone = [run(streamer, cut(x, [1000, 0])) for streamer, x in zip(streamers(), signals, strict=True)]
     many = streamers()
     pieces = [cut(signal, [1000, 0]) for signal in signals]
-    parts = [process_batch(many, list(blocks)) for blocks in zip(*pieces, strict=True)]
+    parts = [process_batch(iter(many), iter(blocks)) for blocks in zip(*pieces, strict=True)]
     for k, streamer in enumerate(many):
         together = np.concatenate([*(part[k] for part in parts), streamer.flush()])
         np.testing.assert_array_equal(together, alone[k])
