@@ -31,14 +31,14 @@ Tensor new_in_order(const Tensor& like, int64_t batch, int64_t frames, int64_t w
   if (!time_major) return new_dense(like, {batch, frames, width});
   return torch::stable::transpose(new_dense(like, {frames, batch, width}), 0, 1);
 }
-// Data of a tensor (batch, frames, width) in this order.
-const void* frames_data(const char* name, std::optional<Tensor>& t, const Tensor& x, int64_t width, bool time_major,
+// Data of a tensor (batch, frames, width) in this order. The tensor's strides tell its own order, which can be another:
+// a hook on saved tensors may return the same values in any order.
+const void* frames_data(const char* name, Tensor& t, const Tensor& x, int64_t width, bool time_major,
                         const char* meaning) {
-  if (!t) return nullptr;
-  check_like(name, *t, "x", x);
-  check_shape(name, *t, {x.size(0), x.size(1), width}, meaning);
-  t = in_order(*t, time_major);
-  return t->const_data_ptr();
+  check_like(name, t, "x", x);
+  check_shape(name, t, {x.size(0), x.size(1), width}, meaning);
+  t = in_order(t, time_major);
+  return t.const_data_ptr();
 }
 
 // A layer in one direction, with pointers to numbers of x's dtype. Their shapes are those of LstmArgs.
@@ -134,7 +134,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm(Tensor x, Tensor weight_
   Tensor y = new_in_order(x, a.batch, a.frames, a.units, a.time_major);
   Tensor h = new_dense(x, {a.batch, a.units}), c = new_dense(x, {a.batch, a.units});
   const int64_t kept = keep ? a.frames : 0;
-  Tensor gates = new_dense(x, {a.batch, kept, 4 * a.units}), cells = new_dense(x, {a.batch, kept, a.units});
+  Tensor gates = new_in_order(x, a.batch, kept, 4 * a.units, a.time_major);
+  Tensor cells = new_in_order(x, a.batch, kept, a.units, a.time_major);
   a.y = y.mutable_data_ptr(), a.h = h.mutable_data_ptr(), a.c = c.mutable_data_ptr();
   if (keep) a.gates = gates.mutable_data_ptr(), a.cells = cells.mutable_data_ptr();
 #ifdef LITE_RTSE_CUDA
@@ -217,11 +218,13 @@ Gradients lstm_backward(std::optional<Tensor> dy, std::optional<Tensor> dh, std:
   Layer f = layer_of(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, reverse);
   // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
   // pass, which writes them.
-  std::optional<Tensor> outputs = y;
-  f.y = const_cast<void*>(frames_data("y", outputs, x, f.units, f.time_major, "(batch, frames, units)"));
-  f.gates = const_cast<void*>(data("gates", gates, x, {f.batch, f.frames, 4 * f.units}, "(batch, frames, 4 units)"));
-  f.cells = const_cast<void*>(data("cells", cells, x, {f.batch, f.frames, f.units}, "(batch, frames, units)"));
-  const Given by{frames_data("dy", dy, x, f.units, f.time_major, "the shape of y"),
+  const auto kept = [&](const char* name, Tensor& t, int64_t width, const char* meaning) {
+    return const_cast<void*>(frames_data(name, t, x, width, f.time_major, meaning));
+  };
+  f.y = kept("y", y, f.units, "(batch, frames, units)");
+  f.gates = kept("gates", gates, 4 * f.units, "(batch, frames, 4 units)");
+  f.cells = kept("cells", cells, f.units, "(batch, frames, units)");
+  const Given by{dy ? frames_data("dy", *dy, x, f.units, f.time_major, "the shape of y") : nullptr,
                  data("dh", dh, x, {f.batch, f.units}, "the shape of h"),
                  data("dc", dc, x, {f.batch, f.units}, "the shape of c")};
   const Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units});

@@ -140,13 +140,14 @@ def _fake(
 ) -> tuple[Tensor, ...]:
     batch, frames, _, units = _check_arguments(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     kept = frames if keep else 0
-    sizes = ((batch, units), (batch, units), (batch, kept, 4 * units), (batch, kept, units))
-    return _new_frames(x, units), *(x.new_empty(size) for size in sizes)
+    h, c = (x.new_empty((batch, units)) for _ in "hc")
+    gates, cells = (_new_frames(x, kept, width) for width in (4 * units, units))
+    return _new_frames(x, frames, units), h, c, gates, cells
 
 
-def _new_frames(x: Tensor, width: int) -> Tensor:
-    """A tensor (batch, frames, width). On the CPU its frames come first in memory if those of x do."""
-    batch, frames, _ = x.shape
+def _new_frames(x: Tensor, frames: int, width: int) -> Tensor:
+    """A tensor (batch of x, frames, width). On the CPU its frames come first in memory if those of x do."""
+    batch = x.shape[0]
     if not x.is_cuda and not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
         return x.new_empty((frames, batch, width)).transpose(0, 1)
     return x.new_empty((batch, frames, width))
@@ -188,7 +189,7 @@ def _fake_backward(
         (state, (batch, units)),
         (state, (batch, units)),
     )
-    dx = _new_frames(x, inputs) if input else x.new_empty((0,))
+    dx = _new_frames(x, frames, inputs) if input else x.new_empty((0,))
     return dx, *(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
 
 

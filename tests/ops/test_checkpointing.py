@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
+from lite_rtse_ext import ops
 from lite_rtse_ext.nn import LSTM, CausalDepthwiseConv2d, ConvBlock, MultiOrderConv
 
-from ..compare import assert_all_same
-from .operators import Operator, Tensors, cotangent
+from ..compare import assert_all_agree, assert_all_same
+from .operators import WITH_LSTM, Operator, Shape, Tensors, cotangent
+from .recurrent import Gru, Lstm
+from .test_strides import sliced
 
 
 def non_reentrant(f: Callable[..., Tensor], *values: Tensor) -> Tensor:
@@ -75,6 +78,43 @@ def test_each_saved_tensor_is_unpacked_once(any_operator: Operator) -> None:
         first_and_second(any_operator, leaves, lambda f, *v: f(*v), second=False)
         assert unpacked
         assert len(unpacked) == len(set(unpacked))
+
+
+class BackwardLstm(Lstm):
+    """The direction that begins at the last frame."""
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        *arguments, h, c = tensors.values()
+        y, (h, c) = ops.lstm(*arguments, (h, c), reverse=True)
+        return torch.cat([y, h[:, None], c[:, None]], 1)
+
+
+class BidirectionalGru(Gru):
+    tiny = Shape(batch=2, frames=3, bins=4, channels=3, directions=2)
+
+
+def batch_first(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def frames_first(tensor: Tensor) -> Tensor:
+    """The first two dimensions swapped in memory."""
+    return batch_first(tensor.transpose(0, 1)).transpose(0, 1) if tensor.dim() > 2 else batch_first(tensor)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["first order", "second order"])
+@pytest.mark.parametrize("unpacked", [batch_first, frames_first, sliced])
+@pytest.mark.parametrize("given", [batch_first, frames_first])
+@pytest.mark.parametrize("each", [*WITH_LSTM, BackwardLstm(), BidirectionalGru()], ids=lambda o: type(o).__name__)
+def test_saved_tensors_in_another_memory_order(
+    each: Operator, given: Callable[[Tensor], Tensor], unpacked: Callable[[Tensor], Tensor], second: bool
+) -> None:
+    """A hook may return the same values in any order, for x and for what the forward pass computed from it."""
+    leaves = {name: given(t.detach()).requires_grad_() for name, t in leaves_of(each).items()}
+    expected = first_and_second(each, leaves, lambda f, *v: f(*v), second)
+    with saved_tensors_hooks(unpacked, lambda tensor: tensor):
+        found = first_and_second(each, leaves, lambda f, *v: f(*v), second)
+    assert_all_agree(found, [t.double() for t in expected], 1e-5, [str(i) for i in range(len(found))])
 
 
 class Hidden(nn.Module):

@@ -289,8 +289,11 @@ def test_a_gpus_tensors_are_refused_in_words() -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("optional", [True, False])
-def test_opcheck(optional: bool, keep: bool) -> None:
+@pytest.mark.parametrize("time_major", [True, False])
+def test_opcheck(optional: bool, keep: bool, time_major: bool) -> None:
     given = arguments(bias=optional, state=optional)
+    if time_major:
+        given["x"] = given["x"].transpose(0, 1).contiguous().transpose(0, 1)
     state = given.pop("state") or (None, None)
     torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state, False, keep))
 
