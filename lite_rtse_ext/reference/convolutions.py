@@ -40,6 +40,11 @@ def causal_padding(kernel_size: Sequence[int], dilation: int = 1) -> tuple[int, 
 def _causal_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
     # The weight determines the groups: (C, 1, kt, kf) is depthwise, (C, C, kt, kf) is full.
     groups = x.shape[1] // weight.shape[1]
+    frames = x.shape[2]
+    if dilation > 1 and not isinstance(frames, torch.SymInt):
+        # If the dilation is at least the number of frames, all taps but the last read zeros. A larger dilation would
+        # only need more padding. A symbolic number is not compared, because the comparison would restrict the graph.
+        dilation = min(dilation, max(frames, 1))
     padded = functional.pad(x, causal_padding(weight.shape[2:], dilation))
     return functional.conv2d(padded, weight, bias, dilation=(dilation, 1), groups=groups)
 

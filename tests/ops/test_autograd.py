@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..compare import assert_agrees, assert_all_agree, assert_same
-from .operators import CAUSAL_DWCONV2D, Operator, Shape, Tensors, cotangent, double, gradients
+from .operators import CAUSAL_DWCONV2D, DilatedDwconv2d, Operator, Shape, Tensors, cotangent, double, gradients
 
 # The defaults would let an error of one in a thousand pass. In float64, finite differences are good to about 1e-8.
 EXACT = {"atol": 1e-6, "rtol": 1e-5, "nondet_tol": 0.0}
@@ -45,6 +45,16 @@ def test_gradcheck_without_bias(device: torch.device) -> None:
     leaves = tiny_leaves(operator, device, Shape(batch=2, frames=3, bins=4, channels=2, bias=False))
     assert torch.autograd.gradcheck(operator.flat(leaves), tuple(leaves.values()), **EXACT)
     assert torch.autograd.gradgradcheck(operator.flat(leaves), tuple(leaves.values()), fast_mode=True, **EXACT)
+
+
+@pytest.mark.parametrize("dilation", [2, 3, 10**12])
+def test_dilation_beyond_the_frames(dilation: int, device: torch.device) -> None:
+    """The inputs have three frames. The derivatives in plain PyTorch must not pad by a dilation beyond them."""
+    operator = DilatedDwconv2d(dilation)
+    leaves = tiny_leaves(operator, device)
+    function, values = operator.flat(leaves), tuple(leaves.values())
+    assert torch.autograd.gradcheck(function, values, check_forward_ad=True, **EXACT)
+    assert torch.autograd.gradgradcheck(function, values, fast_mode=True, **EXACT)
 
 
 def second_order(function: Callable[[Tensors], Tensor], tensors: Tensors) -> list[Tensor]:
