@@ -70,11 +70,21 @@ inline DType dtype_of(const char* name, const Tensor& t) {
   return DType::f32;
 }
 
-// `t` must live where `first` lives and have its dtype.
-inline void check_like(const char* name, const Tensor& t, const char* first_name, const Tensor& first) {
+// `t` must live where `first` lives.
+inline void check_device(const char* name, const Tensor& t, const char* first_name, const Tensor& first) {
   STD_TORCH_CHECK(t.defined(), name, " is None, must be a tensor");
   STD_TORCH_CHECK(t.device() == first.device(), name, " is on ", device_text(t), ", must be on the device of ",
                   first_name, ", ", device_text(first));
+}
+
+inline void check_dtype(const char* name, const Tensor& t, torch::headeronly::ScalarType expected) {
+  STD_TORCH_CHECK(t.scalar_type() == expected, name, " has dtype ", torch::headeronly::toString(t.scalar_type()),
+                  ", must be ", torch::headeronly::toString(expected));
+}
+
+// `t` must live where `first` lives and have its dtype.
+inline void check_like(const char* name, const Tensor& t, const char* first_name, const Tensor& first) {
+  check_device(name, t, first_name, first);
   STD_TORCH_CHECK(t.scalar_type() == first.scalar_type(), name, " has dtype ",
                   torch::headeronly::toString(t.scalar_type()), ", must be that of ", first_name, ", ",
                   torch::headeronly::toString(first.scalar_type()));

@@ -168,10 +168,9 @@ std::vector<Tensor> gru_backward(Tensor dy, Tensor x, std::vector<Tensor> weight
   const int64_t outputs = f.directions * f.units;
   f.y = const_cast<void*>(data("y", y, x, {f.batch, f.frames, outputs}, "(batch, frames, directions · units)"));
   a.dy = data("dy", dy, x, {f.batch, f.frames, outputs}, "the shape of y");
+  check_device("kept", kept, "x", x);
   check_shape("kept", kept, {f.kept_size()}, "what gru kept of these tensors");
-  STD_TORCH_CHECK(kept.scalar_type() == kept_type(f), "kept has dtype ",
-                  torch::headeronly::toString(kept.scalar_type()), ", must be ",
-                  torch::headeronly::toString(kept_type(f)));
+  check_dtype("kept", kept, kept_type(f));
   kept = dense(kept);
   f.kept = const_cast<void*>(kept.const_data_ptr());
   std::vector<Tensor> gradients;

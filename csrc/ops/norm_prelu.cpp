@@ -57,10 +57,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> norm_prelu_backward(Tensor dy, Tensor
   a.batch_statistics = batch_statistics;
   check_like("dy", dy, "x", x);
   check_shape("dy", dy, {x.size(0), x.size(1), x.size(2)}, "the shape of x");
+  check_device("statistics", statistics, "x", x);
   check_shape("statistics", statistics, {2, x.size(1)}, "(2, channels of x)");
-  STD_TORCH_CHECK(statistics.scalar_type() == statistics_type(x), "statistics has dtype ",
-                  torch::headeronly::toString(statistics.scalar_type()), ", must be ",
-                  torch::headeronly::toString(statistics_type(x)));
+  check_dtype("statistics", statistics, statistics_type(x));
   dy = dense(dy), statistics = dense(statistics);
   const int64_t channels = a.forward.channels;
   Tensor dx = new_dense_like(x), dweight = new_dense(x, {weight ? channels : 0}),

@@ -24,10 +24,15 @@ def dtype(name: str, t: Tensor) -> None:
         raise RuntimeError(f"{name} has dtype {t.dtype}, must be float64, float32, float16 or bfloat16")
 
 
-def like(name: str, t: Tensor, first_name: str, first: Tensor) -> None:
-    """Check that t has the device and the dtype of `first`."""
+def device(name: str, t: Tensor, first_name: str, first: Tensor) -> None:
+    """Check that t has the device of `first`."""
     if t.device != first.device:
         raise RuntimeError(f"{name} is on {t.device}, must be on the device of {first_name}, {first.device}")
+
+
+def like(name: str, t: Tensor, first_name: str, first: Tensor) -> None:
+    """Check that t has the device and the dtype of `first`."""
+    device(name, t, first_name, first)
     if t.dtype != first.dtype:
         raise RuntimeError(f"{name} has dtype {t.dtype}, must be that of {first_name}, {first.dtype}")
 

@@ -132,6 +132,7 @@ def _fake_backward(
     _check.shape("y", y, outputs, "(batch, frames, directions · units)")
     _check.like("dy", dy, "x", x)
     _check.shape("dy", dy, outputs, "the shape of y")
+    _check.device("kept", kept, "x", x)
     _check.shape("kept", kept, (_kept_size(batch, frames, units, directions),), "what gru kept of these tensors")
     if kept.dtype != _kept_type(x):
         raise RuntimeError(f"kept has dtype {kept.dtype}, must be {_kept_type(x)}")

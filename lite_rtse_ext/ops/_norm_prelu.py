@@ -111,6 +111,7 @@ def _fake_backward(
     _check_arguments(x, weight, bias, slope, eps)
     _check.like("dy", dy, "x", x)
     _check.shape("dy", dy, tuple(x.shape), "the shape of x")
+    _check.device("statistics", statistics, "x", x)
     _check.shape("statistics", statistics, (2, x.shape[1]), "(2, channels of x)")
     if statistics.dtype != _statistics_type(x):
         raise RuntimeError(f"statistics has dtype {statistics.dtype}, must be {_statistics_type(x)}")

@@ -255,6 +255,22 @@ def test_message_names_the_argument(case: str, device: str) -> None:
         run({name: t.to(device) for name, t in named.items()})
 
 
+KEPT = {
+    "device": (lambda t: t.to("meta"), "kept is on meta, must be on the device of x, cpu"),
+    "dtype": (lambda t: t.double(), "kept has dtype"),
+    "shape": (lambda t: t[1:], "kept has shape"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_message_names_what_the_forward_pass_kept(case: str) -> None:
+    change, message = KEPT[case]
+    named = arguments(3, frames=2)
+    y, kept = OPERATOR(named["x"], *lists(named), named["state"], True)
+    with pytest.raises(RuntimeError, match=message):
+        BACKWARD(y, named["x"], *lists(named), named["state"], y, change(kept), True, True, True)
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_wrong_numbers_of_tensors(device: str) -> None:
     named = {name: t.to(device) for name, t in arguments().items()}

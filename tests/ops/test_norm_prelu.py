@@ -92,3 +92,15 @@ def test_errors_name_the_argument() -> None:
         norm_prelu(five)
     with pytest.raises(TypeError, match="x is list"):
         norm_prelu([1.0])  # type: ignore[arg-type]
+
+
+def test_errors_of_the_statistics() -> None:
+    x = random(2, 5, 7)
+    y, statistics = norm_prelu(x)
+    for wrong, words in (
+        (statistics.to("meta"), "statistics is on meta, must be on the device of x, cpu"),
+        (statistics.double(), "statistics has dtype"),
+        (statistics[:1], "statistics has shape"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            torch.ops.lite_rtse.norm_prelu_backward(y, x, None, None, None, wrong, True, 1e-5)
