@@ -4,32 +4,28 @@
 namespace lite_rtse::ops {
 namespace {
 
-CausalDwconv2dArgs arguments(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
-                             int64_t dilation) {
+// The arguments that forward and backward share; the tensors become dense.
+CausalDwconv2dArgs arguments(Tensor& x, Tensor& weight, int64_t dilation) {
   CausalDwconv2dArgs a{};
   a.dtype = dtype_of("x", x);
   check_shape("x", x, {kAny, kAny, kAny, kAny}, "(batch, channels, frames, bins)");
-  check_like("weight", weight, "x", x);
-  check_shape("weight", weight, {x.size(1), 1, kAny, kAny}, "(channels of x, 1, taps over frames, taps over bins)");
+  a.weight = dense_data("weight", weight, x, {x.size(1), 1, kAny, kAny},
+                        "(channels of x, 1, taps over frames, taps over bins)");
   a.batch = x.size(0), a.channels = x.size(1), a.frames = x.size(2), a.bins = x.size(3);
   a.taps_t = weight.size(2), a.taps_f = weight.size(3);
   STD_TORCH_CHECK(a.taps_t % 2 == 1 && a.taps_f % 2 == 1, "weight has kernel size ", a.taps_t, " x ", a.taps_f,
                   ", must be odd in both directions");
   STD_TORCH_CHECK(dilation > 0, "dilation is ", dilation, ", must be at least 1");
   a.dilation = std::min(dilation, std::max<int64_t>(a.frames, 1));  // taps further apart read zeros as well
-  if (bias) {
-    check_like("bias", *bias, "x", x);
-    check_shape("bias", *bias, {a.channels}, "(channels of x)");
-  }
+  x = dense(x);
+  a.x = x.const_data_ptr();
   return a;
 }
 
 Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t dilation) {
-  CausalDwconv2dArgs a = arguments(x, weight, bias, dilation);
-  x = dense(x), weight = dense(weight);
-  if (bias) bias = dense(*bias);
+  CausalDwconv2dArgs a = arguments(x, weight, dilation);
+  a.bias = dense_data("bias", bias, x, {a.channels}, "(channels of x)");
   Tensor y = new_dense_like(x);
-  a.x = x.const_data_ptr(), a.weight = weight.const_data_ptr(), a.bias = bias ? bias->const_data_ptr() : nullptr;
   a.y = y.mutable_data_ptr();
   run("causal_dwconv2d", &Kernels::causal_dwconv2d, a, x);
   return y;
@@ -37,13 +33,9 @@ Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias, int6
 
 std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int64_t dilation) {
   CausalDwconv2dBackwardArgs a{};
-  a.forward = arguments(x, weight, std::nullopt, dilation);
-  check_like("dy", dy, "x", x);
-  check_shape("dy", dy, {x.size(0), x.size(1), x.size(2), x.size(3)}, "the shape of x");
-  x = dense(x), weight = dense(weight), dy = dense(dy);
+  a.forward = arguments(x, weight, dilation);
+  a.dy = dense_data("dy", dy, x, {x.size(0), x.size(1), x.size(2), x.size(3)}, "the shape of x");
   Tensor dx = new_dense_like(x), dweight = new_dense_like(weight), dbias = new_dense(x, {a.forward.channels});
-  a.forward.x = x.const_data_ptr(), a.forward.weight = weight.const_data_ptr();
-  a.dy = dy.const_data_ptr();
   a.dx = dx.mutable_data_ptr(), a.dweight = dweight.mutable_data_ptr(), a.dbias = dbias.mutable_data_ptr();
   run("causal_dwconv2d_backward", &Kernels::causal_dwconv2d_backward, a, x);
   return {dx, dweight, dbias};

@@ -13,6 +13,7 @@
 #include <functional>
 #include <initializer_list>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -119,6 +120,20 @@ inline std::vector<Tensor> dense(const std::vector<Tensor>& list) {
   std::vector<Tensor> result;
   for (const Tensor& t : list) result.push_back(dense(t));
   return result;
+}
+
+// The data of a tensor of the given shape, with x's device and dtype; `t` becomes dense.
+inline const void* dense_data(const char* name, Tensor& t, const Tensor& x, std::initializer_list<int64_t> shape,
+                              const char* meaning) {
+  check_like(name, t, "x", x);
+  check_shape(name, t, shape, meaning);
+  t = dense(t);
+  return t.const_data_ptr();
+}
+// The same of a tensor that may be absent; null if it is.
+inline const void* dense_data(const char* name, std::optional<Tensor>& t, const Tensor& x,
+                              std::initializer_list<int64_t> shape, const char* meaning) {
+  return t ? dense_data(name, *t, x, shape, meaning) : nullptr;
 }
 
 inline Tensor new_dense(const Tensor& like, const std::vector<int64_t>& shape) {

@@ -6,21 +6,11 @@
 namespace lite_rtse::ops {
 namespace {
 
-// The data of tensor `index` of a list, of the given shape, with x's device and dtype; the tensor becomes dense.
-const void* data(const char* list_name, std::vector<Tensor>& list, int64_t index, const Tensor& x,
-                 std::initializer_list<int64_t> shape, const char* meaning) {
+// The data of tensor `index` of a list, as dense_data gives that of one tensor.
+const void* element_data(const char* list_name, std::vector<Tensor>& list, int64_t index, const Tensor& x,
+                         std::initializer_list<int64_t> shape, const char* meaning) {
   const std::string name = std::string(list_name) + "[" + std::to_string(index) + "]";
-  check_like(name.c_str(), list[index], "x", x);
-  check_shape(name.c_str(), list[index], shape, meaning);
-  list[index] = dense(list[index]);
-  return list[index].const_data_ptr();
-}
-const void* data(const char* name, Tensor& t, const Tensor& x, std::initializer_list<int64_t> shape,
-                 const char* meaning) {
-  check_like(name, t, "x", x);
-  check_shape(name, t, shape, meaning);
-  t = dense(t);
-  return t.const_data_ptr();
+  return dense_data(name.c_str(), list[index], x, shape, meaning);
 }
 
 // The arguments that forward and backward share; the tensors become dense.
@@ -39,13 +29,13 @@ RecurrentArgs arguments(Tensor& x, std::vector<Tensor>& weights, std::vector<Ten
   a.directions = int64_t(weights.size()) / 2;
   STD_TORCH_CHECK(a.units > 0, "weights[1] has shape ", shape_text(weights[1]), ", must have at least one unit");
   for (int64_t d = 0; d < a.directions; ++d) {
-    a.weight_ih[d] = data("weights", weights, 2 * d, x, {3 * a.units, a.inputs}, "(3 units, inputs of x)");
-    a.weight_hh[d] = data("weights", weights, 2 * d + 1, x, {3 * a.units, a.units}, "(3 units, units)");
+    a.weight_ih[d] = element_data("weights", weights, 2 * d, x, {3 * a.units, a.inputs}, "(3 units, inputs of x)");
+    a.weight_hh[d] = element_data("weights", weights, 2 * d + 1, x, {3 * a.units, a.units}, "(3 units, units)");
     if (biases.empty()) continue;
-    a.bias_ih[d] = data("biases", biases, 2 * d, x, {3 * a.units}, "(3 units)");
-    a.bias_hh[d] = data("biases", biases, 2 * d + 1, x, {3 * a.units}, "(3 units)");
+    a.bias_ih[d] = element_data("biases", biases, 2 * d, x, {3 * a.units}, "(3 units)");
+    a.bias_hh[d] = element_data("biases", biases, 2 * d + 1, x, {3 * a.units}, "(3 units)");
   }
-  if (h0) a.h0 = data("h0", *h0, x, {a.directions, a.batch, a.units}, "(directions, batch of x, units)");
+  a.h0 = dense_data("h0", h0, x, {a.directions, a.batch, a.units}, "(directions, batch of x, units)");
   x = dense(x);
   a.x = x.const_data_ptr();
   return a;
@@ -166,8 +156,8 @@ std::vector<Tensor> gru_backward(Tensor dy, Tensor x, std::vector<Tensor> weight
   // These tensors are only read, as all inputs are. The casts are needed because the struct belongs to the forward
   // pass, which writes them.
   const int64_t outputs = f.directions * f.units;
-  f.y = const_cast<void*>(data("y", y, x, {f.batch, f.frames, outputs}, "(batch, frames, directions · units)"));
-  a.dy = data("dy", dy, x, {f.batch, f.frames, outputs}, "the shape of y");
+  f.y = const_cast<void*>(dense_data("y", y, x, {f.batch, f.frames, outputs}, "(batch, frames, directions · units)"));
+  a.dy = dense_data("dy", dy, x, {f.batch, f.frames, outputs}, "the shape of y");
   check_device("kept", kept, "x", x);
   check_shape("kept", kept, {f.kept_size()}, "what gru kept of these tensors");
   check_dtype("kept", kept, kept_type(f));

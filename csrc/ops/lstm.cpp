@@ -6,19 +6,6 @@
 namespace lite_rtse::ops {
 namespace {
 
-// The data of a tensor of the given shape with x's device and dtype; `t` becomes dense.
-const void* data(const char* name, Tensor& t, const Tensor& x, std::initializer_list<int64_t> shape,
-                 const char* meaning) {
-  check_like(name, t, "x", x);
-  check_shape(name, t, shape, meaning);
-  t = dense(t);
-  return t.const_data_ptr();
-}
-const void* data(const char* name, std::optional<Tensor>& t, const Tensor& x, std::initializer_list<int64_t> shape,
-                 const char* meaning) {
-  return t ? data(name, *t, x, shape, meaning) : nullptr;
-}
-
 // Whether the frames come first in memory, as in a transposed view. Sequences of one frame each, and one sequence, are
 // in both orders; they count as dense.
 bool is_time_major(const Tensor& x) { return !x.is_contiguous() && torch::stable::transpose(x, 0, 1).is_contiguous(); }
@@ -70,12 +57,12 @@ Layer layer_of(Tensor& x, Tensor& weight_ih, Tensor& weight_hh, std::optional<Te
   check_shape("weight_hh", weight_hh, {kAny, kAny}, "(4 units, units)");
   a.batch = x.size(0), a.frames = x.size(1), a.inputs = x.size(2), a.units = weight_hh.size(1);
   STD_TORCH_CHECK(a.units > 0, "weight_hh has shape ", shape_text(weight_hh), ", must have at least one unit");
-  a.weight_hh = data("weight_hh", weight_hh, x, {4 * a.units, a.units}, "(4 units, units)");
-  a.weight_ih = data("weight_ih", weight_ih, x, {4 * a.units, a.inputs}, "(4 units, inputs of x)");
-  a.bias_ih = data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
-  a.bias_hh = data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
-  a.h0 = data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
-  a.c0 = data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
+  a.weight_hh = dense_data("weight_hh", weight_hh, x, {4 * a.units, a.units}, "(4 units, units)");
+  a.weight_ih = dense_data("weight_ih", weight_ih, x, {4 * a.units, a.inputs}, "(4 units, inputs of x)");
+  a.bias_ih = dense_data("bias_ih", bias_ih, x, {4 * a.units}, "(4 units)");
+  a.bias_hh = dense_data("bias_hh", bias_hh, x, {4 * a.units}, "(4 units)");
+  a.h0 = dense_data("h0", h0, x, {a.batch, a.units}, "(batch of x, units)");
+  a.c0 = dense_data("c0", c0, x, {a.batch, a.units}, "(batch of x, units)");
   a.reverse = reverse;
   a.time_major = !x.is_cuda() && is_time_major(x);  // on CUDA the kernels read dense tensors
   x = in_order(x, a.time_major);
@@ -225,8 +212,8 @@ Gradients lstm_backward(std::optional<Tensor> dy, std::optional<Tensor> dh, std:
   f.gates = kept("gates", gates, 4 * f.units, "(batch, frames, 4 units)");
   f.cells = kept("cells", cells, f.units, "(batch, frames, units)");
   const Given by{dy ? frames_data("dy", *dy, x, f.units, f.time_major, "the shape of y") : nullptr,
-                 data("dh", dh, x, {f.batch, f.units}, "the shape of h"),
-                 data("dc", dc, x, {f.batch, f.units}, "the shape of c")};
+                 dense_data("dh", dh, x, {f.batch, f.units}, "the shape of h"),
+                 dense_data("dc", dc, x, {f.batch, f.units}, "the shape of c")};
   const Tensor dz = new_dense(x, {f.batch, f.frames, 4 * f.units});
 #ifdef LITE_RTSE_CUDA
   if (x.is_cuda()) return lstm_backward_on_gpu(f, by, x, weight_ih, dz, input, parameters, state);

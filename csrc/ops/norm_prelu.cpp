@@ -6,15 +6,6 @@ namespace {
 
 using Optional = std::optional<Tensor>;
 
-// The data of a parameter of the given length; it becomes dense.
-const void* data(const char* name, Optional& t, const Tensor& x, int64_t length, const char* meaning) {
-  if (!t) return nullptr;
-  check_like(name, *t, "x", x);
-  check_shape(name, *t, {length}, meaning);
-  t = dense(*t);
-  return t->const_data_ptr();
-}
-
 // The arguments that forward and backward share; the tensors become dense.
 NormPreluArgs arguments(Tensor& x, Optional& weight, Optional& bias, Optional& slope, double eps) {
   NormPreluArgs a{};
@@ -22,10 +13,10 @@ NormPreluArgs arguments(Tensor& x, Optional& weight, Optional& bias, Optional& s
   check_shape("x", x, {kAny, kAny, kAny}, "(batch, channels, points)");
   STD_TORCH_CHECK(eps >= 0, "eps is ", eps, ", must be at least 0");
   a.batch = x.size(0), a.channels = x.size(1), a.points = x.size(2), a.eps = eps;
-  a.weight = data("weight", weight, x, a.channels, "(channels of x)");
-  a.bias = data("bias", bias, x, a.channels, "(channels of x)");
+  a.weight = dense_data("weight", weight, x, {a.channels}, "(channels of x)");
+  a.bias = dense_data("bias", bias, x, {a.channels}, "(channels of x)");
   a.slopes = slope && slope->numel() != 1 ? a.channels : 1;
-  a.slope = data("slope", slope, x, a.slopes, "(1) or (channels of x)");
+  a.slope = dense_data("slope", slope, x, {a.slopes}, "(1) or (channels of x)");
   x = dense(x);
   a.x = x.const_data_ptr();
   return a;
@@ -40,8 +31,8 @@ std::tuple<Tensor, Tensor> norm_prelu(Tensor x, Optional weight, Optional bias, 
                                       Optional var, double eps) {
   NormPreluArgs a = arguments(x, weight, bias, slope, eps);
   STD_TORCH_CHECK(mean.has_value() == var.has_value(), "mean and var: one is None, both must be tensors or None");
-  a.mean = data("mean", mean, x, a.channels, "(channels of x)");
-  a.var = data("var", var, x, a.channels, "(channels of x)");
+  a.mean = dense_data("mean", mean, x, {a.channels}, "(channels of x)");
+  a.var = dense_data("var", var, x, {a.channels}, "(channels of x)");
   Tensor y = new_dense_like(x);
   Tensor statistics = torch::stable::new_empty(x, {2, a.channels}, statistics_type(x));
   a.y = y.mutable_data_ptr(), a.statistics = statistics.mutable_data_ptr();
@@ -55,16 +46,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> norm_prelu_backward(Tensor dy, Tensor
   NormPreluBackwardArgs a{};
   a.forward = arguments(x, weight, bias, slope, eps);
   a.batch_statistics = batch_statistics;
-  check_like("dy", dy, "x", x);
-  check_shape("dy", dy, {x.size(0), x.size(1), x.size(2)}, "the shape of x");
+  a.dy = dense_data("dy", dy, x, {x.size(0), x.size(1), x.size(2)}, "the shape of x");
   check_device("statistics", statistics, "x", x);
   check_shape("statistics", statistics, {2, x.size(1)}, "(2, channels of x)");
   check_dtype("statistics", statistics, statistics_type(x));
-  dy = dense(dy), statistics = dense(statistics);
+  statistics = dense(statistics);
   const int64_t channels = a.forward.channels;
   Tensor dx = new_dense_like(x), dweight = new_dense(x, {weight ? channels : 0}),
          dbias = new_dense(x, {bias ? channels : 0}), dslope = new_dense(x, {slope ? a.forward.slopes : 0});
-  a.forward.statistics = const_cast<void*>(statistics.const_data_ptr()), a.dy = dy.const_data_ptr();
+  a.forward.statistics = const_cast<void*>(statistics.const_data_ptr());
   a.dx = dx.mutable_data_ptr();
   a.dweight = weight ? dweight.mutable_data_ptr() : nullptr;
   a.dbias = bias ? dbias.mutable_data_ptr() : nullptr;

@@ -20,12 +20,7 @@ PointwiseConvArgs arguments(Tensor& x, Tensor& weight) {
 
 Tensor pointwise_conv(Tensor x, Tensor weight, std::optional<Tensor> bias) {
   PointwiseConvArgs a = arguments(x, weight);
-  if (bias) {
-    check_like("bias", *bias, "x", x);
-    check_shape("bias", *bias, {a.outputs}, "(outputs)");
-    bias = dense(*bias);
-    a.bias = data(*bias);
-  }
+  a.bias = static_cast<const float*>(dense_data("bias", bias, x, {a.outputs}, "(outputs)"));
   Tensor y = new_dense(x, {a.batch, a.outputs, a.points});
   a.y = mutable_data(y);
   run_on_cpu(&Kernels::pointwise_conv, a);
