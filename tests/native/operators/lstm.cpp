@@ -3,13 +3,34 @@
 namespace lite_rtse::test {
 namespace {
 
+// The order of the steps, and that of the frames in memory.
+struct Order {
+  bool reverse = false, time_major = false;
+};
+
+// Moves the frames of a tensor from the order of the steps, (batch, steps, width), to their places in memory. With
+// `back` it moves them from memory to the order of the steps. Numbers behind the frames stay where they are.
+Doubles moved(const Doubles& from, int64_t batch, int64_t frames, int64_t width, Order order, bool back = false) {
+  Doubles to = from;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t step = 0; step < frames; ++step) {
+      const int64_t t = order.reverse ? frames - 1 - step : step;
+      const int64_t in_steps = (b * frames + step) * width;
+      const int64_t in_memory = (order.time_major ? t * batch + b : b * frames + t) * width;
+      std::copy_n(from.begin() + (back ? in_memory : in_steps), width, to.begin() + (back ? in_steps : in_memory));
+    }
+  return to;
+}
+
 // Inputs x, W_ih, W_hh, b_ih, b_hh, h0, c0, of which the last `absent` are not given. Output: y, then h, then c. As
 // gradients of inputs that are absent are not asked for, so are those of outputs not given (null, zeros) that stand for
 // them: dc without c0, dh without h0; and dx without biases.
-Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int64_t absent, int64_t threads) {
+Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int64_t absent, int64_t threads,
+              Order order = {}) {
   Operator op;
   op.name = "lstm B=" + std::to_string(batch) + " T=" + std::to_string(frames) + " I=" + std::to_string(inputs) +
-            " H=" + std::to_string(units) + " absent=" + std::to_string(absent);
+            " H=" + std::to_string(units) + " absent=" + std::to_string(absent) + (order.reverse ? " reverse" : "") +
+            (order.time_major ? " time-major" : "");
   const int64_t rows = 4 * units, size[7] = {batch * frames * inputs, rows * inputs, rows * units, rows, rows,
                                              batch * units,           batch * units};
   for (int i = 0; i < 7 - absent; ++i)
@@ -18,13 +39,18 @@ Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int6
   op.output_size = y_size + 2 * batch * units;
   const auto complete = [=](std::vector<Doubles> in) {
     for (int i = int(in.size()); i < 7; ++i) in.emplace_back(size[i], 0.0);
+    in[0] = moved(in[0], batch, frames, inputs, order, true);
     return in;
   };
-  op.plain = [=](const std::vector<Doubles>& in) { return plain_lstm(complete(in), batch, frames, inputs, units); };
+  op.plain = [=](const std::vector<Doubles>& in) {
+    return moved(plain_lstm(complete(in), batch, frames, inputs, units), batch, frames, units, order);
+  };
   op.plain_gradients = [=](const std::vector<Doubles>& in, Doubles dout) {
     if (absent > 0) std::fill(dout.end() - batch * units, dout.end(), 0.0);
     if (absent > 1) std::fill(dout.begin() + y_size, dout.end(), 0.0);
+    dout = moved(dout, batch, frames, units, order, true);
     std::vector<Doubles> g = plain_lstm_backward(complete(in), dout, batch, frames, inputs, units);
+    g[0] = moved(g[0], batch, frames, inputs, order);
     if (absent > 0) g[5].clear();
     if (absent > 1) g[4].clear();
     if (absent > 3) g[3].clear(), g[0].clear();
@@ -53,8 +79,8 @@ Operator lstm(int64_t batch, int64_t frames, int64_t inputs, int64_t units, int6
                     kept ? kept->gates.data() : nullptr,
                     kept ? kept->cells.data() : nullptr,
                     threads,
-                    false,
-                    false};
+                    order.reverse,
+                    order.time_major};
   };
   op.forward = [=](DType, std::vector<Stored>& in, Stored& out) {
     return kernels().lstm(forward(in, static_cast<float*>(out.data()), nullptr));
@@ -89,6 +115,13 @@ const Registration registration{{
       check(lstm(0, 2, 2, 3, 0, threads));
       check(lstm(2, 3, 0, 4, 0, threads));
       check(lstm(3, 2, 30, 100, 1, threads));  // several tasks for the parameters
+      for (const Order order : {Order{true, false}, Order{false, true}, Order{true, true}}) {
+        check(lstm(3, 5, 6, 9, 0, threads, order));
+        check(lstm(1, 4, 3, 5, 4, threads, order));
+        check(lstm(2, 150, 3, 7, 2, threads, order));
+        check(lstm(270, 2, 2, 3, 2, threads, order));
+        check(lstm(3, 2, 30, 100, 1, threads, order));
+      }
     },
     // One sequence, and eight with as many frames together.
     {{"lstm_1", [] { return lstm(1, kCountedPlane.frames, kCountedPlane.bins, kCountedPlane.bins, 0, 1); }},
