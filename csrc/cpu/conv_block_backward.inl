@@ -70,7 +70,7 @@ class ConvBlockBackwardJob final : public Job {
     const ConvBlockBackwardJob& job;
     const ConvBlockArgs& f;
     const Segment s;
-    const int64_t end;  // the number of frames from s.first on that this segment's gradients need
+    const int64_t end;  // the first frame that this segment's gradients do not need
     T* sum;
     const Feature<T> dy, dx;
     PlaneSources<T> dy_frame;

@@ -47,7 +47,7 @@ class GruJob final : public Job {
       s.h = arena.take<T>(chunk_ * units * L);
       s.before = arena.take<T>(units * L);
       s.sums = arena.take<T>(Cell::kSums * kUnitTile * L);
-      s.moved = arena.take<T>(chunk_ * std::max(inputs, units) * L);
+      s.moved = arena.take<T>(Columns<T>::scratch(chunk_, std::max(a_.inputs, a_.units)));
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));

@@ -43,7 +43,7 @@ class GruBackwardJob final : public Job {
       s.dy = arena.take<T>(chunk_ * units_ * L);
       s.d = arena.take<T>(chunk_ * Cell::kSums * units_ * L);
       s.dh = arena.take<T>(units_ * L);
-      s.moved = arena.take<T>(chunk_ * std::max(inputs, units_) * L);
+      s.moved = arena.take<T>(Columns<T>::scratch(chunk_, std::max(f_.inputs, f_.units)));
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));

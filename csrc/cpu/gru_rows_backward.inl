@@ -23,7 +23,7 @@ class GruRowsProductsJob final : public Job {
       s.x = arena.take<float>(chunk * inputs * L);
       s.before = arena.take<float>(chunk * units * L);
       s.d = arena.take<float>(chunk * Cell::kSums * units * L);
-      s.moved = arena.take<float>(std::max(inputs, units) * L);
+      s.moved = arena.take<float>(Columns<float>::scratch(1, std::max(f_.inputs, f_.units)));
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));

@@ -18,8 +18,8 @@ struct Columns {
 
   static constexpr int64_t pad(int64_t columns) { return ceil_div(columns, kMultiple) * kMultiple; }
   int64_t padded() const { return pad(count); }
-  // The scratch elements that moving `n` frames needs.
-  int64_t scratch(int64_t n) const { return kLanes<T> * n * padded(); }
+  // The scratch elements that moving `n` frames of so many columns needs.
+  static constexpr int64_t scratch(int64_t n, int64_t columns) { return kLanes<T> * n * pad(columns); }
 
   // lane_row[(t - moved.first) * padded + c][l] = column c of frame t of sequence block.first + l.
   void read(LaneBlock block, Range moved, T* lane_row, T* scratch) const {

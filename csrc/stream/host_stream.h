@@ -43,7 +43,6 @@ class HostStream {
   // later.
   int64_t latency() const { return latency_; }
   Timing timing() const { return timing_; }
-  int64_t rate_hz() const { return rate_hz_; }
   int64_t channels() const { return stream_.channels(); }
   const std::shared_ptr<const Network>& network() const { return stream_.network(); }
 
