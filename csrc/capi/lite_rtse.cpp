@@ -31,7 +31,7 @@ struct lite_rtse_stream {
 static_assert(std::atomic<double>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 static_assert(stream::kLatency == LITE_RTSE_MOST_FLUSHED && stream::kSampleRateHz == LITE_RTSE_SAMPLE_RATE_HZ);
 static_assert(stream::kLeastRateHz == LITE_RTSE_LEAST_RATE_HZ && stream::kMostRateHz == LITE_RTSE_MOST_RATE_HZ);
-static_assert(stream::kMostChannels == LITE_RTSE_MOST_CHANNELS);
+static_assert(stream::kMostStreamChannels == LITE_RTSE_MOST_CHANNELS);
 
 namespace {
 

@@ -128,7 +128,7 @@ PyObject* new_stream(PyTypeObject* type, PyObject* positional, PyObject* named) 
                                    &live, &high_pass, &rate_hz, &channels))
     throw Raised();
   if (rate_hz < kLeastRateHz || rate_hz > kMostRateHz) throw std::invalid_argument("rate_hz is out of range");
-  if (channels < 1 || channels > kMostChannels) throw std::invalid_argument("channels is out of range");
+  if (channels < 1 || channels > kMostStreamChannels) throw std::invalid_argument("channels is out of range");
   return Object<Exclusive>::make(type, Object<SharedNetwork>::of(network), live ? Timing::live : Timing::aligned,
                                  high_pass != 0, rate_hz, channels);
 }

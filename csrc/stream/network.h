@@ -33,7 +33,7 @@ inline constexpr int64_t kSampleRateHz = 16000;
 inline constexpr int64_t kWindow = 512;  // samples of the window and of the transform
 inline constexpr int64_t kHop = kWindow / 2;
 inline constexpr int64_t kBins = kWindow / 2 + 1;
-inline constexpr int64_t kMostChannels = 64;  // of a stream
+inline constexpr int64_t kMostStreamChannels = 64;
 
 // The minimum gain that is part of the parameters, up to 1 kHz, from 2 kHz on and above 7 kHz. Each is from 0 to
 // below 1. If it is not known, it counts as 0. See lite_rtse_ext/models/min_gain.py.

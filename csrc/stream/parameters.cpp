@@ -14,7 +14,7 @@ using Arrays = std::map<std::string, Array>;
 using Shape = std::vector<int64_t>;
 using Linear = Parameters::Linear;
 
-constexpr int64_t kMostChannels = 1024, kMostOrder = 10;
+constexpr int64_t kMostNetworkChannels = 1024, kMostOrder = 10;
 
 std::string text(const Shape& shape) {
   std::string s = "(";
@@ -90,9 +90,9 @@ Config config(const Reader& r, const Options& options) {
   while (c.order <= kMostOrder && r.has("msmo_conv.2.pwconvs." + std::to_string(c.order - 1) + ".weight")) ++c.order;
   if (c.order < 2) fail("no parameters of Lite-RTSE: msmo_conv.2.pwconvs.0.weight is missing");
   if (c.order > kMostOrder) fail("order must be at most " + std::to_string(kMostOrder));
-  if (c.channels < 1 || c.channels > kMostChannels || c.channels % (int64_t(1) << (c.order - 1)) != 0)
+  if (c.channels < 1 || c.channels > kMostNetworkChannels || c.channels % (int64_t(1) << (c.order - 1)) != 0)
     fail("channels must be a multiple of " + std::to_string(int64_t(1) << (c.order - 1)) + " up to " +
-         std::to_string(kMostChannels) + ", but are " + std::to_string(c.channels));
+         std::to_string(kMostNetworkChannels) + ", but are " + std::to_string(c.channels));
   return c;
 }
 

@@ -138,7 +138,7 @@ int64_t Stream::flush(float* out, float* gains) {
   const int64_t due = timing_ == Timing::live ? kLatency : filled_ + (begun_ ? kHop : 0);
   // The silence is not part of the signal: it must not look like a step away from the signal's mean.
   std::fill(filters_.begin(), filters_.end(), HighPass());
-  static constexpr float kSilence[kMostChannels] = {};
+  static constexpr float kSilence[kMostStreamChannels] = {};
   int64_t left = timing_ == Timing::live ? kLatency : due == 0 ? 0 : (filled_ > 0 ? kHop - filled_ : 0) + kHop;
   for (; left > 0; --left) {
     const int64_t written = feed(kSilence, 1, out, gains);
