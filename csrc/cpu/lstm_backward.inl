@@ -66,6 +66,7 @@ class LstmProductsJob final : public Job {
     float* columns;  // packed, of a chunk of terms
     float* dz;       // (rows, kTerms): dz transposed, used if the rows are gates
     DenseTile tile;
+    ChunkSums sums;
     float* zeros;  // for the units
   };
 
@@ -75,12 +76,14 @@ class LstmProductsJob final : public Job {
     return Range{i * size, (i + 1) * size}.clip(0, total);
   }
 
-  Scratch scratch(int64_t columns, int64_t transposed_rows) const {
+  // For the sums of `terms` products of (rows, columns).
+  Scratch scratch(int64_t rows, int64_t columns, int64_t terms, int64_t transposed_rows) const {
     Scratch s;
     const auto layout = [&](Arena arena) {
       s.columns = arena.take<float>(DenseShape{columns, kTerms}.size());
       s.dz = arena.take<float>(transposed_rows * kTerms);
       s.tile = DenseTile(arena);
+      s.sums = ChunkSums(arena, ceil_div(terms, kTerms), rows * columns);
       s.zeros = arena.take<float>(f_.units);
       return arena.used();
     };
@@ -91,7 +94,7 @@ class LstmProductsJob final : public Job {
 
   void input_gradient(Range frames) const {
     const int64_t inputs = f_.inputs;
-    const Scratch s = scratch(inputs, 0);
+    const Scratch s = scratch(frames.size(), inputs, gates_, 0);
     const auto weights = [&](Range gates, DenseShape shape) {
       const auto row = [&](int64_t i) { return f_.weight_ih + (gates.first + i) * inputs; };
       pack_dense_outputs(0, inputs, shape, row, s.columns);
@@ -104,7 +107,7 @@ class LstmProductsJob final : public Job {
 
   void parameter_gradients(Range gates) const {
     const int64_t inputs = f_.inputs, units = f_.units;
-    const Scratch s = scratch(inputs + units + 1, gates.size());
+    const Scratch s = scratch(gates.size(), inputs + units + 1, frames_, gates.size());
     float ones[kLanes<float>];
     std::fill_n(ones, kLanes<float>, 1.0f);
     const auto inputs_of = [&](Range frames, DenseShape shape) {
@@ -137,7 +140,8 @@ class LstmProductsJob final : public Job {
       const DenseShape shape{columns, chunk.size()};
       pack(chunk, shape);
       const auto factors = left(chunk);
-      s.tile.add(shape, s.columns, rows, results, factors, nullptr, first > 0);
+      s.tile.add(shape, s.columns, rows, results, factors, nullptr, s.sums.more(first / kTerms));
+      s.sums.end_chunk(first / kTerms, rows, results);
     }
   }
 

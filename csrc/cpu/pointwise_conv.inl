@@ -110,7 +110,8 @@ class PointwiseConvBackwardJob final : public Job {
   void finish() override {
     for (int64_t o = 0; a_.dbias && o < f_.outputs; ++o) {
       double sum = 0;
-      for (int64_t b = 0; b < f_.batch; ++b) sum += double(piece_sum(dy(b, o), f_.points));
+      Channel{f_.batch, f_.outputs, f_.points, o}.for_each_piece(
+          [&](int64_t at, int64_t n) { sum += double(piece_sum(a_.dy + at, n)); });
       a_.dbias[o] = float(sum);
     }
   }
@@ -125,26 +126,28 @@ class PointwiseConvBackwardJob final : public Job {
   void weight_gradient(Range outputs, Range inputs) const {
     float* packed = nullptr;
     DenseTile tile;
+    ChunkSums sums;
     const auto layout = [&](Arena arena) {
       packed = arena.take<float>(DenseShape{inputs.size(), kTerms}.size());
       tile = DenseTile(arena);
+      sums = ChunkSums(arena, f_.batch * ceil_div(f_.points, kTerms), outputs.size() * inputs.size());
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));
     const std::vector<DenseResult> result = {
         {a_.dweight + outputs.first * f_.inputs + inputs.first, f_.inputs, inputs.size()}};
-    bool more = false;
+    int64_t chunk = 0;
     const auto add = [&](int64_t b, Range points) {
       const DenseShape shape{inputs.size(), points.size()};
       const float* const x = f_.x + (b * f_.inputs + inputs.first) * f_.points + points.first;
       for (int64_t g = 0; g < shape.groups(); ++g) pack_dense_group(x, f_.points, shape, g, packed + shape.at(g));
       const auto factors = [&](int64_t o) { return dy(b, outputs.first + o) + points.first; };
-      tile.add(shape, packed, outputs.size(), result, factors, nullptr, more);
-      more = true;
+      tile.add(shape, packed, outputs.size(), result, factors, nullptr, sums.more(chunk));
+      sums.end_chunk(chunk++, outputs.size(), result);
     };
     for (int64_t b = 0; b < f_.batch; ++b)
       for (int64_t p = 0; p < f_.points; p += kTerms) add(b, Range{p, p + kTerms}.clip(0, f_.points));
-    if (!more) add(0, {0, 0});  // zeros
+    if (chunk == 0) add(0, {0, 0});  // zeros
   }
 
   const PointwiseConvBackwardArgs a_;
