@@ -171,8 +171,10 @@ LITE_RTSE_INLINE void weight_gradient_bins(AnyTaps taps, const T* const* g, cons
         for (int n = 0; n < N; ++n) sum += load(g[r] + at + n * L) * load(x[r + i] + at + (n + j) * L);
       add_to(dw + (i * taps.columns + j) * L, sum);
     }
+  Vec<T> sum{};
   for (int64_t r = 0; r < rows; ++r)
-    for (int n = 0; n < N; ++n) add_to(db, load(g[r] + at + n * L));
+    for (int n = 0; n < N; ++n) sum += load(g[r] + at + n * L);
+  add_to(db, sum);
 }
 
 // g: `rows` lane rows; x: rows + taps.rows - 1 padded lane rows; dw: (taps, lanes), db: (lanes). Adds to dw and db.

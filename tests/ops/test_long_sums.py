@@ -56,3 +56,11 @@ def test_lstm() -> None:
     _, expected = gradients(LSTM.reference, double(given), dy)
     parameters = [name for name in given if name.startswith(("weight", "bias"))]
     assert_precise({name: found[name] for name in parameters}, expected)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_causal_dwconv2d(kernel: int) -> None:
+    x, dy = torch.zeros(1, 1, TERMS // 256, 256), uniform(1, 1, TERMS // 256, 256, low=0.05, high=0.15)
+    weight, bias = torch.ones(1, 1, kernel, kernel), torch.zeros(1, requires_grad=True)
+    (found,) = torch.autograd.grad(ops.causal_dwconv2d(x, weight, bias), [bias], dy)
+    assert_precise({"bias": found}, {"bias": dy.double().sum((0, 2, 3))}, bound=BOUND / 2)
