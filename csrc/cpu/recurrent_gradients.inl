@@ -92,7 +92,7 @@ class RecurrentGradients {
     T* const to = sums(task, direction);
     of_ih_.template add<Cell::kInput>(d, x, frames, to);
     of_hh_.template add<Cell::kHidden>(d, before, frames, to + of_ih_.size());
-    for (int64_t t = 0; t < frames; ++t) accumulate(d + t * lanes_size(), lanes_size(), to + bias_at());
+    add_biases(d, frames, to + bias_at());
   }
   void add_input(int64_t direction, int64_t frames, const T* d, T* dx) const {
     const int64_t size = Columns<T>::pad(f_.inputs) * kLanes<T>;
@@ -118,6 +118,14 @@ class RecurrentGradients {
   int64_t bias_at() const { return of_ih_.size() + of_hh_.size(); }
   int64_t lanes_size() const { return Cell::kSums * Columns<T>::pad(f_.units) * kLanes<T>; }
   int64_t size() const { return bias_at() + lanes_size(); }
+  // The frames of a chunk are summed first, as in add_outer_tile. The rounding error then grows with the chunks only.
+  void add_biases(const T* d, int64_t frames, T* to) const {
+    for (int64_t i = 0; i < lanes_size(); i += kLanes<T>) {
+      Vec<T> sum{};
+      for (int64_t t = 0; t < frames; ++t) sum += load(d + t * lanes_size() + i);
+      add_to(to + i, sum);
+    }
+  }
   T* sums(int64_t task, int64_t d) const { return sums_.data() + (task * f_.directions + d) * size(); }
 
   void write_bias(const T* sums, const int (&plane)[Cell::kGates], void* to) const {

@@ -5,6 +5,8 @@ Terms of one sign are the worst case. A running float32 sum of a million of them
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -64,3 +66,26 @@ def test_causal_dwconv2d(kernel: int) -> None:
     weight, bias = torch.ones(1, 1, kernel, kernel), torch.zeros(1, requires_grad=True)
     (found,) = torch.autograd.grad(ops.causal_dwconv2d(x, weight, bias), [bias], dy)
     assert_precise({"bias": found}, {"bias": dy.double().sum((0, 2, 3))}, bound=BOUND / 2)
+
+
+def test_gru() -> None:
+    """The update gate stays at zero, so y is the new gate of its own frame alone, and each term is precise."""
+    batch, frames = 4, TERMS // 16
+    x, dy = uniform(batch, frames, 1), uniform(batch, frames, 1, low=0.1, seed=1)
+    values = [torch.full((3, 1), 0.1), torch.zeros(3, 1), torch.tensor([0.1, -50.0, 0.1]), torch.zeros(3)]
+
+    def gradients_of(call: Callable[..., Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+        leaves = [value.to(dtype).requires_grad_() for value in values]
+        found = torch.autograd.grad(call(x.to(dtype), *leaves), leaves, dy.to(dtype))
+        return {name: found[i][-1:] for i, name in ((0, "weight_ih"), (2, "bias_ih"), (3, "bias_hh"))}
+
+    def without_update(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
+        reset, _, new = (x * w_ih[:, 0] + b_ih).split(1, 2)
+        r, _, n = (b_hh + 0 * w_hh[:, 0]).split(1)
+        return (new + (reset + r).sigmoid() * n).tanh()
+
+    def operator(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
+        y: Tensor = ops.gru(x, [w_ih, w_hh], [b_ih, b_hh])[0]
+        return y
+
+    assert_precise(gradients_of(operator, torch.float32), gradients_of(without_update, torch.float64))
