@@ -1,6 +1,6 @@
 # make demo       sets up, builds, trains for about a minute, enhances a clip
 # make test       sets up, builds, runs the tests of everyday work (minutes)
-# make test-all   all that must hold before a release (most of an hour)
+# make test-all   all that must hold before a release (most of an hour on two processors)
 # make help       everything else
 
 VENV ?= .venv
@@ -8,8 +8,10 @@ PYTHON ?= python3
 # The torch to build against and test with. Any later one runs the same build.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --quiet --disable-pip-version-check --constraint constraints.txt
-# Compilers that run at a time in `make native`.
+# How many parts of `make test-all`, or compilers of `make native`, run at a time.
 JOBS ?= $(shell nproc)
+# Within `make -j` the jobs are shared out by its job server. Alone, a part may use them all.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 # For `make agents`. Pipecat asks for versions of soxr, soundfile and protobuf that constraints.txt excludes.
 AGENTS_VENV ?= .venv-agents
 # For `make cuda`: a torch with CUDA, the compute capabilities to build for, and the tests to run. Without a GPU these
@@ -24,6 +26,9 @@ CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py netw
 GPU_PYTHON ?= python3
 
 BIN := $(VENV)/bin
+# Tests start make themselves: it must not look for the job server of this one. Tests that need threads ask for them:
+# with several, the small operators of the others mostly wait for a busy processor.
+PYTEST := env -u MAKEFLAGS -u MAKELEVEL OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 CSRC := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.inl)
 CUDA_RUN := build/cuda/run
@@ -36,7 +41,7 @@ CLANG := $(shell command -v clang++)
 ACTIONLINT := $(shell command -v actionlint)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools setup build demo test test-all parts agents lint docs native emulator budgets endurance fuzz capi \
+.PHONY: help tools setup build demo test test-all agents lint docs native emulator budgets endurance fuzz capi \
     pipewire web web-check web-figures clang figures install-check cuda gpu sass-check format wheel clean
 
 help: ## this list
@@ -65,15 +70,16 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 	$(BIN)/python examples/demo.py
 
 test: build ## the tests of everyday work
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-PARTS := test agents native emulator budgets endurance fuzz capi pipewire web-check clang figures install-check cuda \
-    sass-check
+# The longest first, so that none is left alone at the end.
+PARTS := test native cuda emulator install-check clang budgets capi fuzz agents sass-check figures
+# Sound in real time needs the processors for itself.
+ALONE := endurance pipewire web-check
 
-test-all: $(PARTS) ## all tests there are
-
-parts: # the parts of test-all, for .ci/run
-	@echo $(PARTS)
+test-all: ## all tests there are; the output of a part appears when it ends
+	$(MAKE) -j$(JOBS) --output-sync=target $(PARTS)
+	$(MAKE) $(ALONE)
 
 agents: build $(AGENTS_VENV)/.installed ## Pipecat's and LiveKit's own classes and the call server, without torch
 	$(AGENTS_VENV)/bin/python -m pytest --noconftest tests/integrations
@@ -95,17 +101,17 @@ docs: build ## the documentation site, warnings are errors: build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 native: ## kernels and engine as plain programs: optimized, under sanitizers, and as NEON code under qemu
-	$(MAKE) -j$(JOBS) -C tests/native test
-	$(MAKE) -j$(JOBS) -C tests/stream/native test
+	$(MAKE) $(PARALLEL) -C tests/native test
+	$(MAKE) $(PARALLEL) -C tests/stream/native test
 
 emulator: build ## the CUDA kernels on the CPU: the emulator, its mutants, the operators on emulated kernels
-	$(BIN)/python -m pytest tests/simt tests/cuda
+	$(PYTEST) tests/simt tests/cuda
 
 budgets: ## instructions that each kernel takes, against the recorded ones
-	$(BIN)/python -m pytest tests/native
+	$(PYTEST) tests/native
 
 endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call; all slow tests
-	$(BIN)/python -m pytest --slow -m slow -q
+	$(PYTEST) --slow -m slow -q
 	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
 	$(MAKE) -C tests/stream/native hours HOURS=0.5
 
@@ -116,11 +122,11 @@ fuzz: build ## libFuzzer on the engine and the C functions, Atheris on weight fi
 
 capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
-	$(BIN)/python -m pytest tests/capi tests/ladspa
+	$(PYTEST) tests/capi tests/ladspa
 
 pipewire: tools build ## the virtual microphone in a PipeWire without devices: the samples of the command line
 	@command -v pw-link >/dev/null || { echo "pipewire: expected Debian's packages pipewire and pipewire-bin" >&2; exit 1; }
-	$(BIN)/python -m pytest tests/pipewire
+	$(PYTEST) tests/pipewire
 
 # The compiler that makes WebAssembly, and the driver of the browser. Both come complete as wheels.
 ZIGLANG := ziglang==0.17.1
@@ -143,7 +149,7 @@ web-check: build web ## the package for web pages: its types, in Node.js, in Chr
 	$(BIN)/pip install $(PIP_FLAGS) $(PLAYWRIGHT)
 	$(if $(NPM),$(NPM_INSTALL) build/tsc $(TYPESCRIPT),@echo "npm is not installed: the types of the web package are not checked")
 	$(if $(NPM),build/tsc/node_modules/.bin/tsc --project $(WEB))
-	$(BIN)/python -m pytest tests/web
+	$(PYTEST) tests/web
 
 # RNNoise is there to compare with.
 web-figures: build web ## time of a frame in Chromium beside RNNoise, a minute of a microphone: benchmarks/results/web.json
@@ -175,7 +181,7 @@ gpu: ## one pass of 9 minutes on a machine with a GPU: build, tests, sanitizers,
 # The tools that read machine code come with few toolkits.
 sass-check: build ## what nvcc made of the CUDA kernels: local memory, registers, widths of accesses, multiply-adds
 	$(BIN)/pip install $(PIP_FLAGS) nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
-	$(BIN)/python -m pytest tests/cuda/test_gates.py tests/cuda/test_machine_code.py
+	$(PYTEST) tests/cuda/test_gates.py tests/cuda/test_machine_code.py
 
 $(AGENTS_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(AGENTS_VENV)
