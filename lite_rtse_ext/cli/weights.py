@@ -115,6 +115,8 @@ def network(checkpoint: Path | None, extra_reduction_db: float = 0.0) -> Network
     from lite_rtse_ext.stream import Network
 
     path = chosen(checkpoint)
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, got a folder. The weights of a run are in its best.safetensors")
     if _is_safetensors(path):
         loaded = Network.from_pretrained(path)
     else:

@@ -189,8 +189,14 @@ def test_bad_checkpoints_are_one_line(tmp_path: Path, run: Run, monkeypatch: pyt
     (tmp_path / "text.pt").write_text("Not a checkpoint.")
     torch.save({"state_dict": {"other.weight": torch.zeros(2)}}, tmp_path / "other.pt")
     monkeypatch.setattr(pretrained, "_WEIGHTS", tmp_path / "none.safetensors")
+    (tmp_path / "run").mkdir()
     assert_one_line(run("enhance", source, tmp_path / "out.wav"), "give --checkpoint PATH")
-    for name, words in [("missing.pt", "No such file"), ("text.pt", "not a checkpoint"), ("other.pt", "is missing")]:
+    for name, words in [
+        ("missing.pt", "No such file"),
+        ("text.pt", "not a checkpoint"),
+        ("other.pt", "is missing"),
+        ("run", "got a folder. The weights of a run are in its best.safetensors"),
+    ]:
         result = run("enhance", source, tmp_path / "out.wav", "--checkpoint", tmp_path / name)
         assert_one_line(result, name, words)
 
