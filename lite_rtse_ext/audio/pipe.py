@@ -16,7 +16,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from lite_rtse_ext.audio.formats import SAMPLE_BYTES, AudioError, AudioFormat
+from lite_rtse_ext.audio.formats import SAMPLE_BYTES, AudioError, AudioFormat, say
 from lite_rtse_ext.audio.reader import BLOCK_FRAMES, checked_blocks
 from lite_rtse_ext.audio.wav import SPARE_BYTES, header_bytes, raw_header, read_header
 
@@ -73,7 +73,7 @@ class PipeReader:
             raise AudioError(f"{self.name}: damaged, it ends after {done} samples a channel")
 
     def _whole_units(self) -> Iterator[bytes]:
-        """Yield the samples' bytes, cut where they can be decoded. An incomplete frame at the end is dropped."""
+        """Yield the samples' bytes, cut where they can be decoded. Part of a frame at the end is told and left out."""
         unit, left = self._header.unit_bytes, b""
         if self._header.empty:
             left = self._take(4)
@@ -87,6 +87,8 @@ class PipeReader:
                 left = left[whole:]
         if left and self.format.subtype not in SAMPLE_BYTES:  # a last block may be short
             yield left
+        elif left:
+            say(f"{self.name}: expected whole frames of {unit} bytes, got {len(left)} more at the end, left out")
 
     def _take(self, most: int) -> bytes:
         """Read the available bytes, at most ``most``, and subtract their number from the expected length."""
