@@ -141,19 +141,8 @@ def test_bare_samples_of_telephones(tmp_path: Path, enhance: Run, checkpoint: Pa
 
 
 def test_a_part_of_a_frame_at_the_end_is_told(checkpoint: Path) -> None:
-    command = [
-        "enhance",
-        "-",
-        "-",
-        "--raw",
-        "s16",
-        "--rate",
-        "8000",
-        "--channels",
-        "2",
-        "--checkpoint",
-        str(checkpoint),
-    ]
+    options = shlex.split("--raw s16 --rate 8000 --channels 2")
+    command = ["enhance", "-", "-", *options, "--checkpoint", str(checkpoint)]
     result = CliRunner().invoke(main, command, input=bytes(4 * 800 + 3))
     assert len(result.stdout_bytes) == 4 * 800
     assert "Note: -: expected whole frames of 4 bytes, got 3 more at the end, left out" in result.stderr
