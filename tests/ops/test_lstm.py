@@ -287,15 +287,22 @@ def test_a_gpus_tensors_are_refused_in_words() -> None:
         lstm(torch.empty(1, 2, 3, device="cuda:0"), torch.empty(4, 3), torch.empty(4, 1))
 
 
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("optional", [True, False])
-@pytest.mark.parametrize("time_major", [True, False])
-def test_opcheck(optional: bool, keep: bool, time_major: bool) -> None:
-    given = arguments(bias=optional, state=optional)
-    if time_major:
-        given["x"] = given["x"].transpose(0, 1).contiguous().transpose(0, 1)
+def opcheck(given: dict[str, Any], keep: bool) -> None:
     state = given.pop("state") or (None, None)
     torch.library.opcheck(torch.ops.lite_rtse.lstm.default, (*given.values(), *state, False, keep))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("optional", [True, False])
+def test_opcheck(optional: bool, keep: bool) -> None:
+    opcheck(arguments(bias=optional, state=optional), keep)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_opcheck_with_frames_first_in_memory(keep: bool) -> None:
+    given = arguments()
+    given["x"] = given["x"].transpose(0, 1).contiguous().transpose(0, 1)
+    opcheck(given, keep)
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
