@@ -74,7 +74,7 @@ test: build ## the tests of everyday work
 
 # The longest first, so that none is left alone at the end.
 PARTS := test native cuda emulator install-check clang budgets capi fuzz agents sass-check figures
-# Sound in real time needs the processors for itself.
+# Sound in real time needs the processors for itself, and endurance uses a program that native builds.
 ALONE := endurance pipewire web-check
 
 test-all: ## all tests there are; the output of a part appears when it ends
