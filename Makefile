@@ -47,7 +47,7 @@ ACTIONLINT := $(shell command -v actionlint)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
-tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, valgrind, tools of ALSA, LADSPA, PipeWire
+tools: ## Debian packages that some targets use: cross compiler, emulator, Clang, ccache, valgrind, ALSA, LADSPA, PipeWire
 	.ci/tools
 
 setup: $(STAMP) ## a virtual environment in .venv, with torch and everything the tests and the demo need
@@ -72,10 +72,10 @@ demo: build ## train eager and fused for about a minute, enhance a clip, draw it
 test: build ## the tests of everyday work
 	$(PYTEST)
 
-# The longest first, so that none is left alone at the end.
-PARTS := test native cuda emulator install-check clang budgets capi fuzz agents sass-check figures
-# Sound in real time needs the processors for itself, and endurance uses a program that native builds.
-ALONE := endurance pipewire web-check
+# What is checked in seconds, then the longest first, so that none is left alone at the end.
+PARTS := lint docs test native emulator endurance cuda install-check clang sass-check budgets fuzz capi agents web figures
+# Sound in real time needs the processors for itself.
+ALONE := pipewire web-check
 
 test-all: ## all tests there are; the output of a part appears when it ends
 	$(MAKE) -j$(JOBS) --output-sync=target $(PARTS)
@@ -113,7 +113,7 @@ budgets: ## instructions that each kernel takes, against the recorded ones
 endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call; all slow tests
 	$(PYTEST) --slow -m slow -q
 	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
-	$(MAKE) -C tests/stream/native hours HOURS=0.5
+	$(MAKE) -C tests/stream/native hours HOURS=0.5 OUT=build/endurance
 
 fuzz: build ## libFuzzer on the engine and the C functions, Atheris on weight files and feed
 	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
