@@ -98,7 +98,7 @@ class Calls:
     def __init__(self, url: str, packet_ms: float, seconds: float) -> None:
         self._url, self._packet_s = url, packet_ms / 1e3
         self._bytes = SAMPLE_BYTES * round(self._packet_s * SAMPLE_RATE_HZ)
-        self._packets = round(seconds / self._packet_s)
+        self._packets, self._skipped = round(seconds / self._packet_s), round(_SKIPPED_S / self._packet_s)
         self._sound = pcm_of(speech_like(-(-self._packets * self._bytes // (SAMPLE_BYTES * HOP_LENGTH))))
         self.latency_ms: list[float] = []
         self.late_ms: list[float] = []
@@ -113,23 +113,23 @@ class Calls:
     async def _call(self, connection: ClientConnection, start: float) -> None:
         await connection.recv()  # the description of the call
         sent: list[float] = []
-        await asyncio.gather(self._send(connection, start, sent), self._receive(connection, start, sent))
+        await asyncio.gather(self._send(connection, start, sent), self._receive(connection, sent))
 
     async def _send(self, connection: ClientConnection, start: float, sent: list[float]) -> None:
         for number in range(self._packets):
             due = start + number * self._packet_s
             await asyncio.sleep(max(0.0, due - _now()))
             sent.append(_now())
-            if sent[-1] - start >= _SKIPPED_S:
+            if number >= self._skipped:
                 self.late_ms.append(1e3 * (sent[-1] - due))
             await connection.send(self._sound[number * self._bytes : (number + 1) * self._bytes])
 
-    async def _receive(self, connection: ClientConnection, start: float, sent: list[float]) -> None:
+    async def _receive(self, connection: ClientConnection, sent: list[float]) -> None:
         for number in range(self._packets):
             answer = await connection.recv()
             if len(answer) != self._bytes:
                 raise RuntimeError(f"answer {number}: expected {self._bytes} bytes, got {len(answer)}")
-            if sent[number] - start >= _SKIPPED_S:
+            if number >= self._skipped:
                 self.latency_ms.append(1e3 * (_now() - sent[number]))
 
 

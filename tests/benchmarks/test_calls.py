@@ -26,7 +26,7 @@ def test_it_measures_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert [record["clock"] for record in data["records"]] == ["cpu", "wall"]
     for record in data["records"]:
         assert record["calls"] == 2
-        assert record["packets"] == pytest.approx(2 * 25, abs=2)  # those after the first second
+        assert record["packets"] == 2 * 25  # those after the first second
         assert 0 < record["p50"] <= record["p99"] <= record["max"]
         assert record["cpu_ms"] > 0
         assert data["held"][record["clock"]] == (2 if record["p99"] < 16 else 0)
