@@ -44,8 +44,8 @@ const std::string& Faults::first() {
   return first_;
 }
 
-Block::Block(const Work& work, Team& team, Random& random, Faults& faults)
-    : work_(work), threads_(team), random_(random), faults_(faults),
+Block::Block(const Work& work, Team& team, Cluster& cluster, unsigned rank, Random& random, Faults& faults)
+    : work_(work), threads_(team), cluster_(cluster), rank_(rank), random_(random), faults_(faults),
       count_(work.launch.block.x * work.launch.block.y * work.launch.block.z), alive_(count_),
       warps_((count_ + kWarpSize - 1) / kWarpSize), thread_order_(count_), warp_order_(warps_.size()) {
   std::iota(thread_order_.begin(), thread_order_.end(), 0u);
@@ -58,7 +58,7 @@ Block::Block(const Work& work, Team& team, Random& random, Faults& faults)
     thread.index = {i % b.x, i / b.x % b.y, i / (b.x * b.y)};
     thread.number = i;
     thread.state = State::ready;
-    thread.barriers = thread.warp_operations = 0;
+    thread.barriers = thread.warp_operations = thread.cluster_arrivals = thread.cluster_waits = 0;
     thread.fiber.prepare(enter, i);
   }
 }
@@ -92,24 +92,28 @@ void Block::run() {
   while (alive_ && !faults_.any()) {
     const bool progress = in_rounds ? one_round() : warp_by_warp();
     if (faults_.any()) break;
-    const bool waits = end_polls();
+    const bool waits = wake();
+    if (progress) cluster_.idle_turns = 0;
     if (together && (waits || random_.coin())) together->pass_on();
     if (alive_ && at_barrier_ == alive_) {
       release_barrier();
       in_rounds = random_.coin();
-    } else if (alive_ && !progress) {
+    } else if (alive_ && !progress && !(waits && cluster_.has_patience())) {
       report_deadlock();
     }
   }
 }
 
-// Threads that looked at a counter may look again. Returns whether there are any.
-bool Block::end_polls() {
+// Threads that looked at a counter may look again, and those at a barrier of the cluster that all have arrived at may
+// go on. Returns whether any wait for other blocks, or have done so.
+bool Block::wake() {
   bool any = false;
   for (unsigned i = 0; i < count_; ++i) {
-    if (threads_[i]->state != State::polled) continue;
-    threads_[i]->state = State::ready;
+    Thread& thread = *threads_[i];
+    if (thread.state != State::polled && thread.state != State::at_cluster_barrier) continue;
     any = true;
+    if (thread.state == State::at_cluster_barrier && cluster_.passed < thread.cluster_arrivals) continue;
+    thread.state = State::ready;
   }
   return any;
 }
@@ -189,7 +193,10 @@ void Block::report_deadlock() {
     const Thread& thread = *threads_[i];
     if (thread.state == State::exited) continue;
     what += (shown++ ? ", thread " : " thread ") + std::to_string(i) + " waits at " +
-            (thread.state == State::at_barrier ? "barrier " : "warp operation ") + text(thread.where);
+            (thread.state == State::at_barrier           ? "barrier "
+             : thread.state == State::at_cluster_barrier ? "the cluster's barrier "
+                                                         : "warp operation ") +
+            text(thread.where);
   }
   faults_.report(what);
 }
@@ -204,6 +211,39 @@ void Block::barrier(Where where, unsigned id) {
   tsan_release(sync);
   yield();
   tsan_acquire(sync);
+}
+
+void Block::cluster_arrive(bool release, Where where) {
+  Thread& me = *current_;
+  if (me.cluster_arrivals++ != me.cluster_waits) fail("a thread arrives twice at the cluster's barrier", where);
+  if (release) tsan_release(&cluster_.sync[me.cluster_arrivals % 2]);
+  if (random_.coin()) yield();
+  if (++cluster_.arrived < cluster_.threads) return;
+  cluster_.arrived = 0;
+  ++cluster_.passed;
+}
+
+void Block::cluster_wait(Where where) {
+  Thread& me = *current_;
+  if (me.cluster_waits == me.cluster_arrivals) fail("a thread waits at the cluster's barrier without arriving", where);
+  me.where = where;
+  me.state = State::at_cluster_barrier;
+  yield();
+  ++me.cluster_waits;
+  tsan_acquire(&cluster_.sync[me.cluster_waits % 2]);
+}
+
+void* Block::map_shared(const void* address, unsigned rank, Where where) {
+  using Member = Cluster::Member;
+  if (rank >= cluster_.members.size()) fail("the cluster has no block of rank " + std::to_string(rank), where);
+  const SharedMemory& mine = cluster_.members[rank_].memory;
+  const Member& member = cluster_.members[rank];
+  const auto offset = size_t(static_cast<const unsigned char*>(address) - mine.begin);
+  if (offset >= mine.bytes) fail("an address that is none of shared memory", where);
+  if (member.life != Member::running)
+    fail("shared memory of a block that has " + std::string(member.life == Member::exited ? "exited" : "not begun"),
+         where);
+  return member.memory.begin + offset;
 }
 
 // The meeting of the lanes of `mask`, opened by the first of them to come.

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster.hpp"
 #include "fiber.hpp"
 #include "simt.hpp"
 
@@ -33,7 +34,7 @@ class Random {
   uint64_t state_;
 };
 
-enum class State : uint8_t { ready, polled, at_barrier, in_warp_operation, exited };
+enum class State : uint8_t { ready, polled, at_barrier, at_cluster_barrier, in_warp_operation, exited };
 
 struct Thread {
   Fiber fiber;
@@ -43,7 +44,8 @@ struct Thread {
   Where where;                                 // of the barrier or warp operation it waits at
   unsigned barrier = 0;                        // its name; 0 is __syncthreads
   unsigned barriers = 0, warp_operations = 0;  // that it has left behind
-  int source = 0;                              // what it brought to a warp operation, and what it takes from it
+  unsigned cluster_arrivals = 0, cluster_waits = 0;
+  int source = 0;  // what it brought to a warp operation, and what it takes from it
   Slot slot{};
   unsigned ballot = 0;
 
@@ -95,12 +97,17 @@ std::string text(const Where&);
 
 class Block {
  public:
-  Block(const Work&, Team&, Random&, Faults&);
+  // `rank`: its place in the cluster.
+  Block(const Work&, Team&, Cluster&, unsigned rank, Random&, Faults&);
   void run();
 
   void barrier(Where, unsigned id);
   unsigned warp_operation(WarpOp, unsigned mask, int source, Slot&, bool predicate, Where);
   void poll(Where);
+  void cluster_arrive(bool release, Where);
+  void cluster_wait(Where);
+  unsigned rank() const { return rank_; }
+  void* map_shared(const void* address, unsigned rank, Where);
   [[noreturn]] void fail(const std::string& what, Where);
   void yield() { current_->fiber.switch_to(scheduler_); }
   Thread& current() { return *current_; }
@@ -113,13 +120,15 @@ class Block {
   bool warp_by_warp();
   void release_barrier();
   void report_deadlock();
-  bool end_polls();
+  bool wake();
   bool leaves_off(size_t items);
   Meeting& join(Thread&, unsigned mask, WarpOp, Where);
   void conclude(Warp&, const Meeting&, unsigned first_thread, unsigned lanes);
 
   const Work& work_;
   Team& threads_;
+  Cluster& cluster_;
+  const unsigned rank_;
   Random& random_;
   Faults& faults_;
   const unsigned count_;

@@ -164,7 +164,8 @@ std::string launch(Request& request, std::vector<GuardedBuffer>& buffers) {
 
 std::string run(Request& request) {
   configure({.shared_opt_in = size_t(request.device.shared_per_block),
-             .multiprocessors = unsigned(request.device.multiprocessors)},
+             .multiprocessors = unsigned(request.device.multiprocessors),
+             .cluster_blocks = request.device.sm >= 90 ? 8u : 1u},
             {.seed = request.seed, .stream = stream(), .execute = request.execute != 0});
   std::vector<GuardedBuffer> buffers;
   for (int64_t i = 0; i < request.buffers_count; ++i)
@@ -243,7 +244,8 @@ extern "C" int64_t simt_launches(simt::LaunchRecord* records, int64_t most) {
          {l.grid.x, l.grid.y, l.grid.z},
          {l.block.x, l.block.y, l.block.z},
          int64_t(l.shared_bytes),
-         int64_t(l.static_shared_bytes)};
+         int64_t(l.static_shared_bytes),
+         int64_t(l.cluster)};
     simt::kernel_name(l.kernel).copy(r.kernel, sizeof(r.kernel) - 1);
   }
   return int64_t(launches.size());

@@ -52,6 +52,10 @@ enum class Defect {
   relaxed_wait,
   too_many_blocks,
   one_by_one,
+  wrong_rank,
+  early_access,
+  late_access,
+  late_write,
 };
 using enum Defect;
 
@@ -315,6 +319,7 @@ std::string run_misuse() {
 
 }  // namespace cases
 
+#include "cluster_cases.cuh"
 #include "meeting_cases.cuh"
 
 namespace cases {
@@ -367,6 +372,19 @@ const std::map<std::string, std::function<std::string()>>& all() {
       CASE(meetings, relaxed_wait),
       CASE(meetings, too_many_blocks),
       CASE(meetings, one_by_one),
+      CASE(ring, none),
+      CASE(ring, missing_arrive),
+      CASE(ring, missing_wait),
+      CASE(ring, missing_barrier),
+      CASE(ring, relaxed_arrive),
+      CASE(ring, wrong_rank),
+      CASE(ring, stale_read),
+      CASE(ring, early_access),
+      CASE(ring, late_access),
+      CASE(ring, late_write),
+      CASE(ring, too_many_blocks),
+      CASE(ring, wrong_count),
+      CASE(ring, one_by_one),
   };
 #undef CASE
   return cases;
@@ -384,7 +402,7 @@ extern "C" const char* simt_case(const char* text) {
   words >> name >> first >> last;
   fault.clear();
   for (uint64_t seed = first; seed < last && fault.empty(); ++seed) {
-    simt::configure({}, {.seed = seed});
+    simt::configure({.cluster_blocks = 8}, {.seed = seed});
     fault = cases::all().at(name)();
   }
   return fault.c_str();

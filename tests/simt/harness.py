@@ -113,6 +113,7 @@ class _LaunchRecord(ctypes.Structure):
         ("block", ctypes.c_uint32 * 3),
         ("shared_bytes", ctypes.c_int64),
         ("static_shared_bytes", ctypes.c_int64),
+        ("cluster", ctypes.c_int64),
     )
 
 
@@ -125,6 +126,7 @@ class Launch:
     block: tuple[int, ...]
     shared_bytes: int  # dynamic
     static_shared_bytes: int
+    cluster: int = 1  # blocks of one
 
 
 @cache
@@ -200,7 +202,8 @@ def launches(
     records = (_LaunchRecord * library.simt_launches(None, ctypes.c_int64(0)))()
     library.simt_launches(records, ctypes.c_int64(len(records)))
     found = [
-        Launch(r.kernel.decode(), tuple(r.grid), tuple(r.block), r.shared_bytes, r.static_shared_bytes) for r in records
+        Launch(r.kernel.decode(), tuple(r.grid), tuple(r.block), r.shared_bytes, r.static_shared_bytes, r.cluster)
+        for r in records
     ]
     return found, request.workspace_bytes
 

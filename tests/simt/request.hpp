@@ -37,7 +37,7 @@ struct Request {
 struct LaunchRecord {
   char kernel[256];
   uint32_t grid[3], block[3];
-  int64_t shared_bytes, static_shared_bytes;
+  int64_t shared_bytes, static_shared_bytes, cluster;
 };
 
 }  // namespace simt

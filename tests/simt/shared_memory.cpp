@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <vector>
 
 #include "fiber.hpp"
@@ -60,36 +61,59 @@ void poison_static(unsigned char* begin, unsigned char* end) {
   std::memset(begin, kPoison, size_t(end - begin));
 }
 
+bool all_poisoned(const unsigned char* begin, size_t bytes) {
+  return std::all_of(begin, begin + bytes, [](unsigned char byte) { return byte == kPoison; });
+}
+
 size_t guard_bytes(size_t dynamic_bytes) { return std::min(kGuardBytes, kDynamicSharedCapacity - dynamic_bytes); }
 
 }  // namespace
 
 bool register_dynamic_shared(void* (*address)()) {
+  if (dynamic_arrays().size() == SharedMemory::kMostArrays) throw std::length_error("too many dynamic shared arrays");
   dynamic_arrays().push_back(address);
   return true;
 }
 
-void reset_shared_memory(size_t dynamic_bytes) {
+SharedMemory reset_shared_memory(size_t dynamic_bytes) {
   *static_cast<volatile char*>(&anchor) = 0;
   static const int in_library = 0;
   Storage storage{&in_library, nullptr, 0};
   dl_iterate_phdr(find_storage, &storage);
   poison_static(storage.begin, storage.begin + storage.bytes);
+  SharedMemory memory{storage.begin, storage.bytes};
+  size_t count = 0;
   for (auto address : dynamic_arrays()) {
     auto* array = static_cast<unsigned char*>(address());
     asan_allow(array, kDynamicSharedCapacity);
     std::memset(array, kPoison, dynamic_bytes + guard_bytes(dynamic_bytes));
     asan_forbid(array + dynamic_bytes, kDynamicSharedCapacity - dynamic_bytes);
+    memory.dynamic[count++] = array;
   }
+  return memory;
 }
 
 bool dynamic_shared_bound_held(size_t dynamic_bytes) {
-  const auto poisoned = [](unsigned char byte) { return byte == kPoison; };
   for (auto address : dynamic_arrays()) {
     const auto* end = static_cast<const unsigned char*>(address()) + dynamic_bytes;
-    if (!std::all_of(end, end + guard_bytes(dynamic_bytes), poisoned)) return false;
+    if (!all_poisoned(end, guard_bytes(dynamic_bytes))) return false;
   }
   return true;
+}
+
+void seal(const SharedMemory& memory, size_t dynamic_bytes) {
+  for (unsigned char* array : memory.dynamic) {
+    if (!array) return;
+    // Word by word: ThreadSanitizer sees what memset writes.
+    auto* const words = reinterpret_cast<volatile uint64_t*>(array);
+    for (size_t i = 0; i * sizeof(uint64_t) < dynamic_bytes; ++i) words[i] = ~uint64_t(0);
+    asan_forbid(array, dynamic_bytes);
+  }
+}
+
+bool seal_held(const SharedMemory& memory, size_t dynamic_bytes) {
+  return std::all_of(memory.dynamic.begin(), memory.dynamic.end(),
+                     [=](const unsigned char* array) { return !array || all_poisoned(array, dynamic_bytes); });
 }
 
 }  // namespace simt

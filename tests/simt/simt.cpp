@@ -1,4 +1,4 @@
-// Launches: checks them, and runs the blocks of a grid one after another, in random order.
+// Launches: checks them, and runs the blocks or the clusters of a grid one after another, in random order.
 //
 // Built without -fsanitize; kernels are built with it.
 #include "simt.hpp"
@@ -32,7 +32,7 @@ struct Emulator {
   cudaError_t last_error = cudaSuccess;
   // Under ThreadSanitizer consecutive blocks use different fibers: the same fiber would order what two blocks do.
   Team teams[2];
-  std::vector<Team> teams_together;  // of the blocks of a cooperative launch
+  std::vector<Team> teams_together[2];  // of blocks that run by turns
   char grid_end = 0;
 };
 Emulator& emulator = *new Emulator;
@@ -64,6 +64,21 @@ cudaError_t check_stream(const char* where, cudaStream_t stream) {
   return failed(cudaErrorInvalidValue, std::string(where) + " on another stream than the caller's");
 }
 
+bool has_attribute(const cudaLaunchConfig_t& config, cudaLaunchAttributeID id) {
+  return config.numAttrs == 1 && config.attrs && config.attrs->id == id;
+}
+
+dim3 cluster_dimension(const cudaLaunchConfig_t& config) {
+  const auto& d = config.attrs->val.clusterDim;
+  return {d.x, d.y, d.z};
+}
+
+// Clusters of neighbors along x alone are emulated. A grid has whole clusters.
+bool cluster_fits(const Launch& launch, const dim3& size) {
+  return size.y == 1 && size.z == 1 && size.x >= 1 && size.x <= emulator.limits.cluster_blocks &&
+         launch.grid.x % size.x == 0;
+}
+
 std::string description(const Launch& launch) {
   return kernel_name(launch.kernel) + " of grid " + text({launch.grid.x, launch.grid.y, launch.grid.z}) + ", block " +
          text({launch.block.x, launch.block.y, launch.block.z}) + ", " + std::to_string(launch.shared_bytes) +
@@ -71,9 +86,10 @@ std::string description(const Launch& launch) {
 }
 
 void run_block(const Work& work, Team& team) {
-  reset_shared_memory(work.launch.shared_bytes);
+  Cluster alone(1, work.launch.block.x * work.launch.block.y * work.launch.block.z);
+  alone.members[0] = {Cluster::Member::running, reset_shared_memory(work.launch.shared_bytes)};
   // On the heap, freed after each block: ThreadSanitizer knows synchronisation by its address.
-  auto block = std::make_unique<Block>(work, team, emulator.random, emulator.faults);
+  auto block = std::make_unique<Block>(work, team, alone, 0, emulator.random, emulator.faults);
   running = block.get();
   block->run();
   running = nullptr;
@@ -102,11 +118,33 @@ void run_block_in_thread(const Work& work, Team& team) {
   while (!job.done) sched_yield();
 }
 
-void run_one_by_one(const Work& work) {
-  const dim3 g = work.launch.grid;
-  std::vector<uint64_t> order(uint64_t(g.x) * g.y * g.z);
+std::vector<uint64_t> shuffled(uint64_t count) {
+  std::vector<uint64_t> order(count);
   std::iota(order.begin(), order.end(), uint64_t(0));
   emulator.random.shuffle(order);
+  return order;
+}
+
+uint64_t blocks_of(const Launch& launch) { return uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z; }
+
+void run_together(const Work& work) {
+  const auto blocks = unsigned(blocks_of(work.launch));
+  Together(work, 0, blocks, false, emulator.teams_together[0], emulator.random, emulator.faults).run();
+}
+
+void run_clusters(const Work& work) {
+  const unsigned size = work.launch.cluster;
+  unsigned turn = 0;
+  for (const uint64_t cluster : shuffled(blocks_of(work.launch) / size)) {
+    auto& teams = emulator.teams_together[under_tsan() ? turn++ % 2 : 0];
+    Together(work, cluster * size, size, true, teams, emulator.random, emulator.faults).run();
+    if (emulator.faults.any()) return;
+  }
+}
+
+void run_one_by_one(const Work& work) {
+  const dim3 g = work.launch.grid;
+  const std::vector<uint64_t> order = shuffled(blocks_of(work.launch));
   for (size_t i = 0; i < order.size() && !emulator.faults.any(); ++i) {
     blockIdx = {unsigned(order[i] % g.x), unsigned(order[i] / g.x % g.y), unsigned(order[i] / g.x / g.y)};
     (under_tsan() ? run_block_in_thread : run_block)(work, emulator.teams[under_tsan() ? i % 2 : 0]);
@@ -130,15 +168,20 @@ const std::string& report() { return emulator.faults.first(); }
 
 cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(void*), void* arguments) {
   if (const cudaError_t error = check_stream("cudaLaunchKernelEx", config.stream)) return error;
-  const bool cooperative = config.numAttrs == 1 && config.attrs && config.attrs->id == cudaLaunchAttributeCooperative &&
-                           config.attrs->val.cooperative;
-  if (config.numAttrs && !cooperative)
-    return failed(cudaErrorInvalidValue, "launch attributes but cooperative are not emulated");
+  const bool cooperative = has_attribute(config, cudaLaunchAttributeCooperative) && config.attrs->val.cooperative;
+  const bool clustered = has_attribute(config, cudaLaunchAttributeClusterDimension);
+  if (config.numAttrs && !cooperative && !clustered)
+    return failed(cudaErrorInvalidValue, "launch attributes but cooperative and cluster are not emulated");
   if (!is_known(kernel)) return failed(cudaErrorInvalidDeviceFunction, "a kernel without a name in the symbol table");
-  const Launch launch{kernel, config.gridDim, config.blockDim, config.dynamicSmemBytes, static_shared_bytes(kernel)};
+  const dim3 cluster = clustered ? cluster_dimension(config) : dim3(1);
+  const Launch launch{kernel,   config.gridDim, config.blockDim, config.dynamicSmemBytes, static_shared_bytes(kernel),
+                      cluster.x};
   if (const cudaError_t invalid = check_launch(launch))
     return failed(invalid, "invalid launch: " + description(launch));
-  if (cooperative && uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z > emulator.limits.multiprocessors)
+  if (clustered && !cluster_fits(launch, cluster))
+    return failed(cudaErrorInvalidClusterSize,
+                  "invalid cluster of " + text({cluster.x, cluster.y, cluster.z}) + " blocks: " + description(launch));
+  if (cooperative && blocks_of(launch) > emulator.limits.multiprocessors)
     return failed(cudaErrorCooperativeLaunchTooLarge, "too many blocks to run together: " + description(launch));
   emulator.launches.push_back(launch);
   if (!emulator.options.execute) return cudaSuccess;
@@ -148,7 +191,9 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel, void 
   blockDim = launch.block;
   polls = 0;
   if (cooperative) {
-    Together(work, emulator.teams_together, emulator.random, emulator.faults).run();
+    run_together(work);
+  } else if (clustered) {
+    run_clusters(work);
   } else {
     run_one_by_one(work);
   }
@@ -184,6 +229,10 @@ void named_barrier(unsigned id, unsigned count, Where where) {
   running->barrier(where, id);
 }
 void poll(Where where) { running->poll(where); }
+void cluster_arrive(bool release, Where where) { running->cluster_arrive(release, where); }
+void cluster_wait(Where where) { running->cluster_wait(where); }
+unsigned cluster_rank() { return running->rank(); }
+void* map_shared(const void* address, unsigned rank, Where where) { return running->map_shared(address, rank, where); }
 void note_progress() { polls = 0; }
 void maybe_yield() {
   constexpr size_t kOneIn = 8;

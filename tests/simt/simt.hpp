@@ -21,9 +21,12 @@
 // The blocks of a cooperative launch run by turns, also drawn from the seed. There may be one on each multiprocessor.
 // They may wait for one another by counters: cuda::atomic_ref. A counter that nobody changes any more is reported.
 //
-// Not emulated: cp.async, mma, TMA, the library cooperative groups, clusters, textures, the timing of anything.
-// Registers and
-// __launch_bounds__ are not known here.
+// The blocks of a cluster run by turns too, and only one cluster at a time: clusters that wait for one another never
+// end. Reported are a thread that arrives twice or waits without having arrived, a barrier that some threads never
+// reach, and the shared memory of a block that has not begun or has exited.
+//
+// Not emulated: cp.async, mma, TMA, the library cooperative groups, mbarriers, textures, the timing of anything.
+// Registers and __launch_bounds__ are not known here.
 #pragma once
 
 #include <cstddef>
@@ -77,6 +80,7 @@ struct Limits {
   size_t shared_per_block = 48 << 10;  // without opting in by cudaFuncSetAttribute
   size_t shared_opt_in = 99 << 10;
   unsigned multiprocessors = 82;  // a cooperative launch may have a block on each
+  unsigned cluster_blocks = 1;    // at most; 8 from compute capability 9.0 on
 };
 
 struct Options {
@@ -90,6 +94,7 @@ struct Launch {
   dim3 grid, block;
   size_t shared_bytes;  // dynamic
   size_t static_shared_bytes;
+  unsigned cluster = 1;  // blocks of one
 };
 
 // Starts afresh: limits and options from now on, no launches recorded, no error, no kernel opted in.
@@ -118,7 +123,11 @@ void barrier(Where);
 void named_barrier(unsigned id, unsigned count, Where);
 void poll(Where);      // before a load that may be one of many: lets other threads and other blocks go on
 void note_progress();  // of something that others may wait for
-void maybe_yield();    // lets other threads go on here, at random
+void cluster_arrive(bool release, Where);
+void cluster_wait(Where);
+unsigned cluster_rank();
+void* map_shared(const void* address, unsigned rank, Where);  // the same variable of another block of the cluster
+void maybe_yield();                                           // lets other threads go on here, at random
 [[noreturn]] void fail(const std::string& what, Where);
 unsigned lane();
 
@@ -169,6 +178,16 @@ concept AtomicInteger = std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) ==
 inline void __syncthreads(simt::Where where = simt::Where::current()) { simt::barrier(where); }
 inline void __barrier_sync_count(unsigned id, unsigned count, simt::Where where = simt::Where::current()) {
   simt::named_barrier(id, count, where);
+}
+
+inline void __cluster_barrier_arrive(simt::Where where = simt::Where::current()) { simt::cluster_arrive(true, where); }
+inline void __cluster_barrier_arrive_relaxed(simt::Where where = simt::Where::current()) {
+  simt::cluster_arrive(false, where);
+}
+inline void __cluster_barrier_wait(simt::Where where = simt::Where::current()) { simt::cluster_wait(where); }
+inline unsigned __clusterRelativeBlockRank() { return simt::cluster_rank(); }
+inline void* __cluster_map_shared_rank(const void* address, unsigned rank, simt::Where where = simt::Where::current()) {
+  return simt::map_shared(address, rank, where);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, simt::Where where = simt::Where::current()) {

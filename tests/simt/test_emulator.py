@@ -24,6 +24,7 @@ pytestmark = harness.needs()
 WRONG = "wrong value"
 RACE = r"data race[\s\S]*cases.cu:\d+"
 MEETING_RACE = r"data race[\s\S]*meeting_cases.cuh:\d+"
+CLUSTER_RACE = r"data race[\s\S]*cluster_cases.cuh:\d+"
 NO_CHANGE = r"deadlock: a counter is waited for that no thread changes \(thread 0,0,0 at meeting_cases.cuh:\d+\)"
 READ, WRITE = (r"use-after-poison[\s\S]*" + access for access in ("READ of size 4", "WRITE of size 4"))
 
@@ -64,6 +65,22 @@ CAUGHT = {
     "meetings/relaxed_wait": {"tsan": MEETING_RACE},
     "meetings/too_many_blocks": {"plain": "too many blocks to run together: .* of grid 83,1,1"},
     "meetings/one_by_one": {"plain": NO_CHANGE},
+    "ring/missing_arrive": {
+        "plain": r"a thread waits at the cluster's barrier without arriving \(.* cluster_cases.cuh"
+    },
+    "ring/missing_wait": {
+        "plain": r"a thread arrives twice at the cluster's barrier \(thread .* cluster_cases.cuh:\d+"
+    },
+    "ring/missing_barrier": {"plain": r"deadlock: thread \d+ waits at the cluster's barrier cluster_cases.cuh:\d+"},
+    "ring/relaxed_arrive": {"tsan": CLUSTER_RACE},
+    "ring/wrong_rank": {"plain": WRONG},
+    "ring/stale_read": {"plain": WRONG, "tsan": CLUSTER_RACE},
+    "ring/early_access": {"plain": "shared memory of a block that has not begun"},
+    "ring/late_access": {"plain": "shared memory of a block that has exited"},
+    "ring/late_write": {"plain": "write to the shared memory of a block that has exited", "asan": WRITE},
+    "ring/too_many_blocks": {"plain": "invalid cluster of 16,1,1 blocks: .* of grid 6,1,1"},
+    "ring/wrong_count": {"plain": "invalid cluster of 4,1,1 blocks: .* of grid 6,1,1"},
+    "ring/one_by_one": {"plain": "the cluster has no block of rank 1"},
 }
 KERNELS = sorted({name.partition("/")[0] for name in CAUGHT})
 SEEDS = {"plain": 200, "asan": 20, "tsan": 3}  # under which correct kernels are shown to pass

@@ -73,7 +73,8 @@ AOTITorchError aoti_torch_create_device_guard(int32_t, DeviceGuardHandle* guard)
   static uint64_t launches = 0;
   lite_rtse::launching().lock();
   simt::configure({.shared_opt_in = size_t(device().shared_per_block),
-                   .multiprocessors = unsigned(device().multiprocessors)},
+                   .multiprocessors = unsigned(device().multiprocessors),
+                   .cluster_blocks = device().sm >= 90 ? 8u : 1u},
                   {.seed = launches++, .stream = lite_rtse::stream()});
   *guard = reinterpret_cast<DeviceGuardHandle>(&launches);
   return 0;
