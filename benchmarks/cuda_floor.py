@@ -25,6 +25,15 @@ H. Zhang and S. Matsuoka, "A Study of Single and Multi-device Synchronization Me
 figure 5. With 1024 threads per block it is 2.21 µs there.
 """
 
+CLUSTER_MEETING_S = 640 / 1.98e9
+"""Time of one barrier of a cluster, in seconds. It is an assumption: 640 clocks at 1.98 GHz.
+
+An arrival that releases what was written waits for its stores to reach the second-level cache: 280 clocks. The arrival
+and the answer then cross the network between multiprocessors, at 180 clocks each. That latency of the network is
+published: W. Luo and others, "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture", IPDPS 2024. No published
+time of the barrier itself was found.
+"""
+
 LAUNCH_S, SLOW_LAUNCH_S = 2.5e-6, 4e-6
 """Time of one of the short kernels that cuDNN launches for each frame of a layer, in seconds. Both are assumptions.
 
@@ -132,6 +141,7 @@ def floor(
     blocks: int | None = None,
     meetings: float = 0.0,
     peak: float | None = None,
+    meeting_s: float = MEETING_S,
 ) -> tuple[float, str]:
     """Return the minimum time in seconds, and the resource that bounds it.
 
@@ -143,6 +153,7 @@ def floor(
         blocks: blocks of the grid. Fewer than the multiprocessors use only so many of them. None means many.
         meetings: exchanges between blocks, one after another. No block computes meanwhile.
         peak: operations per second. None means the device's in float32.
+        meeting_s: time of one exchange in seconds.
     """
     share = 1.0 if blocks is None else min(1.0, blocks / device.multiprocessors)
     times = {
@@ -151,7 +162,7 @@ def floor(
         "shared memory": passes / (device.shared_passes * share),
     }
     bound = max(times, key=lambda name: times[name])
-    waiting = meetings * MEETING_S
+    waiting = meetings * meeting_s
     return times[bound] + waiting, bound if times[bound] >= waiting else "meetings"
 
 

@@ -7,9 +7,10 @@ floor is the largest of
     operations / peak of float32
     passes through shared memory / (one per clock and multiprocessor)
 
-Where blocks wait for one another once a frame, the time of these exchanges is added. It is a published one, named in
-:mod:`benchmarks.cuda_floor`. A chain of operations within a block is not counted: the floor of ``gru_lanes`` says
-nothing of the time that its frames take one after another.
+Where blocks wait for one another once a frame, the time of these exchanges is added. Through global memory it is a
+published one, and at the barrier of a cluster an assumption: :mod:`benchmarks.cuda_floor` has both. A chain of
+operations within a block is not counted: the floor of ``gru_lanes`` says nothing of the time that its frames take one
+after another.
 
 At the end stands the whole network, of which :mod:`benchmarks.cuda_step` says what it consists of.
 
@@ -42,7 +43,9 @@ import torch
 from torch import nn
 
 from benchmarks.cuda_floor import (
+    CLUSTER_MEETING_S,
     DEVICES,
+    MEETING_S,
     DeviceFigures,
     Model,
     Row,
@@ -114,7 +117,8 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
         passes = sum(launch.total("passes", shared=True) for launch in group)
         blocks = max(launch.blocks for launch in group)
         meetings = sum(launch.arrivals / launch.blocks for launch in group)
-        least, bound = floor(device, read + written, flops, passes, blocks, meetings)
+        meeting_s = CLUSTER_MEETING_S if group[0].cluster > 1 else MEETING_S
+        least, bound = floor(device, read + written, flops, passes, blocks, meetings, meeting_s=meeting_s)
         occupancy = _occupancy(group[0], device, in_use)
         rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, least, bound, meetings))
     return rows

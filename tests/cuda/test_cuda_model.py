@@ -154,12 +154,20 @@ def test_meetings_are_added_to_the_longest_of_three() -> None:
 @trace.needs("lstm")
 @pytest.mark.parametrize("what", ["forward", "backward"])
 def test_the_blocks_of_an_lstm_meet_between_two_frames(what: str) -> None:
-    """Operations by hand: 257 x 1028 multiply-adds a frame of a sequence."""
+    """Operations by hand: 257 x 1028 multiply-adds a frame of a sequence. A cluster also meets before the first one."""
     for frames in (2, 5):
-        (row,) = cuda_model.kernel_rows(network.LAYERS["lstm 257"](16, frames, torch.float32), what, H100, 4, {})
-        assert row.meetings == frames - 1
-        assert row.flops == 2 * 16 * frames * 257 * 1028
-        assert row.floor_s > row.meetings * cuda_floor.MEETING_S
+        calls = network.LAYERS["lstm 257"](16, frames, torch.float32)
+        for device, meetings, meeting in (
+            (A100, frames - 1, cuda_floor.MEETING_S),
+            (H100, frames, cuda_floor.CLUSTER_MEETING_S),
+        ):
+            (row,) = cuda_model.kernel_rows(calls, what, device, 4, {})
+            assert row.meetings == meetings
+            assert row.flops == 2 * 16 * frames * 257 * 1028
+            (least, _) = cuda_floor.floor(
+                device, row.bytes, row.flops, row.passes or 0, 4 * (17 if device is A100 else 8)
+            )
+            assert row.floor_s == pytest.approx(least + meetings * meeting)
 
 
 @trace.needs("lstm")
@@ -169,12 +177,30 @@ def test_bytes_of_an_lstm_are_those_of_the_frames() -> None:
     """
     frames = 3
     calls = network.LAYERS["lstm 257"](4, frames, torch.float32)
-    (launch,) = trace.count("lstm", *calls.forward, device="sm_90")
+    (launch,) = trace.count("lstm", *calls.forward, device="sm_80")
     vector = 4 * 4 * 257  # of four sequences
-    assert (launch.blocks, launch.arrivals) == (17, 17 * (frames - 1))
+    assert (launch.blocks, launch.cluster, launch.arrivals) == (17, 1, 17 * (frames - 1))
     assert launch.read_bytes == vector * (4 * frames + 17 * (frames - 1))
     assert launch.written_bytes == vector * (6 * frames + 2)
+    assert launch.remote_bytes == 0
     assert launch.parameter_bytes == 4 * (4 * 257 * 257 + 2 * 4 * 257)
+
+
+@trace.needs("lstm")
+def test_a_cluster_of_an_lstm_reads_no_frame_back() -> None:
+    """Each of 8 blocks writes h of its units to all 8 between two frames, and in the backward pass that of four gates.
+    Other bytes are those of the frames.
+    """
+    frames = 3
+    calls = network.LAYERS["lstm 257"](4, frames, torch.float32)
+    (launch,) = trace.count("lstm", *calls.forward, device="sm_90")
+    vector = 4 * 4 * 257
+    assert (launch.blocks, launch.cluster, launch.arrivals) == (8, 8, 8 * frames)
+    assert launch.read_bytes == vector * 4 * frames
+    assert launch.written_bytes == vector * (6 * frames + 2)
+    assert launch.remote_bytes == vector * 8 * (frames - 1)
+    (back,) = trace.count("lstm_backward", *calls.backward, device="sm_90")
+    assert (back.cluster, back.remote_bytes) == (8, 4 * vector * 8 * (frames - 1))
 
 
 @trace.needs("lstm")

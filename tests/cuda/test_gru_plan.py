@@ -12,7 +12,7 @@ import torch
 
 from ..simt import harness
 from . import plans
-from .test_lstm_plan import DEVICES, MOST_THREADS, REGISTERS
+from .test_lstm_plan import DEVICES, MOST_THREADS, REGISTERS, assert_resident
 
 pytestmark = harness.needs("gru")
 
@@ -51,7 +51,7 @@ def test_all_blocks_of_a_group_are_on_the_device_at_the_same_time(device: str, d
                 continue
             threads = found.block[0]
             assert plans.blocks_per_multiprocessor(limits, threads, found.shared_bytes, REGISTERS) >= 1
-            assert found.grid[0] <= limits.multiprocessors
+            assert_resident(found, limits)
             assert threads <= MOST_THREADS
             assert found.static_shared_bytes == 0
 
@@ -69,13 +69,37 @@ def test_a_warp_has_whole_sequences() -> None:
 
 def test_w_hh_in_one_block_needs_no_meeting() -> None:
     """64 units take 49 KB, so every chunk of four sequences has a block of its own while there are multiprocessors."""
-    assert launch(66, 64, 1, "sm_90").grid[0] == 17
+    assert launch(66, 64, 1, "sm_80").grid[0] == 17
     assert launch(1000, 64, 2, "sm_90").grid[0] == 132
+
+
+def test_clusters_share_w_hh_while_multiprocessors_are_idle() -> None:
+    """66 sequences are 17 chunks: four blocks for each, of 16 units."""
+    found = launch(66, 64, 1, "sm_90")
+    assert (found.grid[0], found.cluster) == (17 * 4, 4)
+    assert launch(1000, 64, 2, "sm_90").cluster == 1
 
 
 def test_half_types_need_half_of_the_memory() -> None:
     wide, half = (launch(500, 100, 1, "sm_86", dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
     assert half.shared_bytes < wide.shared_bytes or half.grid[0] > wide.grid[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "cluster"),
+    [
+        ("sm_80", torch.float32, 1),
+        ("sm_90", torch.float32, 8),
+        ("sm_100", torch.bfloat16, 8),
+        ("sm_120", torch.float32, 1),
+        ("sm_120", torch.bfloat16, 8),
+    ],
+)
+def test_groups_of_few_blocks_are_clusters(device: str, dtype: torch.dtype, cluster: int) -> None:
+    """256 units in both directions. Clusters need no counter, and no memory to hand over h."""
+    ((found,), workspace) = harness.launches("gru", values(16, 256, 2, dtype), device=device)
+    assert found.cluster == cluster
+    assert (workspace == 0) == (cluster > 1)
 
 
 @pytest.mark.parametrize("device", DEVICES)

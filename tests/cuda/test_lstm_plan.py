@@ -1,5 +1,7 @@
-"""The launch plan of an LSTM's recurrence on the limits of seven devices. Its blocks wait for one another, so all of
-them must be on the device at the same time: more blocks than fit would wait for ever.
+"""The launch plan of an LSTM's recurrence on the limits of seven devices.
+
+Blocks that wait for one another must all be on the device at the same time: more blocks than fit would wait for ever.
+Where they are a cluster, the device sees to that. Otherwise no launch has more blocks than multiprocessors.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ BATCHES = (1, 2, 16, 64, 1000)
 UNITS = (*range(1, 40), 64, 128, 200, 256, 257, 300, 400, 511, 512)
 MOST_UNITS, MOST_HALF_UNITS = {"sm_75": 320}, {"sm_75": 480}  # of the others at least 512
 REGISTERS, MOST_THREADS = 128, 512
+MOST_CLUSTER_BLOCKS = 8
 
 
 def launches(
-    batch: int, units: int, device: str, backward: bool, dtype: torch.dtype = torch.float32
+    batch: int, units: int, device: str | harness.Device, backward: bool, dtype: torch.dtype = torch.float32
 ) -> list[harness.Launch]:
     def empty(*size: int) -> torch.Tensor:
         return torch.empty(size, device="meta", dtype=dtype)
@@ -30,6 +33,15 @@ def launches(
     if not backward:
         return harness.launches("lstm", values, device=device)[0]
     return harness.launches("lstm_backward", (y, state, state, y, gates, y, True), values, device=device)[0]
+
+
+def assert_resident(launch: harness.Launch, limits: harness.Device) -> None:
+    """Whole clusters of few blocks, or no more blocks than multiprocessors."""
+    if launch.cluster > 1:
+        assert limits.sm >= 90
+        assert launch.cluster <= MOST_CLUSTER_BLOCKS
+        assert launch.grid[0] % launch.cluster == 0
+    assert launch.grid[0] <= limits.multiprocessors
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -44,7 +56,7 @@ def test_all_blocks_are_on_the_device_at_the_same_time(device: str, backward: bo
             threads = launch.block[0]
             held = plans.blocks_per_multiprocessor(limits, threads, launch.shared_bytes, REGISTERS)
             assert held >= 1
-            assert launch.grid[0] <= limits.multiprocessors
+            assert_resident(launch, limits)
             assert threads <= MOST_THREADS
             assert launch.static_shared_bytes == 0
 
@@ -74,7 +86,37 @@ def test_half_types_take_half_of_the_memory(dtype: torch.dtype) -> None:
 
 
 def test_a_training_batch_uses_most_of_a_large_device() -> None:
-    """16 sequences of 257 units: four groups of 17 blocks."""
-    (launch,) = launches(16, 257, "sm_90", backward=False)
-    assert launch.grid[0] == 4 * 17
+    """16 sequences of 257 units: four groups of 17 blocks, which meet by a counter."""
+    (launch,) = launches(16, 257, "sm_80", backward=False)
+    assert (launch.grid[0], launch.cluster) == (4 * 17, 1)
     assert launch.block[0] == 512
+
+
+@pytest.mark.parametrize(
+    ("device", "wide", "half"),
+    [("sm_80", 1, 1), ("sm_86", 1, 1), ("sm_89", 1, 1), ("sm_90", 8, 8), ("sm_100", 8, 8), ("sm_120", 1, 1)],
+)
+def test_groups_are_clusters_where_few_blocks_have_room_for_w_hh(device: str, wide: int, half: int) -> None:
+    """257 units in 8 blocks take 211 KB of a block in float32, 107 KB in a half type. An RTX 5090 has 99 KB."""
+    for dtype, blocks in ((torch.float32, wide), (torch.bfloat16, half)):
+        for backward in (False, True):
+            (launch,) = launches(16, 257, device, backward, dtype)
+            assert launch.cluster == blocks
+            assert blocks == 1 or launch.grid[0] == 4 * blocks
+
+
+def test_a_small_lstm_of_a_small_device_is_a_cluster() -> None:
+    (launch,) = launches(4, 128, "sm_120", backward=False)
+    assert 1 < launch.cluster <= MOST_CLUSTER_BLOCKS
+    assert launch.grid[0] == launch.cluster
+
+
+def test_clusters_may_wait_for_room() -> None:
+    """With fewer multiprocessors than the blocks of both groups: one cluster begins when the other has ended."""
+    few = harness.Device.from_buffer_copy(harness.devices()["sm_90"])
+    few.multiprocessors = 8
+    (launch,) = launches(16, 257, few, backward=False)
+    assert (launch.cluster, launch.grid[0]) == (8, 8)
+    few.multiprocessors = 5  # 52 units do not fit in a block
+    with pytest.raises(harness.EmulationError, match="error 9"):
+        launches(16, 257, few, backward=False)

@@ -24,6 +24,7 @@ pytestmark = [
 
 SOURCES = machine_code.sources()
 ARCHITECTURES = machine_code.architectures()
+CLUSTERS_SINCE = 90
 for_each_file = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 for_each_architecture = pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: f"sm_{arch}")
 
@@ -61,8 +62,25 @@ def test_no_more_registers_than_the_plan_assumes(source: Path, arch: int) -> Non
 @for_each_architecture
 @for_each_file
 def test_global_memory_by_128_bits(source: Path, arch: int) -> None:
-    found = ((kernel, NARROW.get(kernel.family, WIDE).accesses) for kernel in kernels(source, arch))
+    run = (kernel for kernel in kernels(source, arch) if arch >= CLUSTERS_SINCE or not of_clusters(kernel))
+    found = ((kernel, NARROW.get(kernel.family, WIDE).accesses) for kernel in run)
     gates.demand_nothing(line for kernel, exempt in found for line in gates.wide_accesses(kernel, exempt))
+
+
+def of_clusters(kernel: Kernel) -> bool:
+    return any(argument.endswith("MeetsByCluster") for argument in kernel.template_arguments)
+
+
+@for_each_architecture
+def test_clusters_meet_at_their_barrier(arch: int) -> None:
+    """Before compute capability 9.0 nothing is left of these kernels but an error."""
+    found = [kernel for kernel in of_all_files(arch) if kernel.family.startswith(("lstm_", "gru_groups_"))]
+    assert any(map(of_clusters, found))
+    for kernel in found:
+        arrivals, waits, counters = (kernel.count(rf"{what}.*") for what in ("UCGABAR_ARV", "UCGABAR_WAIT", "ATOM[.]"))
+        at_barrier = of_clusters(kernel) and arch >= CLUSTERS_SINCE
+        assert (arrivals > 0) == (waits > 0) == at_barrier, str(kernel)
+        assert (counters > 0) == (not of_clusters(kernel)), str(kernel)
 
 
 @for_each_architecture

@@ -11,7 +11,8 @@
 // No kernel here lets data decide where it reads or writes, so buffers need no contents: they are addresses, with
 // memory only where a kernel touches them. That makes room for any size of tensor, of which only some blocks are run.
 //
-// Blocks that wait for one another run one by one too. A counter that they load says that all have arrived.
+// Blocks that wait for one another run one by one too. A counter that they load says that all have arrived, and so does
+// the barrier of a cluster. What they write to the blocks of their cluster goes nowhere, and is counted.
 #include "trace.hpp"
 
 #include <dlfcn.h>
@@ -84,6 +85,14 @@ int find_shared_range(dl_phdr_info* library, size_t, void*) {
   }
   if (found) shared_range = {reinterpret_cast<uintptr_t>(library->dlpi_tls_data), bytes};
   return found;
+}
+
+// What stands for the shared memory of the blocks of a cluster.
+constexpr size_t kMostClusterBlocks = 16;
+char* remote_begin = nullptr;
+
+bool is_remote(const void* address) {
+  return remote_begin && uintptr_t(address) - uintptr_t(remote_begin) < kMostClusterBlocks * shared_range.bytes;
 }
 
 // --- footprints -----------------------------------------------------------------------------------------------------
@@ -212,6 +221,10 @@ WarpAccess& same_time(const simt::Thread& thread, size_t site) {
 }
 
 void record(const void* place, const void* address, unsigned width, unsigned part, bool store) {
+  if (is_remote(address)) {
+    counted.back().launch.remote_bytes += width;
+    return;
+  }
   const bool shared = uintptr_t(address) - shared_range.begin < shared_range.bytes;
   if (!shared && !arena.holds(address)) return;  // variables of a thread, arguments of the kernel
   const size_t offset = arena.offset(address);
@@ -273,6 +286,8 @@ cudaError_t traced_run_grid(const cudaLaunchConfig_t& config, const void* kernel
   launch.blocks = int64_t(g.x) * g.y * g.z;
   launch.blocks_run = most_blocks > 0 && is_flat ? std::min(most_blocks, launch.blocks) : launch.blocks;
   launch.threads = int64_t(b.x) * b.y * b.z;
+  const bool clustered = config.numAttrs && config.attrs->id == cudaLaunchAttributeClusterDimension;
+  launch.cluster = clustered ? config.attrs->val.clusterDim.x : 1;
   launch.shared_bytes = int64_t(config.dynamicSmemBytes);
   launch.static_shared_bytes = int64_t(static_shared_bytes(kernel));
 
@@ -286,6 +301,16 @@ cudaError_t traced_run_grid(const cudaLaunchConfig_t& config, const void* kernel
   const cudaError_t error = run_grid(shortened, kernel, run_thread, nullptr);
   count_open();
   return error;
+}
+
+// What kernels meet their cluster by, in place of the emulator's functions of these names.
+void traced_cluster_arrive(bool, Where) {
+  if (running->current().number == 0) ++counted.back().launch.arrivals;
+}
+void traced_cluster_wait(Where where) { barrier(where); }
+void* traced_map_shared(const void* address, unsigned rank, Where) {
+  if (!remote_begin) remote_begin = static_cast<char*>(reserve(kMostClusterBlocks * shared_range.bytes));
+  return remote_begin + rank * shared_range.bytes + (uintptr_t(address) - shared_range.begin);
 }
 
 GuardedBuffer::GuardedBuffer(const Buffer& buffer, int64_t shift, bool) : buffer_(buffer) {

@@ -11,7 +11,9 @@ struct LaunchCount {
   char kernel[256];
   int64_t blocks, blocks_run, threads, shared_bytes, static_shared_bytes;
   int64_t read_bytes, written_bytes, parameter_bytes;
-  int64_t arrivals;  // at counters that blocks wait for
+  int64_t arrivals;      // at counters, or at the barriers of clusters, that blocks wait for
+  int64_t cluster;       // blocks of one
+  int64_t remote_bytes;  // written to the shared memory of the blocks of a cluster
 };
 
 // One load or store in the code of a kernel, or 16 bytes of a wider one, in one launch.

@@ -31,7 +31,8 @@ HERE = Path(__file__).parent
 # Accesses stay as wide as the source has them, and kernels are launched by way of trace.cpp.
 KERNEL_FLAGS = ("-O1", "-g1", "-fsanitize=thread", "-fno-tree-sra", "-fno-tree-fre", "-fno-tree-pre")
 # Short loops are unrolled, as nvcc unrolls them, so that lanes which skip a turn do not fall behind the others.
-KERNEL_FLAGS += ("-fpeel-loops", "-Drun_grid=traced_run_grid")
+KERNEL_FLAGS += ("-fpeel-loops", "-Drun_grid=traced_run_grid", "-Dcluster_arrive=traced_cluster_arrive")
+KERNEL_FLAGS += ("-Dcluster_wait=traced_cluster_wait", "-Dmap_shared=traced_map_shared")
 
 
 class _Launch(ctypes.Structure):
@@ -49,6 +50,8 @@ class _Launch(ctypes.Structure):
                 "written_bytes",
                 "parameter_bytes",
                 "arrivals",
+                "cluster",
+                "remote_bytes",
             )
         ),
     )
@@ -111,7 +114,9 @@ class Launch:
     read_bytes: float
     written_bytes: float
     parameter_bytes: float
-    arrivals: float  # at counters that blocks wait for
+    arrivals: float  # at counters, or at the barriers of clusters, that blocks wait for
+    cluster: int  # blocks of one
+    remote_bytes: float  # written to the shared memory of the blocks of a cluster
     sites: tuple[Site, ...]
 
     @property
@@ -252,5 +257,7 @@ def _launch(record: _Launch, sites: Sequence[Site]) -> Launch:
         scale * record.written_bytes,
         record.parameter_bytes,
         scale * record.arrivals,
+        record.cluster,
+        scale * record.remote_bytes,
         tuple(sites),
     )

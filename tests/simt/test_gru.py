@@ -34,6 +34,7 @@ class Size(NamedTuple):
     state: bool = True
     shared: int = USUAL_SHARED
     multiprocessors: int = 82
+    sm: int = 86
 
 
 LANES = (
@@ -49,11 +50,15 @@ TOGETHER = (
     Size(3, 2, 257, directions=1, state=False),
 )
 MEETING, TURNS = TOGETHER[0], TOGETHER[1]
+CLUSTERS = (
+    Size(5, 4, 36, shared=30 << 10, sm=90),
+    Size(10, 3, 33, shared=SMALL, multiprocessors=12, bias=False, state=False, sm=120),  # clusters take turns
+)
 
 
 def device(size: Size) -> harness.Device:
     found = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
-    found.multiprocessors, found.shared_per_block = size.multiprocessors, size.shared
+    found.multiprocessors, found.shared_per_block, found.sm = size.multiprocessors, size.shared, size.sm
     return found
 
 
@@ -130,6 +135,27 @@ def test_agrees_with_the_formula(size: Size) -> None:
     check(size, seed=size.units)
 
 
+@pytest.mark.parametrize("size", CLUSTERS, ids=str)
+def test_clusters_agree_with_the_formula(size: Size) -> None:
+    check(size, seed=size.units)
+
+
+@pytest.mark.parametrize("dtype", harness.DTYPES, ids=str)
+def test_clusters_and_counters_give_the_same_bits(dtype: torch.dtype) -> None:
+    results = []
+    for sm in (86, 90):
+        size = CLUSTERS[0]._replace(sm=sm, shared=SMALL if sm == 86 else CLUSTERS[0].shared)
+        given, options = values(size, dtype), {"device": device(size), "seed": sm}
+        (launch,), _ = harness.launches(OPERATOR, given, device=device(size))
+        assert (launch.cluster > 1) == (sm == 90)
+        y, kept = harness.run(OPERATOR, given, **options)
+        dy = torch.ones_like(y)
+        found = harness.run(f"{OPERATOR}_backward", (dy, y, kept, True), given, **options)
+        results.append([y, kept, *harness.flat(found)])
+    names = [str(i) for i in range(len(results[0]))]
+    assert_all_same(*results, names)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("size", [LANES[1], Size(5, 4, 20), ALONE[0], MEETING], ids=str)
 def test_other_types(size: Size, dtype: torch.dtype) -> None:
@@ -178,12 +204,16 @@ def test_an_empty_batch(units: int) -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("size", [LANES[2], ALONE[1], Size(5, 3, 36, shared=SMALL)], ids=str)
+@pytest.mark.parametrize(
+    "size", [LANES[2], ALONE[1], Size(5, 3, 36, shared=SMALL), Size(5, 3, 36, shared=SMALL, sm=90)], ids=str
+)
 def test_no_access_out_of_bounds(size: Size, shift: int) -> None:
     check(size, flavour="asan", shift=shift)
 
 
-@pytest.mark.parametrize("size", [Size(5, 3, 11), Size(3, 3, 36), Size(3, 3, 36, shared=SMALL)], ids=str)
+@pytest.mark.parametrize(
+    "size", [Size(5, 3, 11), Size(3, 3, 36), Size(3, 3, 36, shared=SMALL), Size(3, 3, 36, shared=SMALL, sm=90)], ids=str
+)
 def test_no_data_race(size: Size) -> None:
     check(size, flavour="tsan")
 
@@ -230,30 +260,51 @@ MUTANTS = {
         "forward",
         ALONE[0],
         KERNELS,
-        "        turn = 1 - turn;\n      }\n      __syncthreads();\n",
-        "        turn = 1 - turn;\n      }\n",
+        "      b.meet(g);\n      if (!through_memory) continue;\n",
+        "      if (through_memory) b.meet(g);\n      if (!through_memory) continue;\n",
     ),
-    "one vector handed over": ("forward", TURNS, KERNELS, "        turn = 1 - turn;\n", ""),
+    "one vector handed over": ("forward", TURNS, KERNELS, "      turn = 1 - turn;\n", ""),
     "no meeting": (
         "forward",
         MEETING,
         KERNELS,
-        "        b.meet(g);\n        collect_vectors(next",
-        "        collect_vectors(next",
+        "      b.meet(g);\n      if (!through_memory) continue;\n",
+        "      if (!through_memory) continue;\n",
     ),
     "no meeting backward": (
         "",
         MEETING,
         KERNELS,
-        "        b.meet(g);\n        for (int gate",
-        "        for (int gate",
+        "      b.meet(g);\n      if (!Meets::kDirect && g.meets()) {",
+        "      if (!Meets::kDirect && g.meets()) {",
     ),
     "another direction's counter": (
         "forward",
         MEETING,
         COMMON,
         "arrive_and_wait(g.arrived + group,",
-        "arrive_and_wait(g.arrived + place,",
+        "arrive_and_wait(g.arrived + group % g.groups,",
+    ),
+    "h to one block of a cluster": (
+        "forward",
+        CLUSTERS[1],
+        KERNELS,
+        "*of_cluster_block(handed, lane % 8) = h;",
+        "*of_cluster_block(handed, 0) = h;",
+    ),
+    "one set of vectors of a cluster": (
+        "",
+        CLUSTERS[1],
+        KERNELS,
+        "b.vectors + step % Meets::kTurns * kS * kGruGates * g.pitch;",
+        "b.vectors;",
+    ),
+    "writes in the last frame": (
+        "forward",
+        CLUSTERS[1],
+        KERNELS,
+        "lane % 8 < g.blocks && step + 1 < a.frames",
+        "lane % 8 < g.blocks",
     ),
     "stale parts": (
         "",

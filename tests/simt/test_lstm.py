@@ -1,4 +1,7 @@
-"""The CUDA kernels of an LSTM's recurrence, run by the emulator: blocks that wait for one another once a frame."""
+"""The CUDA kernels of an LSTM's recurrence, run by the emulator: blocks that wait for one another once a frame.
+
+They meet by a counter. ``test_lstm_clusters.py`` has those that meet at the barrier of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ class Size(NamedTuple):
     state: bool = True
     reverse: bool = False
     shared: int = 11 << 10
+    sm: int = 86
 
 
 SIZES = (
@@ -58,7 +62,7 @@ def narrow(size: Size) -> Size:
 
 def device(size: Size) -> harness.Device:
     found = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
-    found.multiprocessors, found.shared_per_block = size.multiprocessors, size.shared
+    found.multiprocessors, found.shared_per_block, found.sm = size.multiprocessors, size.shared, size.sm
     return found
 
 
@@ -292,8 +296,8 @@ MUTANTS = {
     "no meeting backward": (
         "",
         KERNELS,
-        "      b.meet(g);\n      const T* const dz",
-        "      const T* const dz",
+        "      b.meet(g);\n      if constexpr (!Meets::kDirect) {",
+        "      if constexpr (!Meets::kDirect) {",
         "quick",
     ),
     "stale parts": (

@@ -20,22 +20,50 @@ struct Groups {
 
 inline constexpr int kS = GroupsPlan::kSequences, kQ = GroupsPlan::kQuad;
 
+// How the blocks of a group hand over h, or its gradients, from one frame to the next.
+//
+// By a counter: through global memory. After the meeting each block reads what all have written. A group of one block
+// meets nobody.
+struct MeetsByCounter {
+  static constexpr bool kDirect = false;
+  static constexpr int kTurns = 1;  // sets of vectors
+  Arrivals wanted = 0;
+
+  // Before the first frame of a chunk.
+  __device__ void begin() { __syncthreads(); }
+  // All blocks of the group have written what they have of this frame.
+  __device__ void meet(const Groups& g, int group) {
+    if (!g.meets()) return __syncthreads();
+    wanted += Arrivals(g.blocks);
+    arrive_and_wait(g.arrived + group, wanted);
+  }
+};
+
+// By a cluster: a block writes straight to the vectors of each block. Of two sets of vectors it reads one, while others
+// may write the other already. They write the first one again only behind the next barrier, at which the block arrives
+// when it has read it. So one barrier a frame is enough.
+//
+// The barrier at the beginning of a chunk: no block writes before the others have begun and cleared their vectors. No
+// block writes in the last frame, so none writes to one that has ended.
+struct MeetsByCluster {
+  static constexpr bool kDirect = true;
+  static constexpr int kTurns = 2;
+
+  __device__ void begin() { cluster_barrier(); }
+  __device__ void meet(const Groups&, int) { cluster_barrier(); }
+};
+
 // The place of a block: its direction, its group among all, its group's place in the direction, and its units [first,
 // first + units).
-struct GroupPlace {
+template <class Meets>
+struct GroupPlace : Meets {
   int direction, group, place, first;
-  Arrivals wanted = 0;
 
   __device__ explicit GroupPlace(const Groups& g)
       : direction(int(blockIdx.x) / (g.blocks * g.groups)), group(int(blockIdx.x) / g.blocks), place(group % g.groups),
         first(int(blockIdx.x) % g.blocks * g.units) {}
 
-  // All blocks of the group have written what they have of this frame.
-  __device__ void meet(const Groups& g) {
-    if (!g.meets()) return __syncthreads();
-    wanted += Arrivals(g.blocks);
-    arrive_and_wait(g.arrived + group, wanted);
-  }
+  __device__ void meet(const Groups& g) { Meets::meet(g, group); }
 };
 
 __device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
@@ -104,6 +132,16 @@ __device__ __forceinline__ void collect_vectors(X* to, int to_stride, const X* f
       to[s * to_stride + k] = __ldcg(from + s * from_stride + k);
 }
 
+// One number of each gate to the vectors of each block of a cluster.
+template <int Gates, class X>
+__device__ __forceinline__ void give_gates(const Groups& g, X* to, const X (&values)[Gates]) {
+  for (int rank = 0; rank < g.blocks; ++rank) {
+    X* const there = of_cluster_block(to, rank);
+#pragma unroll
+    for (int gate = 0; gate < Gates; ++gate) there[gate * g.pitch] = values[gate];
+  }
+}
+
 // W_hh of the block's units, in shared memory. Rows: (gate, unit of the block, unit before). Columns: (gate, unit of
 // the block, unit behind).
 template <int Gates, class W>
@@ -137,10 +175,10 @@ __device__ __forceinline__ void back_products(const Groups& g, const W* weights,
   __syncthreads();
 }
 
-// Enqueues a kernel of this plan.
+// Enqueues the kernel of this plan: one or the other by how its blocks meet.
 template <class Kernel, class Arguments>
-cudaError_t enqueue_groups(const GroupsPlan& plan, Kernel kernel, const Arguments& a, void* workspace,
-                           cudaStream_t stream) {
+cudaError_t enqueue_groups(const GroupsPlan& plan, Kernel by_counter, Kernel by_cluster, const Arguments& a,
+                           void* workspace, cudaStream_t stream) {
   if (!plan.fits()) return cudaErrorInvalidConfiguration;
   if (plan.geometry.blocks == 0) return cudaSuccess;
   const Groups groups{int(plan.units),
@@ -152,8 +190,10 @@ cudaError_t enqueue_groups(const GroupsPlan& plan, Kernel kernel, const Argument
                       static_cast<Arrivals*>(workspace),
                       static_cast<char*>(workspace) + plan.counter_bytes()};
   const auto reset = [&] { return cudaMemsetAsync(workspace, 0, size_t(plan.counter_bytes()), stream); };
-  return in_order([&] { return plan.meets() ? reset() : cudaSuccess; },
-                  [&] { return enqueue_blocks(plan.meets(), plan.geometry, stream, kernel, a, groups); });
+  const bool counts = plan.meets_by_counter();
+  const Kernel kernel = plan.clusters ? by_cluster : by_counter;
+  return in_order([&] { return counts ? reset() : cudaSuccess; },
+                  [&] { return enqueue_blocks(counts, plan.geometry, stream, kernel, a, groups); });
 }
 
 }  // namespace lite_rtse::cuda

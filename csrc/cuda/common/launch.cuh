@@ -24,7 +24,8 @@ auto with_storage_type(DType dtype, F&& f) {
 inline constexpr int64_t kSharedWithoutOptIn = (48 - 16) << 10;
 
 // Enqueues kernel(args...). Nothing is enqueued for a grid without blocks. `together`: the kernel's blocks wait for one
-// another, so the launch fails if they cannot all be on the device at the same time.
+// another, so the launch fails if they cannot all be on the device at the same time. Of a grid of clusters, the blocks
+// of each cluster are.
 template <class... Parameters, class... Args>
 cudaError_t enqueue_blocks(bool together, const Geometry& g, cudaStream_t stream, void (*kernel)(Parameters...),
                            Args&&... args) {
@@ -36,13 +37,19 @@ cudaError_t enqueue_blocks(bool together, const Geometry& g, cudaStream_t stream
     if (error != cudaSuccess) return error;
   }
   cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeCooperative, attribute.val.cooperative = 1;
+  if (g.cluster > 1) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = unsigned(g.cluster);
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  } else {
+    attribute.id = cudaLaunchAttributeCooperative, attribute.val.cooperative = 1;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(unsigned(g.blocks), 1, 1);
   config.blockDim = dim3(unsigned(g.threads), 1, 1);
   config.dynamicSmemBytes = size_t(g.shared_bytes);
   config.stream = stream;
-  config.attrs = &attribute, config.numAttrs = together ? 1 : 0;
+  config.attrs = &attribute, config.numAttrs = together || g.cluster > 1 ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
 }
 

@@ -35,6 +35,7 @@ struct Geometry {
   int64_t blocks = 0;
   int threads = 0;
   int64_t shared_bytes = 0;
+  int64_t cluster = 1;  // neighboring blocks that the device runs at the same time
 };
 
 // The number of a kernel's blocks that one multiprocessor holds at a time; 0 if it cannot run the kernel at all. Shared

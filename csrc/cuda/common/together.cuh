@@ -1,6 +1,7 @@
-// Blocks that wait for one another, through a counter in global memory.
+// Blocks that wait for one another: through a counter in global memory, or at the barrier of their cluster.
 //
-// They must all be on the device at the same time: enqueue_blocks launches them `together`.
+// Those of a counter must all be on the device at the same time: enqueue_blocks launches them `together`. Those of a
+// cluster are, whatever else is on the device.
 #pragma once
 
 #include <cuda/atomic>
@@ -26,5 +27,28 @@ __device__ __forceinline__ void arrive_and_wait(Arrivals* arrived, Arrivals want
   }
   __syncthreads();
 }
+
+// Devices before compute capability 9.0 have no clusters, and no plan for them has any. What is compiled for them is
+// never run.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+__device__ __forceinline__ void cluster_barrier() { __trap(); }
+template <class T>
+__device__ __forceinline__ T* of_cluster_block(T* p, int) {
+  return p;
+}
+#else
+// What all threads of the cluster wrote before, to global memory or to the shared memory of any of its blocks, can then
+// be read.
+__device__ __forceinline__ void cluster_barrier() {
+  __cluster_barrier_arrive();
+  __cluster_barrier_wait();
+}
+// The same place in the shared memory of another block of the cluster. That block must have begun, and must not end
+// before the access does.
+template <class T>
+__device__ __forceinline__ T* of_cluster_block(T* p, int rank) {
+  return static_cast<T*>(__cluster_map_shared_rank(p, unsigned(rank)));
+}
+#endif
 
 }  // namespace lite_rtse::cuda

@@ -31,7 +31,8 @@ cudaError_t launch(const GruRecurrenceArgs& a, const Device& device, void* works
   const GruPlan plan(a, device);
   return with_storage_type(a.dtype, [&]<class T>() {
     if (plan.lanes) return enqueue(plan.geometry, stream, forward_of<T>(plan.lanes), a);
-    return enqueue_groups(plan.groups, gru_groups_forward<T>, a, workspace, stream);
+    return enqueue_groups(plan.groups, gru_groups_forward<T, MeetsByCounter>, gru_groups_forward<T, MeetsByCluster>, a,
+                          workspace, stream);
   });
 }
 
@@ -39,7 +40,8 @@ cudaError_t launch(const GruRecurrenceBackwardArgs& a, const Device& device, voi
   const GruPlan plan(a.forward, device);
   return with_storage_type(a.forward.dtype, [&]<class T>() {
     if (plan.lanes) return enqueue(plan.geometry, stream, backward_of<T>(plan.lanes), a);
-    return enqueue_groups(plan.groups, gru_groups_backward<T>, a, workspace, stream);
+    return enqueue_groups(plan.groups, gru_groups_backward<T, MeetsByCounter>, gru_groups_backward<T, MeetsByCluster>,
+                          a, workspace, stream);
   });
 }
 

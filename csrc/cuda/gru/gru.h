@@ -36,7 +36,7 @@ struct GruPlan {
     return 2 * a.directions * groups.groups * GroupsPlan::kSequences * a.units * compute_size(a.dtype);
   }
   int64_t workspace(const GruRecurrenceArgs& a) const {
-    return !lanes && groups.meets() ? groups.counter_bytes() + exchange_bytes(a) : 0;
+    return !lanes && groups.meets_by_counter() ? groups.counter_bytes() + exchange_bytes(a) : 0;
   }
 };
 

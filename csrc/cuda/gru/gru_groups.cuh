@@ -7,21 +7,21 @@ namespace lite_rtse::cuda {
 
 // The place of a block, and its arrays in shared memory. A vector has a number for each unit; the next one is `pitch`
 // further.
-template <class T>
-struct GruBlock : GroupPlace {
+template <class T, class Meets>
+struct GruBlock : GroupPlace<Meets> {
   using C = Compute<T>;
   C *vectors, *parts, *carry;
   T* weights;
 
   __device__ explicit GruBlock(const Groups& g)
-      : GroupPlace(g), vectors(dynamic_shared<C>()), parts(vectors + kS * kGruGates * g.pitch),
+      : GroupPlace<Meets>(g), vectors(dynamic_shared<C>()), parts(vectors + Meets::kTurns * kS * kGruGates * g.pitch),
         carry(parts + kS * kGruGates * g.units), weights(reinterpret_cast<T*>(carry + kS * g.units)) {}
 };
 
 // One frame of the block's units: a warp takes a unit in all sequences. h goes from the vectors `from` to the vectors
-// `to`, of which the next sequence is `to_stride` further.
-template <class T, class C>
-__device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups& g, const GruBlock<T>& b,
+// `to`, of which the next sequence is `to_stride` further. In a cluster a lane writes to one block.
+template <class T, class Meets, class C>
+__device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups& g, const GruBlock<T, Meets>& b,
                                           int64_t sequence0, int64_t step, const C* from, C* to, int64_t to_stride) {
   const int lane = int(threadIdx.x) % kWarp, place = lane / 2 % kQ, s = lane / 8, base = lane / 8 * 8;
   const int gate = place < kGruGates ? place : kNew;
@@ -44,15 +44,20 @@ __device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups
       a.kept[(frame * RecurrentArgs::kKeptValues + place) * a.units + unit] = kept;
     }
     if (lane % 8 == 0) a.y[frame * a.outputs + unit] = from_compute<T>(h);
-    if (lane % 8 == 1) to[s * to_stride + unit] = h;
+    C* const handed = to + s * to_stride + unit;
+    if constexpr (!Meets::kDirect) {
+      if (lane % 8 == 1) *handed = h;
+    } else if (lane % 8 < g.blocks && step + 1 < a.frames) {
+      *of_cluster_block(handed, lane % 8) = h;
+    }
   }
 }
 
-template <class T>
+template <class T, class Meets>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     gru_groups_forward(const __grid_constant__ GruRecurrenceArgs arguments, const __grid_constant__ Groups g) {
   using C = Compute<T>;
-  GruBlock<T> b(g);
+  GruBlock<T, Meets> b(g);
   const GruDirection<T> a(arguments, b.direction);
   load_rows_of<kGruGates>(b.weights, a.weight_hh, a.units, g, b.first);
   // Of two vectors one is read while the other is written, and so it is where blocks hand over h.
@@ -65,20 +70,20 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     __syncthreads();
     for (int i = int(threadIdx.x); i < kS * g.pitch; i += int(blockDim.x))
       b.vectors[i] = a.state(sequence0 + i / g.pitch, i % g.pitch);
-    __syncthreads();
+    b.begin();
     for (int64_t step = 0; step < a.frames; ++step) {
       C *const from = b.vectors + step % 2 * kS * g.pitch, *const next = b.vectors + (step + 1) % 2 * kS * g.pitch;
       C* const handed = exchange + turn * kS * a.units;
-      if (g.meets())
+      const bool through_memory = !Meets::kDirect && g.meets();
+      if (through_memory)
         gru_frame(a, g, b, sequence0, step, from, handed, a.units);
       else
         gru_frame(a, g, b, sequence0, step, from, next, g.pitch);
       if (step + 1 == a.frames) break;
-      if (g.meets()) {
-        b.meet(g);
-        collect_vectors(next, g.pitch, handed, a.units, sequences, a.units);
-        turn = 1 - turn;
-      }
+      b.meet(g);
+      if (!through_memory) continue;
+      collect_vectors(next, g.pitch, handed, a.units, sequences, a.units);
+      turn = 1 - turn;
       __syncthreads();
     }
   }
@@ -89,11 +94,11 @@ __device__ __forceinline__ C gru_part_sum(const C* parts) {
   return parts[0] + parts[1] + parts[2];
 }
 
-template <class T>
+template <class T, class Meets>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     gru_groups_backward(const __grid_constant__ GruRecurrenceBackwardArgs arguments, const __grid_constant__ Groups g) {
   using C = Compute<T>;
-  GruBlock<T> b(g);
+  GruBlock<T, Meets> b(g);
   const GruDirection<T> a(arguments.forward, b.direction);
   const GruGradients<T> by(arguments, b.direction);
   load_columns_of<kGruGates>(b.weights, a.weight_hh, a.units, g, b.first);
@@ -108,29 +113,34 @@ __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
   for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
     const int64_t sequence0 = chunk * kS, sequences = a.batch - sequence0;
     __syncthreads();  // the chunk before is complete
-    fill_zeros(b.vectors, kS * kGruGates * g.pitch + kS * (kGruGates + 1) * g.units);
-    __syncthreads();
+    fill_zeros(b.vectors, Meets::kTurns * kS * kGruGates * g.pitch + kS * (kGruGates + 1) * g.units);
+    b.begin();
     for (int64_t step = a.frames - 1; step >= 0; --step) {
+      C* const vectors = b.vectors + step % Meets::kTurns * kS * kGruGates * g.pitch;
+      const bool is_last = step == 0 && !by.dh0;
       for_each_state(sequence0, [&](int i, int64_t sequence, int unit) {
         GruKept<C> kept;
         kept.read(a, by, sequence, step, unit);
         const GruCell<C> cell(kept, kept.dy + b.carry[i] + gru_part_sum(b.parts + i * kGruGates));
         cell.write(a, by, a.row(sequence, step), unit, kept.before);
         b.carry[i] = cell.direct;
-        if (g.meets()) return;
-        for (int gate = 0; gate < kGruGates; ++gate)
-          b.vectors[(i % kS * kGruGates + gate) * g.pitch + unit] = cell.dstate[gate];
+        C* const own = vectors + i % kS * kGruGates * g.pitch + unit;
+        if constexpr (Meets::kDirect) {
+          if (!is_last) give_gates<kGruGates>(g, own, cell.dstate);
+        } else if (!g.meets()) {
+          for (int gate = 0; gate < kGruGates; ++gate) own[gate * g.pitch] = cell.dstate[gate];
+        }
       });
-      if (step == 0 && !by.dh0) break;
-      if (g.meets()) {
-        b.meet(g);
+      if (is_last) break;
+      b.meet(g);
+      if (!Meets::kDirect && g.meets()) {
         for (int gate = 0; gate < kGruGates; ++gate)
-          collect_vectors(b.vectors + gate * g.pitch, kGruGates * g.pitch,
+          collect_vectors(vectors + gate * g.pitch, kGruGates * g.pitch,
                           by.dstate + a.row(sequence0, step) * kGruGates * a.units + gate * a.units,
                           a.frames * kGruGates * a.units, sequences, a.units);
+        __syncthreads();
       }
-      __syncthreads();
-      back_products<kGruGates>(g, b.weights, b.vectors, b.parts);
+      back_products<kGruGates>(g, b.weights, vectors, b.parts);
     }
     for_each_state(sequence0, [&](int i, int64_t sequence, int unit) {
       const C dh = b.carry[i] + gru_part_sum(b.parts + i * kGruGates);

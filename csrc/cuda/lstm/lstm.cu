@@ -27,12 +27,15 @@ size_t workspace(const LstmRecurrenceArgs& a, const Device& device) {
 size_t workspace(const LstmRecurrenceBackwardArgs& a, const Device& device) { return workspace(a.forward, device); }
 
 cudaError_t launch(const LstmRecurrenceArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
-  return with_kernel_type(
-      a.dtype, [&]<class T>() { return enqueue_groups(plan_of(a, device), lstm_forward<T>, a, workspace, stream); });
+  return with_kernel_type(a.dtype, [&]<class T>() {
+    return enqueue_groups(plan_of(a, device), lstm_forward<T, MeetsByCounter>, lstm_forward<T, MeetsByCluster>, a,
+                          workspace, stream);
+  });
 }
 cudaError_t launch(const LstmRecurrenceBackwardArgs& a, const Device& device, void* workspace, cudaStream_t stream) {
   return with_kernel_type(a.forward.dtype, [&]<class T>() {
-    return enqueue_groups(plan_of(a.forward, device), lstm_backward<T>, a, workspace, stream);
+    return enqueue_groups(plan_of(a.forward, device), lstm_backward<T, MeetsByCounter>,
+                          lstm_backward<T, MeetsByCluster>, a, workspace, stream);
   });
 }
 

@@ -46,21 +46,23 @@ struct LstmGradients {
 };
 
 // The place of a block, and its arrays in shared memory.
-template <class T>
-struct LstmBlock : GroupPlace {
+template <class T, class Meets>
+struct LstmBlock : GroupPlace<Meets> {
   using C = Compute<T>;
   T *weights, *vectors;
   C *parts, *c;
 
   __device__ explicit LstmBlock(const Groups& g)
-      : GroupPlace(g), weights(dynamic_shared<T>()), vectors(weights + kG * g.units * g.pitch),
-        parts(reinterpret_cast<C*>(vectors + kS * kG * g.pitch)), c(parts + kS * kG * g.units) {}
+      : GroupPlace<Meets>(g), weights(dynamic_shared<T>()), vectors(weights + kG * g.units * g.pitch),
+        parts(reinterpret_cast<C*>(vectors + Meets::kTurns * kS * kG * g.pitch)), c(parts + kS * kG * g.units) {}
 };
 
-// One frame of the block's units: a warp takes a unit in all sequences.
-template <class T>
-__device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& g, const LstmBlock<T>& b,
-                                           int64_t sequence0, int64_t step) {
+// One frame of the block's units: a warp takes a unit in all sequences. h goes from the vectors `from` to the vectors
+// `to` of each block, a lane to one block, or else to y alone.
+template <class T, class Meets>
+__device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& g, const LstmBlock<T, Meets>& b,
+                                           int64_t sequence0, int64_t step, const T* from, T* to) {
+  static_assert(GroupsPlan::kMostClusterBlocks <= kWarp / kS);
   using C = Compute<T>;
   const int lane = int(threadIdx.x) % kWarp, gate = lane / 2 % kG, s = lane / 8, base = lane / 8 * 8;
   const int64_t sequence = sequence0 + s, frame = a.row(sequence, step);
@@ -72,7 +74,7 @@ __device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& 
     C z = there ? C(to_compute(a.input[frame * kG * a.units + row])) : C(0);
     if (a.bias_ih) z += to_compute(a.bias_ih[row]);
     if (a.bias_hh) z += to_compute(a.bias_hh[row]);
-    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, b.vectors, g.pitch, g.length);
+    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.length);
     const C active = gate == 2 ? tanh_of(z) : sigmoid_of(z);
     const C in = __shfl_sync(0xffffffffu, active, base), forget = __shfl_sync(0xffffffffu, active, base + 2);
     const C cell = __shfl_sync(0xffffffffu, active, base + 4), out = __shfl_sync(0xffffffffu, active, base + 6);
@@ -80,6 +82,9 @@ __device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& 
     __syncwarp();  // all lanes have read c
     if (lane % 8 == 0) b.c[j * kS + s] = c;
     if (!there) continue;
+    if constexpr (Meets::kDirect)
+      if (lane % 8 < g.blocks && step + 1 < a.frames)
+        *of_cluster_block(to + s * g.pitch + unit, lane % 8) = from_compute<T>(h);
     if (a.gates && lane % 2 == 0) a.gates[frame * kG * a.units + row] = from_compute<T>(active);
     if (lane % 8 == 0) a.y[frame * a.units + unit] = from_compute<T>(h);
     if (lane % 8 != 1) continue;
@@ -89,27 +94,29 @@ __device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& 
   }
 }
 
-template <class T>
+template <class T, class Meets>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     lstm_forward(const __grid_constant__ LstmRecurrenceArgs arguments, const __grid_constant__ Groups g) {
   const LstmLayer<T> a(arguments);
-  LstmBlock<T> b(g);
+  LstmBlock<T, Meets> b(g);
   load_rows_of<kG>(b.weights, a.weight_hh, a.units, g, b.first);
   for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
     const int64_t sequence0 = chunk * kS, sequences = a.batch - sequence0;
     __syncthreads();  // the chunk before is complete
-    fill_zeros(b.vectors, kS * g.pitch);
+    fill_zeros(b.vectors, Meets::kTurns * kS * g.pitch);
     __syncthreads();
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x))
       b.c[i] = a.state(a.c0, sequence0 + i % kS, b.first + i / kS);
     if (a.h0) collect_vectors(b.vectors, g.pitch, a.h0 + sequence0 * a.units, a.units, sequences, a.units);
-    __syncthreads();
+    b.begin();
     for (int64_t step = 0; step < a.frames; ++step) {
-      lstm_frame(a, g, b, sequence0, step);
+      T* const from = b.vectors + step % Meets::kTurns * kS * g.pitch;
+      T* const to = b.vectors + (step + 1) % Meets::kTurns * kS * g.pitch;
+      lstm_frame(a, g, b, sequence0, step, from, to);
       if (step + 1 == a.frames) break;
       b.meet(g);
-      collect_vectors(b.vectors, g.pitch, a.y + a.row(sequence0, step) * a.units, a.frames * a.units, sequences,
-                      a.units);
+      if constexpr (Meets::kDirect) continue;
+      collect_vectors(to, g.pitch, a.y + a.row(sequence0, step) * a.units, a.frames * a.units, sequences, a.units);
       __syncthreads();
     }
   }
@@ -122,8 +129,8 @@ __device__ __forceinline__ C lstm_part_sum(const C* parts) {
 
 // dz of one frame for one unit in one sequence; `c` becomes the gradient of the c before.
 template <class T, class C>
-__device__ __forceinline__ void lstm_back_cell(const LstmLayer<T>& f, const LstmGradients<T>& by, int64_t sequence,
-                                               int64_t step, int unit, C by_h, C& c) {
+__device__ __forceinline__ Pack<T, kG> lstm_back_cell(const LstmLayer<T>& f, const LstmGradients<T>& by,
+                                                      int64_t sequence, int64_t step, int unit, C by_h, C& c) {
   const int64_t n = f.units, frame = f.row(sequence, step), before = f.row(sequence, step - 1);
   const T* const gates = f.gates + frame * kG * n + unit;
   const C in = to_compute(gates[0]), forget = to_compute(gates[n]);
@@ -133,47 +140,54 @@ __device__ __forceinline__ void lstm_back_cell(const LstmLayer<T>& f, const Lstm
   by.before[frame * n + unit] = from_compute<T>(h_before);
   if (by.dy) by_h += to_compute(by.dy[frame * n + unit]);
   const C tanh_c = tanh_of(C(to_compute(f.cells[frame * n + unit]))), by_c = c + by_h * out * (1 - tanh_c * tanh_c);
-  T* const dz = by.dz + frame * kG * n + unit;
-  dz[0] = from_compute<T>(by_c * cell * in * (1 - in));
-  dz[n] = from_compute<T>(by_c * c_before * forget * (1 - forget));
-  dz[2 * n] = from_compute<T>(by_c * in * (1 - cell * cell));
-  dz[3 * n] = from_compute<T>(by_h * tanh_c * out * (1 - out));
+  const Pack<T, kG> dz{
+      from_compute<T>(by_c * cell * in * (1 - in)), from_compute<T>(by_c * c_before * forget * (1 - forget)),
+      from_compute<T>(by_c * in * (1 - cell * cell)), from_compute<T>(by_h * tanh_c * out * (1 - out))};
+#pragma unroll
+  for (int gate = 0; gate < kG; ++gate) by.dz[(frame * kG + gate) * n + unit] = dz.at[gate];
   c = by_c * forget;
+  return dz;
 }
 
-template <class T>
+template <class T, class Meets>
 __global__ void __launch_bounds__(kWarp* GroupsPlan::kMostWarps, 1)
     lstm_backward(const __grid_constant__ LstmRecurrenceBackwardArgs arguments, const __grid_constant__ Groups g) {
   const LstmLayer<T> f(arguments.forward);
   const LstmGradients<T> by(arguments);
-  LstmBlock<T> b(g);
+  LstmBlock<T, Meets> b(g);
   load_columns_of<kG>(b.weights, f.weight_hh, f.units, g, b.first);
   for (int64_t chunk = b.place; chunk < g.chunks; chunk += g.groups) {
     const int64_t sequence0 = chunk * kS, sequences = f.batch - sequence0;
     __syncthreads();  // the chunk before is complete
-    fill_zeros(b.vectors, kS * kG * g.pitch);
+    fill_zeros(b.vectors, Meets::kTurns * kS * kG * g.pitch);
     fill_zeros(b.parts, kS * kG * g.units);
     __syncthreads();
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
       b.c[i] = f.state(by.dc, sequence0 + i % kS, b.first + i / kS);
       b.parts[i * kG] = f.state(by.dh, sequence0 + i % kS, b.first + i / kS);
     }
-    __syncthreads();
+    b.begin();
     for (int64_t step = f.frames - 1; step >= 0; --step) {
+      T* const vectors = b.vectors + step % Meets::kTurns * kS * kG * g.pitch;
+      const bool is_last = step == 0 && !by.dh0;
       for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
         const int64_t sequence = sequence0 + i % kS;
         const int unit = b.first + i / kS;
-        if (sequence < f.batch && unit < f.units)
-          lstm_back_cell(f, by, sequence, step, unit, lstm_part_sum(b.parts + i * kG), b.c[i]);
+        if (sequence >= f.batch || unit >= f.units) continue;
+        const Pack<T, kG> dz = lstm_back_cell(f, by, sequence, step, unit, lstm_part_sum(b.parts + i * kG), b.c[i]);
+        if constexpr (Meets::kDirect)
+          if (!is_last) give_gates<kG>(g, vectors + i % kS * kG * g.pitch + unit, dz.at);
       }
-      if (step == 0 && !by.dh0) break;
+      if (is_last) break;
       b.meet(g);
-      const T* const dz = by.dz + f.row(sequence0, step) * kG * f.units;
-      for (int gate = 0; gate < kG; ++gate)
-        collect_vectors(b.vectors + gate * g.pitch, kG * g.pitch, dz + gate * f.units, f.frames * kG * f.units,
-                        sequences, f.units);
-      __syncthreads();
-      back_products<kG>(g, b.weights, b.vectors, b.parts);
+      if constexpr (!Meets::kDirect) {
+        const T* const dz = by.dz + f.row(sequence0, step) * kG * f.units;
+        for (int gate = 0; gate < kG; ++gate)
+          collect_vectors(vectors + gate * g.pitch, kG * g.pitch, dz + gate * f.units, f.frames * kG * f.units,
+                          sequences, f.units);
+        __syncthreads();
+      }
+      back_products<kG>(g, b.weights, vectors, b.parts);
     }
     for (int i = int(threadIdx.x); i < kS * g.units; i += int(blockDim.x)) {
       const int64_t sequence = sequence0 + i % kS, unit = b.first + i / kS;
