@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <iterator>
 
+#include "../../csrc/cuda/common/pointwise.h"
 #include "../../csrc/cuda/conv_block/conv_block.h"
 #include "../../csrc/cuda/gru/gru.h"
 #include "../../csrc/cuda/lstm/lstm.h"
@@ -18,6 +19,7 @@ struct Assumption {
 };
 
 constexpr Assumption kAssumptions[] = {
+    {"pointwise", [](DType dtype) { return PointwisePlan::registers(compute_size(dtype)); }},
     {"cascade_forward", [](DType) { return kCascadeRegisters; }},
     {"cascade_gradient", [](DType) { return kGradientRegisters; }},
     {"gates_forward", [](DType dtype) { return GatesPlan::registers(dtype, false); }},

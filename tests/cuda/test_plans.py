@@ -126,6 +126,18 @@ def test_rows_between_two_barriers(device: str) -> None:
 
 
 @for_each_device
+def test_blocks_of_the_pointwise_convolutions_stay_on_the_device(device: str) -> None:
+    """By hand: 32 channels of a tile of 128 points, and four blocks of 32 x 32 weights, kept from tile to tile."""
+    blocks = {"sm_75": 1, "sm_86": 2, "sm_89": 2, "sm_120": 2}.get(device, 4)
+    found = [one for one in planned("multi_order_conv", device, torch.float32, *LARGE) if one.kernel == "pointwise"]
+    assert found
+    for one in found:
+        assert one.shared_bytes == 4 * 32 * (128 + 8 + 4 * 36), one
+        assert one.held == blocks, one
+        assert one.launch.grid[0] == blocks * harness.devices()[device].multiprocessors, one
+
+
+@for_each_device
 def test_the_workspace_hardly_grows_with_the_batch(device: str) -> None:
     """Forward, nothing; backward, partial sums: for an utterance less than a quarter of what x takes."""
     frames, few, many = 250, 64, 256

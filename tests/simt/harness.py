@@ -147,6 +147,13 @@ def devices() -> dict[str, Device]:
     return {f"sm_{device.sm}": device for device in found}
 
 
+def with_multiprocessors(count: int, name: str = "sm_86") -> Device:
+    """One of the devices, with so many multiprocessors."""
+    device = Device.from_buffer_copy(devices()[name])
+    device.multiprocessors = count
+    return device
+
+
 def _device(device: str | Device) -> Device:
     return devices()[device] if isinstance(device, str) else device
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ LAST_DTYPE = "return f.template operator()<__nv_bfloat16>();"
 class Mutant:
     """A replacement for a piece of text that occurs once in a file of csrc/cuda; `part` is the pass that it spoils.
 
-    `shape`: one that the spoilt kernel runs for.
+    `shape`: one that the spoilt kernel runs for. `multiprocessors`: of the device; with few, a block has several tiles.
     """
 
     operator: Operator
@@ -43,6 +44,7 @@ class Mutant:
     original: str
     replacement: str
     shape: Shape
+    multiprocessors: int = 82
 
     def __str__(self) -> str:
         return f"{self.operator}-{self.part}-{self.kind}-{self.what}".replace(" ", "-")
@@ -66,17 +68,19 @@ def copy_sources(folder: Path) -> Path:
     return cuda
 
 
-def check(operator: Operator, part: str, folder: Path, shape: Shape) -> None:
+def check(operator: Operator, part: str, folder: Path, shape: Shape, multiprocessors: int) -> None:
     """One pass against the reference in several schedules; raises whatever shows that something is wrong."""
     dtype = torch.float32
     tensors = operator.inputs(shape, dtype=dtype)
     arguments, dy = operator.arguments(tensors), cotangent(torch.empty(operator.result_size(shape), dtype=dtype))
     exact, expected = gradients(operator.reference, double(tensors), dy)
+    options: dict[str, Any] = {"device": harness.with_multiprocessors(multiprocessors), "folder": folder}
+    options["flavour"] = "quick"
     for seed in SEEDS:
         if part == "forward":
-            y = harness.run(operator.name, *arguments, folder=folder, seed=seed, flavour="quick")
+            y = harness.run(operator.name, *arguments, seed=seed, **options)
             assert_agrees(y, exact, FORWARD_TOLERANCE[dtype], "result")
         else:
-            found = harness.run(f"{operator.name}_backward", dy, *arguments, folder=folder, seed=seed, flavour="quick")
+            found = harness.run(f"{operator.name}_backward", dy, *arguments, seed=seed, **options)
             for name, gradient in zip(expected, harness.flat(found), strict=True):
                 assert_agrees(gradient, expected[name], BACKWARD_TOLERANCE[dtype], f"gradient of {name}")

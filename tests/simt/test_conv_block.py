@@ -47,9 +47,7 @@ NARROW = Shape(batch=1, frames=7, bins=31, channels=32, in_channels=1)
 
 def small_device() -> harness.Device:
     """An RTX 3090 with one multiprocessor, on which utterances are taken one by one and segments are long."""
-    device = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
-    device.multiprocessors = 1
-    return device
+    return harness.with_multiprocessors(1)
 
 
 @pytest.mark.parametrize("shape", [*FUSED, *LOOPS], ids=str)
@@ -77,6 +75,12 @@ def test_plans_of_all_devices(shape: Shape, device: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_one_utterance_at_a_time(dtype: torch.dtype) -> None:
     check_against_reference(harness.emulated(CONV_BLOCK, device=small_device()), LOOPS[3], dtype, CPU)
+
+
+def test_a_block_has_several_tiles() -> None:
+    """Nine blocks of weights, which a block of the 1x1 convolutions reads again for each of its tiles."""
+    shape = Shape(batch=1, frames=20, bins=37, channels=70, in_channels=3)
+    check_against_reference(harness.emulated(CONV_BLOCK, device=small_device()), shape, torch.float32, CPU)
 
 
 def test_long_segments() -> None:

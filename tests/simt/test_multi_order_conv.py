@@ -36,14 +36,14 @@ LOOPS = (
     Shape(batch=2, frames=4, bins=5, channels=4, in_channels=1, out_channels=3, order=2, kernel=(1, 1)),
 )
 USUAL = UNROLLED[1]
+# 1175 points are 10 tiles of a 1x1 convolution, the last of 23 points. 64 channels of h are two blocks of weights.
+TILES = Shape(batch=1, frames=47, bins=25, channels=32, in_channels=5, order=3, kernel=(3, 3))
 
 
 def device(multiprocessors: int) -> harness.Device:
     """An RTX 3090 with so many multiprocessors. With one, utterances are taken one by one and a block has all frames;
     with many, frames are cut into segments."""
-    limits = harness.Device.from_buffer_copy(harness.devices()["sm_86"])
-    limits.multiprocessors = multiprocessors
-    return limits
+    return harness.with_multiprocessors(multiprocessors)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -66,6 +66,17 @@ def test_plans_of_all_devices(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_one_utterance_at_a_time(dtype: torch.dtype) -> None:
     check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=device(1)), USUAL, dtype, CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", ["sm_75", "sm_86", "sm_90"])
+def test_a_block_has_several_tiles(name: str, dtype: torch.dtype) -> None:
+    limits = harness.with_multiprocessors(1, name)
+    arguments = MULTI_ORDER_CONV.arguments(MULTI_ORDER_CONV.inputs(TILES, dtype=dtype))
+    product, *_ = harness.launches("multi_order_conv", *arguments, device=limits)[0]
+    assert "pointwise" in product.kernel
+    assert product.grid[0] <= 4
+    check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=limits), TILES, dtype, CPU)
 
 
 @pytest.mark.parametrize("taps", [3, 5])
@@ -202,5 +213,60 @@ MUTANTS = (
         "const int rows = p < points ? int(channels < kTile ? channels : kTile) : 0;",
         "const int rows = int(channels < kTile ? channels : kTile);",
         PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "barrier",
+        "none before the next tile replaces one",
+        "pointwise.cuh",
+        "          __syncthreads();\n          if (replaces) next.store(tile);",
+        "          if (replaces) next.store(tile);",
+        TILES,
+        multiprocessors=1,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "the same tile read again",
+        "pointwise.cuh",
+        "following = leaves ? t + gridDim.x : t;",
+        "following = t;",
+        TILES,
+        multiprocessors=1,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "index",
+        "the first sources read again",
+        "pointwise.cuh",
+        "read(following, last ? 0 : c0 + kTile);",
+        "read(following, 0);",
+        TILES,
+        multiprocessors=1,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "the first weights for all channels",
+        "pointwise.cuh",
+        "        if (m.kept) w += kWeightBlock;\n",
+        "",
+        TILES,
+        multiprocessors=1,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "mask",
+        "points written beyond the last one",
+        "pointwise.cuh",
+        "value, a.y_plane - p);",
+        "value, 4);",
+        TILES,
+        multiprocessors=1,
     ),
 )

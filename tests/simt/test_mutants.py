@@ -40,15 +40,15 @@ def test_mutants_are_caught(mutant: Mutant, tmp_path: Path) -> None:
     cuda = copy_sources(tmp_path)
     replace_once(next(cuda.rglob(mutant.file)), mutant.original, mutant.replacement)
     with pytest.raises((AssertionError, harness.EmulationError)):
-        check(mutant.operator, mutant.part, cuda, mutant.shape)
+        check(mutant.operator, mutant.part, cuda, mutant.shape, mutant.multiprocessors)
 
 
 @pytest.mark.parametrize("part", PASSES)
 @pytest.mark.parametrize("name", [marked(name, name) for name in MUTANTS])
 def test_unbroken_copies_pass(name: str, part: str, tmp_path: Path) -> None:
     copy = copy_sources(tmp_path)
-    for operator, shape in {(mutant.operator, mutant.shape) for mutant in MUTANTS[name]}:
-        check(operator, part, copy, shape)
+    for operator, shape, multiprocessors in {(m.operator, m.shape, m.multiprocessors) for m in MUTANTS[name]}:
+        check(operator, part, copy, shape, multiprocessors)
 
 
 @pytest.mark.parametrize("name", WITH_KERNELS)

@@ -2,6 +2,7 @@
 // for any number of channels.
 #pragma once
 
+#include "pointwise.h"
 #include "reduce.cuh"
 #include "tile.cuh"
 
@@ -28,11 +29,6 @@ struct Pointwise {
   const Compute<Y>*factor, *addend;
 };
 
-inline constexpr int kPointwiseThreads = 128;
-// The points of one block: each warp has two tiles of 32, or one in double precision.
-template <class C>
-inline constexpr int kPointwisePoints = sizeof(C) == 8 ? 128 : 256;
-
 // Computes value · factor + addend for the first `count` of four points from `at` on.
 template <class X, class W, class Y, class C>
 __device__ __forceinline__ void combine(Pack<C, 4>& value, const Pointwise<X, W, Y>& a, int64_t at, int64_t count) {
@@ -48,59 +44,77 @@ __device__ __forceinline__ void combine(Pack<C, 4>& value, const Pointwise<X, W,
   }
 }
 
-// A block computes all targets of its points, 32 targets at a time. Up to 32 sources stay in shared memory during this.
+// A block computes all targets of its tiles, 32 targets at a time. Up to 32 sources stay in shared memory during this.
+// The next sources, or those of the block's next tile, are read while these are multiplied.
 template <class X, class W, class Y>
 __global__ void __launch_bounds__(kPointwiseThreads, sizeof(Compute<Y>) == 8 ? 2 : 4)
-    pointwise(const __grid_constant__ Pointwise<X, W, Y> a) {
+    pointwise(const __grid_constant__ Pointwise<X, W, Y> a, const __grid_constant__ PointwiseMarch m) {
   using C = Compute<Y>;
-  constexpr int kPoints = kPointwisePoints<C>, kPitch = channel_pitch(kPoints);
-  constexpr int kAtOnce = kPointwiseThreads / kWarp * kTile, kTiles = kPoints / kAtOnce;
+  constexpr int kPitch = channel_pitch(kPointwisePoints);
   C* const tile = dynamic_shared<C>();
   C* const weights = tile + kTile * kPitch;
-  const int64_t tiles = ceil_div(a.points, kPoints);
-  const int64_t b = blockIdx.x / tiles, first = blockIdx.x % tiles * kPoints;
-  const int64_t valid = a.points - first < kPoints ? a.points - first : kPoints;
   const LanePlace lane = lane_place();
   const int column = threadIdx.x / kWarp * kTile;
-  const X* const x = a.x + b * a.x_utterance + first;
 
-  for (int64_t o0 = 0; o0 < a.targets; o0 += kTile) {
-    C sum[kTiles][8][4] = {};
-    for (int64_t c0 = 0; c0 < a.sources; c0 += kTile) {
-      const int sources = int(a.sources - c0 < kTile ? a.sources - c0 : kTile);
-      if (o0 == 0 || a.sources > kTile) stage_points<kPoints>(tile, x + c0 * a.x_plane, a.x_plane, sources, valid);
-      const int64_t target_stride = a.transposed ? 1 : a.sources, source_stride = a.transposed ? a.targets : 1;
-      stage_weights(weights, a.weight + o0 * target_stride + c0 * source_stride, target_stride, source_stride,
-                    a.targets - o0, sources);
-      __syncthreads();
-      accumulate_product(sum, weights, tile + column, kPitch, kAtOnce, sources, lane);
-      __syncthreads();
-    }
+  const int64_t target_stride = a.transposed ? 1 : a.sources, source_stride = a.transposed ? a.targets : 1;
+  const auto stage = [&](C* to, int64_t o0, int64_t c0) {
+    stage_weights(to, a.weight + o0 * target_stride + c0 * source_stride, target_stride, source_stride, a.targets - o0,
+                  a.sources - c0);
+  };
+  if (m.kept) {
+    C* to = weights;
+    for (int64_t o0 = 0; o0 < a.targets; o0 += kTile)
+      for (int64_t c0 = 0; c0 < a.sources; c0 += kTile, to += kWeightBlock) stage(to, o0, c0);
+  }
+
+  HeldPoints<kPointwisePoints, kPointwiseThreads, X> next;
+  const auto read = [&](unsigned t, int64_t c0) {
+    const int64_t first = int64_t(t % m.tiles) * kPointwisePoints;
+    next.load(a.x + t / m.tiles * a.x_utterance + c0 * a.x_plane + first, a.x_plane, a.sources - c0, a.points - first);
+  };
+  read(blockIdx.x, 0);
+  for (unsigned t = blockIdx.x; t < m.all_tiles; t += gridDim.x) {
+    const int64_t b = t / m.tiles, first = int64_t(t % m.tiles) * kPointwisePoints;
+    const C* w = weights;
+    for (int64_t o0 = 0; o0 < a.targets; o0 += kTile) {
+      C sum[1][8][4] = {};
+      for (int64_t c0 = 0; c0 < a.sources; c0 += kTile) {
+        const bool replaces = o0 == 0 || a.sources > kTile;
+        if (replaces || !m.kept) {
+          __syncthreads();
+          if (replaces) next.store(tile);
+          if (!m.kept) stage(weights, o0, c0);
+          __syncthreads();
+        }
+        const bool last = c0 + kTile >= a.sources, leaves = last && (a.sources <= kTile || o0 + kTile >= a.targets);
+        const unsigned following = leaves ? t + gridDim.x : t;
+        if (replaces && following < m.all_tiles) read(following, last ? 0 : c0 + kTile);
+        const int sources = int(a.sources - c0 < kTile ? a.sources - c0 : kTile);
+        accumulate_product(sum, w, tile + column, kPitch, 0, sources, lane);
+        if (m.kept) w += kWeightBlock;
+      }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int64_t o = o0 + lane.row + 4 * i;
-      if (o >= a.targets) continue;
-      const C bias = a.bias ? C(to_compute(a.bias[o])) : C(0);
-#pragma unroll
-      for (int n = 0; n < kTiles; ++n) {
-        const int p = column + n * kAtOnce + lane.quad * 4;
+      for (int i = 0; i < 8; ++i) {
+        const int64_t o = o0 + lane.row + 4 * i;
+        if (o >= a.targets) continue;
+        const C bias = a.bias ? C(to_compute(a.bias[o])) : C(0);
+        const int64_t p = first + column + lane.quad * 4;
         Pack<C, 4> value;
 #pragma unroll
-        for (int j = 0; j < 4; ++j) value.at[j] = sum[n][i][j] + bias;
-        if (a.factor || a.addend) combine(value, a, (b * a.targets + o) * a.points + first + p, valid - p);
-        store_some(a.y + b * a.y_utterance + o * a.y_plane + first + p, value, a.y_plane - first - p);
+        for (int j = 0; j < 4; ++j) value.at[j] = sum[0][i][j] + bias;
+        if (a.factor || a.addend) combine(value, a, (b * a.targets + o) * a.points + p, a.points - p);
+        store_some(a.y + b * a.y_utterance + o * a.y_plane + p, value, a.y_plane - p);
       }
     }
   }
 }
 
 template <class X, class W, class Y>
-cudaError_t launch_pointwise(const Pointwise<X, W, Y>& a, cudaStream_t stream) {
+cudaError_t launch_pointwise(const Pointwise<X, W, Y>& a, const Device& device, cudaStream_t stream) {
   if (a.targets == 0) return cudaSuccess;
-  using C = Compute<Y>;
-  const int64_t shared = (kTile * channel_pitch(kPointwisePoints<C>) + kWeightBlock) * int64_t(sizeof(C));
-  return enqueue({a.batch * ceil_div(a.points, kPointwisePoints<C>), kPointwiseThreads, shared}, stream,
-                 pointwise<X, W, Y>, a);
+  const PointwisePlan plan(a.batch, a.sources, a.targets, a.points, int64_t(sizeof(Compute<Y>)), device);
+  if (!plan.fits) return cudaErrorInvalidConfiguration;
+  return enqueue(plan.geometry, stream, pointwise<X, W, Y>, a, plan.march);
 }
 
 // dw(o, c) = Σ_bp g[b][o][p] x[b][c][p], db[o] = Σ_bp g[b][o][p].
@@ -111,23 +125,6 @@ struct PointwiseGradient {
   int64_t g_utterance, g_plane;
   const X* x;
   int64_t x_utterance, x_plane;
-};
-
-inline constexpr int kGradientPoints = 64;  // points of one tile
-
-// How the points of an utterance are cut. Each multiprocessor gets eight blocks if spans of 1024 to 8192 points allow
-// it. A span produces one row of partial sums: dw as (targets, sources), then db.
-struct PointwiseGradientPlan {
-  int64_t spans, span_points, rows, width, pairs;
-
-  PointwiseGradientPlan(int64_t batch, int64_t sources, int64_t targets, int64_t points, const Device& device) {
-    pairs = ceil_div(targets, kTile) * std::max<int64_t>(1, ceil_div(sources, kTile));
-    const int64_t wanted = ceil_div(8 * int64_t(device.multiprocessors), std::max<int64_t>(1, batch * pairs));
-    span_points = std::clamp<int64_t>(round_up(ceil_div(points, wanted), 128), 1024, 8192);
-    spans = ceil_div(points, span_points);
-    rows = batch * spans;
-    width = targets * sources + targets;
-  }
 };
 
 // A block sums one 32 x 32 part of dw over one span. Each warp takes its share of a tile's points. The next tile is

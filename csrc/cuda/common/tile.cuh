@@ -7,16 +7,10 @@
 // memory instead of four.
 #pragma once
 
+#include "tile.h"
 #include "types.cuh"
 
 namespace lite_rtse::cuda {
-
-inline constexpr int kTile = 32;  // rows and columns of a warp's product
-
-// The number of elements from one channel to the next in a tile of `points`: a multiple of 32 plus 8. The lanes of a
-// warp may read or write 16 bytes of eight neighboring channels, or of four channels at two quads. With this pitch they
-// use different banks.
-LITE_RTSE_SHARED_CODE constexpr int channel_pitch(int points) { return (points + 31) / 32 * 32 + 8; }
 
 // The part of a 32 x 32 product that a lane holds: rows row + 4 i, i < 8, and columns 4 quad + j, j < 4. For a product
 // of two tiles over their points it holds rows quad + 8 i, i < 4, and columns row + 4 j, j < 8.
@@ -35,8 +29,6 @@ inline constexpr int kLanePoints = 16 / int(sizeof(C));
 
 // Weights w(target, source) of one block of 32 x 32 in the order in which `accumulate_product` reads them. Each source
 // has its 32 targets, in the order of the lanes that hold them.
-inline constexpr int kWeightPitch = kTile + 4;
-inline constexpr int kWeightBlock = kTile * kWeightPitch;
 __device__ __forceinline__ int weight_slot(int source, int target) {
   return source * kWeightPitch + target % 4 * 8 + target / 4;
 }

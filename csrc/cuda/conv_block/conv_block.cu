@@ -29,7 +29,7 @@ struct ForwardWorkspace {
 
 template <class T>
 cudaError_t forward_slice(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan, const ForwardWorkspace<T>& w,
-                          int64_t i, cudaStream_t stream) {
+                          int64_t i, const Device& device, cudaStream_t stream) {
   using C = Compute<T>;
   const int64_t n = plan.utterances(a.batch, i), x_size = a.in_channels * plan.points, size = a.channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + i * plan.slice * x_size;
@@ -39,7 +39,7 @@ cudaError_t forward_slice(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan
   const auto from_x = [&](int k, C* to) {
     return launch_pointwise(Pointwise<T, T, C>{n, a.in_channels, a.channels, plan.points, x, x_size, plan.points,
                                                weight(k), false, bias(k), to, size, plan.points, nullptr, nullptr},
-                            stream);
+                            device, stream);
   };
   const ConvLoops loops{n * a.channels, a.channels, a.frames, a.bins};
   const Geometry geometry{ceil_div(n * size, ConvBlockLoopsPlan::kThreads), ConvBlockLoopsPlan::kThreads, 0};
@@ -53,7 +53,7 @@ cudaError_t forward_slice(const ConvBlockArgs& a, const ConvBlockLoopsPlan& plan
                         Pointwise<C, T, T>{n, a.channels, a.channels, plan.points, w.u, size, plan.points,
                                            weight(ConvBlockArgs::kOut), false, bias(ConvBlockArgs::kOut), y, size,
                                            plan.points, w.s, nullptr},
-                        stream);
+                        device, stream);
                   });
 }
 
@@ -73,7 +73,7 @@ cudaError_t launch(const ConvBlockArgs& a, const Device& device, void* workspace
     const ForwardWorkspace<T> w(a, plan.loops, workspace);
     cudaError_t error = cudaSuccess;
     for (int64_t i = 0; i < plan.loops.slices && error == cudaSuccess; ++i)
-      error = forward_slice<T>(a, plan.loops, w, i, stream);
+      error = forward_slice<T>(a, plan.loops, w, i, device, stream);
     return error;
   });
 }

@@ -63,15 +63,17 @@ struct LoopsBackward {
   const ConvBlockBackwardArgs& a;
   const ConvBlockArgs& f = a.forward;
   const ConvBlockLoopsPlan& plan;
+  const Device& device;
   const cudaStream_t stream;
   const PointwiseGradientPlan square, from_x;  // for dW_out; for dW_in and dW_skip
   const int64_t points = plan.points, c = f.channels, size = c * points, x_size = f.in_channels * points;
   C *h, *u, *s, *v, *du, *dx_skip, *partial_out, *partial_skip, *partial_in, *partial_dw;
   size_t bytes;
 
-  LoopsBackward(const ConvBlockBackwardArgs& backward, const ConvBlockLoopsPlan& loops, const Device& device,
+  LoopsBackward(const ConvBlockBackwardArgs& backward, const ConvBlockLoopsPlan& loops, const Device& limits,
                 void* base, cudaStream_t on)
-      : a(backward), plan(loops), stream(on), square(loops.slice, f.channels, f.channels, loops.points, device),
+      : a(backward), plan(loops), device(limits), stream(on),
+        square(loops.slice, f.channels, f.channels, loops.points, device),
         from_x(loops.slice, f.in_channels, f.channels, loops.points, device) {
     WorkspaceArena arena(base);
     for (C** p : {&h, &u, &s, &v, &du}) *p = arena.take<C>(plan.slice * size);
@@ -97,7 +99,7 @@ struct LoopsBackward {
     return launch_pointwise(
         Pointwise<X, T, Y>{n, sources, targets, points, from, sources * points, points, weight(k), transposed,
                            transposed ? nullptr : bias(k), to, targets * points, points, nullptr, addend},
-        stream);
+        device, stream);
   }
   template <class X>
   cudaError_t outer(int64_t begin, int64_t n, PointwiseGradientPlan cut, int64_t sources, const C* g, const X* x,

@@ -20,7 +20,7 @@ struct ForwardWorkspace {
 
 template <class T>
 cudaError_t forward_slice(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, const ForwardWorkspace<T>& w,
-                          int64_t s, cudaStream_t stream) {
+                          int64_t s, const Device& device, cudaStream_t stream) {
   const int64_t begin = s * plan.slice, utterances = plan.utterances(a.batch, s);
   const int64_t h_utterance = 2 * a.channels * plan.plane;
   const int64_t u_utterance = plan.in_place ? h_utterance : plan.deep * plan.plane;
@@ -30,7 +30,7 @@ cudaError_t forward_slice(const MultiOrderConvArgs& a, const MultiOrderPlan& pla
   Geometry geometry = plan.gates.geometry;
   geometry.blocks = utterances * plan.gates.tiles;
   return in_order(
-      [&] { return input_product<T>(a, plan, begin, utterances, w.h, stream); },
+      [&] { return input_product<T>(a, plan, begin, utterances, w.h, device, stream); },
       [&] { return cascade<T>(a, plan.cascade, plan.plane, utterances, w.h, w.u, u_utterance, w.rings, stream); },
       [&] { return enqueue(geometry, stream, gates_forward<T>, gates); },
       [&] {
@@ -40,7 +40,7 @@ cudaError_t forward_slice(const MultiOrderConvArgs& a, const MultiOrderPlan& pla
             Pointwise<Compute<T>, T, T>{utterances, a.channels, a.out_channels, plan.points, w.u, u_utterance,
                                         plan.plane, weight, false, bias, y, a.out_channels * plan.points, plan.points,
                                         nullptr, nullptr},
-            stream);
+            device, stream);
       });
 }
 
@@ -57,7 +57,8 @@ cudaError_t launch(const MultiOrderConvArgs& a, const Device& device, void* work
   return with_storage_type(a.dtype, [&]<class T>() {
     const ForwardWorkspace<T> w(a, plan, workspace);
     cudaError_t error = cudaSuccess;
-    for (int64_t s = 0; s < plan.slices && error == cudaSuccess; ++s) error = forward_slice<T>(a, plan, w, s, stream);
+    for (int64_t s = 0; s < plan.slices && error == cudaSuccess; ++s)
+      error = forward_slice<T>(a, plan, w, s, device, stream);
     return error;
   });
 }

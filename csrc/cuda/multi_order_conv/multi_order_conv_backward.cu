@@ -59,8 +59,9 @@ struct BackwardWorkspace {
 template <class T>
 class BackwardLaunch {
  public:
-  BackwardLaunch(const MultiOrderConvBackwardArgs& a, const BackwardPlan& plan, void* workspace, cudaStream_t stream)
-      : a_(a), plan_(plan), w_(a.forward, plan, workspace), stream_(stream) {}
+  BackwardLaunch(const MultiOrderConvBackwardArgs& a, const BackwardPlan& plan, void* workspace, const Device& device,
+                 cudaStream_t stream)
+      : a_(a), plan_(plan), w_(a.forward, plan, workspace), device_(device), stream_(stream) {}
 
   cudaError_t run() const {
     cudaError_t error = cudaSuccess;
@@ -74,7 +75,7 @@ class BackwardLaunch {
   cudaError_t run_slice(int64_t s) const {
     const int64_t begin = s * p_.slice, utterances = p_.utterances(f_.batch, s);
     return in_order(
-        [&] { return input_product<T>(f_, p_, begin, utterances, w_.h, stream_); },
+        [&] { return input_product<T>(f_, p_, begin, utterances, w_.h, device_, stream_); },
         [&] { return cascade<T>(f_, plan_.forward, p_.plane, utterances, w_.h, w_.u, u_size(), w_.rings, stream_); },
         [&] { return single() ? cudaSuccess : output_gradient(begin, utterances); },
         [&] { return gates(s, utterances); },
@@ -94,7 +95,7 @@ class BackwardLaunch {
         Pointwise<T, T, C>{utterances, f_.out_channels, f_.channels, p_.points, dy(begin), f_.out_channels * p_.points,
                            p_.points, weight_of<T>(f_, f_.out_index()), true, nullptr, w_.dq, f_.channels * p_.plane,
                            p_.plane, nullptr, nullptr},
-        stream_);
+        device_, stream_);
   }
 
   cudaError_t gates(int64_t s, int64_t utterances) const {
@@ -146,7 +147,7 @@ class BackwardLaunch {
         Pointwise<C, T, T>{utterances, 2 * f_.channels, f_.in_channels, p_.points, w_.dh, h_size(), p_.plane,
                            weight_of<T>(f_, f_.in_index()), true, nullptr, static_cast<T*>(a_.dx) + begin * x_size,
                            x_size, p_.points, nullptr, nullptr},
-        stream_);
+        device_, stream_);
   }
 
   cudaError_t input_weight_gradient(int64_t begin, int64_t utterances) const {
@@ -193,6 +194,7 @@ class BackwardLaunch {
   const BackwardPlan& plan_;
   const MultiOrderPlan& p_ = plan_.whole;
   const BackwardWorkspace<T> w_;
+  const Device& device_;
   const cudaStream_t stream_;
 };
 
@@ -208,7 +210,7 @@ cudaError_t launch(const MultiOrderConvBackwardArgs& a, const Device& device, vo
   const BackwardPlan plan(a.forward, device);
   if (!plan.fits()) return cudaErrorInvalidConfiguration;
   return with_storage_type(a.forward.dtype,
-                           [&]<class T>() { return BackwardLaunch<T>(a, plan, workspace, stream).run(); });
+                           [&]<class T>() { return BackwardLaunch<T>(a, plan, workspace, device, stream).run(); });
 }
 
 }  // namespace lite_rtse::cuda

@@ -39,14 +39,14 @@ DepthwiseStages<T> depthwise_stages(const MultiOrderConvArgs& a) {
 // h = in(x) of `utterances` utterances from `begin` on.
 template <class T>
 cudaError_t input_product(const MultiOrderConvArgs& a, const MultiOrderPlan& plan, int64_t begin, int64_t utterances,
-                          Compute<T>* h, cudaStream_t stream) {
+                          Compute<T>* h, const Device& device, cudaStream_t stream) {
   const int64_t x_utterance = a.in_channels * plan.points;
   const T* const x = static_cast<const T*>(a.x) + begin * x_utterance;
   return launch_pointwise(
       Pointwise<T, T, Compute<T>>{utterances, a.in_channels, 2 * a.channels, plan.points, x, x_utterance, plan.points,
                                   weight_of<T>(a, a.in_index()), false, bias_of<T>(a, a.in_index()), h,
                                   2 * a.channels * plan.plane, plan.plane, nullptr, nullptr},
-      stream);
+      device, stream);
 }
 
 // The plan's march for `utterances` utterances.
