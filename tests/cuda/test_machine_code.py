@@ -95,15 +95,16 @@ def test_depthwise_loops_are_mostly_multiply_adds(arch: int) -> None:
 @for_each_architecture
 def test_a_tile_is_read_while_another_is_multiplied(arch: int) -> None:
     """Behind the barrier loads are issued, and no store waits for them before the products."""
-    found = [kernel for kernel in of_all_files(arch) if kernel.family in ("pointwise", "pointwise_gradient")]
-    assert {kernel.family for kernel in found} == {"pointwise", "pointwise_gradient"}
+    least = {"pointwise": 4, "pointwise_gradient": 4, "conv_block_gradient_in": 32}
+    found = [kernel for kernel in of_all_files(arch) if kernel.family in least]
+    assert {kernel.family for kernel in found} == set(least)
     for kernel in found:
         names = [instruction.name for instruction in kernel.instructions]
         product = next(i for i, name in enumerate(names) if name in ("FFMA", "DFMA"))
         assert "BAR" in names[:product], str(kernel)
         behind = names[:product][::-1]
         behind = behind[: behind.index("BAR")]
-        assert behind.count("LDG") >= 4, str(kernel)
+        assert behind.count("LDG") >= least[kernel.family], str(kernel)
         assert "STS" not in behind, str(kernel)
 
 

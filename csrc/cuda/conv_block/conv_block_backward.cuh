@@ -156,13 +156,14 @@ struct DepthwiseSums {
 
 // Computes one row of Wᵀ g from the gradients of all channels in the row `g`, which is overwritten. Calls put(element,
 // value) for each source's element in this thread's column, if the column is the strip's own. Elements are counted from
-// column 0 of source 0.
-template <class C, class Put>
+// column 0 of source 0. Calls read() behind the product, when most registers are free.
+template <class C, class Read, class Put>
 __device__ __forceinline__ void put_dx(const ConvBlockMarch& m, const C* weight, C* g, int pitch, LanePlace lane,
-                                       bool own, Put&& put) {
+                                       bool own, Read&& read, Put&& put) {
   const int64_t plane = m.frames * m.bins;
   const int column = threadIdx.x % kWarp;
   if (m.sources <= kConvNarrow) {
+    read();
 #pragma unroll 1
     for (int s = 0; s < m.sources; ++s) {
       const C value = narrow_product(weight + s * kConvChannels, g, pitch, m.channels);
@@ -174,6 +175,7 @@ __device__ __forceinline__ void put_dx(const ConvBlockMarch& m, const C* weight,
   row_products(sum, {weight}, g, pitch, m.channels, lane);
   __syncwarp();
   put_row(g, pitch, sum[0], m.sources, lane);
+  read();
   __syncwarp();
 #pragma unroll 8
   for (int s = 0; s < m.sources; ++s)
@@ -235,7 +237,7 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp)
       if (channel < m.channels) dw.add(u + channel * pitch, hidden);
       skip.add(g, m.channels, x, m.sources, pitch, lane);
       C* const dx_skip = a.dx_skip + conv_offset(m, p, m.sources, frame);
-      put_dx(m, shared + at.skip_back, g, pitch, lane, p.own, [&](int64_t i, C value) { dx_skip[i] = value; });
+      put_dx(m, shared + at.skip_back, g, pitch, lane, p.own, [] {}, [&](int64_t i, C value) { dx_skip[i] = value; });
     }
     ring.advance();
     __syncthreads();
@@ -277,15 +279,27 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp, 2)
   stage_taps(shared + at.taps, a.w_dw, static_cast<const T*>(nullptr), true, m.channels);
 
   OuterSums<C> in;
+  // A warp reads its row of du while it stores dx of the row before, and its row of x during the convolution.
+  HeldRow<C> next_du;
+  HeldRow<T> next_x;
+  // Frames are counted from the block's first one. Their offsets are opaque to save registers.
+  const int length = int(p.end - p.begin),
+            looks = p.end + kConvLookBack < m.frames ? kConvLookBack : int(m.frames - p.end);
+  const C* const du_begin = a.du + conv_offset(m, p, m.channels, p.begin);
+  const int64_t begin = conv_offset(m, p, m.sources, p.begin);
+  const auto read_du = [&](int ahead) {
+    next_du.load(du_begin + int64_t(opaque(ahead)) * m.bins, plane, m.channels,
+                 p.exists && ahead >= 0 && ahead < length + looks);
+  };
   ConvRing ring(m.rows);  // row i is frame t + i
-  for (int64_t t = p.begin - m.rows; t < p.end; t += m.rows) {
-    const int64_t frame = t + warp, ahead = frame + kConvLookBack;
-    const bool own = frame >= p.begin && frame < p.end;
-    if (ahead >= p.begin && frame < p.end)
-      load_row(du + ring.at(kConvLookBack + warp), ring_pitch, a.du + conv_offset(m, p, m.channels, ahead), plane,
-               m.channels, p.exists && ahead < m.frames);
-    if (own) load_row(x, pitch, a.x + conv_offset(m, p, m.sources, frame), plane, m.sources, p.own);
+  read_du(warp + kConvLookBack - m.rows);
+  for (int t = -m.rows; t < length; t += m.rows) {
+    const int frame = t + warp, ahead = frame + kConvLookBack;
+    const bool own = frame >= 0 && frame < length;
+    const int64_t offset = begin + int64_t(frame) * m.bins;
+    next_du.store(du + ring.at(kConvLookBack + warp), ring_pitch, m.channels);
     __syncthreads();
+    next_x.load(a.x + begin + int64_t(opaque(frame)) * m.bins, plane, m.sources, own && p.own);
     if (own && channel < m.channels) {
       const C* const from = du + channel * ring_pitch;
       convolve_row({from + ring.at(warp), from + ring.at(warp + 1), from + ring.at(warp + 2)},
@@ -298,13 +312,17 @@ __global__ void __launch_bounds__(kConvMostRows* kWarp, 2)
                      store_pack<4>(dh + channel * pitch + 4 * q, sum);
                    });
     }
+    next_x.store(x, pitch, m.sources);
     ring.advance();
     __syncthreads();
-    if (!own) continue;
+    if (!own) {
+      read_du(ahead + m.rows);
+      continue;
+    }
     in.add(dh, m.channels, x, m.sources, pitch, lane);
-    const int64_t offset = conv_offset(m, p, m.sources, frame);
-    put_dx(m, shared + at.in_back, dh, pitch, lane, p.own,
-           [&](int64_t i, C value) { a.dx[offset + i] = from_compute<T>(a.dx_skip[offset + i] + value); });
+    put_dx(
+        m, shared + at.in_back, dh, pitch, lane, p.own, [&] { read_du(ahead + m.rows); },
+        [&](int64_t i, C value) { a.dx[offset + i] = from_compute<T>(a.dx_skip[offset + i] + value); });
     __syncwarp();  // x is read up to this point
   }
 

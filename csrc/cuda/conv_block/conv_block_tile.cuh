@@ -89,6 +89,27 @@ __device__ __forceinline__ void load_row(C* __restrict__ to, int pitch, const T*
 #pragma unroll 16
   for (int c = 0; c < channels; ++c) to[c * pitch + column] = counts ? C(to_compute(from[c * plane + column])) : C(0);
 }
+// A thread's column of one row between global memory and a tile. The loads are under way until the row is stored.
+template <class T>
+struct HeldRow {
+  T at[kConvChannels];
+
+  // The arguments are those of load_row.
+  __device__ __forceinline__ void load(const T* __restrict__ from, int64_t plane, int channels, bool counts) {
+    from += threadIdx.x % kWarp;
+    const int rows = counts ? channels : 0;
+#pragma unroll
+    for (int c = 0; c < kConvChannels; ++c, from += plane) at[c] = c < rows ? *from : T{};
+  }
+  template <class C>
+  __device__ __forceinline__ void store(C* __restrict__ to, int pitch, int channels) const {
+    to += threadIdx.x % kWarp;
+#pragma unroll
+    for (int c = 0; c < kConvChannels; ++c, to += pitch)
+      if (c < channels) *to = to_compute(at[c]);
+  }
+};
+
 template <class C, class T>
 __device__ __forceinline__ void store_row(T* __restrict__ to, int64_t plane, const C* __restrict__ from, int pitch,
                                           int channels, bool counts) {
