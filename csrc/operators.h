@@ -45,11 +45,14 @@ struct CausalDwconv2dArgs {
   int64_t history() const { return (taps_t - 1) * dilation; }
 };
 
-// Gradients of CausalDwconv2dArgs for a given dy; dbias may be null.
+// Gradients of CausalDwconv2dArgs for a given dy. Gradients that are not wanted may be null: dx, both parameters'
+// together, and dbias.
 struct CausalDwconv2dBackwardArgs {
   CausalDwconv2dArgs forward;  // y is unused
   const void* dy;
   void *dx, *dweight, *dbias;
+
+  bool wants_parameters() const { return dweight != nullptr; }
 };
 
 // y = out(dw(in(x))) * skip(x). `in`, `out` and `skip` are 1x1 convolutions; `dw` is a causal depthwise 3x3
@@ -63,11 +66,15 @@ struct ConvBlockArgs {
   void* y;
 };
 
+// Gradients of ConvBlockArgs for a given dy. Gradients that are not wanted may be null: dx, and all parameters'
+// together.
 struct ConvBlockBackwardArgs {
   ConvBlockArgs forward;  // y is unused
   const void* dy;
   void* dx;
   void *dweight[ConvBlockArgs::kParams], *dbias[ConvBlockArgs::kParams];
+
+  bool wants_parameters() const { return dbias[0] != nullptr; }  // a weight may be empty
 };
 
 // The number of channels of gate k in a Multi-Order block of n - 1 stages and C channels: C / 2^(n - 1 - k).
@@ -92,11 +99,15 @@ struct MultiOrderConvArgs {
   int64_t out_index() const { return 2 * order - 1; }
 };
 
+// Gradients of MultiOrderConvArgs for a given dy. Gradients that are not wanted may be null: dx, and all parameters'
+// together.
 struct MultiOrderConvBackwardArgs {
   MultiOrderConvArgs forward;  // y is unused
   const void* dy;
   void* dx;
   std::vector<void*> dweight, dbias;
+
+  bool wants_parameters() const { return dbias[0] != nullptr; }  // a weight may be empty
 };
 
 // A (batch, bins, frames, 2) spectrogram in any memory order. The strides are in elements.
@@ -114,10 +125,14 @@ struct MaskResidualArgs {
   const void *logit, *res_mag, *res_real, *res_imag;
 };
 
+// Gradients of MaskResidualArgs for a given dy. Gradients that are not wanted may be null: dx.data, and those of the
+// other four tensors together. dx has strides in any case.
 struct MaskResidualBackwardArgs {
   MaskResidualArgs forward;  // y is unused
   Spectrogram dy, dx;        // dx.data is written
   void *dlogit, *dres_mag, *dres_real, *dres_imag;
+
+  bool wants_features() const { return dlogit != nullptr; }
 };
 
 // A 1x1 convolution in float32, y = weight x + bias for each point; `bias` may be null.
@@ -183,13 +198,17 @@ struct NormPreluArgs {
   void *y, *statistics;
 };
 
-// Gradients of NormPreluArgs for a given dy. If `batch_statistics`, mean and var depend on x. dweight, dbias and dslope
-// may be null.
+// Gradients of NormPreluArgs for a given dy. If `batch_statistics`, mean and var depend on x. Each gradient may be
+// null.
 struct NormPreluBackwardArgs {
   NormPreluArgs forward;  // statistics is read; mean, var and y are unused
   bool batch_statistics;
   const void* dy;
   void *dx, *dweight, *dbias, *dslope;
+
+  bool wants_parameters() const { return dweight || dbias || dslope; }
+  // The sums over a channel are gradients of parameters, and dx contains them.
+  bool needs_sums() const { return wants_parameters() || batch_statistics; }
 };
 
 // What depends on the frame before in an LSTM's layer, in one direction, in float32 or a half type. `input` is W_ih x,

@@ -90,7 +90,7 @@ class CausalDwconv2dBackwardJob final : public Job {
   explicit CausalDwconv2dBackwardJob(const CausalDwconv2dBackwardArgs& a)
       : a_(a), kernel_{f_.taps_t, f_.taps_f}, segments_(f_.batch, f_.frames, kDwconvSegment),
         blocks_(lane_blocks<T>(f_.channels)), flipped_(int64_t(blocks_.size()) * kernel_.taps() * kLanes<T>),
-        gradients_(tasks() * gradient_size()) {
+        gradients_(a.wants_parameters() ? tasks() * gradient_size() : 0) {
     const Buffer<T> w = read_parameter<T>(f_.weight, f_.dtype, f_.channels * kernel_.taps());
     Buffer<T> packed(kernel_.taps() * kLanes<T>);
     for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -135,19 +135,22 @@ class CausalDwconv2dBackwardJob final : public Job {
     for (int64_t t = std::max<int64_t>(0, s.first - lag); t < s.last + lag; t += kChunk) {
       const Range read = Range{t, t + kChunk}.clip(0, end), own = read.clip(s.first, s.last);
       for (int64_t r = read.first; r < read.last; ++r) {
-        x.read(b, r, block.first, block.count, rows, narrow);
-        to_lanes(rows, block.count, f_.bins, xs.row(r));
+        if (a_.wants_parameters()) {
+          x.read(b, r, block.first, block.count, rows, narrow);
+          to_lanes(rows, block.count, f_.bins, xs.row(r));
+        }
         dy.read(b, r, block.first, block.count, rows, narrow);
         to_lanes(rows, block.count, f_.bins, gs.row(r));
       }
       for (int64_t r = 0; r < own.size(); ++r) front[r] = gs.row(own.first + r);
       padded_rows(xs, own.first - lag, own.size() + lag, zeros, in.data());
-      for (int64_t k = 0; k < std::min(f_.dilation, own.size()); ++k) {
+      for (int64_t k = 0; a_.wants_parameters() && k < std::min(f_.dilation, own.size()); ++k) {
         const int64_t n = every(f_.dilation, k, front, own.size(), front_strand);
         every(f_.dilation, k, in.data(), own.size() + lag, taps.data());
         kernel_.weight_gradient(front_strand, taps.data(), n, f_.bins, dw, db);
       }
 
+      if (!a_.dx) continue;
       const Range behind = Range{t, t + kChunk}.shift(-lag).clip(s.first, s.last);
       padded_rows(gs, behind.first, behind.size() + lag, zeros, in.data());
       for (int64_t k = 0; k < std::min(f_.dilation, behind.size()); ++k) {
@@ -161,6 +164,7 @@ class CausalDwconv2dBackwardJob final : public Job {
   }
 
   void finish() override {
+    if (!a_.wants_parameters()) return;
     const int64_t blocks = int64_t(blocks_.size());
     Buffer<T> dw(f_.channels * kernel_.taps()), db(f_.channels);
     for (int64_t i = 0; i < blocks; ++i) {

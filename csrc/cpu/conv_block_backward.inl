@@ -30,7 +30,7 @@ class ConvBlockBackwardJob final : public Job {
   explicit ConvBlockBackwardJob(const ConvBlockBackwardArgs& a)
       : a_(a), w_(f_), place_(w_), segments_(f_.batch, f_.frames, kConvBlockSegment),
         blocks_(int64_t(w_.targets.size())), sources_(lane_blocks<T>(f_.in_channels)),
-        gradients_(tasks() * place_.size), flipped_(w_.w_dw.size()) {
+        gradients_(a.wants_parameters() ? tasks() * place_.size : 0), flipped_(w_.w_dw.size()) {
     const int64_t source_blocks = int64_t(sources_.size());
     from_out_ = {f_.channels, blocks_};
     from_both_ = {2 * f_.channels, source_blocks};
@@ -49,6 +49,7 @@ class ConvBlockBackwardJob final : public Job {
   }
 
   void finish() override {
+    if (!a_.wants_parameters()) return;
     Buffer<T> sum(place_.size);
     for (int64_t i = 0; i < tasks(); ++i) accumulate(gradients_.data() + i * place_.size, place_.size, sum.data());
     finish_pointwise(ConvBlockArgs::kIn, f_.in_channels, sum.data() + place_.in);
@@ -132,11 +133,11 @@ class ConvBlockBackwardJob final : public Job {
       w.out.forward_times(w.w_out.data(), u, f.bins, dv.data(), ds_at.data());
       w.skip.forward_times(w.w_skip.data(), front.x(t), f.bins, dv.data(), dv.data());
       job.from_out_.forward(job.w_from_out_.data(), Lanes<T>{dv_channel.data()}, f.bins, 0, job.blocks_, du_at.data());
-      if (t < s.last) w.out.gradient(sum + job.place_.out, u, dv.data(), f.bins);
+      if (job.a_.wants_parameters() && t < s.last) w.out.gradient(sum + job.place_.out, u, dv.data(), f.bins);
     }
 
     void depthwise_gradient(Range range) {
-      if (range.size() == 0) return;
+      if (!job.a_.wants_parameters() || range.size() == 0) return;
       const T *g[kChunk], *h[kChunk + 2];
       for (int64_t i = 0; i < job.blocks_; ++i) {
         for (int64_t r = 0; r < range.size(); ++r) g[r] = du[i].row(range.first + r);
@@ -155,7 +156,7 @@ class ConvBlockBackwardJob final : public Job {
       }
     }
 
-    // Computes dx of frame t and x's contribution to dW_in and dW_skip; dh of t is row r.
+    // Computes dx of frame t and x's contribution to dW_in and dW_skip, as far as they are wanted; dh of t is row r.
     void input_gradient(int64_t t, int64_t r) {
       for (int64_t i = 0; i < job.blocks_; ++i) {
         dh_at[i] = dh[i * kChunk + r];
@@ -163,8 +164,11 @@ class ConvBlockBackwardJob final : public Job {
       }
       pointers(ds_at, pointers(dh_at, both.data()));
       const ConvBlockWeights<T>& w = job.w_;
-      w.in.gradient(sum + job.place_.in, front.x(t), dh_at.data(), f.bins);
-      w.skip.gradient(sum + job.place_.skip, front.x(t), ds_at.data(), f.bins);
+      if (job.a_.wants_parameters()) {
+        w.in.gradient(sum + job.place_.in, front.x(t), dh_at.data(), f.bins);
+        w.skip.gradient(sum + job.place_.skip, front.x(t), ds_at.data(), f.bins);
+      }
+      if (!job.a_.dx) return;
       job.from_both_.forward(job.w_from_both_.data(), Lanes<T>{both.data()}, f.bins, 0, job.from_both_.blocks,
                              dx_rows.data());
       for (size_t i = 0; i < dx_rows.size(); ++i)

@@ -225,7 +225,8 @@ struct MaskGradientRows {
   T *dx_real, *dx_imag, *dlogit, *dres_mag, *dres_real, *dres_imag;
 };
 
-template <class T>
+// OfX, OfFeatures: which of them are wanted. The other rows may be null.
+template <class T, bool OfX, bool OfFeatures>
 void mask_residual_backward_bins(const MaskFrame<T>& in, int64_t bins, const MaskGradientRows<T>& out) {
   const T *logit = in.logit, *res_mag = in.res_mag, *res_real = in.res_real, *res_imag = in.res_imag;
   const T *x_real = out.x_real, *x_imag = out.x_imag, *g_real = out.g_real, *g_imag = out.g_imag;
@@ -235,11 +236,14 @@ void mask_residual_backward_bins(const MaskFrame<T>& in, int64_t bins, const Mas
   for (int64_t f = 0; f < bins; ++f) {
     const Gain<T> g = gain(logit[f], res_mag[f], res_real[f], res_imag[f]);
     const T gr = g_real[f], gi = g_imag[f];
+    if constexpr (OfX) {
+      dx_real[f] = g.amount * (g.real * gr + g.imag * gi);
+      dx_imag[f] = g.amount * (g.real * gi - g.imag * gr);
+    }
+    if constexpr (!OfFeatures) continue;
     const T u_real = g.real * x_real[f] - g.imag * x_imag[f], u_imag = g.real * x_imag[f] + g.imag * x_real[f];
     const T da = u_real * gr + u_imag * gi;
     const T turn = g.amount * (u_real * gi - u_imag * gr) * g.inverse * g.scale;
-    dx_real[f] = g.amount * (g.real * gr + g.imag * gi);
-    dx_imag[f] = g.amount * (g.real * gi - g.imag * gr);
     dres_mag[f] = da * g.rest;
     dlogit[f] = da * (1 - res_mag[f]) * g.mask * g.rest;
     dres_real[f] = -turn * g.imag;
@@ -252,7 +256,7 @@ class MaskResidualBackwardJob final : public Job {
  public:
   explicit MaskResidualBackwardJob(const MaskResidualBackwardArgs& a)
       : a_(a), segments_(f_.batch, f_.frames, kMaskSegment) {}
-  int64_t tasks() const override { return segments_.count(); }
+  int64_t tasks() const override { return wants_x() || a_.wants_features() ? segments_.count() : 0; }
   void run(int64_t task) override {
     const Segment s = segments_[task];
     MaskFrame<T> in(f_);
@@ -260,32 +264,44 @@ class MaskResidualBackwardJob final : public Job {
     T* row[4] = {};
     const auto layout = [&](Arena arena) {
       in.layout(arena);
-      for (PartRows<T>* rows : {&x, &dy, &dx}) rows->layout(arena);
-      for (T*& r : row) r = arena.take<T>(f_.bins);
+      dy.layout(arena);
+      if (wants_x()) dx.layout(arena);
+      if (a_.wants_features()) x.layout(arena);
+      for (T*& r : row) r = arena.take<T>(a_.wants_features() ? f_.bins : 0);
       return arena.used();
     };
     layout(Arena(thread_scratch(layout(Arena()))));
-    void* const features[4] = {a_.dlogit, a_.dres_mag, a_.dres_real, a_.dres_imag};
     for (int64_t t = s.first; t < s.last; t += PartRows<T>::kFrames) {
       const int64_t n = std::min(PartRows<T>::kFrames, s.last - t);
-      x.read(s.utterance, t, n);
+      if (a_.wants_features()) x.read(s.utterance, t, n);
       dy.read(s.utterance, t, n);
       for (int64_t r = 0; r < n; ++r) {
         in.read(s.utterance, t + r);
-        const int64_t at = (s.utterance * f_.frames + t + r) * f_.bins;
-        T* to[4];
-        for (int i = 0; i < 4; ++i) to[i] = stored_as<T>(f_.dtype) ? static_cast<T*>(features[i]) + at : row[i];
-        mask_residual_backward_bins<T>(in, f_.bins,
-                                       {x.row(r, 0), x.row(r, 1), dy.row(r, 0), dy.row(r, 1), dx.row(r, 0),
-                                        dx.row(r, 1), to[0], to[1], to[2], to[3]});
-        for (int i = 0; i < 4 && !stored_as<T>(f_.dtype); ++i)
-          write_elements(features[i], f_.dtype, at, row[i], f_.bins);
+        MaskGradientRows<T> rows{};
+        rows.g_real = dy.row(r, 0), rows.g_imag = dy.row(r, 1);
+        if (wants_x()) rows.dx_real = dx.row(r, 0), rows.dx_imag = dx.row(r, 1);
+        if (a_.wants_features()) rows.x_real = x.row(r, 0), rows.x_imag = x.row(r, 1);
+        frame(in, (s.utterance * f_.frames + t + r) * f_.bins, rows, row);
       }
-      dx.write(s.utterance, t, n);
+      if (wants_x()) dx.write(s.utterance, t, n);
     }
   }
 
  private:
+  bool wants_x() const { return a_.dx.data != nullptr; }
+
+  // One frame, whose features begin at element `at`; scratch: a row for the gradient of each of them.
+  void frame(const MaskFrame<T>& in, int64_t at, MaskGradientRows<T> rows, T* const* scratch) const {
+    if (!a_.wants_features()) return mask_residual_backward_bins<T, true, false>(in, f_.bins, rows);
+    void* const features[4] = {a_.dlogit, a_.dres_mag, a_.dres_real, a_.dres_imag};
+    T** const to[4] = {&rows.dlogit, &rows.dres_mag, &rows.dres_real, &rows.dres_imag};
+    for (int i = 0; i < 4; ++i) *to[i] = stored_as<T>(f_.dtype) ? static_cast<T*>(features[i]) + at : scratch[i];
+    wants_x() ? mask_residual_backward_bins<T, true, true>(in, f_.bins, rows)
+              : mask_residual_backward_bins<T, false, true>(in, f_.bins, rows);
+    for (int i = 0; i < 4 && !stored_as<T>(f_.dtype); ++i)
+      write_elements(features[i], f_.dtype, at, scratch[i], f_.bins);
+  }
+
   const MaskResidualBackwardArgs a_;
   const MaskResidualArgs& f_ = a_.forward;
   const Segments segments_;

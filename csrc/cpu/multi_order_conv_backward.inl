@@ -38,8 +38,8 @@ class MultiOrderConvBackwardJob final : public Job {
  public:
   explicit MultiOrderConvBackwardJob(const MultiOrderConvBackwardArgs& a)
       : a_(a), plan_(f_), place_(plan_, f_.out_channels), segments_(f_.batch, f_.frames, kMultiOrderSegment),
-        sources_(lane_blocks<T>(f_.in_channels)), gradients_(tasks() * place_.size), flipped_(plan_.w_dw.size()),
-        w_from_out_(place_.out_shape.size()) {
+        sources_(lane_blocks<T>(f_.in_channels)), gradients_(a.wants_parameters() ? tasks() * place_.size : 0),
+        flipped_(plan_.w_dw.size()), w_from_out_(place_.out_shape.size()) {
     from_in_ = {2 * f_.channels, int64_t(sources_.size())};
     w_from_in_ = transposed(f_.in_index(), 2 * f_.channels, f_.in_channels, from_in_);
     for (int64_t k = 0; k < plan_.stages; ++k) {
@@ -63,6 +63,7 @@ class MultiOrderConvBackwardJob final : public Job {
   }
 
   void finish() override {
+    if (!a_.wants_parameters()) return;
     Buffer<T> sum(place_.size);
     for (int64_t i = 0; i < tasks(); ++i) accumulate(gradients_.data() + i * place_.size, place_.size, sum.data());
     finish_pointwise(f_.in_index(), f_.in_channels, 2 * f_.channels, sum.data() + place_.in, plan_.lanes);
@@ -141,9 +142,11 @@ class MultiOrderConvBackwardJob final : public Job {
       for (int64_t t = needed.first; t < needed.last; ++t) gate_gradients(t, dy[t]);
       for (size_t b = 0; b < gradient.size(); ++b) cascade_gradients(int64_t(b), chunk);
       const Range behind = chunk.shift(-halo).clip(s.first, s.last);
-      x.read(s.utterance, behind);
-      for (int64_t t = behind.first; t < behind.last; ++t) input_gradients(t, x[t]);
+      if (wants_parameters()) x.read(s.utterance, behind);
+      for (int64_t t = behind.first; t < behind.last; ++t) input_gradients(t);
     }
+
+    bool wants_parameters() const { return job.a_.wants_parameters(); }
 
     void gate_gradients(int64_t t, Planes<T> dy_frame) {
       const PointTiles tiles{f.bins};
@@ -155,7 +158,7 @@ class MultiOrderConvBackwardJob final : public Job {
         }
         for (int64_t c = 0; c < f.out_channels; ++c) dy_tile[c] = dy_frame.channel[c] + tile.first;
         chain.run(u.data(), tile.size());
-        gate_tile(tile.size(), t < s.last);
+        gate_tile(tile.size(), wants_parameters() && t < s.last);
       }
     }
 
@@ -196,7 +199,7 @@ class MultiOrderConvBackwardJob final : public Job {
         const int64_t at = plan.blocks[block].weights + stage * plan.stage_size();
         const Range lagged = chunk.shift(-(depth - 1 - stage) * look_back);
         const Range own = lagged.clip(s.first, s.last);
-        if (own.size() > 0) {
+        if (wants_parameters() && own.size() > 0) {
           for (int64_t r = 0; r < own.size(); ++r) g[r] = above.row(own.first + r);
           padded_rows(cascade.ring(block, stage), own.first - look_back, own.size() + look_back, cascade.zeros(),
                       rows.data());
@@ -211,13 +214,14 @@ class MultiOrderConvBackwardJob final : public Job {
       }
     }
 
-    void input_gradients(int64_t t, Lanes<T> x_frame) {
+    void input_gradients(int64_t t) {
       const T** at = channel.data();
       for (size_t b = 0; b < gradient.size(); ++b) {
         u[b] = gradient[b][0].row(t);
         at = lane_channels<T>(at, u[b], plan.lanes[b].count);
       }
-      plan.in.gradient(sum + job.place_.in, x_frame, u.data(), f.bins);
+      if (wants_parameters()) plan.in.gradient(sum + job.place_.in, x[t], u.data(), f.bins);
+      if (!job.a_.dx) return;
       job.from_in_.forward(job.w_from_in_.data(), Lanes<T>{channel.data()}, f.bins, 0, job.from_in_.blocks,
                            dx_row.data());
       for (size_t i = 0; i < dx_row.size(); ++i)

@@ -130,23 +130,9 @@ class NormPreluBackwardJob final : public Job {
     layout(Arena(thread_scratch(layout(Arena()))));
     const T* const statistics = static_cast<const T*>(f_.statistics);
     const ChannelNorm<T> norm(f_, c, statistics[c], statistics[f_.channels + c]);
-    double dweight = 0, dbias = 0, dslope = 0;
-    channel.for_each_piece([&](int64_t at, int64_t n) {
-      const T *const x = read_piece(f_.x, f_.dtype, at, n, s.x), *const dy = read_piece(a_.dy, f_.dtype, at, n, s.dy);
-      products(norm, x, dy, n, s);
-      dbias += double(piece_sum(s.g, n)), dweight += double(piece_sum(s.gx, n));
-      dslope += double(piece_sum(s.slope, n));
-    });
-    dweight_[c] = T(dweight), dbias_[c] = T(dbias), dslope_[c] = T(dslope);
-    const double size = double(std::max<int64_t>(channel.size(), 1));
-    const T of_mean = a_.batch_statistics ? T(dbias / size) : T(0);
-    const T of_var = a_.batch_statistics ? T(dweight / size) * norm.inverse : T(0);
-    channel.for_each_piece([&](int64_t at, int64_t n) {
-      const T *const x = read_piece(f_.x, f_.dtype, at, n, s.x), *const dy = read_piece(a_.dy, f_.dtype, at, n, s.dy);
-      T* const dx = stored_as<T>(f_.dtype) ? static_cast<T*>(a_.dx) + at : s.g;
-      input_gradient(norm, of_mean, of_var, x, dy, n, dx);
-      if (dx == s.g) write_elements(a_.dx, f_.dtype, at, s.g, n);
-    });
+    Sums sums;
+    if (a_.needs_sums()) sums = parameter_gradients(channel, norm, s);
+    if (a_.dx) input_gradient(channel, norm, sums, s);
   }
 
   void finish() override {
@@ -162,6 +148,35 @@ class NormPreluBackwardJob final : public Job {
   struct Scratch {
     T *x, *dy, *g, *gx, *slope;
   };
+  struct Sums {
+    double dweight = 0, dbias = 0;
+  };
+
+  Sums parameter_gradients(Channel channel, ChannelNorm<T> norm, const Scratch& s) {
+    Sums sums;
+    double dslope = 0;
+    channel.for_each_piece([&](int64_t at, int64_t n) {
+      const T *const x = read_piece(f_.x, f_.dtype, at, n, s.x), *const dy = read_piece(a_.dy, f_.dtype, at, n, s.dy);
+      products(norm, x, dy, n, s);
+      sums.dbias += double(piece_sum(s.g, n)), sums.dweight += double(piece_sum(s.gx, n));
+      dslope += double(piece_sum(s.slope, n));
+    });
+    dweight_[channel.channel] = T(sums.dweight), dbias_[channel.channel] = T(sums.dbias);
+    dslope_[channel.channel] = T(dslope);
+    return sums;
+  }
+
+  void input_gradient(Channel channel, ChannelNorm<T> norm, Sums sums, const Scratch& s) const {
+    const double size = double(std::max<int64_t>(channel.size(), 1));
+    const T of_mean = a_.batch_statistics ? T(sums.dbias / size) : T(0);
+    const T of_var = a_.batch_statistics ? T(sums.dweight / size) * norm.inverse : T(0);
+    channel.for_each_piece([&](int64_t at, int64_t n) {
+      const T *const x = read_piece(f_.x, f_.dtype, at, n, s.x), *const dy = read_piece(a_.dy, f_.dtype, at, n, s.dy);
+      T* const dx = stored_as<T>(f_.dtype) ? static_cast<T*>(a_.dx) + at : s.g;
+      input_gradient_piece(norm, of_mean, of_var, x, dy, n, dx);
+      if (dx == s.g) write_elements(a_.dx, f_.dtype, at, s.g, n);
+    });
+  }
 
   // The terms of the three sums.
   static void products(ChannelNorm<T> norm, const T* x, const T* dy, int64_t n, const Scratch& s) {
@@ -174,7 +189,8 @@ class NormPreluBackwardJob final : public Job {
       slope[i] = z > 0 ? T(0) : dy[i] * z;
     }
   }
-  static void input_gradient(ChannelNorm<T> norm, T of_mean, T of_var, const T* x, const T* dy, int64_t n, T* dx) {
+  static void input_gradient_piece(ChannelNorm<T> norm, T of_mean, T of_var, const T* x, const T* dy, int64_t n,
+                                   T* dx) {
     LITE_RTSE_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) {
       const T centered = x[i] - norm.mean, z = centered * norm.scale + norm.bias;

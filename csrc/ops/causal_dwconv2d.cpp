@@ -31,12 +31,14 @@ Tensor causal_dwconv2d(Tensor x, Tensor weight, std::optional<Tensor> bias, int6
   return y;
 }
 
-std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int64_t dilation) {
+std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int64_t dilation,
+                                                            bool input, bool parameters) {
   CausalDwconv2dBackwardArgs a{};
   a.forward = arguments(x, weight, dilation);
   a.dy = dense_data("dy", dy, x, {x.size(0), x.size(1), x.size(2), x.size(3)}, "the shape of x");
-  Tensor dx = new_dense_like(x), dweight = new_dense_like(weight), dbias = new_dense(x, {a.forward.channels});
-  a.dx = dx.mutable_data_ptr(), a.dweight = dweight.mutable_data_ptr(), a.dbias = dbias.mutable_data_ptr();
+  Tensor dx = new_gradient(input, x), dweight = new_gradient(parameters, weight),
+         dbias = new_dense(x, {parameters ? a.forward.channels : 0});
+  a.dx = gradient_data(dx), a.dweight = gradient_data(dweight), a.dbias = gradient_data(dbias);
   run("causal_dwconv2d_backward", &Kernels::causal_dwconv2d_backward, a, x);
   return {dx, dweight, dbias};
 }
@@ -45,7 +47,9 @@ std::tuple<Tensor, Tensor, Tensor> causal_dwconv2d_backward(Tensor dy, Tensor x,
 
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
   m.def("causal_dwconv2d(Tensor x, Tensor weight, Tensor? bias, int dilation=1) -> Tensor");
-  m.def("causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int dilation=1) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "causal_dwconv2d_backward(Tensor dy, Tensor x, Tensor weight, int dilation, bool input, "
+      "bool parameters) -> (Tensor dx, Tensor dweight, Tensor dbias)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("causal_dwconv2d", TORCH_BOX(&causal_dwconv2d));

@@ -143,6 +143,15 @@ inline Tensor new_dense(const Tensor& like, const std::vector<int64_t>& shape) {
 inline Tensor new_dense_like(const Tensor& t) {
   return new_dense(t, std::vector<int64_t>(t.sizes().begin(), t.sizes().end()));
 }
+// A gradient of `t` if it is wanted. Otherwise it has no numbers, and a kernel gets a null pointer for it.
+inline Tensor new_gradient(bool wanted, const Tensor& t) { return wanted ? new_dense_like(t) : new_dense(t, {0}); }
+inline std::vector<Tensor> new_gradients(bool wanted, const std::vector<Tensor>& list) {
+  std::vector<Tensor> result;
+  for (const Tensor& t : list) result.push_back(new_gradient(wanted, t));
+  return result;
+}
+inline void* gradient_data(const Tensor& t) { return t.numel() ? t.mutable_data_ptr() : nullptr; }
+
 // A new tensor in the memory order of `t`, as torch.empty_like keeps it.
 inline Tensor new_like(const Tensor& t) {
   return allocated(t, t.numel(), [&] { return torch::stable::empty_like(t); });
@@ -153,9 +162,9 @@ inline std::vector<const void*> data_of(const std::vector<Tensor>& list) {
   for (const Tensor& t : list) result.push_back(t.const_data_ptr());
   return result;
 }
-inline std::vector<void*> mutable_data_of(const std::vector<Tensor>& list) {
+inline std::vector<void*> gradient_data(const std::vector<Tensor>& list) {
   std::vector<void*> result;
-  for (const Tensor& t : list) result.push_back(t.mutable_data_ptr());
+  for (const Tensor& t : list) result.push_back(gradient_data(t));
   return result;
 }
 

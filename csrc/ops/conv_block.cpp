@@ -45,8 +45,9 @@ Tensor conv_block(Tensor x, std::vector<Tensor> weights, std::vector<Tensor> bia
   return y;
 }
 
-// Returns dx, then the gradients of the weights, then those of the biases.
-std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases) {
+// Returns dx, then the gradients of the weights, then those of the biases. What is not wanted is empty.
+std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor> weights, std::vector<Tensor> biases,
+                                        bool input, bool parameters) {
   ConvBlockBackwardArgs a{};
   a.forward = arguments(x, weights, biases);
   check_like("dy", dy, "x", x);
@@ -54,13 +55,13 @@ std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor>
   dy = dense(dy), x = dense(x), weights = dense(weights), biases = dense(biases);
   set_data(a.forward, x, weights, biases);
   a.dy = dy.const_data_ptr();
-  std::vector<Tensor> gradients{new_dense_like(x)};
-  for (const Tensor& t : weights) gradients.push_back(new_dense_like(t));
-  for (const Tensor& t : biases) gradients.push_back(new_dense_like(t));
-  a.dx = gradients[0].mutable_data_ptr();
+  std::vector<Tensor> gradients{new_gradient(input, x)};
+  for (const std::vector<Tensor>* list : {&weights, &biases})
+    for (const Tensor& t : *list) gradients.push_back(new_gradient(parameters, t));
+  a.dx = gradient_data(gradients[0]);
   for (int i = 0; i < ConvBlockArgs::kParams; ++i) {
-    a.dweight[i] = gradients[1 + i].mutable_data_ptr();
-    a.dbias[i] = gradients[1 + ConvBlockArgs::kParams + i].mutable_data_ptr();
+    a.dweight[i] = gradient_data(gradients[1 + i]);
+    a.dbias[i] = gradient_data(gradients[1 + ConvBlockArgs::kParams + i]);
   }
   run("conv_block_backward", &Kernels::conv_block_backward, a, x);
   return gradients;
@@ -70,7 +71,9 @@ std::vector<Tensor> conv_block_backward(Tensor dy, Tensor x, std::vector<Tensor>
 
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
   m.def("conv_block(Tensor x, Tensor[] weights, Tensor[] biases) -> Tensor");
-  m.def("conv_block_backward(Tensor dy, Tensor x, Tensor[] weights, Tensor[] biases) -> Tensor[]");
+  m.def(
+      "conv_block_backward(Tensor dy, Tensor x, Tensor[] weights, Tensor[] biases, bool input, "
+      "bool parameters) -> Tensor[]");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("conv_block", TORCH_BOX(&conv_block));

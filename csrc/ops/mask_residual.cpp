@@ -44,19 +44,20 @@ Tensor mask_residual(Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tens
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> mask_residual_backward(Tensor dy, Tensor spectrogram,
                                                                           Tensor mask_logit, Tensor res_mag,
-                                                                          Tensor res_real, Tensor res_imag) {
+                                                                          Tensor res_real, Tensor res_imag, bool input,
+                                                                          bool features) {
   Inputs in{spectrogram, mask_logit, res_mag, res_real, res_imag};
   MaskResidualBackwardArgs a{};
   a.forward = arguments(in);
   check_like("dy", dy, "spectrogram", spectrogram);
   check_shape("dy", dy, {a.forward.batch, a.forward.bins, a.forward.frames, 2}, "the shape of spectrogram");
   a.dy = view(dy, dy.const_data_ptr());
-  Tensor dx = new_like(spectrogram);
-  Tensor dlogit = new_dense_like(mask_logit), dmag = new_dense_like(res_mag), dreal = new_dense_like(res_real),
-         dimag = new_dense_like(res_imag);
-  a.dx = view(dx, dx.mutable_data_ptr());
-  a.dlogit = dlogit.mutable_data_ptr(), a.dres_mag = dmag.mutable_data_ptr();
-  a.dres_real = dreal.mutable_data_ptr(), a.dres_imag = dimag.mutable_data_ptr();
+  Tensor dx = input ? new_like(spectrogram) : new_dense(spectrogram, {0});
+  Tensor dlogit = new_gradient(features, mask_logit), dmag = new_gradient(features, res_mag),
+         dreal = new_gradient(features, res_real), dimag = new_gradient(features, res_imag);
+  a.dx = view(input ? dx : spectrogram, gradient_data(dx));
+  a.dlogit = gradient_data(dlogit), a.dres_mag = gradient_data(dmag);
+  a.dres_real = gradient_data(dreal), a.dres_imag = gradient_data(dimag);
   run("mask_residual_backward", &Kernels::mask_residual_backward, a, spectrogram);
   return {dx, dlogit, dmag, dreal, dimag};
 }
@@ -69,7 +70,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
       "Tensor");
   m.def(
       "mask_residual_backward(Tensor dy, Tensor spectrogram, Tensor mask_logit, Tensor res_mag, Tensor res_real, "
-      "Tensor res_imag) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor res_imag, bool input, bool features) -> (Tensor dx, Tensor dlogit, Tensor dmag, Tensor dreal, "
+      "Tensor dimag)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("mask_residual", TORCH_BOX(&mask_residual));

@@ -71,9 +71,9 @@ Tensor multi_order_conv(Tensor x, std::vector<Tensor> weights, std::vector<Tenso
   return y;
 }
 
-// Returns dx, then the gradients of the weights, then those of the biases.
+// Returns dx, then the gradients of the weights, then those of the biases. What is not wanted is empty.
 std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<Tensor> weights,
-                                              std::vector<Tensor> biases) {
+                                              std::vector<Tensor> biases, bool input, bool parameters) {
   MultiOrderConvBackwardArgs a{};
   a.forward = arguments(x, weights, biases);
   MultiOrderConvArgs& f = a.forward;
@@ -82,11 +82,10 @@ std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<T
   dy = dense(dy), x = dense(x), weights = dense(weights), biases = dense(biases);
   f.x = x.const_data_ptr(), f.weight = data_of(weights), f.bias = data_of(biases);
   a.dy = dy.const_data_ptr();
-  std::vector<Tensor> dweights, dbiases, gradients{new_dense_like(x)};
-  for (const Tensor& t : weights) dweights.push_back(new_dense_like(t));
-  for (const Tensor& t : biases) dbiases.push_back(new_dense_like(t));
-  a.dx = gradients[0].mutable_data_ptr();
-  a.dweight = mutable_data_of(dweights), a.dbias = mutable_data_of(dbiases);
+  std::vector<Tensor> gradients{new_gradient(input, x)};
+  const std::vector<Tensor> dweights = new_gradients(parameters, weights), dbiases = new_gradients(parameters, biases);
+  a.dx = gradient_data(gradients[0]);
+  a.dweight = gradient_data(dweights), a.dbias = gradient_data(dbiases);
   run("multi_order_conv_backward", &Kernels::multi_order_conv_backward, a, x);
   gradients.insert(gradients.end(), dweights.begin(), dweights.end());
   gradients.insert(gradients.end(), dbiases.begin(), dbiases.end());
@@ -97,7 +96,9 @@ std::vector<Tensor> multi_order_conv_backward(Tensor dy, Tensor x, std::vector<T
 
 STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
   m.def("multi_order_conv(Tensor x, Tensor[] weights, Tensor[] biases) -> Tensor");
-  m.def("multi_order_conv_backward(Tensor dy, Tensor x, Tensor[] weights, Tensor[] biases) -> Tensor[]");
+  m.def(
+      "multi_order_conv_backward(Tensor dy, Tensor x, Tensor[] weights, Tensor[] biases, bool input, "
+      "bool parameters) -> Tensor[]");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("multi_order_conv", TORCH_BOX(&multi_order_conv));

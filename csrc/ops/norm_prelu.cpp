@@ -42,7 +42,7 @@ std::tuple<Tensor, Tensor> norm_prelu(Tensor x, Optional weight, Optional bias, 
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> norm_prelu_backward(Tensor dy, Tensor x, Optional weight, Optional bias,
                                                                Optional slope, Tensor statistics, bool batch_statistics,
-                                                               double eps) {
+                                                               double eps, bool input, bool parameters) {
   NormPreluBackwardArgs a{};
   a.forward = arguments(x, weight, bias, slope, eps);
   a.batch_statistics = batch_statistics;
@@ -51,14 +51,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> norm_prelu_backward(Tensor dy, Tensor
   check_shape("statistics", statistics, {2, x.size(1)}, "(2, channels of x)");
   check_dtype("statistics", statistics, statistics_type(x));
   statistics = dense(statistics);
-  const int64_t channels = a.forward.channels;
-  Tensor dx = new_dense_like(x), dweight = new_dense(x, {weight ? channels : 0}),
-         dbias = new_dense(x, {bias ? channels : 0}), dslope = new_dense(x, {slope ? a.forward.slopes : 0});
+  const auto of = [&](const Optional& t) { return t ? new_gradient(parameters, *t) : new_dense(x, {0}); };
+  Tensor dx = new_gradient(input, x), dweight = of(weight), dbias = of(bias), dslope = of(slope);
   a.forward.statistics = const_cast<void*>(statistics.const_data_ptr());
-  a.dx = dx.mutable_data_ptr();
-  a.dweight = weight ? dweight.mutable_data_ptr() : nullptr;
-  a.dbias = bias ? dbias.mutable_data_ptr() : nullptr;
-  a.dslope = slope ? dslope.mutable_data_ptr() : nullptr;
+  a.dx = gradient_data(dx), a.dweight = gradient_data(dweight);
+  a.dbias = gradient_data(dbias), a.dslope = gradient_data(dslope);
   run("norm_prelu_backward", &Kernels::norm_prelu_backward, a, x);
   return {dx, dweight, dbias, dslope};
 }
@@ -71,7 +68,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(lite_rtse, m) {
       "(Tensor y, Tensor statistics)");
   m.def(
       "norm_prelu_backward(Tensor dy, Tensor x, Tensor? weight, Tensor? bias, Tensor? slope, Tensor statistics, "
-      "bool batch_statistics, float eps) -> (Tensor dx, Tensor dweight, Tensor dbias, Tensor dslope)");
+      "bool batch_statistics, float eps, bool input, bool parameters) -> "
+      "(Tensor dx, Tensor dweight, Tensor dbias, Tensor dslope)");
 }
 STABLE_TORCH_LIBRARY_IMPL(lite_rtse, CPU, m) {
   m.impl("norm_prelu", TORCH_BOX(&norm_prelu));

@@ -56,23 +56,28 @@ def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> 
     return x.new_empty(x.shape)
 
 
-def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor, dilation: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), x.new_empty(x.shape[1])
+def _fake_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, dilation: int, input: bool, parameters: bool
+) -> tuple[Tensor, ...]:
+    sizes = ((input, x.shape), (parameters, weight.shape), (parameters, weight.shape[:1]))
+    return tuple(x.new_empty(size if wanted else (0,)) for wanted, size in sizes)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, bias, ctx.dilation = inputs
-    ctx.has_bias = bias is not None
+    x, weight, _, ctx.dilation = inputs
     ctx.save_for_backward(x, weight)
 
 
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-    dx, dweight, dbias = torch.ops.lite_rtse.causal_dwconv2d_backward(dy, *ctx.saved_tensors, ctx.dilation)
-    return dx, dweight, dbias if ctx.has_bias else None, None
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """Compute only the gradients that are needed: that of x, and those of both parameters together."""
+    needs = (*ctx.needs_input_grad, False)[:3]  # the call may have left out the bias
+    grads = torch.ops.lite_rtse.causal_dwconv2d_backward(dy, *ctx.saved_tensors, ctx.dilation, needs[0], any(needs[1:]))
+    return *_register.if_asked(grads, needs), None
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.dilation = inputs
+    *tensors, ctx.dilation, input, parameters = inputs
+    ctx.asked = (input, parameters, parameters)
     ctx.save_for_backward(*tensors)
 
 
@@ -80,22 +85,26 @@ def _formula(dilation: int) -> Callable[..., Tensor]:
     return partial(reference.causal_dwconv2d, dilation=dilation)
 
 
-def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor, dilation: int = 1) -> tuple[Tensor, ...]:
-    return _register.first_order(_formula(dilation), (x, weight, _register.any_bias(weight)), dy)
+def _plain_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, dilation: int, input: bool, parameters: bool
+) -> tuple[Tensor, ...]:
+    inputs = (x, weight, _register.any_bias(weight))
+    return _register.first_order(_formula(dilation), inputs, dy, (input, parameters, parameters))
 
 
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, x, weight = ctx.saved_tensors
-    found = _register.second_order(_formula(ctx.dilation), (x, weight, _register.any_bias(weight)), dy, grads)
-    return *found[:3], None
+    inputs = (x, weight, _register.any_bias(weight))
+    found = _register.second_order(_formula(ctx.dilation), inputs, dy, grads, ctx.asked)
+    return *found[:3], None, None, None
 
 
 def _flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     return _register.convolution_flops(x, [weight])
 
 
-def _flops_backward(dy: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
-    return 2 * _register.convolution_flops(x, [weight])
+def _flops_backward(dy: Any, x: Any, weight: Any, dilation: int, input: bool, parameters: bool, **_: Any) -> int:
+    return (int(input) + int(parameters)) * _register.convolution_flops(x, [weight])
 
 
 if _native.available():

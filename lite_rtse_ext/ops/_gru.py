@@ -171,8 +171,8 @@ def _backward(ctx: Any, dy: Tensor | None, _: Any) -> tuple[Any, ...]:
     dweights, dbiases, (dh0,) = _split(ctx, grads)
     return (
         dx if by_x else None,
-        [grad if needed else None for grad, needed in zip(dweights, by_weights, strict=True)],
-        [grad if needed else None for grad, needed in zip(dbiases, by_biases, strict=True)],
+        list(_register.if_asked(dweights, by_weights)),
+        list(_register.if_asked(dbiases, by_biases)),
         dh0 if by_h0 else None,
         None,
     )
@@ -217,9 +217,8 @@ def _plain_backward(
 ) -> list[Tensor]:
     """The gradients from the formula. y and kept follow from the other arguments and are not read."""
     formula = _formula(len(weights) // 2, bool(biases))
-    grads = _register.first_order(formula, _plain_inputs(x, weights, biases, h0), dy)
     asked = [input, *[parameters] * (len(weights) + len(biases)), state]
-    return [grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True)]
+    return list(_register.first_order(formula, _plain_inputs(x, weights, biases, h0), dy, asked))
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -236,9 +235,8 @@ def _second(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     """
     dy, x, *others = ctx.saved_tensors
     weights, biases, (h0,) = _split(ctx, others)
-    wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
     formula = _formula(len(weights) // 2, bool(biases))
-    ddy, by_x, *rest = _register.second_order(formula, _plain_inputs(x, weights, biases, h0), dy, wanted)
+    ddy, by_x, *rest = _register.second_order(formula, _plain_inputs(x, weights, biases, h0), dy, grads, ctx.asked)
     by_weights, by_biases, (by_h0,) = _split(ctx, rest)
     return ddy, by_x, by_weights, by_biases, None if h0 is None else by_h0, *[None] * 5
 

@@ -273,8 +273,7 @@ def _plain_backward(*values: Any) -> tuple[Tensor, ...]:
     *arguments, _, _, _, reverse, input, parameters, state = values
     plain = _PlainArguments.of(*arguments)
     asked = (input, parameters, parameters, parameters, state, state)
-    grads = _register.first_order(_formula(reverse), plain.inputs, plain.douts)
-    return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
+    return _register.first_order(_formula(reverse), plain.inputs, plain.douts, asked)
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -291,9 +290,8 @@ def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     """
     plain = _PlainArguments.of(*ctx.saved_tensors)
     frames = plain.inputs[0].shape[1]
-    wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
     ddouts, *by_x_and_weights, by_bias, by_h0, by_c0 = _register.second_order(
-        _formula(ctx.reverse), plain.inputs, plain.douts, wanted
+        _formula(ctx.reverse), plain.inputs, plain.douts, grads, ctx.asked
     )
     by_douts = (ddouts[:, :frames], ddouts[:, frames], ddouts[:, frames + 1])
     found = (*by_douts, *by_x_and_weights, by_bias, by_bias.clone(), by_h0, by_c0)

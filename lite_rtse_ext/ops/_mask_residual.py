@@ -56,25 +56,49 @@ def _fake(spectrogram: Tensor, *features: Tensor) -> Tensor:
     return torch.empty_like(spectrogram)
 
 
-def _fake_backward(dy: Tensor, spectrogram: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-    return torch.empty_like(spectrogram), *(f.new_empty(f.shape) for f in features)
+def _fake_backward(
+    dy: Tensor,
+    spectrogram: Tensor,
+    mask_logit: Tensor,
+    res_mag: Tensor,
+    res_real: Tensor,
+    res_imag: Tensor,
+    input: bool,
+    features: bool,
+) -> tuple[Tensor, ...]:
+    dx = torch.empty_like(spectrogram) if input else dy.new_empty(0)
+    return dx, *(f.new_empty(f.shape if features else (0,)) for f in (mask_logit, res_mag, res_real, res_imag))
+
+
+def _asked(input: bool, features: bool) -> tuple[bool, ...]:
+    return input, *[features] * 4
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.ops.lite_rtse.mask_residual_backward(dy, *ctx.saved_tensors))
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """Compute only the gradients that are needed: that of the spectrogram, and those of all features together."""
+    needs = ctx.needs_input_grad
+    grads = torch.ops.lite_rtse.mask_residual_backward(dy, *ctx.saved_tensors, needs[0], any(needs[1:]))
+    return _register.if_asked(grads, needs)
 
 
-def _plain_backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    return _register.first_order(reference.complex_gain, inputs, dy)
+def _plain_backward(dy: Tensor, *values: Any) -> tuple[Tensor, ...]:
+    inputs, flags = values[:5], values[5:]
+    return _register.first_order(reference.complex_gain, inputs, dy, _asked(*flags))
 
 
-def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, ...]:
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, input, features = inputs
+    ctx.asked = _asked(input, features)
+    ctx.save_for_backward(*tensors)
+
+
+def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, *inputs = ctx.saved_tensors
-    return tuple(_register.second_order(reference.complex_gain, inputs, dy, grads))
+    return *_register.second_order(reference.complex_gain, inputs, dy, grads, ctx.asked), None, None
 
 
 def _flops(*shapes: Any, **_: Any) -> int:
@@ -84,7 +108,7 @@ def _flops(*shapes: Any, **_: Any) -> int:
 
 if _native.available():
     _register.operator("mask_residual", _fake, reference.complex_gain, _setup, _backward, _flops)
-    _register.operator("mask_residual_backward", _fake_backward, _plain_backward, _setup, _second, _flops)
+    _register.operator("mask_residual_backward", _fake_backward, _plain_backward, _setup_second, _second, _flops)
     _register.autocast("mask_residual", _register.full_precision)
     _register.vmap("mask_residual")
-    _register.vmap("mask_residual_backward")
+    _register.vmap("mask_residual_backward", batched=6)

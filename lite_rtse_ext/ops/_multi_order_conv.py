@@ -85,4 +85,4 @@ def _fake(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
 
 
 if _native.available():
-    _register.block("multi_order_conv", _fake, reference.multi_order_conv)
+    _register.block("multi_order_conv", _fake, reference.multi_order_conv, of_x=(0,))

@@ -107,6 +107,8 @@ def _fake_backward(
     statistics: Tensor,
     batch_statistics: bool,
     eps: float,
+    input: bool,
+    parameters: bool,
 ) -> tuple[Tensor, ...]:
     _check_arguments(x, weight, bias, slope, eps)
     _check.like("dy", dy, "x", x)
@@ -115,7 +117,8 @@ def _fake_backward(
     _check.shape("statistics", statistics, (2, x.shape[1]), "(2, channels of x)")
     if statistics.dtype != _statistics_type(x):
         raise RuntimeError(f"statistics has dtype {statistics.dtype}, must be {_statistics_type(x)}")
-    return x.new_empty(x.shape), *(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (weight, bias, slope))
+    wanted = _register.if_asked((x, weight, bias, slope), (input, *[parameters] * 3))
+    return tuple(x.new_empty((0,) if t is None else t.shape) for t in wanted)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -126,14 +129,11 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 
 
 def _backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    x, *parameters, statistics = ctx.saved_tensors
-    grads = torch.ops.lite_rtse.norm_prelu_backward(dy, x, *parameters, statistics, ctx.batch_statistics, ctx.eps)
-    return *_present(grads, (x, *parameters)), None, None, None
-
-
-def _present(values: Any, inputs: Any) -> tuple[Tensor | None, ...]:
-    """The values that belong to an input, and None for an input that is None."""
-    return tuple(None if t is None else value for value, t in zip(values, inputs, strict=True))
+    """Compute only the gradients that are needed: that of x, and those of all parameters together."""
+    needs = ctx.needs_input_grad[:4]
+    options = (ctx.batch_statistics, ctx.eps, needs[0], any(needs[1:]))
+    grads = torch.ops.lite_rtse.norm_prelu_backward(dy, *ctx.saved_tensors, *options)
+    return *_register.if_asked(grads, needs), None, None, None
 
 
 def _plain(*values: Any) -> tuple[Tensor, Tensor]:
@@ -165,6 +165,10 @@ class _Formula:
         rest = iter(values)
         return [next(rest) if given else None for given in self.given]
 
+    def given_of(self, values: Any) -> list[Any]:
+        """The values at the places of the inputs that are not None."""
+        return [value for value, given in zip(values, self.given, strict=True) if given]
+
 
 def _plain_backward(
     dy: Tensor,
@@ -175,14 +179,17 @@ def _plain_backward(
     statistics: Tensor,
     batch_statistics: bool,
     eps: float,
+    input: bool,
+    parameters: bool,
 ) -> tuple[Tensor, ...]:
     formula = _Formula((x, weight, bias, slope), statistics, batch_statistics, eps)
-    grads = formula.spread(_register.first_order(formula, formula.values, dy))
-    return tuple(x.new_empty(0) if grad is None else grad for grad in grads)
+    asked = formula.given_of((input, *[parameters] * 3))
+    return _register.or_empty(x, formula.spread(_register.first_order(formula, formula.values, dy, asked)))
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.batch_statistics, ctx.eps = inputs
+    *tensors, ctx.batch_statistics, ctx.eps, input, parameters = inputs
+    ctx.asked = (input, *[parameters] * 3)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors)
 
@@ -190,9 +197,9 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, *inputs, statistics = ctx.saved_tensors
     formula = _Formula(tuple(inputs), statistics, ctx.batch_statistics, ctx.eps)
-    wanted = [grad for grad, given in zip(grads, formula.given, strict=True) if given]
-    ddy, *rest = _register.second_order(formula, formula.values, dy, wanted)
-    return ddy, *formula.spread(rest), None, None, None
+    given = (formula.given_of(grads), formula.given_of(ctx.asked))
+    ddy, *rest = _register.second_order(formula, formula.values, dy, *given)
+    return ddy, *formula.spread(rest), *[None] * 5
 
 
 def _flops(*shapes: Any, **_: Any) -> int:

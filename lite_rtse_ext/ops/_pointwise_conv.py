@@ -69,13 +69,12 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     """Compute only the gradients that are needed: that of x, and those of both parameters together."""
     needs = ctx.needs_input_grad
     grads = torch.ops.lite_rtse.pointwise_conv_backward(dy, *ctx.saved_tensors, needs[0], needs[1] or needs[2])
-    return tuple(grad if needed else None for grad, needed in zip(grads, needs, strict=True))
+    return _register.if_asked(grads, needs)
 
 
 def _plain_backward(dy: Tensor, x: Tensor, weight: Tensor, input: bool, parameters: bool) -> tuple[Tensor, ...]:
-    grads = _register.first_order(reference.pointwise_conv, (x, weight, _register.any_bias(weight)), dy)
-    asked = (input, parameters, parameters)
-    return tuple(grad if wanted else grad.new_empty(0) for grad, wanted in zip(grads, asked, strict=True))
+    inputs = (x, weight, _register.any_bias(weight))
+    return _register.first_order(reference.pointwise_conv, inputs, dy, (input, parameters, parameters))
 
 
 def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -86,8 +85,8 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _second(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     dy, x, weight = ctx.saved_tensors
-    wanted = [grad if asked else None for grad, asked in zip(grads, ctx.asked, strict=True)]
-    found = _register.second_order(reference.pointwise_conv, (x, weight, _register.any_bias(weight)), dy, wanted)
+    inputs = (x, weight, _register.any_bias(weight))
+    found = _register.second_order(reference.pointwise_conv, inputs, dy, grads, ctx.asked)
     return *found[:3], None, None
 
 

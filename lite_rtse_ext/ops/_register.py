@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -100,15 +100,31 @@ def any_bias(weight: Tensor) -> Tensor:
     return weight.new_zeros(weight.shape[0])
 
 
-def first_order(reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
-    """Compute the result of a backward operator, g_i = Σ dy · ∂y/∂input_i, in plain PyTorch."""
+def if_asked(values: Iterable[Any], asked: Iterable[bool]) -> tuple[Any, ...]:
+    """The values that are asked for, and None in place of the others."""
+    return tuple(value if wanted else None for value, wanted in zip(values, asked, strict=True))
+
+
+def or_empty(like: Tensor, grads: Iterable[Tensor | None]) -> tuple[Tensor, ...]:
+    """Results of a backward operator, which returns an empty tensor for a gradient that was not asked for."""
+    return tuple(like.new_empty(0) if grad is None else grad for grad in grads)
+
+
+def first_order(
+    reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor, asked: Sequence[bool]
+) -> tuple[Tensor, ...]:
+    """Compute the result of a backward operator in plain PyTorch.
+
+    This is g_i = Σ dy · ∂y/∂input_i for each input that is asked for, and an empty tensor for each other input.
+    """
     if torch._C._are_functorch_transforms_active():
         raise RuntimeError(
             "torch.func cannot differentiate a gradient that torch.autograd.grad takes of a fused operator: "
             "take that gradient with torch.func.grad or torch.func.vjp"
         )
     higher = torch.is_grad_enabled()
-    return _gradients(reference, [_leaf(t, higher) for t in inputs], dy, higher)
+    grads = _gradients(reference, [_leaf(t, higher) for t in inputs], dy, higher)
+    return or_empty(dy, if_asked(grads, asked))
 
 
 def _gradients(
@@ -130,19 +146,24 @@ def _leaf(value: Tensor, keep_graph: bool) -> Tensor:
 
 
 def second_order(
-    reference: Callable[..., Tensor], inputs: Sequence[Tensor], dy: Tensor, grads: Sequence[Tensor | None]
+    reference: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    dy: Tensor,
+    grads: Sequence[Tensor | None],
+    asked: Sequence[bool],
 ) -> list[Tensor]:
     """Gradients of a backward operator with respect to dy and the inputs, through the reference.
 
-    The backward operator is linear in dy and computes g_i = Σ dy · ∂y/∂input_i. This function is given the gradients
-    `grads` of the g_i. It differentiates Σ_i grads_i · g_i once more in plain PyTorch. The result is exact, and the
-    computation is as slow as the reference. If a graph is requested, the result has one, so all higher derivatives
-    exist.
+    The backward operator is linear in dy. It computes g_i = Σ dy · ∂y/∂input_i for each input that is `asked` for. This
+    function is given the gradients `grads` of the g_i. It differentiates Σ_i grads_i · g_i once more in plain PyTorch.
+    The result is exact, and the computation is as slow as the reference. If a graph is requested, the result has one,
+    so all higher derivatives exist.
     """
     higher = torch.is_grad_enabled()
     dy, *leaves = (_leaf(t, higher) for t in (dy, *inputs))
     first = _gradients(reference, leaves, dy, create_graph=True)
-    wanted = [(g, v) for g, v in zip(first, grads, strict=True) if v is not None and g.requires_grad]
+    pairs = zip(first, if_asked(grads, asked), strict=True)
+    wanted = [(g, v) for g, v in pairs if v is not None and g.requires_grad]
     if not wanted:
         return [torch.zeros_like(t) for t in (dy, *leaves)]
     outputs, vectors = zip(*wanted, strict=True)
@@ -233,12 +254,28 @@ def full_precision(device: str) -> torch.dtype:
     return torch.float32
 
 
-def block(name: str, fake: Rule, reference: Rule) -> None:
-    """Register an operator `name(x, weights, biases)` whose backward returns [dx, *dweights, *dbiases]."""
+def block(name: str, fake: Rule, reference: Rule, of_x: Sequence[int]) -> None:
+    """Register an operator `name(x, weights, biases)` whose backward returns [dx, *dweights, *dbiases].
+
+    The backward operator computes the gradient of x, and those of all parameters together, only if they are asked for.
+    `of_x` are the indices of the weights that x itself is multiplied with.
+    """
     backward_operator = getattr(torch.ops.lite_rtse, f"{name}_backward").default
 
-    def fake_backward(dy: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
-        return [t.new_empty(t.shape) for t in (x, *weights, *biases)]
+    def fake_backward(
+        dy: Tensor,
+        x: Tensor,
+        weights: list[Tensor],
+        biases: list[Tensor],
+        input: bool,
+        parameters: bool,
+    ) -> list[Tensor]:
+        inputs = (x, *weights, *biases)
+        sizes = if_asked((t.shape for t in inputs), asked(inputs, input, parameters))
+        return [x.new_empty((0,) if size is None else size) for size in sizes]
+
+    def asked(inputs: Sequence[Tensor], input: bool, parameters: bool) -> list[bool]:
+        return [input, *[parameters] * (len(inputs) - 1)]
 
     def split(values: Sequence[Any]) -> tuple[Any, list[Any], list[Any]]:
         x, *parameters = values
@@ -254,25 +291,37 @@ def block(name: str, fake: Rule, reference: Rule) -> None:
         ctx.save_for_backward(x, *weights, *biases)
 
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return split(backward_operator(dy, *split(ctx.saved_tensors)))
+        by_x, by_weights, by_biases = ctx.needs_input_grad
+        needs = (by_x, *by_weights, *by_biases)
+        grads = backward_operator(dy, *split(ctx.saved_tensors), by_x, any(needs[1:]))
+        return split(if_asked(grads, needs))
 
-    def plain_backward(dy: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
-        return list(first_order(flat, (x, *weights, *biases), dy))
+    def plain_backward(
+        dy: Tensor,
+        x: Tensor,
+        weights: list[Tensor],
+        biases: list[Tensor],
+        input: bool,
+        parameters: bool,
+    ) -> list[Tensor]:
+        inputs = (x, *weights, *biases)
+        return list(first_order(flat, inputs, dy, asked(inputs, input, parameters)))
 
     def setup_second(ctx: Any, inputs: Any, output: Any) -> None:
-        dy, x, weights, biases = inputs
+        dy, x, weights, biases, *ctx.flags = inputs
         ctx.save_for_backward(dy, x, *weights, *biases)
 
     def second(ctx: Any, grads: Sequence[Tensor | None]) -> Any:
         dy, *inputs = ctx.saved_tensors
-        ddy, *rest = second_order(flat, inputs, dy, grads)
-        return ddy, *split(rest)
+        ddy, *rest = second_order(flat, inputs, dy, grads, asked(inputs, *ctx.flags))
+        return ddy, *split(rest), None, None
 
     def flops(x: Any, weights: Any, biases: Any, **_: Any) -> int:
         return convolution_flops(x, weights)
 
-    def flops_backward(dy: Any, x: Any, weights: Any, biases: Any, **_: Any) -> int:
-        return 2 * convolution_flops(x, weights)
+    def flops_backward(dy: Any, x: Any, weights: Any, biases: Any, input: bool, parameters: bool, **_: Any) -> int:
+        by_inputs = convolution_flops(x, [w for i, w in enumerate(weights) if input or i not in of_x])
+        return by_inputs + (convolution_flops(x, weights) if parameters else 0)
 
     operator(name, fake, reference, setup, backward, flops)
     operator(f"{name}_backward", fake_backward, plain_backward, setup_second, second, flops_backward)

@@ -19,7 +19,7 @@ from torch._subclasses import FakeTensorMode
 from lite_rtse_ext import ops
 from lite_rtse_ext.ops import _native
 
-from ..ops.operators import CONVOLUTIONS, LSTM, MASK_RESIDUAL, OPERATORS, WITH_LSTM, Operator, Tensors
+from ..ops.operators import CAUSAL_DWCONV2D, CONVOLUTIONS, LSTM, MASK_RESIDUAL, OPERATORS, WITH_LSTM, Operator, Tensors
 
 pytestmark = pytest.mark.skipif(
     not ops.has_cuda(), reason="this build has no CUDA kernels; `make cuda` builds and tests one"
@@ -94,7 +94,8 @@ def test_results_stay_on_the_device(operator: Operator, dtype: torch.dtype) -> N
     assert (y.dtype, tuple(y.shape)) == (dtype, operator.result_size(operator.tiny))
     backward = getattr(torch.ops.lite_rtse, f"{operator.name}_backward").default
     arguments = [a for a in operator.arguments(tensors) if a is not tensors.get("bias")]
-    found = backward(torch.empty_like(y), *arguments)
+    options = [1] if operator is CAUSAL_DWCONV2D else []  # the dilation
+    found = backward(torch.empty_like(y), *arguments, *options, True, True)
     for gradient, tensor in zip(found, tensors.values(), strict=True):
         assert (gradient.device, gradient.dtype) == (y.device, dtype)
         assert gradient.shape == tensor.shape

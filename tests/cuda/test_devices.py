@@ -9,7 +9,7 @@ import torch
 
 from ..compare import assert_all_same, assert_same
 from ..conftest import why_no_cuda
-from ..ops.operators import OPERATORS, Operator, cotangent, gradients
+from ..ops.operators import CAUSAL_DWCONV2D, OPERATORS, Operator, cotangent, gradients
 
 operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
 one_gpu = pytest.mark.cuda
@@ -44,8 +44,9 @@ def test_a_gradient_on_another_device_is_refused(operator: Operator, gpu: torch.
     dy = cotangent(operator(tensors)).cpu()
     backward = getattr(torch.ops.lite_rtse, f"{operator.name}_backward").default
     arguments = [a for a in operator.arguments(tensors) if a is not tensors.get("bias")]
+    options = [1] if operator is CAUSAL_DWCONV2D else []  # the dilation
     with pytest.raises(RuntimeError, match="dy is on the CPU, must be on the device of"):
-        backward(dy, *arguments)
+        backward(dy, *arguments, *options, True, True)
 
 
 @two_gpus

@@ -66,6 +66,14 @@ def test_what_an_lstm_does_not_compute_is_not_counted(frozen: tuple[str, ...]) -
     assert counts(LSTM, tensors) == counts(LSTM.reference, tensors)
 
 
+@pytest.mark.parametrize("operator", [CAUSAL_DWCONV2D, CONV_BLOCK], ids=str)
+def test_what_a_convolution_does_not_compute_is_not_counted(operator: Operator) -> None:
+    """Of one channel, as above. PyTorch does not compute the gradient of x if x needs none, nor those of parameters."""
+    for frozen in (lambda name: name == "x", lambda name: name != "x"):
+        tensors = {n: t.detach().requires_grad_(not frozen(n)) for n, t in leaves_of(operator, channels=1).items()}
+        assert counts(operator, tensors) == counts(operator.reference, tensors)
+
+
 @pytest.mark.parametrize("operator", OF_EVERY_TYPE, ids=str)
 def test_double_backward_is_counted(operator: Operator) -> None:
     """It runs in plain PyTorch."""

@@ -103,4 +103,4 @@ def test_errors_of_the_statistics() -> None:
         (statistics[:1], "statistics has shape"),
     ):
         with pytest.raises(RuntimeError, match=words):
-            torch.ops.lite_rtse.norm_prelu_backward(y, x, None, None, None, wrong, True, 1e-5)
+            torch.ops.lite_rtse.norm_prelu_backward(y, x, None, None, None, wrong, True, 1e-5, True, True)

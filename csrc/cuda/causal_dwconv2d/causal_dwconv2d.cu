@@ -41,6 +41,7 @@ cudaError_t weight_gradient(const CausalDwconv2dBackwardArgs& a, const CausalDwc
 size_t workspace(const CausalDwconv2dArgs&, const Device&) { return 0; }
 
 size_t workspace(const CausalDwconv2dBackwardArgs& a, const Device& device) {
+  if (!a.wants_parameters()) return 0;
   const CausalDwconv2dPlan plan(a.forward, device);
   return size_t(plan.partial_rows * plan.partial_width * compute_size(a.forward.dtype));
 }
@@ -56,9 +57,10 @@ cudaError_t launch(const CausalDwconv2dBackwardArgs& a, const Device& device, vo
   const Gradient gradients[] = {{0, taps, a.dweight}, {taps, a.forward.channels, a.dbias}};
   return with_storage_type(a.forward.dtype, [&]<class T>() {
     Compute<T>* const partial = static_cast<Compute<T>*>(workspace);
-    return in_order([&] { return convolve<T>(a.forward, plan, true, a.dy, nullptr, a.dx, stream); },
-                    [&] { return weight_gradient<T>(a, plan, partial, stream); },
-                    [&] { return reduce<T>(partial, plan.partial_rows, plan.partial_width, gradients, 2, stream); });
+    return in_order(
+        [&] { return a.dx ? convolve<T>(a.forward, plan, true, a.dy, nullptr, a.dx, stream) : cudaSuccess; },
+        [&] { return a.wants_parameters() ? weight_gradient<T>(a, plan, partial, stream) : cudaSuccess; },
+        [&] { return reduce<T>(partial, plan.partial_rows, plan.partial_width, gradients, 2, stream); });
   });
 }
 

@@ -12,6 +12,7 @@ template <class T>
 struct FusedWorkspace {
   using C = Compute<T>;
   C *du, *dx_skip, *out, *in;  // out and in are partial sums
+  T* dx;                       // if nobody wants it, the kernels still leave it in the workspace
   size_t bytes;
 
   FusedWorkspace(const ConvBlockBackwardArgs& a, const ConvBlockBackwardPlan& plan, void* base) {
@@ -19,8 +20,9 @@ struct FusedWorkspace {
     WorkspaceArena arena(base);
     const int64_t points = f.batch * f.frames * f.bins;
     du = arena.take<C>(points * f.channels);
+    dx = a.dx ? static_cast<T*>(a.dx) : arena.take<T>(points * f.in_channels);
     if constexpr (std::is_same_v<T, C>)
-      dx_skip = static_cast<C*>(a.dx);
+      dx_skip = dx;
     else
       dx_skip = arena.take<C>(points * f.in_channels);
     out = arena.take<C>(plan.out.geometry.blocks * ConvBlockOutSums(f.in_channels, f.channels).width);
@@ -40,8 +42,7 @@ cudaError_t backward_fused(const ConvBlockBackwardArgs& a, const ConvBlockBackwa
     out.weight[i] = static_cast<const T*>(f.weight[i]);
     out.bias[i] = static_cast<const T*>(f.bias[i]);
   }
-  const ConvBlockInGradient<T> in{plan.in.march, x,         out.weight[kIn],       out.weight[kDw],
-                                  w.du,          w.dx_skip, static_cast<T*>(a.dx), w.in};
+  const ConvBlockInGradient<T> in{plan.in.march, x, out.weight[kIn], out.weight[kDw], w.du, w.dx_skip, w.dx, w.in};
   const int64_t c = f.channels, weights = c * f.in_channels;
   const ConvBlockOutSums o(f.in_channels, c);
   const ConvBlockInSums i(f.in_channels, c);
@@ -114,7 +115,8 @@ struct LoopsBackward {
     const int64_t begin = i * plan.slice, n = plan.utterances(f.batch, i);
     const T *const x = static_cast<const T*>(f.x) + begin * x_size, *const dy =
                                                                         static_cast<const T*>(a.dy) + begin * size;
-    T* const dx = static_cast<T*>(a.dx) + begin * x_size;
+    T* const dx = a.dx ? static_cast<T*>(a.dx) + begin * x_size : nullptr;
+    const bool wants = a.wants_parameters();
     const auto depthwise = [&](const C* from, const T* b, C* to, bool reversed) {
       return enqueue(each_element(n * size), stream, conv_block_depthwise<T>, from, weight(kDw), b, to, reversed,
                      loops(n));
@@ -124,19 +126,21 @@ struct LoopsBackward {
                     [&] { return product(n, kSkip, false, f.in_channels, c, x, s); },
                     [&] { return product(n, kOut, false, c, c, u, v); },
                     [&] { return enqueue(each_element(n * size), stream, conv_block_split<T>, dy, s, v, n * size); },
-                    [&] { return outer(begin, n, square, c, s, u, partial_out); },
-                    [&] { return outer(begin, n, from_x, f.in_channels, v, x, partial_skip); },
+                    [&] { return wants ? outer(begin, n, square, c, s, u, partial_out) : cudaSuccess; },
+                    [&] { return wants ? outer(begin, n, from_x, f.in_channels, v, x, partial_skip) : cudaSuccess; },
                     [&] { return product(n, kOut, true, c, c, s, du); },
-                    [&] {
-                      const Geometry geometry{n * plan.segments * c, ConvBlockLoopsPlan::kThreads, 0};
-                      return enqueue(geometry, stream, conv_block_taps<C>, du, h,
-                                     partial_dw + begin * plan.segments * dw_width(), plan.segment, plan.segments,
-                                     loops(n));
-                    },
+                    [&] { return wants ? taps(begin, n) : cudaSuccess; },
                     [&] { return depthwise(du, nullptr, u, true); },
-                    [&] { return outer(begin, n, from_x, f.in_channels, u, x, partial_in); },
-                    [&] { return product(n, kSkip, true, c, f.in_channels, v, dx_skip); },
-                    [&] { return product(n, kIn, true, c, f.in_channels, u, dx, dx_skip); });
+                    [&] { return wants ? outer(begin, n, from_x, f.in_channels, u, x, partial_in) : cudaSuccess; },
+                    [&] { return a.dx ? product(n, kSkip, true, c, f.in_channels, v, dx_skip) : cudaSuccess; },
+                    [&] { return a.dx ? product(n, kIn, true, c, f.in_channels, u, dx, dx_skip) : cudaSuccess; });
+  }
+
+  // The sums for dW_dw and its bias.
+  cudaError_t taps(int64_t begin, int64_t n) const {
+    const Geometry geometry{n * plan.segments * c, ConvBlockLoopsPlan::kThreads, 0};
+    return enqueue(geometry, stream, conv_block_taps<C>, du, h, partial_dw + begin * plan.segments * dw_width(),
+                   plan.segment, plan.segments, loops(n));
   }
 
   // dW and db of a 1x1 convolution.

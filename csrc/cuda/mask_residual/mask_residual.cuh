@@ -103,9 +103,12 @@ template <class T>
 struct MaskArguments {
   int64_t frames, bins;
   const T* head[kMaskHeads];
-  T* dhead[kMaskHeads];           // backward only
+  T* dhead[kMaskHeads];           // backward only; null if they are not wanted
   SpectrogramView<const T> x, d;  // d: dS, backward only
-  SpectrogramView<T> y;           // S, or dX
+  SpectrogramView<T> y;           // S, or dX, whose data is null if it is not wanted
+
+  // The gradient of X does not depend on X itself.
+  __device__ __forceinline__ bool needs_x(bool backward) const { return !backward || dhead[0]; }
 };
 
 template <class T>
@@ -177,6 +180,7 @@ __device__ __forceinline__ void mask_slot(const MaskArguments<T>& a, int64_t row
 #pragma unroll
   for (int k = 0; k < W; ++k) put(k, x[k]);
   if constexpr (Backward) {
+    if (!a.dhead[0]) return;
 #pragma unroll
     for (int i = 0; i < kMaskHeads; ++i) store_some<W>(a.dhead[i] + row + at.first, dhead[i], at.begin, at.end);
   }
@@ -219,13 +223,13 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   if (b >= batches) return;
   const SlotPlace at = slot_place(a.head[kLogit] + row * length, slot, length);
   if (at.begin >= at.end) return;
-  SlotParts<T> x, d;
-  x.load(a.x.data + b * a.x.batch + t * a.x.frame, at);
+  SlotParts<T> x{}, d;
+  if (a.needs_x(Backward)) x.load(a.x.data + b * a.x.batch + t * a.x.frame, at);
   if constexpr (Backward) d.load(a.d.data + b * a.d.batch + t * a.d.frame, at);
   mask_slot<Backward>(
       a, row * length, at, [&](int k) { return x.get(k); }, [&](int k) { return d.get(k); },
       [&](int k, auto value) { x.put(k, value); });
-  x.store(a.y.data + b * a.y.batch + t * a.y.frame, at);
+  if (!Backward || a.y.data) x.store(a.y.data + b * a.y.batch + t * a.y.frame, at);
 }
 
 // A tile of a spectrogram in shared memory: the real parts, then the imaginary parts; see choose_pitches. W: the bins
@@ -347,7 +351,7 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
   const MaskTile<C, kSlot<T>> x{dynamic_shared<C>(), m.slot_pitch, m.pitch};
   const MaskTile<C, kSlot<T>> d{x.real + 2 * kFrames * m.pitch, m.slot_pitch, m.pitch};
 
-  load_tile(x, a.x, at, bins);
+  if (a.needs_x(Backward)) load_tile(x, a.x, at, bins);
   if constexpr (Backward) load_tile(d, a.d, at, bins);
   __syncthreads();
   const int items = at.frames * int(m.slots.divisor);
@@ -361,14 +365,15 @@ __global__ void __launch_bounds__(MaskResidualPlan::kThreads, 2)
       return exists(k) ? tile.get(t, int(slot.first) + k) : ComplexOf<C>{};
     };
     mask_slot<Backward>(
-        a, row, slot, [&](int k) { return read(x, k); }, [&](int k) { return read(d, k); },
+        a, row, slot, [&](int k) { return a.needs_x(Backward) ? read(x, k) : ComplexOf<C>{}; },
+        [&](int k) { return read(d, k); },
         [&](int k, ComplexOf<C> value) {
           if (exists(k)) x.put(t, int(slot.first) + k, value);
         });
     __syncwarp();
   }
   __syncthreads();
-  store_tile(x, a.y, at, bins);
+  if (!Backward || a.y.data) store_tile(x, a.y, at, bins);
 }
 
 }  // namespace lite_rtse::cuda

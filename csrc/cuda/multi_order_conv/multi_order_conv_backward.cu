@@ -79,12 +79,14 @@ class BackwardLaunch {
         [&] { return cascade<T>(f_, plan_.forward, p_.plane, utterances, w_.h, w_.u, u_size(), w_.rings, stream_); },
         [&] { return single() ? cudaSuccess : output_gradient(begin, utterances); },
         [&] { return gates(s, utterances); },
-        [&] { return single() ? cudaSuccess : output_weight_gradient(begin, utterances); },
-        [&] { return stages(begin, utterances); }, [&] { return input_gradient(begin, utterances); },
-        [&] { return input_weight_gradient(begin, utterances); });
+        [&] { return single() || !wants() ? cudaSuccess : output_weight_gradient(begin, utterances); },
+        [&] { return stages(begin, utterances); },
+        [&] { return a_.dx ? input_gradient(begin, utterances) : cudaSuccess; },
+        [&] { return wants() ? input_weight_gradient(begin, utterances) : cudaSuccess; });
   }
 
   bool single() const { return f_.out_channels == 1; }
+  bool wants() const { return a_.wants_parameters(); }
   int64_t h_size() const { return 2 * f_.channels * p_.plane; }
   int64_t u_size() const { return p_.deep * p_.plane; }
   const T* dy(int64_t begin) const { return static_cast<const T*>(a_.dy) + begin * f_.out_channels * p_.points; }
@@ -159,6 +161,7 @@ class BackwardLaunch {
                                            plan, w_.in + begin * plan.spans * plan.width, stream_);
   }
 
+  // Without data, no gradient is summed: the kernels leave sums that nothing reads.
   cudaError_t reduce_all() const {
     const GateSums& g = plan_.gate_sums;
     std::vector<Gradient> in, depthwise, gates, out;

@@ -33,7 +33,7 @@ size_t workspace(const NormPreluArgs& a, const Device&) {
   return size_t(NormPreluPlan(a).workspace(a, a.mean ? 0 : kStatistics));
 }
 size_t workspace(const NormPreluBackwardArgs& a, const Device&) {
-  return size_t(NormPreluPlan(a.forward).workspace(a.forward, kGradients));
+  return size_t(NormPreluPlan(a.forward).workspace(a.forward, a.needs_sums() ? kGradients : 0));
 }
 
 cudaError_t launch(const NormPreluArgs& a, const Device&, void* workspace, cudaStream_t stream) {
@@ -56,13 +56,15 @@ cudaError_t launch(const NormPreluBackwardArgs& a, const Device&, void* workspac
     t.dy = static_cast<const T*>(a.dy), t.result = static_cast<T*>(a.dx);
     t.dweight = static_cast<T*>(a.dweight), t.dbias = static_cast<T*>(a.dbias);
     t.batch_statistics = a.batch_statistics;
-    return in_order([&] { return enqueue(plan.sums, stream, norm_gradients<T>, t); },
-                    [&] { return enqueue(plan.finish, stream, norm_gradients_finish<T>, t); },
-                    [&] {
-                      return each ? reduce<T>(t.slope_sums, 1, f.channels, &slope, 1, stream)
-                                  : reduce<T>(t.slope_sums, f.channels, 1, &slope, 1, stream);
-                    },
-                    [&] { return enqueue(plan.apply, stream, norm_apply<T, true>, t, divisor(f)); });
+    if (!a.needs_sums()) t.parts = 0;  // the sums of no parts are zeros
+    return in_order(
+        [&] { return a.needs_sums() ? enqueue(plan.sums, stream, norm_gradients<T>, t) : cudaSuccess; },
+        [&] { return enqueue(plan.finish, stream, norm_gradients_finish<T>, t); },
+        [&] {
+          return each ? reduce<T>(t.slope_sums, 1, f.channels, &slope, 1, stream)
+                      : reduce<T>(t.slope_sums, f.channels, 1, &slope, 1, stream);
+        },
+        [&] { return a.dx ? enqueue(plan.apply, stream, norm_apply<T, true>, t, divisor(f)) : cudaSuccess; });
   });
 }
 
