@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite_rtse_ext import ops
+from lite_rtse_ext.nn.tensors import is_channels_last
 from lite_rtse_ext.ops._check import DTYPES
 from lite_rtse_ext.utils.fallback import say_fallback
 from lite_rtse_ext.utils.hooks import has_hooks
@@ -68,7 +69,11 @@ class _Normalized(NotScriptable):
         norm, act = _joined(self)
         if norm is self and _norm_runs(self, input, act):
             return _normalized(self, input, act.weight)
-        return _normalized(self, input, None) if _norm_runs(self, input) else _BatchNorm.forward(self, input)
+        if _norm_runs(self, input):
+            return _normalized(self, input, None)
+        y: Tensor = _BatchNorm.forward(self, input)
+        # The PReLU of a pair decides by the memory order of y. It must find that of x.
+        return y.contiguous(memory_format=torch.channels_last) if is_channels_last(input) else y
 
 
 class BatchNorm1d(_Normalized, nn.BatchNorm1d):
@@ -78,8 +83,9 @@ class BatchNorm1d(_Normalized, nn.BatchNorm1d):
 class BatchNorm2d(_Normalized, nn.BatchNorm2d):
     """``torch.nn.BatchNorm2d`` that runs the operator ``norm_prelu``, in training and inference.
 
-    It needs an input with the dtype of the parameters, and with at least 32768 values. In all other cases the module
-    computes as ``torch.nn``'s, which also raises all errors. On CUDA a build without CUDA kernels says so once, by a
+    It needs an input with the dtype of the parameters, and with at least 32768 values, which is not in memory as
+    ``torch.channels_last``. In all other cases the module computes as ``torch.nn``'s, which also raises all errors. On
+    CUDA a build without CUDA kernels says so once, by a
     :class:`~lite_rtse_ext.utils.fallback.FallbackWarning`.
     """
 
@@ -169,7 +175,7 @@ def _is_small(x: Tensor) -> bool:
 
 def _runs(name: str, x: Tensor, parameters: list[Tensor]) -> bool:
     device, dtype = x.device, x.dtype
-    if _is_small(x) or is_for_elsewhere() or not ops.available():
+    if _is_small(x) or is_for_elsewhere() or not ops.available() or is_channels_last(x):
         return False
     if device.type == "cuda" and not ops.has_cuda():
         say_fallback(f"{name} computes as torch.nn.{name}: this build has no CUDA kernels")

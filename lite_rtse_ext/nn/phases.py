@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
 
+from lite_rtse_ext.nn.tensors import is_channels_last
 from lite_rtse_ext.utils.tracing import is_recorded
 
 __all__ = ["differentiates", "fits", "strided", "transposed"]
@@ -50,12 +51,15 @@ def _by_phases(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, mo
     kt, kf = weight.shape[2:]
     taps = -(-kf // 2)  # of the even bins. The odd bins have as many, of which the last may be zero.
     phases = torch.unflatten(functional.pad(weight, (0, 2 * taps - kf)), 3, (taps, 2))
-    phases = phases.permute(1, 4, 0, 2, 3).flatten(0, 1).flip(2, 3)  # an output's even bins, then its odd bins
-    bias = None if bias is None else bias.unsqueeze(1).expand(-1, 2).flatten()
+    phases = phases.permute(4, 1, 0, 2, 3).flatten(0, 1).flip(2, 3)  # all outputs' even bins, then their odd bins
+    bias = None if bias is None else bias.repeat(2)
     y = functional.conv2d(x, phases, bias, 1, (kt - 1 - padding[0], taps - 1))
-    y = torch.stack((y[:, ::2], y[:, 1::2]), -1).flatten(-2)  # contiguous tensors would take five times as long
     first = padding[1]
-    return y[..., first : first + 2 * (x.shape[3] - 1) + kf + more - 2 * first]
+    bins = slice(first, first + 2 * (x.shape[3] - 1) + kf + more - 2 * first)
+    if is_channels_last(y):  # the phases of a bin lie side by side, and so are two bins
+        y = torch.unflatten(y.permute(0, 2, 3, 1), 3, (2, -1)).flatten(2, 3).permute(0, 3, 1, 2)[..., bins]
+        return y.contiguous(memory_format=torch.channels_last)  # PyTorch's norms are slow on a part of an image
+    return torch.stack(y.chunk(2, 1), -1).flatten(-2)[..., bins]  # contiguous tensors would take five times as long
 
 
 def _gradients(

@@ -23,3 +23,8 @@ def _is_plain(t: Tensor) -> bool:
     float32. In compiled code the types of tensors do not tell.
     """
     return torch.compiler.is_compiling() or type(t).__torch_dispatch__ is Tensor.__torch_dispatch__
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether the channels of an image lie side by side in memory, as ``torch.channels_last`` has them."""
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

@@ -84,6 +84,18 @@ def test_stride_2_has_the_same_gradients(kernel: tuple[int, int], padding: tuple
     assert_all_agree(*results, 1e-12, ["y", "x", "weight", *["bias"] * bias])
 
 
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1)], ids=str)
+@pytest.mark.parametrize("kernel", [(2, 2), (2, 3), (2, 5)], ids=str)
+def test_stride_2_keeps_channels_last(kernel: tuple[int, int], padding: tuple[int, int]) -> None:
+    ours, plain = both(4, 6, kernel, (1, 2), padding)
+    x = random(2, 4, 5, 7).contiguous(memory_format=torch.channels_last)
+    expected = plain(x)
+    for y in (ours(x), torch.no_grad()(ours)(x)):
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        assert not y.is_contiguous()
+        assert_agrees(y, expected, 1e-12)
+
+
 def test_stride_2_can_be_differentiated_twice() -> None:
     ours, _ = both(2, 3, (2, 3), (1, 2))
     assert torch.autograd.gradgradcheck(ours, random(1, 2, 3, 4).requires_grad_())

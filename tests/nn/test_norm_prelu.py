@@ -189,6 +189,37 @@ def test_fuse_joins_a_batch_norm_with_the_prelu_that_alone_reads_it(make: Any, t
     assert [set(vars(module)) for module in model.modules()] == [set(each) for each in before]
 
 
+ORDERS = {
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "a part of channels_last": lambda x: x.contiguous(memory_format=torch.channels_last)[..., 1:],
+    "frames before bins": lambda x: x.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1),
+    "one frame": lambda x: x[:, :, :1].contiguous(memory_format=torch.channels_last),
+    "one channel": lambda x: x[:, :1].contiguous(memory_format=torch.channels_last),
+    "one value for all": lambda x: x[:, :, :1, :1].expand(x.shape),
+}
+
+
+@pytest.mark.parametrize("in_order", ORDERS.values(), ids=ORDERS)
+def test_any_memory_order(in_order: Any) -> None:
+    """A joined PReLU is computed once, whoever computes the batch norm."""
+    x = in_order(random(3, 5, 6, 7))
+    plain = nn.Sequential(nn.BatchNorm2d(x.shape[1]), nn.PReLU(x.shape[1]))
+    ours = copy.deepcopy(plain)
+    fuse(ours)
+    found, expected = results(ours, x), results(plain.double(), x.double())
+    assert_all_agree(found, expected, 2e-5, [str(i) for i in range(len(found))])
+
+
+def test_channels_last_is_kept_and_left_to_pytorch() -> None:
+    model, x = nn.Sequential(nn.BatchNorm2d(5), nn.PReLU(5)), ORDERS["channels_last"](random(3, 5, 6, 7))
+    fuse(model)
+    for training in (True, False):
+        with Recorder() as recorder:
+            y = model.train(training)(x)
+        assert not recorder.calls
+        assert y.is_contiguous(memory_format=torch.channels_last)
+
+
 class Remembers(Block):
     """Its forward keeps what it computes."""
 
