@@ -236,18 +236,22 @@ void mask_residual_backward_bins(const MaskFrame<T>& in, int64_t bins, const Mas
   for (int64_t f = 0; f < bins; ++f) {
     const Gain<T> g = gain(logit[f], res_mag[f], res_real[f], res_imag[f]);
     const T gr = g_real[f], gi = g_imag[f];
+    [[maybe_unused]] T da, turn;
+    if constexpr (OfFeatures) {
+      const T u_real = g.real * x_real[f] - g.imag * x_imag[f], u_imag = g.real * x_imag[f] + g.imag * x_real[f];
+      da = u_real * gr + u_imag * gi;
+      turn = g.amount * (u_real * gi - u_imag * gr) * g.inverse * g.scale;
+    }
     if constexpr (OfX) {
       dx_real[f] = g.amount * (g.real * gr + g.imag * gi);
       dx_imag[f] = g.amount * (g.real * gi - g.imag * gr);
     }
-    if constexpr (!OfFeatures) continue;
-    const T u_real = g.real * x_real[f] - g.imag * x_imag[f], u_imag = g.real * x_imag[f] + g.imag * x_real[f];
-    const T da = u_real * gr + u_imag * gi;
-    const T turn = g.amount * (u_real * gi - u_imag * gr) * g.inverse * g.scale;
-    dres_mag[f] = da * g.rest;
-    dlogit[f] = da * (1 - res_mag[f]) * g.mask * g.rest;
-    dres_real[f] = -turn * g.imag;
-    dres_imag[f] = turn * g.real;
+    if constexpr (OfFeatures) {
+      dres_mag[f] = da * g.rest;
+      dlogit[f] = da * (1 - res_mag[f]) * g.mask * g.rest;
+      dres_real[f] = -turn * g.imag;
+      dres_imag[f] = turn * g.real;
+    }
   }
 }
 
