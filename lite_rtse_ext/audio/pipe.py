@@ -7,6 +7,7 @@ libsndfile needs to seek, so it only converts samples here.
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,21 +110,23 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Writes samples to a pipe and flushes every block.
+    """Writes samples to a pipe and flushes every block. The constructor writes a WAV's header.
 
     Args:
         target: the pipe's writing end.
         audio_format: sample rate, channels, sample type, and number of frames if it is known. A sample type that WAV
             does not support becomes the nearest supported one.
         raw: libsndfile's name of the sample type for output without a header; None for a WAV.
+
+    Raises:
+        BlockingIOError: the pipe is full and does not block. :meth:`write` raises it too.
     """
 
     def __init__(self, target: BinaryIO, audio_format: AudioFormat, raw: str | None = None) -> None:
         self._target = target
         self._format = replace(audio_format, subtype=raw) if raw else _in_pipe(audio_format)
         if not raw:
-            target.write(header_bytes(self._format))
-            target.flush()
+            self._send(header_bytes(self._format))
 
     def write(self, block: NDArray[np.float32]) -> None:
         """Write and flush one block ``(frames, channels)``, float32. Integer formats clip at full scale, 1."""
@@ -131,7 +134,17 @@ class PipeWriter:
         buffer = io.BytesIO()
         with sf.SoundFile(buffer, "w", f.sample_rate, f.channels, f.subtype, "LITTLE", "RAW") as file:
             file.write(block)
-        self._target.write(buffer.getvalue())
+        self._send(buffer.getvalue())
+
+    def _send(self, data: bytes) -> None:
+        """Write and flush all bytes. One write of an unbuffered pipe, as with ``python -u``, may take only some."""
+        left = memoryview(data)
+        while left:
+            taken: int | None = self._target.write(left)
+            if taken is None:  # what an unbuffered pipe returns; a buffered one raises this exception itself
+                words = "expected a pipe that waits while it is full, got one that does not"
+                raise BlockingIOError(errno.EAGAIN, words)
+            left = left[taken:]
         self._target.flush()
 
 

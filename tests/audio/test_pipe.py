@@ -79,6 +79,30 @@ def test_what_is_written_is_a_wav(subtype: str) -> None:
         assert target.getvalue() == wav(audio, subtype, rate=48_000)
 
 
+class Unbuffered(io.BytesIO):
+    """Takes at most so many bytes at a time, and in all no more than there is room for: as a pipe without a buffer."""
+
+    def __init__(self, most: int, room: int) -> None:
+        super().__init__()
+        self.most, self.room = most, room
+
+    def write(self, data: bytes) -> int | None:  # type: ignore[override]
+        return super().write(data[: min(self.most, self.room - self.tell())]) or None
+
+
+def test_all_samples_get_into_an_unbuffered_pipe() -> None:
+    target, whole = Unbuffered(most=999, room=10_000), io.BytesIO()
+    for each in (target, whole):
+        PipeWriter(each, AudioFormat(16_000, 2, "WAV", "PCM_16")).write(samples())
+    assert target.getvalue() == whole.getvalue()
+
+
+def test_samples_that_an_unbuffered_pipe_refuses_are_an_error() -> None:
+    writer = PipeWriter(Unbuffered(most=999, room=2000), AudioFormat(16_000, 2, "WAV", "PCM_16"))
+    with pytest.raises(BlockingIOError, match="expected a pipe that waits while it is full, got one that does not"):
+        writer.write(samples())
+
+
 def test_other_sample_types_become_16_bits_and_too_long_is_not_known() -> None:
     for subtype, frames in (("VORBIS", None), ("PCM_16", 2**31)):
         target = io.BytesIO()
