@@ -33,7 +33,7 @@ class LiteRTSEProcessor(rtc.FrameProcessor[rtc.AudioFrame]):
         wet, attenuation_limit_db, extra_reduction_db: as in :class:`lite_rtse_ext.Streamer`.
 
     Raises:
-        TypeError, ValueError: one of these settings is not allowed.
+        TypeError, ValueError: one of these settings is not allowed, or ``network`` is not a :class:`Network`.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.dry_wet import limit_db, wet_share
 from lite_rtse_ext.models.min_gain import extra_reduction, factor
-from lite_rtse_ext.stream.network import Network
+from lite_rtse_ext.stream.network import Network, check_network
 from lite_rtse_ext.stream.streamer import Streamer, process_batch
 from lite_rtse_ext.utils.arguments import Real, channel_count
 
@@ -68,8 +68,10 @@ class Settings:
         """Check that a network can have these settings.
 
         Raises:
+            TypeError: the network is not a :class:`Network`.
             ValueError: there is an extra reduction, and the weights do not state their minimum gain.
         """
+        check_network(network)
         factor(network.min_gain, self.extra_reduction_db)
 
 

@@ -154,6 +154,16 @@ class Network:
         return f"Network({sizes}{options}, precision={self.precision!r})"
 
 
+def check_network(network: object) -> None:
+    """Check an argument ``network``.
+
+    Raises:
+        TypeError: it is not a :class:`Network`, but for example the path of one.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network: expected a Network, got {type(network).__name__}: see Network.from_pretrained")
+
+
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a network's configuration that its arrays do not tell."""
     options = {name: config[name] for name in ("compression", "mask_branch") if name in config}

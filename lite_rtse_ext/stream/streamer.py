@@ -14,7 +14,7 @@ from lite_rtse_ext import _stream
 from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.models.min_gain import extra_reduction, factor
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
-from lite_rtse_ext.stream.network import Network, Precision, _Model
+from lite_rtse_ext.stream.network import Network, Precision, _Model, check_network
 from lite_rtse_ext.utils.arguments import Real, channel_count, sample_rate_hz, switch
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class Streamer:
         high_pass: bool = True,
         on_fault: Literal["raise", "mute"] = "raise",
     ) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(f"network: expected a Network, got {type(network).__name__}: see Streamer.from_pretrained")
+        check_network(network)
         if on_fault not in ("raise", "mute"):
             raise ValueError(f"on_fault: expected 'raise' or 'mute', got {on_fault!r}")
         self.network = network

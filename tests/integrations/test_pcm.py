@@ -84,6 +84,11 @@ def test_weights_without_a_known_minimum_gain_have_no_extra_reduction() -> None:
     assert stream.feed(pcm) == expected(pcm)
 
 
+def test_a_path_is_no_network() -> None:
+    with pytest.raises(TypeError, match=r"^network: expected a Network, got str: see Network.from_pretrained$"):
+        Settings().check_for("lite-rtse.safetensors")  # type: ignore[arg-type]
+
+
 def test_sessions_share_the_weights() -> None:
     assert packaged_network() is packaged_network()
 
