@@ -19,6 +19,9 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
       this.#receive(settings);
       this.port.postMessage({ ready: { delay: this.#engine.delay, hasMinGain: this.#engine.hasMinGain } });
     } catch (error) {
+      // Nobody gets this node. Its processor would run as long as its context.
+      this.#engine = null;
+      this.#open = false;
       this.port.postMessage({ error: error instanceof Error ? error.message : String(error) });
     }
   }
