@@ -315,7 +315,7 @@ def test_peaks_and_clocks_agree(device: DeviceFigures, clock: float) -> None:
 
 def test_occupancy() -> None:
     """By hand: 128 threads with 128 registers are 4 blocks of 65,536 registers, 512 of 2,048 threads."""
-    launch = trace.Launch("k", 1, 1, 128, 0, 0, 0, 0, 0, 0, ())
+    launch = trace.Launch("k", 1, 1, 128, 0, 0, 0, 0, 0, 0, 1, 0, ())
     assert cuda_model._occupancy(launch, H100, {"k": 128}) == pytest.approx(512 / 2048)
     assert cuda_model._occupancy(launch, H100, {}) is None
 

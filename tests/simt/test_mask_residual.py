@@ -229,8 +229,8 @@ MUTANTS = (
         "barrier",
         "none before storing",
         "mask_residual.cuh",
-        "  __syncthreads();\n  store_tile(",
-        "  store_tile(",
+        "  __syncthreads();\n  if (!Backward || a.y.data) store_tile(",
+        "  if (!Backward || a.y.data) store_tile(",
         PLANTED,
     ),
 )
