@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.io import AudioError, AudioFormat, Reader, is_regular, open_audio, split, writer
+from lite_rtse_ext.utils.arguments import switch
 
 Blocks = Iterable[NDArray[np.float32]]
 Write = Callable[[NDArray[np.float32]], object]
@@ -76,8 +77,9 @@ def new_file(target: Path, target_format: AudioFormat, overwrite: bool) -> Itera
     Raises:
         FileExistsError: ``target`` exists and ``overwrite`` is false.
         AudioError: the file would grow beyond the limit of its format.
+        TypeError: ``overwrite`` is neither True nor False.
     """
-    if target.exists() and not overwrite:
+    if not switch(overwrite, "overwrite") and target.exists():
         raise FileExistsError(errno.EEXIST, "exists already", str(target))
     target_format.check_size(target, target_format.exact_frames)
     frames = 0

@@ -77,7 +77,7 @@ def enhance_file(
         AudioError: ``source`` is not usable audio, ``target`` can't hold it, both are the same file, or the network's
             result is not finite.
         TypeError, ValueError: ``wet`` or ``attenuation_limit_db`` has a wrong type or is out of range.
-        TypeError: ``high_pass`` or ``link_channels`` is neither True nor False.
+        TypeError: ``overwrite``, ``high_pass`` or ``link_channels`` is neither True nor False.
     """
     share = enhanced_share(wet_share(wet), limit_db(attenuation_limit_db))
     link, high_pass = switch(link_channels, "link_channels"), switch(high_pass, "high_pass")

@@ -19,6 +19,7 @@ from lite_rtse_ext.models.blocks.complex import (
 )
 from lite_rtse_ext.models.names import unwrapped
 from lite_rtse_ext.signal import Signal
+from lite_rtse_ext.utils.arguments import switch
 
 __all__ = ["DCCRN"]
 
@@ -62,7 +63,8 @@ class DCCRN(SpectrogramModel):
         super().__init__()
         _check_choice("norm", norm, _NORMS)
         _check_choice("mask", mask, _MASKS)
-        self.channels, self.lstm_units, self.complex_lstm = list(channels), lstm_units, complex_lstm
+        self.channels, self.lstm_units = list(channels), lstm_units
+        self.complex_lstm = switch(complex_lstm, "complex_lstm")
         self.norm, self.mask = norm, mask
         bins = (_SIGNAL.n_fft // 2) >> len(self.channels)
         if bins < 1 or not self.channels:

@@ -13,6 +13,7 @@ from lite_rtse_ext.interface import SpectrogramModel
 from lite_rtse_ext.models.blocks.causal import Causal, Past, Pasts, run
 from lite_rtse_ext.models.names import unwrapped
 from lite_rtse_ext.signal import Signal
+from lite_rtse_ext.utils.arguments import switch
 
 __all__ = ["GaGNet"]
 
@@ -61,9 +62,9 @@ class GaGNet(SpectrogramModel):
         super().__init__()
         if norm not in ("batch", "instance"):
             raise ValueError(f"norm: expected one of batch, instance, got {norm!r}")
-        self.norm, self.squeezed = norm, squeezed
+        self.norm, self.squeezed = norm, switch(squeezed, "squeezed")
         self.en = _Encoder(norm)
-        self.gags = nn.ModuleList(_GlanceAndGaze(norm, squeezed) for _ in range(_MODULES))
+        self.gags = nn.ModuleList(_GlanceAndGaze(norm, self.squeezed) for _ in range(_MODULES))
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         self.check_shape(spectrogram)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lite_rtse_ext.reference.operands import operands
+from lite_rtse_ext.utils.arguments import switch
 
 __all__ = [
     "CausalDepthwiseConv2d",
@@ -154,12 +155,15 @@ class ConvBlock(nn.Module):
         out_channels: C.
         depthwise: False gives the full 3×3 convolution of a first variant of the network (1.58 M parameters).
 
+    Raises:
+        TypeError: ``depthwise`` is neither True nor False.
+
     Shapes: (B, Cin, T, F) to (B, C, T, F).
     """
 
     def __init__(self, in_channels: int, out_channels: int, depthwise: bool = True) -> None:
         super().__init__()
-        self.depthwise = depthwise
+        self.depthwise = switch(depthwise, "depthwise")
         self.conv = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 1),
             *_causal_conv(out_channels, (3, 3), groups=out_channels if depthwise else 1),

@@ -13,6 +13,7 @@ from lite_rtse_ext.reference import frame
 from lite_rtse_ext.reference.convolutions import ConvBlock, MultiOrderConv
 from lite_rtse_ext.reference.spectrum import MaskResidual, compressed, magnitude
 from lite_rtse_ext.signal import BINS, Signal
+from lite_rtse_ext.utils.arguments import real_number, switch
 
 __all__ = ["LiteRTSE", "States"]
 
@@ -49,6 +50,7 @@ class LiteRTSE(SpectrogramModel):
         Z  = lstm2(fc2([read(m), read(Y1), Y2]))           fusion
 
     Raises:
+        TypeError: ``compression`` is not a real number, or ``depthwise`` or ``mask_branch`` is neither True nor False.
         ValueError: ``compression`` is not above 0 and at most 1.
     """
 
@@ -78,10 +80,12 @@ class LiteRTSE(SpectrogramModel):
         mask_branch: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 < compression <= 1:
-            raise ValueError(f"compression: expected a number above 0 and at most 1, got {compression}")
-        self.bins, self.channels, self.order, self.depthwise = bins, channels, order, depthwise
-        self.compression, self.mask_branch = compression, mask_branch
+        expected = "a number above 0 and at most 1"
+        self.compression = real_number(compression, "compression", expected)
+        if not 0 < self.compression <= 1:
+            raise ValueError(f"compression: expected {expected}, got {compression}")
+        self.bins, self.channels, self.order = bins, channels, order
+        self.depthwise, self.mask_branch = switch(depthwise, "depthwise"), switch(mask_branch, "mask_branch")
         self.signal = Signal(n_fft=2 * (bins - 1), hop_length=bins - 1)
         self.lstm1 = nn.LSTM(bins, bins, batch_first=True)
         self.fc1 = nn.Linear(bins, bins)

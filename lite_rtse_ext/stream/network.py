@@ -17,7 +17,7 @@ from lite_rtse_ext.models.min_gain import KEY, MinGain, checked, has_min_gain, r
 from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.signal import HOP_LENGTH, SAMPLE_RATE_HZ
-from lite_rtse_ext.utils.arguments import real_number
+from lite_rtse_ext.utils.arguments import real_number, switch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -74,7 +74,8 @@ class Network:
         min_gain: minimum gain that is part of the weights; see :mod:`lite_rtse_ext.models.min_gain`. None: not known.
 
     Raises:
-        TypeError: a weight is not an array of a floating dtype, or ``compression`` is not a real number.
+        TypeError: a weight is not an array of a floating dtype, ``compression`` is not a real number, or
+            ``mask_branch`` is neither True nor False.
         ValueError: names, shapes or values do not match a network with 257 bins and these options. Or ``precision`` or
             ``min_gain`` is not allowed.
     """
@@ -88,14 +89,15 @@ class Network:
         mask_branch: bool = False,
         min_gain: Sequence[float] | None = None,
     ) -> None:
+        exponent = real_number(compression, "compression", "a number above 0 and at most 1")
+        branch = switch(mask_branch, "mask_branch")
         self.min_gain: MinGain | None = None if min_gain is None else checked(min_gain)
         weights = network_parameters(weights)
         _check_size(np.size(value) for value in weights.values())
         self._weights = {name: _as_float32(name, value) for name, value in weights.items()}
-        exponent = real_number(compression, "compression", "a number above 0 and at most 1")
-        self._network = _stream.Network(self._weights, precision, exponent, mask_branch, self.min_gain)
+        self._network = _stream.Network(self._weights, precision, exponent, branch, self.min_gain)
         self.precision: Precision = precision
-        self._options: dict[str, Any] = {"compression": compression, "mask_branch": mask_branch, KEY: self.min_gain}
+        self._options: dict[str, Any] = {"compression": exponent, "mask_branch": branch, KEY: self.min_gain}
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:

@@ -251,7 +251,7 @@ def test_a_result_that_is_not_finite_leaves_no_output(
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
-@pytest.mark.parametrize("name", ["high_pass", "link_channels"])
+@pytest.mark.parametrize("name", ["overwrite", "high_pass", "link_channels"])
 @pytest.mark.parametrize("value", ["no", 2, 0, None], ids=str)
 def test_switches_are_true_or_false(tmp_path: Path, name: str, value: object) -> None:
     write(tmp_path / "in.wav", sound(16_000, 0.1, 1), AudioFormat(16_000, 1, "WAV", "PCM_16"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lite_rtse_ext import LiteRTSE, reference
+from lite_rtse_ext.models import create_model
 from lite_rtse_ext.models.checkpoint import CheckpointError, load_model
 from lite_rtse_ext.reference import compressed
 from lite_rtse_ext.stream import Network, Streamer
@@ -117,6 +120,24 @@ def test_an_impossible_exponent_is_refused(value: float) -> None:
         Network(state, compression=value)
 
 
+@pytest.mark.parametrize("value", ["no", 0, None], ids=str)
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (LiteRTSE, "depthwise"),
+        (LiteRTSE, "mask_branch"),
+        (partial(reference.ConvBlock, 1, 4), "depthwise"),
+        (partial(create_model, "dccrn"), "complex_lstm"),
+        (partial(create_model, "gagnet"), "squeezed"),
+        (partial(Network, {}), "mask_branch"),
+    ],
+)
+def test_switches_are_true_or_false(make: Callable[..., Any], name: str, value: object) -> None:
+    """Text such as "no" counts as True in Python."""
+    with pytest.raises(TypeError, match=f"^{name}: expected True or False, got {value!r}$"):
+        make(**{name: value})
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_files_state_the_options(tmp_path: Path, options: dict[str, Any]) -> None:
     fused, _ = networks(options)
@@ -168,6 +189,8 @@ def test_options_of_another_type_are_refused(tmp_path: Path, config: str) -> Non
     save_file(load_file(path), path, metadata={"format": "pt", "architecture": "lite-rtse", "config": config})
     with pytest.raises(ValueError, match="config: expected a number as compression"):
         Streamer.from_pretrained(path)
+    with pytest.raises(CheckpointError, match=r"(compression|mask_branch): expected "):
+        LiteRTSE.from_checkpoint(path)
 
 
 @pytest.mark.parametrize("options", [{}, *OPTIONS])
