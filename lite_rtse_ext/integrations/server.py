@@ -280,7 +280,8 @@ async def _run(network: Network, host: str, port: int, limits: Limits, ready: Ca
 )
 def main(host: str, port: int, weights: str | None, calls: int, message_bytes: int, idle_s: float) -> None:
     def ready(server: CallServer) -> None:
-        click.echo(f"listening on ws://{host}:{server.port}/")
+        address = f"[{host}]" if ":" in host else host  # of IPv6
+        click.echo(f"listening on ws://{address}:{server.port}/")
 
     try:
         network = Network.from_pretrained(weights) if weights else packaged_network()

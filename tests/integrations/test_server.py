@@ -52,6 +52,14 @@ async def talk(connection: ClientConnection, pcm: bytes, size: int = PACKET) -> 
     return got
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 async def ended(connection: ClientConnection) -> tuple[int | None, str | None]:
     """Close code and reason of a call that the server ends."""
     await asyncio.wait_for(connection.wait_closed(), 20)
@@ -320,9 +328,15 @@ def test_stopping_finishes_what_is_begun() -> None:
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_program(number: signal.Signals) -> None:
-    process = subprocess.Popen([*MODULE, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("number", "arguments"), [(signal.SIGTERM, []), (signal.SIGINT, []), (signal.SIGTERM, ["--host", "::1"])]
+)
+def test_a_signal_ends_the_program(number: signal.Signals, arguments: list[str]) -> None:
+    """The line that it prints has the address for a client."""
+    if arguments and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    command = [*MODULE, "--port", "0", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     url = process.stdout.readline().split()[-1]
 
