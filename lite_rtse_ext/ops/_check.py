@@ -7,7 +7,7 @@ checks. tests/ops/test_errors.py holds both to the same messages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -56,6 +56,19 @@ def parameters(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -
         like(f"weights[{i}]", weight, "x", x)
         like(f"biases[{i}]", bias, "x", x)
         shape(f"biases[{i}]", bias, (weight.shape[0],), "(output channels of the weight it goes with)")
+
+
+def flag(name: str, value: object) -> None:
+    """Check that an argument is True or False. The dispatcher's message would contain the values of a tensor."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__}, must be True or False")
+
+
+def optional(values: Mapping[str, object]) -> None:
+    """Check that the arguments by these names are tensors or None. csrc/ops checks which of them may be None."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"{name} is {type(value).__name__}, must be a torch.Tensor")
 
 
 def tensor(name: str, value: object) -> None:

@@ -38,7 +38,7 @@ def gru(
         units).
 
     Raises:
-        TypeError: ``x`` is not a tensor.
+        TypeError: ``x`` or ``state`` is not a tensor.
         RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
@@ -47,6 +47,7 @@ def gru(
     if x.is_cuda and not _native.has_cuda():
         raise RuntimeError(f"x is on {x.device}, but this build runs gru on the CPU only: use torch.nn.GRU there")
     weights, biases = list(weights), list(biases)
+    _check.optional({"state": state})
     values = [x, *weights, *biases, state]
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes

@@ -47,19 +47,32 @@ def lstm(
         h at every frame, (batch, frames, units), and the state (h, c) after the last frame, (batch, units) each.
 
     Raises:
-        TypeError: ``x`` is not a tensor.
+        TypeError: a tensor or the pair ``state`` is something else, or ``reverse`` is neither True nor False.
         RuntimeError: an argument has a wrong shape, dtype or device (the message names the argument), or the compiled
             operators are missing.
     """
     _native.require()
     _check.tensor("x", x)
     _check_device(x)
-    h0, c0 = (None, None) if state is None else state
+    h0, c0 = _pair(state)
+    _check.optional({"weight_ih": weight_ih, "weight_hh": weight_hh, "bias_ih": bias_ih, "bias_hh": bias_hh})
+    _check.flag("reverse", reverse)
     values = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0)
     differentiable = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in values)
     keep = differentiable and not is_traced()  # a trace must serve both modes
     y, h, c, _, _ = _register.run(torch.ops.lite_rtse.lstm, *values, reverse, keep)
     return y, (h, c)
+
+
+def _pair(state: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+    if state is None:
+        return None, None
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        what = f"a sequence of {len(state)}" if isinstance(state, tuple | list) else type(state).__name__
+        raise TypeError(f"state is {what}, must be a pair (h, c) of tensors")
+    h0, c0 = state
+    _check.optional({"h0": h0, "c0": c0})
+    return h0, c0
 
 
 def lstm_fits(dtype: torch.dtype, units: int, device: int) -> bool:

@@ -283,6 +283,12 @@ def test_wrong_numbers_of_tensors(device: str) -> None:
                 ops.gru(named["x"], weights, (biases * 2)[:number])
 
 
+def test_a_state_that_is_no_tensor() -> None:
+    named = arguments()
+    with pytest.raises(TypeError, match=r"^state is tuple, must be a torch\.Tensor$"):
+        ops.gru(named["x"], *lists(named), (named["state"], named["state"]))  # type: ignore[arg-type]
+
+
 def test_a_build_for_the_cpu_refuses_a_gpus_tensors_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "has_cuda", lambda: False)
     with torch._subclasses.FakeTensorMode(), pytest.raises(RuntimeError, match="x is on cuda:0"):

@@ -281,6 +281,23 @@ def test_x_that_is_no_tensor(nothing: Any) -> None:
         run(arguments() | {"x": nothing})
 
 
+def test_arguments_in_wrong_places() -> None:
+    """The message is a line, without the values of tensors."""
+    x, weight_ih, weight_hh, bias_ih, bias_hh, (h0, c0) = arguments().values()
+    weights, biases = (x, weight_ih, weight_hh), (bias_ih, bias_hh)
+    cases: dict[str, tuple[Any, ...]] = {
+        "state is Tensor, must be a pair (h, c) of tensors": (*weights, *biases, h0, c0),
+        "state is a sequence of 1, must be a pair (h, c) of tensors": (*weights, *biases, (h0,)),
+        "bias_ih is tuple, must be a torch.Tensor": (*weights, biases),
+        "c0 is float, must be a torch.Tensor": (*weights, *biases, (h0, 0.0)),
+        "reverse is Tensor, must be True or False": (*weights, *biases, (h0, c0), c0),
+    }
+    for message, wrong in cases.items():
+        with pytest.raises(TypeError) as caught:
+            lstm(*wrong)
+        assert str(caught.value) == message
+
+
 @pytest.mark.skipif(has_cuda(), reason="this build has CUDA kernels")
 def test_a_gpus_tensors_are_refused_in_words() -> None:
     with torch._subclasses.FakeTensorMode(), pytest.raises(RuntimeError, match="x is on cuda:0"):
