@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <set>
 
@@ -8,6 +9,23 @@ namespace lite_rtse::capi {
 namespace {
 
 constexpr int kMostDepth = 32;
+
+// Whether the text is UTF-8 (RFC 3629): no longer forms than needed, no surrogates, nothing above U+10FFFF.
+bool is_utf8(std::string_view text) {
+  static constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};  // by the number of further bytes
+  for (size_t i = 0; i < text.size();) {
+    const uint8_t first = uint8_t(text[i++]);
+    const int more = first < 0x80 ? 0 : std::countl_one(first) - 1;
+    if (first >= 0x80 && (more < 1 || more > 3)) return false;
+    uint32_t point = more ? first & 0x3f >> more : first;
+    for (int k = 0; k < more; ++k) {
+      if (i == text.size() || (text[i] & 0xc0) != 0x80) return false;
+      point = point << 6 | (text[i++] & 0x3f);
+    }
+    if (point < kLeast[more] || (point >= 0xd800 && point <= 0xdfff) || point > 0x10ffff) return false;
+  }
+  return true;
+}
 
 class Parser {
  public:
@@ -196,6 +214,9 @@ std::optional<int64_t> Json::count() const {
   return value && *value >= 0 ? value : std::nullopt;
 }
 
-Json parse_json(std::string_view text) { return Parser(text).whole(); }
+Json parse_json(std::string_view text) {
+  if (!is_utf8(text)) throw JsonError("JSON: expected UTF-8");
+  return Parser(text).whole();
+}
 
 }  // namespace lite_rtse::capi

@@ -147,7 +147,7 @@ stream::Options options(const Json& metadata) {
 }
 
 stream::Options read_metadata(const Json* metadata) {
-  if (!metadata) return {};
+  if (!metadata || metadata->is(Json::Kind::null)) return {};
   if (!metadata->is(Json::Kind::object)) damaged("__metadata__ is no object");
   for (const Json& item : metadata->items)
     if (!item.is(Json::Kind::string)) damaged("__metadata__ holds something else than strings");

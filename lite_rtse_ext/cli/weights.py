@@ -72,7 +72,10 @@ def has_engine(checkpoint: Path | None) -> bool:
     path = chosen(checkpoint)
     if not path.is_file():
         return True
-    metadata = read_metadata(path)
+    try:
+        metadata = read_metadata(path)
+    except ValueError:
+        return True
     return other_architecture(metadata, "lite-rtse") is None if "architecture" in metadata else _looks_like_it(path)
 
 

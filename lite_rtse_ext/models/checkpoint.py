@@ -203,8 +203,9 @@ def load_model(path: str | os.PathLike[str], network: type[SpectrogramModel] | N
         OSError: the file does not exist or cannot be read.
         CheckpointError: the file is not a checkpoint of a known network. The message gives the reason.
     """
-    state, metadata = read_state_dict(path), read_metadata(path)
+    state = read_state_dict(path)
     try:
+        metadata = read_metadata(path)
         if network is not None:
             _check_architecture(network, metadata)
         elif "architecture" in metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ HEAD_BYTES = 9
 """How many bytes of a file :func:`is_safetensors` reads."""
 
 _MOST_HEADER_BYTES = 100_000_000  # the most that safetensors reads
+_MOST_DEPTH = 32  # of nested values, as in csrc/capi/json.cpp
+_MOST_DIGITS = 400  # of an integer; a float can hold fewer
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -39,13 +42,16 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
     Raises:
         OSError: the file does not exist or cannot be read.
+        ValueError: the header has a name twice. Programs differ in which of the two counts.
     """
     with Path(path).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = file.read(length) if length <= _MOST_HEADER_BYTES else b""
     try:
-        entries = json.loads(header)
+        entries = json.loads(header, object_pairs_hook=_named_once)
         return dict(entries.get("__metadata__") or {}) if isinstance(entries, dict) else {}
+    except _NamedTwice:
+        raise
     except (RecursionError, TypeError, ValueError):
         return {}
 
@@ -70,30 +76,52 @@ def with_sorted_metadata(data: bytes) -> bytes:
 
 
 def parse_json(text: str) -> Any:
-    """Parse an entry of the metadata. Like the C library, it takes each name once and rounds no number to 0.
+    """Parse an entry of the metadata, as the C library does.
+
+    A number that a float cannot hold becomes NaN or infinite, which JSON itself does not have.
 
     Raises:
-        RecursionError: the text has too many nested values.
-        ValueError: the text is not JSON, an object has a name twice, or a number is not 0 but too small for a float.
+        RecursionError, ValueError: the text has too many nested values.
+        ValueError: the text is not JSON, an object has a name twice, or a text has half of a surrogate pair.
     """
-    return json.loads(text, parse_float=_held, parse_constant=_refused, object_pairs_hook=_named_once)
+    value = json.loads(
+        text, parse_int=_whole, parse_float=_held, parse_constant=_refused, object_pairs_hook=_named_once
+    )
+    _check(value)
+    return value
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    if depth > _MOST_DEPTH:
+        raise ValueError(f"expected at most {_MOST_DEPTH} nested values")
+    for text in value if isinstance(value, dict) else [value] if isinstance(value, str) else ():
+        text.encode()  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check(inner, depth + 1)
+
+
+def _whole(text: str) -> float:
+    return int(text) if len(text) <= _MOST_DIGITS else float(text)
 
 
 def _held(text: str) -> float:
     number = float(text)
-    if number == 0 and set(text.lower().partition("e")[0]) & set("123456789"):
-        raise ValueError(f"expected a number that a float can hold, got {text:.40}")
-    return number
+    lost = number == 0 and set(text.lower().partition("e")[0]) & set("123456789")
+    return math.nan if lost else number
 
 
 def _refused(name: str) -> None:
     raise ValueError(f"expected JSON, got {name}, which JSON does not have")
 
 
+class _NamedTwice(ValueError):
+    pass
+
+
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("expected each name once, got one twice")
+        raise _NamedTwice("metadata: expected each name once, got one twice")
     return found
 
 

@@ -122,6 +122,24 @@ def metadata(**values: object) -> Change:
     return lambda header, data: whole(header | {"__metadata__": values}, data)
 
 
+def comment(text: bytes) -> Change:
+    """These bytes are an entry of the metadata."""
+    marks = "?" * len(text)
+    change = metadata(comment=marks)
+    return lambda header, data: change(header, data).replace(marks.encode(), text, 1)
+
+
+def twice(name: str, value: str) -> Change:
+    """The entry stands twice in the metadata."""
+
+    def change(header: dict[str, Any], data: bytes) -> bytes:
+        written = json.dumps({name: value})[1:-1]
+        text = json.dumps(header | {"__metadata__": {name: value}})
+        return whole(text.replace(written, f"{written}, {written}"), data)
+
+    return change
+
+
 def without(name: str) -> Change:
     return lambda header, data: whole({key: value for key, value in header.items() if key != name}, data)
 
@@ -133,10 +151,15 @@ ACCEPTED: dict[str, Change] = {
     "spaces": lambda header, data: whole(json.dumps(header, indent=2), data),
     "escaped names": lambda header, data: whole(json.dumps(header).replace("fc1", "\\u0066c1"), data),
     "no metadata": without("__metadata__"),
+    "characters of every length": comment("\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff".encode()),
+    "null as metadata": lambda header, data: whole(header | {"__metadata__": None}, data),
     "two minimum gains": metadata(min_gain="[0.0, 0.99]"),
     "the least minimum gain": metadata(min_gain="[4.9e-324, -0.0e-999]"),
     "three minimum gains": metadata(min_gain=" [7e-2,0.2, 0.4]\n"),
     "a pair of surrogates": metadata(comment="\U0001f600", config='{"\U0001f600": [1, -2.5e3, null, {}]}'),
+    "an escaped pair of surrogates": metadata(config=r'{"a": "\ud83d\ude00"}'),
+    "32 nested values": metadata(config='{"a": ' + "[" * 31 + "1" + "]" * 31 + "}"),
+    "other numbers beyond double": metadata(config=f'{{"a": [1e999, 1e-400, {"9" * 5000}]}}'),
 }
 REFUSED: dict[str, tuple[int, Change]] = {
     "no object": (FORMAT, lambda header, data: whole("[]", data)),
@@ -156,6 +179,14 @@ REFUSED: dict[str, tuple[int, Change]] = {
     "a shape whose product overflows": (FORMAT, entry("fc1.bias", shape=[2**62, 2**62])),
     "a shape of other bytes": (FORMAT, entry("fc1.bias", shape=[256])),
     "a gap": (FORMAT, without("fc1.bias")),
+    "an entry twice": (FORMAT, twice("config", "{}")),
+    "an unknown entry twice": (FORMAT, twice("comment", "")),
+    "no UTF-8": (FORMAT, comment(b"\xff")),
+    "a byte that continues nothing": (FORMAT, comment(b"\x80")),
+    "half a character": (FORMAT, comment(b"\xe2\x82")),
+    "a longer form than needed": (FORMAT, comment(b"\xc0\x80")),
+    "a surrogate in UTF-8": (FORMAT, comment(b"\xed\xa0\x80")),
+    "a character above U+10FFFF": (FORMAT, comment(b"\xf4\x90\x80\x80")),
     "metadata of numbers": (FORMAT, metadata(epoch=3)),
     "nested too deep": (FORMAT, lambda header, data: whole('{"a":' + "[" * 100_000, data)),
     "integers": (NETWORK, entry("fc1.bias", dtype="I32")),
@@ -170,6 +201,11 @@ REFUSED: dict[str, tuple[int, Change]] = {
     "a compression twice in the config": (NETWORK, metadata(config='{"compression": 0.5, "compression": 1}')),
     "NaN in the config": (NETWORK, metadata(config='{"temperature": NaN}')),
     "infinity in the config": (NETWORK, metadata(config='{"temperature": -Infinity}')),
+    "33 nested values": (NETWORK, metadata(config='{"a": ' + "[" * 32 + "1" + "]" * 32 + "}")),
+    "33 nested lists": (NETWORK, metadata(config='{"a": ' + "[" * 33 + "]" * 33 + "}")),
+    "half a pair of surrogates": (NETWORK, metadata(config=r'{"a": ["\ud83d"]}')),
+    "the other half": (NETWORK, metadata(config=r'{"a": "\ude00"}')),
+    "half a pair as name": (NETWORK, metadata(config=r'{"\ud83d": 1}')),
     "number as mask branch": (NETWORK, metadata(config='{"mask_branch": 1}')),
     "a compression of many digits": (NETWORK, metadata(config=f'{{"compression": 1{"0" * 400}}}')),
     "a compression below double": (NETWORK, metadata(config='{"compression": 1e-400}')),

@@ -75,6 +75,18 @@ def test_sorted_metadata_changes_nothing_else(tmp_path: Path) -> None:
     assert int.from_bytes((tmp_path / "file").read_bytes()[:8], "little") % 8 == 0
 
 
+def test_an_entry_that_stands_twice_is_refused(model: LiteRTSE, tmp_path: Path) -> None:
+    """Programs differ in which of the two counts."""
+    path = tmp_path / "file"
+    model.save_checkpoint(path)
+    data = path.read_bytes()
+    text = data[8:].replace(b'"format":"pt"', b'"config":"{}"', 1)  # of the same length
+    path.write_bytes(data[:8] + text)
+    for read in (LiteRTSE.from_checkpoint, model.load_checkpoint):
+        with pytest.raises(CheckpointError, match=r"file: metadata: expected each name once, got one twice$"):
+            read(path)
+
+
 def test_lazy_conjugates_and_negatives_are_written_as_what_they_are(tmp_path: Path) -> None:
     model = nn.Module()
     values = torch.complex(torch.tensor([1.0, 2.0]), torch.tensor([3.0, -4.0]))
