@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_all_files_keep_their_place(tmp_path: Path) -> None:
     assert [(pair.name, pair.noisy) for pair in joined.pairs] == [("x-p1", "x/n.flac")]
     for clip in joined.clips:
         assert joined.path(clip.path).parent in (tmp_path / "x", tmp_path / "y" / "z")
+
+
+def test_the_notes_of_all_sources_are_kept(tmp_path: Path) -> None:
+    """They may state a license that asks for attribution."""
+    sources = [prepared(tmp_path / name) for name in ("x", "y/z", "plain")]
+    for source, notes in zip(sources, ({"licence": "CC-BY-4.0"}, {"licence": "MIT", "by": "Yves"}, {}), strict=True):
+        replace(Manifest.load(source), notes=notes).save(source)
+    joined = join_manifests(tmp_path / "all.json", sources)
+    assert joined.notes == {
+        "x/manifest.json: licence": "CC-BY-4.0",
+        "y/z/manifest.json: licence": "MIT",
+        "y/z/manifest.json: by": "Yves",
+    }
 
 
 def test_folders_of_similar_names_can_be_joined(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def join_manifests(
 ) -> Manifest:
     """Write a manifest with the files of several manifests. No audio file is copied or read.
 
+    The notes of each source, such as a license, stand under its path and their names.
+
     Args:
         target: the file to write. The folders of all sources must lie in its folder.
         sources: the manifests, at least one.
@@ -56,11 +58,13 @@ def join_manifests(
     clips: list[Clip] = []
     mixtures: list[Mixture] = []
     pairs: list[Pair] = []
+    notes: dict[str, str] = {}
     names = _Names()
     for path, folder in folders.items():
         manifest = Manifest.load(path)
         if only_license and any(pair.split == "train" for pair in manifest.pairs):
             raise ManifestError(f"{path}: expected clips, whose licenses are known, got training pairs")
+        notes |= {f"{path.relative_to(root).as_posix()}: {key}": note for key, note in manifest.notes.items()}
         judge = not judges or path in judges
         clips += _clips(manifest, folder, judge)
         if judge:
@@ -71,7 +75,7 @@ def join_manifests(
     clips = [clip for clip in clips if clip.split != "train" or clip in used]
     if "train" not in {clip.split for clip in clips} | {pair.split for pair in pairs}:
         raise ManifestError(f"{', '.join(map(str, sources))}: no training data is left")
-    joined = Manifest(root, target.stem, tuple(clips), tuple(mixtures), tuple(pairs))
+    joined = Manifest(root, target.stem, tuple(clips), tuple(mixtures), tuple(pairs), notes)
     joined.save(target)
     return joined
 
