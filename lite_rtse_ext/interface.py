@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from lite_rtse_ext.signal import SIGNAL, Signal
 
-__all__ = ["SpectrogramModel", "in_pieces", "placement"]
+__all__ = ["SpectrogramModel", "evaluation_mode", "in_pieces", "placement"]
 
 _PAST = "past_frames"
 
@@ -202,6 +203,22 @@ def in_pieces(
         if stop > first:
             yield first - late, stop - late, enhanced[:, :, first - start :]
         start = stop
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode within the block. Each of its modules then has its own mode again.
+
+    In training mode a batch norm would use the statistics of its input, and change its running statistics.
+    """
+    in_training = [module for module in model.modules() if module.training]
+    for module in in_training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in in_training:
+            module.training = True
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

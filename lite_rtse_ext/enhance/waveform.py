@@ -7,6 +7,7 @@ passed from segment to segment. The result then equals that of one pass over the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -16,7 +17,7 @@ from lite_rtse_ext.audio.dry_wet import enhanced_share, limit_db, wet_share
 from lite_rtse_ext.audio.high_pass import remove_offset
 from lite_rtse_ext.audio.spectrogram import frames_of, istft, overlap_add, stft, to_samples
 from lite_rtse_ext.enhance.spectra import BandGain, apply_common_gain, common_spectrogram
-from lite_rtse_ext.interface import SpectrogramModel, in_pieces, placement
+from lite_rtse_ext.interface import SpectrogramModel, evaluation_mode, in_pieces, placement
 from lite_rtse_ext.signal import HOP_LENGTH, Signal
 from lite_rtse_ext.utils.arguments import MOST_CHANNELS, Real, switch
 from lite_rtse_ext.utils.dtypes import at_least_float32
@@ -53,6 +54,9 @@ def enhance_waveform(
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Enhance speech. No gradient is recorded.
+
+    The network runs in evaluation mode, and has its own mode again afterwards. If several threads share a network, call
+    its ``eval()`` first.
 
     Args:
         model: the network. Its device and dtype are used.
@@ -93,12 +97,13 @@ def enhance_waveform(
     noisy = batch
     batch = remove_offset(batch, model.signal.sample_rate) if switch(high_pass, "high_pass") else batch
     spectra = _Spectra(model, switch(link_channels, "link_channels"), band)
-    if segment_frames is None:
-        enhanced = _whole(spectra, batch)
-        if progress:
-            progress(waveform.shape[-1])
-    else:
-        enhanced = _in_segments(spectra, batch, segment_frames, progress)
+    with nullcontext() if is_recorded() else evaluation_mode(model):  # a recorded graph has the mode of its module
+        if segment_frames is None:
+            enhanced = _whole(spectra, batch)
+            if progress:
+                progress(waveform.shape[-1])
+        else:
+            enhanced = _in_segments(spectra, batch, segment_frames, progress)
     enhanced = enhanced if share == 1 else enhanced.lerp(noisy, 1 - share)
     return enhanced.reshape(waveform.shape).to(waveform)
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lite_rtse_ext.interface import SpectrogramModel, placement
+from lite_rtse_ext.interface import SpectrogramModel, evaluation_mode, placement
 from lite_rtse_ext.models.names import listed
 from lite_rtse_ext.utils.atomic_file import replacing
 
@@ -147,7 +147,7 @@ def check_onnx(path: str | os.PathLike[str], model: SpectrogramModel, frames: in
         )
     noise = np.random.default_rng(0).normal(0, 1, (1, model.signal.bins, frames, 2)).astype(np.float32)
     noise[:, [0, -1], :, 1] = 0  # as in the transform of any real signal
-    with torch.no_grad():
+    with torch.no_grad(), evaluation_mode(model):
         device, dtype = placement(model)
         expected = model(torch.from_numpy(noise).to(device, dtype)).cpu().numpy()
     late, largest = model.look_ahead_frames or 0, 0.0

@@ -3,6 +3,7 @@ exact."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from lite_rtse_ext import reference
 from lite_rtse_ext.audio import istft, remove_offset, stft
 from lite_rtse_ext.enhance import enhance_waveform
+from lite_rtse_ext.models import create_model
+from tests.compare import assert_same
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,23 @@ def test_any_segments_give_the_whole(
     want = whole(model, waveform, high_pass)
     assert got.shape == waveform.shape
     assert (got - want).norm() <= 1e-12 * want.norm()
+
+
+@pytest.mark.parametrize("segment_frames", [None, 20])
+def test_the_mode_of_the_network_changes_nothing(segment_frames: int | None) -> None:
+    """In training mode, batch norms would use the statistics of the waveform, and change their own."""
+    torch.manual_seed(0)
+    net = create_model("gtcrn")
+    net.erb.eval()
+    modes, state = [module.training for module in net.modules()], copy.deepcopy(net.state_dict())
+    waveform = torch.rand(10_000) * 0.2 - 0.1
+    got = enhance_waveform(net, waveform, segment_frames=segment_frames)
+    with pytest.raises(FloatingPointError):
+        enhance_waveform(net, 1e30 * waveform, segment_frames=segment_frames)
+    assert [module.training for module in net.modules()] == modes
+    for name, value in net.state_dict().items():
+        assert_same(value, state[name], name)
+    assert torch.equal(got, enhance_waveform(net.eval(), waveform, segment_frames=segment_frames))
 
 
 def test_one_frame_less_of_context_shows(model: reference.LiteRTSE, monkeypatch: pytest.MonkeyPatch) -> None:

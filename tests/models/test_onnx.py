@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -15,8 +16,9 @@ from safetensors.torch import save_file
 
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.cli import main
+from lite_rtse_ext.models import create_model
 from lite_rtse_ext.models.onnx import OneFrame, check_onnx, export_onnx
-from tests.compare import assert_agrees
+from tests.compare import assert_agrees, assert_same
 from tests.stream.conftest import CONFIGS, model
 
 needs_onnx = pytest.mark.skipif(
@@ -117,6 +119,18 @@ def test_several_streams_in_one_graph(tmp_path: Path) -> None:
 def test_a_graph_of_another_network_is_found_out(graph: Callable[[str], Path]) -> None:
     torch.manual_seed(7)
     assert check_onnx(graph("small"), LiteRTSE(**CONFIGS["small"]).eval()) > 1e-2
+
+
+@needs_onnx
+def test_a_network_in_training_mode_is_compared_as_it_is_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = create_model("gtcrn").train()
+    state = copy.deepcopy(net.state_dict())
+    export_onnx(net, tmp_path / "frame.onnx")
+    assert check_onnx(tmp_path / "frame.onnx", net, 5) < 1e-5
+    assert net.training
+    for name, value in net.state_dict().items():
+        assert_same(value, state[name], name)
 
 
 def test_silence_is_silence() -> None:
