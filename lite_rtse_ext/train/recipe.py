@@ -49,6 +49,7 @@ __all__ = [
     "load_recipe",
     "plain",
     "save_recipe",
+    "with_lists",
 ]
 
 
@@ -335,11 +336,12 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
 
 def plain(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as nested dictionaries and lists, as they are written to a file."""
-
-    def lists(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: lists(inner) for key, inner in value.items()}
-        return [lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-    content: dict[str, Any] = lists(asdict(recipe))
+    content: dict[str, Any] = with_lists(asdict(recipe))
     return content
+
+
+def with_lists(value: Any) -> Any:
+    """Return a value with lists in place of all tuples in it, as YAML has no tuples."""
+    if isinstance(value, dict):
+        return {key: with_lists(inner) for key, inner in value.items()}
+    return [with_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value

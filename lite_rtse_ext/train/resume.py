@@ -14,7 +14,7 @@ import torch
 from lite_rtse_ext.data.manifest import ManifestError
 from lite_rtse_ext.models.checkpoint import CheckpointError
 from lite_rtse_ext.train.callbacks import Patience
-from lite_rtse_ext.train.recipe import Recipe, RecipeError
+from lite_rtse_ext.train.recipe import Recipe, RecipeError, with_lists
 
 __all__ = ["Progress", "check_changes", "read_progress"]
 
@@ -146,7 +146,7 @@ def _settings(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if is_dataclass(value):
             yield from _settings(value, f"{prefix}{each.name}.")
         else:
-            yield prefix + each.name, value
+            yield prefix + each.name, with_lists(value)
 
 
 def _reason(name: str) -> str:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from lite_rtse_ext.cli import main
 from lite_rtse_ext.data import Manifest, ManifestError
 from lite_rtse_ext.models.checkpoint import CheckpointError, read_state_dict
-from lite_rtse_ext.train.recipe import Recipe, RecipeError, RunRecipe, load_recipe
+from lite_rtse_ext.train.recipe import ModelRecipe, Recipe, RecipeError, RunRecipe, load_recipe, save_recipe
 from lite_rtse_ext.train.resume import check_changes
 from lite_rtse_ext.train.run import fit
 from tests.data.prepare.corpus import make_corpus
@@ -150,6 +150,13 @@ def test_processes_may_change_with_the_batch() -> None:
     one, two = (Recipe(run=RunRecipe(batch_size=size, devices=count)) for size, count in ((8, 1), (4, 2)))
     check_changes(one, two)
     check_changes(two, one)
+
+
+def test_arguments_may_be_tuples(tmp_path: Path) -> None:
+    """The file of the run has lists in their place."""
+    one = Recipe(model=ModelRecipe("dccrn", {"channels": (4, 4), "nested": {"a": [(1, 2)]}}))
+    save_recipe(one, tmp_path / "recipe.yaml")
+    check_changes(load_recipe(tmp_path / "recipe.yaml"), one)
 
 
 def test_several_changes_are_all_named(corpus: Path, tmp_path: Path) -> None:
