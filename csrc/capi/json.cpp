@@ -10,23 +10,6 @@ namespace {
 
 constexpr int kMostDepth = 32;
 
-// Whether the text is UTF-8 (RFC 3629): no longer forms than needed, no surrogates, nothing above U+10FFFF.
-bool is_utf8(std::string_view text) {
-  static constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};  // by the number of further bytes
-  for (size_t i = 0; i < text.size();) {
-    const uint8_t first = uint8_t(text[i++]);
-    const int more = first < 0x80 ? 0 : std::countl_one(first) - 1;
-    if (first >= 0x80 && (more < 1 || more > 3)) return false;
-    uint32_t point = more ? first & 0x3f >> more : first;
-    for (int k = 0; k < more; ++k) {
-      if (i == text.size() || (text[i] & 0xc0) != 0x80) return false;
-      point = point << 6 | (text[i++] & 0x3f);
-    }
-    if (point < kLeast[more] || (point >= 0xd800 && point <= 0xdfff) || point > 0x10ffff) return false;
-  }
-  return true;
-}
-
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -40,7 +23,11 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const char* expected) const {
-    throw JsonError("JSON: expected " + std::string(expected) + " at byte " + std::to_string(at_));
+    std::string message = "JSON: expected ";
+    message += expected;
+    message += " at byte ";
+    message += std::to_string(at_);
+    throw JsonError(message);
   }
   int peek() const { return at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : -1; }
   void skip_space() {
@@ -141,12 +128,28 @@ class Parser {
       const int c = peek();
       if (c < 0x20) fail("a character of a string");
       ++at_;
-      if (c == '\\')
+      if (c == '\\') {
         escape(result);
-      else
+      } else {
         result += char(c);
+        if (c >= 0x80) beyond_ascii(c, result);
+      }
     }
     return result;
+  }
+  // Takes the rest of a character of several bytes, by RFC 3629: in the shortest form, no surrogate, up to U+10FFFF.
+  void beyond_ascii(int first, std::string& to) {
+    const int more = std::countl_one(uint8_t(first)) - 1;
+    uint32_t point = uint32_t(first & 0x3f >> more);
+    bool fits = first >= 0xc2 && first <= 0xf4;
+    for (int k = 0; k < more && fits; ++k) {
+      const int c = peek();
+      fits = (c & 0xc0) == 0x80;
+      point = point << 6 | (c & 0x3f);
+      to += char(c);
+      ++at_;
+    }
+    if (!fits || point >> (5 * more + 1) == 0 || point >> 11 == 0xd800 >> 11 || point > 0x10ffff) fail("UTF-8");
   }
   void escape(std::string& to) {
     static constexpr std::string_view kLetters = "\"\\/bfnrt", kMeanings = "\"\\/\b\f\n\r\t";
@@ -214,9 +217,6 @@ std::optional<int64_t> Json::count() const {
   return value && *value >= 0 ? value : std::nullopt;
 }
 
-Json parse_json(std::string_view text) {
-  if (!is_utf8(text)) throw JsonError("JSON: expected UTF-8");
-  return Parser(text).whole();
-}
+Json parse_json(std::string_view text) { return Parser(text).whole(); }
 
 }  // namespace lite_rtse::capi
