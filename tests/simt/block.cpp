@@ -25,6 +25,13 @@ std::string barrier_text(const Thread& thread) {
 
 namespace {
 bool same_line(const Where& a, const Where& b) { return a.line == b.line && !std::strcmp(a.file, b.file); }
+bool is_mma(WarpOp op) { return op == WarpOp::mma_f16 || op == WarpOp::mma_bf16; }
+
+void multiply_all(const Slot (&brought)[kWarpSize], WarpOp op) {
+  const Fragments* lanes[kWarpSize];
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) std::memcpy(&lanes[lane], &brought[lane], sizeof(lanes[lane]));
+  multiply(lanes, op == WarpOp::mma_bf16);
+}
 }  // namespace
 
 void Faults::report(const std::string& what) {
@@ -267,6 +274,7 @@ Meeting& Block::join(Thread& me, unsigned mask, WarpOp op, Where where) {
 void Block::conclude(Warp& warp, const Meeting& done, unsigned first_thread, unsigned lanes) {
   Slot brought[kWarpSize];
   for (unsigned lane = 0; lane < lanes; ++lane) brought[lane] = threads_[first_thread + lane]->slot;
+  if (is_mma(done.op)) multiply_all(brought, done.op);
   for (unsigned lane = 0; lane < lanes; ++lane) {
     if (!(done.mask >> lane & 1)) continue;
     Thread& thread = *threads_[first_thread + lane];
@@ -288,6 +296,7 @@ void Block::conclude(Warp& warp, const Meeting& done, unsigned first_thread, uns
 unsigned Block::warp_operation(WarpOp op, unsigned mask, int source, Slot& slot, bool predicate, Where where) {
   Thread& me = *current_;
   const unsigned first_thread = me.number - me.lane(), lanes = std::min(kWarpSize, count_ - first_thread);
+  if (is_mma(op) && lanes < kWarpSize) fail("mma in a warp of " + std::to_string(lanes) + " lanes", where);
   if (lanes < kWarpSize) mask &= (1u << lanes) - 1;  // of a warp that is not full
   if (!(mask >> me.lane() & 1)) fail("the mask of a warp operation lacks the calling lane", where);
   Meeting& meeting = join(me, mask, op, where);

@@ -41,7 +41,7 @@ COMMON = ["-std=c++20", "-fPIC", "-ffp-contract=fast", "-fno-strict-aliasing", "
 # Keep __shared__ variables, which are thread-local here, to their library. Clang does so by itself.
 ONLY_GCC = ["-fmax-errors=3", "-fno-gnu-unique", "-fno-extern-tls-init"]
 ONLY_CLANG = ["-ferror-limit=3", "-Wno-pass-failed"]  # the kernels' #pragma unroll is a wish
-EMULATOR = [HERE / f"{name}.cpp" for name in ("simt", "block", "together", "fiber", "shared_memory", "symbols")]
+EMULATOR = [HERE / f"{name}.cpp" for name in ("simt", "block", "together", "fiber", "shared_memory", "symbols", "mma")]
 # Of operators whose kernels have arguments of their own.
 STRUCTS = {"lstm": "LstmRecurrence", "gru": "GruRecurrence"}
 KEPT_DAYS = 7

@@ -281,6 +281,7 @@ std::string run_misuse() {
 
 #include "cluster_cases.cuh"
 #include "meeting_cases.cuh"
+#include "mma_cases.cuh"
 
 namespace cases {
 
@@ -345,6 +346,12 @@ const std::map<std::string, std::function<std::string()>>& all() {
       CASE(ring, too_many_blocks),
       CASE(ring, wrong_count),
       CASE(ring, one_by_one),
+      CASE(products, none),
+      CASE(products, missing_lanes),
+      CASE(products, lane_exited),
+      CASE(products, different_operations),
+      CASE(products, wrong_fragment),
+      CASE(products, partial_warp),
   };
 #undef CASE
   return cases;

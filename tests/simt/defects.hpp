@@ -43,6 +43,8 @@ enum class Defect {
   early_access,
   late_access,
   late_write,
+  wrong_fragment,
+  partial_warp,
 };
 
 }  // namespace cases

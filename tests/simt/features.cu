@@ -150,6 +150,31 @@ std::string check_absent_source() {
   return differs<int>("value", results(geometry(1, 32), 16, absent_source), [](int) { return -1; });
 }
 
+__global__ void products(float* y, bool bfloat16, float a, float b, float d) {
+  const auto pair = [=](float x) {
+    return 0x10001u * (bfloat16 ? __bfloat16_as_ushort(__float2bfloat16_rn(x)) : __half_as_ushort(__float2half_rn(x)));
+  };
+  const unsigned of_a[4] = {pair(a), pair(a), pair(a), pair(a)}, of_b[2] = {pair(b), pair(b)};
+  float of_d[4] = {d, d, d, d};
+  __mma_m16n8k16(bfloat16, of_d, of_a, of_b);
+  for (int i = 0; i < 4; ++i) y[4 * threadIdx.x + i] = of_d[i];
+}
+// 16 equal products: exact, aligned to the largest term and then cut off; not finite where one of them is not.
+std::string check_products() {
+  struct Case {
+    float a, b, d, expected;
+  };
+  for (const bool bfloat16 : {false, true})
+    for (const Case& c : {Case{3, 5, 7, 247}, Case{0x1p-12f, 0x1p-12f, 1, 1}, Case{0x1p-12f, 0x1p-12f, -1, -1},
+                          Case{0x1p-12f, 0x1p-12f, 0, 0x1p-20f}, Case{0x1p-24f, 1, 0, 0x1p-20f},
+                          Case{1 + 0x1p-7f, 1 + 0x1p-7f, 0, 16 + 0x1p-2f + 0x1p-10f}, Case{INFINITY, 1, 0, INFINITY}}) {
+      const auto found = results(geometry(1, 32), 128, products, bfloat16, c.a, c.b, c.d);
+      if (const auto wrong = differs<float>("product", found, [&](int) { return c.expected; }); !wrong.empty())
+        return wrong;
+    }
+  return std::isnan(results(geometry(1, 32), 128, products, true, INFINITY, 0.0f, 1.0f)[0]) ? "" : "not NaN";
+}
+
 __global__ void atomics(int* y) {
   const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
   atomicAdd(&y[0], i);
@@ -216,6 +241,7 @@ const Checks& all() {
         {"some_lanes", check_some_lanes},
         {"tree", check_tree},
         {"absent_source", check_absent_source},
+        {"products", check_products},
         {"atomics", check_atomics},
         {"shared_poison", check_shared_poison},
         {"vectors", check_vectors},

@@ -6,6 +6,7 @@
 //
 //   a barrier that some threads of the block never reach, or, if it has no name, reach at another line
 //   a warp operation that waits for lanes which do something else, or do it at another line
+//   mma in a warp that is not full
 //   a launch outside the limits of the device that is emulated, or on another stream than the caller's
 //
 // Threads that have exited count as missing. CUDA goes on without them from compute capability 7.0 on, but a kernel
@@ -25,7 +26,10 @@
 // end. Reported are a thread that arrives twice or waits without having arrived, a barrier that some threads never
 // reach, and the shared memory of a block that has not begun or has exited.
 //
-// Not emulated: cp.async, mma, TMA, the library cooperative groups, mbarriers, textures, the timing of anything.
+// Of mma there is m16n8k16 with half types and sums in float32 (mma.cpp), under a name that only kernels built for the
+// emulator know.
+//
+// Not emulated: cp.async, other mma, TMA, the library cooperative groups, mbarriers, textures, the timing of anything.
 // Registers and __launch_bounds__ are not known here.
 #pragma once
 
@@ -39,6 +43,7 @@
 #include <vector>
 
 #include "math.hpp"
+#include "mma.hpp"
 #include "types.hpp"
 
 #undef __global__  // the toolkit's headers define these for a host compiler
@@ -135,9 +140,9 @@ unsigned lane();
 struct alignas(8) Slot {
   unsigned char bytes[8];
 };
-enum class WarpOp : uint8_t { sync, shuffle, vote };
-// Waits for all lanes of `mask`. Of a shuffle, `value` becomes that of lane `source`; the ballot of the predicates is
-// returned.
+enum class WarpOp : uint8_t { sync, shuffle, vote, mma_f16, mma_bf16 };
+// Waits for all lanes of `mask`. Of a shuffle, `value` becomes that of lane `source`. For mma it has the address of a
+// lane's fragments. The ballot of the predicates is returned.
 unsigned warp_operation(WarpOp, unsigned mask, int source, Slot& value, bool predicate, Where);
 
 // What CUDA shuffles: numbers of 4 or 8 bytes, half types and pairs of them.
@@ -223,6 +228,16 @@ inline int __any_sync(unsigned mask, int predicate, simt::Where where = simt::Wh
 }
 inline int __all_sync(unsigned mask, int predicate, simt::Where where = simt::Where::current()) {
   return __ballot_sync(mask, !predicate, where) == 0;
+}
+
+// D += A B of half types, with the lane's registers of mma.m16n8k16.
+inline void __mma_m16n8k16(bool bfloat16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],
+                           simt::Where where = simt::Where::current()) {
+  const simt::Fragments mine{d, a, b};
+  const simt::Fragments* const address = &mine;
+  simt::Slot slot{};
+  std::memcpy(&slot, &address, sizeof(address));
+  simt::warp_operation(bfloat16 ? simt::WarpOp::mma_bf16 : simt::WarpOp::mma_f16, 0xffffffffu, 0, slot, false, where);
 }
 
 template <class T>

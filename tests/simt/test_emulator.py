@@ -81,6 +81,11 @@ CAUGHT = {
     "ring/too_many_blocks": {"plain": "invalid cluster of 16,1,1 blocks: .* of grid 6,1,1"},
     "ring/wrong_count": {"plain": "invalid cluster of 4,1,1 blocks: .* of grid 6,1,1"},
     "ring/one_by_one": {"plain": "the cluster has no block of rank 1"},
+    "products/missing_lanes": {"plain": r"deadlock: .*warp operation mma_cases.cuh:\d+"},
+    "products/lane_exited": {"plain": r"warp operation (at mma_cases.cuh:\d+ )?waits for a lane that has exited"},
+    "products/different_operations": {"plain": "lanes of one warp are at different operations or masks"},
+    "products/wrong_fragment": {"plain": WRONG},
+    "products/partial_warp": {"plain": r"mma in a warp of 24 lanes \(thread .* at mma_cases.cuh:\d+\)"},
 }
 KERNELS = sorted({name.partition("/")[0] for name in CAUGHT})
 SEEDS = {"plain": 200, "asan": 20, "tsan": 3}  # under which correct kernels are shown to pass
@@ -93,6 +98,7 @@ FEATURES = (
     "some_lanes",
     "tree",
     "absent_source",
+    "products",
     "atomics",
     "shared_poison",
     "schedules",
