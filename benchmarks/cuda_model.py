@@ -24,6 +24,7 @@ Sources of the counts:
   recorded (``tests/cuda/trace.py``). In large grids, evenly spaced blocks represent all blocks. Every byte that a block
   reads or writes counts once per block. Parameters count once per launch.
 - Operations: the multiply-adds of the mathematical definition (:mod:`benchmarks.cuda_operations`), two operations each.
+  Tensor cores do those of 1x1 convolutions whose factors are both stored in one half type.
 - Occupancy: registers come from the machine code, if nvcc and a disassembler are installed. Shared memory comes from
   the plan.
 """
@@ -64,6 +65,7 @@ from benchmarks.show import grid
 from lite_rtse_ext import reference
 
 machine_code, network, plans, trace = map(of_tests, ("cuda.machine_code", "cuda.network", "cuda.plans", "cuda.trace"))
+gates = of_tests("cuda.gates")
 build = of_tests("simt.build")
 
 PASSES = ("forward", "backward")
@@ -73,6 +75,13 @@ CASES: Mapping[str, Any] = {**network.CASES, **network.LAYERS}
 def family(kernel: str) -> str:
     """Return the name of a kernel without namespaces and template arguments."""
     return kernel.split("<")[0].split("::")[-1]
+
+
+def on_tensor_cores(kernel: str) -> bool:
+    """Return whether a kernel multiplies on tensor cores: 1x1 convolutions of two factors in one half type do."""
+    arguments = [word.strip() for word in kernel.partition("<")[2].rstrip(">").split(",")]
+    factors = {*arguments[:2]}
+    return family(kernel) == "pointwise" and len(factors) == 1 and factors <= {*gates.HALF_TYPES}
 
 
 def registers(operator: str, arch: int) -> dict[str, int]:
@@ -113,12 +122,15 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
     for kernel, group in together.items():
         read = sum(launch.read_bytes + launch.parameter_bytes for launch in group)
         written = sum(launch.written_bytes for launch in group)
-        flops = 2.0 * wanted[family(kernel)] * points(calls.operator, arguments)
+        # Kernels of one name that differ in their types share its operations by their launches.
+        of_name = sum(family(launch.kernel) == family(kernel) for launch in launches)
+        flops = 2.0 * wanted[family(kernel)] * points(calls.operator, arguments) * len(group) / of_name
         passes = sum(launch.total("passes", shared=True) for launch in group)
         blocks = max(launch.blocks for launch in group)
         meetings = sum(launch.arrivals / launch.blocks for launch in group)
         meeting_s = CLUSTER_MEETING_S if group[0].cluster > 1 else MEETING_S
-        least, bound = floor(device, read + written, flops, passes, blocks, meetings, meeting_s=meeting_s)
+        most = device.half_peak if on_tensor_cores(kernel) else None
+        least, bound = floor(device, read + written, flops, passes, blocks, meetings, most, meeting_s)
         occupancy = _occupancy(group[0], device, in_use)
         rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, least, bound, meetings))
     return rows
@@ -129,6 +141,7 @@ _MODULES: Mapping[str, Any] = {
     "conv_block 1 to 32": lambda: reference.ConvBlock(1, 32),
     "conv_block 32 to 32": lambda: reference.ConvBlock(32, 32),
     "multi_order_conv": reference.MultiOrderConv,
+    "multi_order_conv in bfloat16": lambda: reference.MultiOrderConv().bfloat16(),
     "mask_residual": reference.MaskResidual,
     "norm_prelu 16": lambda: nn.Sequential(nn.BatchNorm2d(16), nn.PReLU(16)),
 }
@@ -154,8 +167,10 @@ def model(
         pytorch = eager_rows(products(calls, what), device, peak(calls, device))
         cudnns, stored = [cudnn(calls, device), *pytorch], str(dtype(calls)).removeprefix("torch.")
         return Model(case, what, device.name, batch, frames, [*kernels, *pytorch], cudnns, stored)
-    eager = eager_rows(eager_operations(case, calls, what), device)
-    return Model(case, what, device.name, batch, frames, kernels, eager)
+    stored_in = calls.forward[0].dtype
+    most = device.half_peak if stored_in.itemsize == 2 else None
+    eager = eager_rows(eager_operations(case, calls, what), device, most)
+    return Model(case, what, device.name, batch, frames, kernels, eager, str(stored_in).removeprefix("torch."))
 
 
 def _cells(row: Row) -> list[str]:

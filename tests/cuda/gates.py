@@ -80,6 +80,17 @@ def share(
     return f"{kernel}: {100 * min(shares):.0f} % of what its inner loop issues are {kind}, at least {100 * least:.0f} %"
 
 
+def tensor_cores(kernel: Kernel, wanted: bool) -> str:
+    """Products are on tensor cores alone, of half types and with sums in float32; or none is."""
+    found, right = kernel.count("HMMA"), kernel.count(r"HMMA\.16816\.F32(\.BF16)?")
+    others = kernel.count("FFMA") + kernel.count("DFMA")
+    if not wanted:
+        return f"{kernel} has {found} products on tensor cores, but should have none" if found else ""
+    if right and right == found and not others:
+        return ""
+    return f"{kernel} has {right} of {found} products on tensor cores with sums in float32, and {others} multiply-adds"
+
+
 def conflicts(launch: Launch, most: float = 2.0, least_share: float = 0.05) -> Iterator[str]:
     """Where in the inner loops lanes of a warp want more than ``most`` different words of one bank of shared memory.
 

@@ -95,8 +95,9 @@ LAYERS: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
     "gru 8": _gru(8, 1, 33),
     "gru 64 in both directions": _gru(64, 2, 33),
     "norm_prelu 16": _norm_prelu,
+    "multi_order_conv in bfloat16": lambda batch, frames, _: CASES["multi_order_conv"](batch, frames, torch.bfloat16),
 }
-"""The same of layers: the network's LSTM, and layers of other networks."""
+"""The same of layers: the network's LSTM, layers of other networks, and the Multi-Order block in a half type."""
 
 OPERATORS: Mapping[str, str] = {name: name.split(" ")[0] for name in (*CASES, *LAYERS)}
 """The operator of each case."""

@@ -7,6 +7,8 @@ from functools import cache
 import pytest
 import torch
 
+from benchmarks.cuda_model import on_tensor_cores
+
 from . import gates, machine_code, network, trace
 from .expectations import NARROW, WIDE
 from .trace import Launch
@@ -52,6 +54,19 @@ def test_at_most_2_way_conflicts_in_layers(case: str, dtype: torch.dtype, what: 
     name, arguments = network.LAYERS[case](BATCH, 8, dtype).of(what)
     found = trace.count(name, *arguments, device="sm_90", blocks=2)
     gates.demand_nothing(line for launch in found for line in gates.conflicts(launch))
+
+
+@for_each_pass
+def test_products_on_tensor_cores(what: str) -> None:
+    """They move 16 bytes at a time, and read shared memory without conflicts."""
+    found = [launch for launch in launches("multi_order_conv", what, torch.float16) if on_tensor_cores(launch.kernel)]
+    assert found
+    for launch in found:
+        for store in (False, True):
+            assert gates.wide_share(launch, 16, store) >= MOST, launch.kernel
+        loads = [site for site in launch.sites if site.shared and not site.store]
+        assert loads
+        assert all((site.width, site.conflict) == (16, 1) for site in loads), launch.kernel
 
 
 @for_each_pass

@@ -234,6 +234,38 @@ def test_products_around_a_recurrent_layer() -> None:
     assert len(cuda_layers.products(network.LAYERS["gru 64 in both directions"](1, 1, torch.float32), "forward")) == 2
 
 
+@trace.needs(BLOCK)
+def test_half_types_of_1x1_convolutions_are_of_tensor_cores() -> None:
+    """By hand: 32 channels of x in bfloat16, 128 of h in float32. The gradient of x takes the same operations."""
+    calls = network.LAYERS["multi_order_conv in bfloat16"](1, 4, torch.float32)
+    forward, backward = (
+        [row for row in cuda_model.kernel_rows(calls, what, H100, 0, {}) if row.kernel == "pointwise"]
+        for what in cuda_model.PASSES
+    )
+    assert [row.launches for row in (*forward, *backward)] == [1, 1, 1]
+    points = 4 * network.BINS
+    assert {row.flops for row in (*forward, *backward)} == {2 * 32 * 128 * points}
+    assert forward[0].written_bytes == 4 * 128 * points
+    assert forward[0].read_bytes == 2 * (32 * points + 33 * 128)
+    (wide,) = (
+        row
+        for row in cuda_model.kernel_rows(network.CASES[BLOCK](1, 4, torch.float32), "forward", H100, 0, {})
+        if row.kernel == "pointwise"
+    )
+    assert forward[0].passes is not None
+    assert wide.passes is not None
+    assert forward[0].passes < wide.passes / 3
+
+
+def test_the_kernels_on_tensor_cores() -> None:
+    for half in ("__half", "__nv_bfloat16"):
+        assert cuda_model.on_tensor_cores(f"lite_rtse::cuda::pointwise<{half}, {half}, float>")
+        assert not cuda_model.on_tensor_cores(f"lite_rtse::cuda::pointwise<float, {half}, {half}>")
+        assert not cuda_model.on_tensor_cores(f"lite_rtse::cuda::pointwise_gradient<{half}, {half}, float>")
+    assert not cuda_model.on_tensor_cores("lite_rtse::cuda::pointwise<float, float, float>")
+    assert not cuda_model.on_tensor_cores("k")
+
+
 def test_products_of_half_types_are_of_tensor_cores() -> None:
     wide, half = (network.LAYERS[case](64, 250, torch.float32) for case in ("lstm 257", "lstm 257 in bfloat16"))
     assert [cuda_layers.peak(calls, H100) for calls in (wide, half)] == [H100.peak, H100.half_peak]

@@ -129,6 +129,15 @@ def test_what_is_done_seldom() -> None:
     assert not flow.seldom(loop, lambda instruction: instruction.name == "FFMA")  # in every turn
 
 
+def test_products_on_tensor_cores() -> None:
+    right = program("LDS; HMMA.16816.F32.BF16; HMMA.16816.F32; EXIT")
+    assert gates.tensor_cores(right, True) == ""
+    assert gates.tensor_cores(right, False).endswith("has 2 products on tensor cores, but should have none")
+    for wrong in ("LDS; EXIT", "HMMA.16816.F16; EXIT", "HMMA.1684.F32.TF32; EXIT", "HMMA.16816.F32; FFMA; EXIT"):
+        assert "products on tensor cores with sums in float32, and" in gates.tensor_cores(program(wrong), True)
+    assert gates.tensor_cores(program("FFMA; DFMA; EXIT"), False) == ""
+
+
 def launches(what: str) -> Iterator[Launch]:
     x, weight = torch.empty(1, 2, 4, 32, device="meta"), torch.empty(2, 1, 3, 3, device="meta")
     arguments = (x, weight) if what == "forward" else (x, x, weight)

@@ -24,7 +24,7 @@ pytestmark = [
 
 SOURCES = machine_code.sources()
 ARCHITECTURES = machine_code.architectures()
-CLUSTERS_SINCE = 90
+CLUSTERS_SINCE, TENSOR_CORES_SINCE = 90, 80
 for_each_file = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 for_each_architecture = pytest.mark.parametrize("arch", ARCHITECTURES, ids=lambda arch: f"sm_{arch}")
 
@@ -100,12 +100,21 @@ def test_a_tile_is_read_while_another_is_multiplied(arch: int) -> None:
     assert {kernel.family for kernel in found} == set(least)
     for kernel in found:
         names = [instruction.name for instruction in kernel.instructions]
-        product = next(i for i, name in enumerate(names) if name in ("FFMA", "DFMA"))
+        product = next(i for i, name in enumerate(names) if name in ("FFMA", "DFMA", "HMMA"))
         assert "BAR" in names[:product], str(kernel)
         behind = names[:product][::-1]
         behind = behind[: behind.index("BAR")]
         assert behind.count("LDG") >= least[kernel.family], str(kernel)
         assert "STS" not in behind, str(kernel)
+
+
+@for_each_architecture
+def test_half_types_are_multiplied_on_tensor_cores(arch: int) -> None:
+    """Where both factors of a 1x1 convolution are stored in one half type. No other type is rounded for them."""
+    found = [kernel for kernel in of_all_files(arch) if kernel.family == "pointwise"]
+    half = [kernel for kernel in found if kernel.template_arguments[:2] in ((t, t) for t in gates.HALF_TYPES)]
+    assert {kernel.template_arguments[0] for kernel in half} == {*gates.HALF_TYPES}
+    gates.demand_nothing(gates.tensor_cores(kernel, kernel in half and arch >= TENSOR_CORES_SINCE) for kernel in found)
 
 
 def test_every_kernel_is_compiled() -> None:

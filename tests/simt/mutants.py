@@ -15,18 +15,35 @@ from typing import Any
 import torch
 
 from ..compare import assert_agrees
-from ..ops.operators import BACKWARD_TOLERANCE, FORWARD_TOLERANCE, Operator, Shape, cotangent, double, gradients
+from ..ops.operators import (
+    BACKWARD_TOLERANCE,
+    FORWARD_TOLERANCE,
+    HALF_TYPES,
+    Operator,
+    Shape,
+    check_no_worse_than_eager,
+    cotangent,
+    double,
+    gradients,
+)
 from . import build, harness
 
 SEEDS = range(4)
 
 # Where launchers choose the kernels of a dtype; with only one left, building takes a quarter of the time.
 DTYPES_FILE = "common/launch.cuh"
-OTHER_DTYPES = (
-    "    case DType::f64: return f.template operator()<double>();\n",
-    "    case DType::f16: return f.template operator()<__half>();\n",
-)
+CASES = {
+    torch.float64: "    case DType::f64: return f.template operator()<double>();\n",
+    torch.float32: "    case DType::f32: return f.template operator()<float>();\n",
+    torch.float16: "    case DType::f16: return f.template operator()<__half>();\n",
+}
 LAST_DTYPE = "return f.template operator()<__nv_bfloat16>();"
+TYPES = {
+    torch.float64: "double",
+    torch.float32: "float",
+    torch.float16: "__half",
+    torch.bfloat16: "__nv_bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class Mutant:
     """A replacement for a piece of text that occurs once in a file of csrc/cuda; `part` is the pass that it spoils.
 
     `shape`: one that the spoilt kernel runs for. `multiprocessors`: of the device; with few, a block has several tiles.
+    It is built for `dtype` alone.
     """
 
     operator: Operator
@@ -45,6 +63,7 @@ class Mutant:
     replacement: str
     shape: Shape
     multiprocessors: int = 82
+    dtype: torch.dtype = torch.float32
 
     def __str__(self) -> str:
         return f"{self.operator}-{self.part}-{self.kind}-{self.what}".replace(" ", "-")
@@ -56,26 +75,39 @@ def replace_once(file: Path, original: str, replacement: str) -> None:
     file.write_text(text.replace(original, replacement))
 
 
-def copy_sources(folder: Path) -> Path:
-    """A copy of csrc/cuda, with the headers of csrc that it includes, that is built for float32 alone."""
+def copy_sources(folder: Path, dtype: torch.dtype = torch.float32) -> Path:
+    """A copy of csrc/cuda, with the headers of csrc that it includes, that is built for one dtype alone."""
     shutil.copytree(build.CUDA_SOURCES, folder / "csrc" / "cuda")
     for header in build.CUDA_SOURCES.parent.glob("*.h"):
         shutil.copy(header, folder / "csrc")
     cuda = folder / "csrc" / "cuda"
-    for case in OTHER_DTYPES:
+    for case in CASES.values():
         replace_once(cuda / DTYPES_FILE, case, "")
-    replace_once(cuda / DTYPES_FILE, LAST_DTYPE, LAST_DTYPE.replace("__nv_bfloat16", "float"))
+    replace_once(cuda / DTYPES_FILE, LAST_DTYPE, LAST_DTYPE.replace("__nv_bfloat16", TYPES[dtype]))
     return cuda
 
 
-def check(operator: Operator, part: str, folder: Path, shape: Shape, multiprocessors: int) -> None:
-    """One pass against the reference in several schedules; raises whatever shows that something is wrong."""
-    dtype = torch.float32
+def check(
+    operator: Operator,
+    part: str,
+    folder: Path,
+    shape: Shape,
+    multiprocessors: int,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """One pass against the reference in several schedules; raises whatever shows that something is wrong.
+
+    Of half types it is both passes, against eager PyTorch.
+    """
+    options: dict[str, Any] = {"device": harness.with_multiprocessors(multiprocessors), "folder": folder}
+    options["flavour"] = "quick"
+    if dtype in HALF_TYPES:
+        for seed in SEEDS:
+            check_no_worse_than_eager(harness.emulated(operator, seed=seed, **options), shape, dtype, "cpu")
+        return
     tensors = operator.inputs(shape, dtype=dtype)
     arguments, dy = operator.arguments(tensors), cotangent(torch.empty(operator.result_size(shape), dtype=dtype))
     exact, expected = gradients(operator.reference, double(tensors), dy)
-    options: dict[str, Any] = {"device": harness.with_multiprocessors(multiprocessors), "folder": folder}
-    options["flavour"] = "quick"
     for seed in SEEDS:
         if part == "forward":
             y = harness.run(operator.name, *arguments, seed=seed, **options)

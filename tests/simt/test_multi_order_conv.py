@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from ..ops.operators import (
     gradients,
 )
 from . import harness
-from .mutants import Mutant
+from .mutants import Mutant, copy_sources, replace_once
 
 pytestmark = harness.needs("multi_order_conv")
 
@@ -38,6 +39,9 @@ LOOPS = (
 USUAL = UNROLLED[1]
 # 1175 points are 10 tiles of a 1x1 convolution, the last of 23 points. 64 channels of h are two blocks of weights.
 TILES = Shape(batch=1, frames=47, bins=25, channels=32, in_channels=5, order=3, kernel=(3, 3))
+# Two steps of a product on tensor cores, and a second block of sources. 144 points are two tiles, and only the first is
+# read by wide accesses.
+STEPS = Shape(batch=1, frames=9, bins=16, channels=16, in_channels=43, out_channels=19, order=2, kernel=(3, 3))
 
 
 def device(multiprocessors: int) -> harness.Device:
@@ -53,9 +57,19 @@ def test_agrees_with_the_reference(shape: Shape, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", HALF_TYPES, ids=str)
-@pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0]], ids=str)
+@pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0], STEPS], ids=str)
 def test_half_types(shape: Shape, dtype: torch.dtype) -> None:
     check_no_worse_than_eager(harness.emulated(MULTI_ORDER_CONV), shape, dtype, CPU)
+
+
+@pytest.mark.parametrize("shape", [STEPS, TILES], ids=str)
+def test_half_types_without_tensor_cores(shape: Shape, tmp_path: Path) -> None:
+    """As before compute capability 8.0."""
+    folder = copy_sources(tmp_path, torch.float16)
+    replace_once(folder / "common" / "mma.cuh", "bool kTensorCores = true;", "bool kTensorCores = false;")
+    limits = harness.with_multiprocessors(1, "sm_75")
+    without = harness.emulated(MULTI_ORDER_CONV, folder=folder, device=limits, flavour="quick")
+    check_no_worse_than_eager(without, shape, torch.float16, CPU)
 
 
 @pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"])
@@ -220,8 +234,8 @@ MUTANTS = (
         "barrier",
         "none before the next tile replaces one",
         "pointwise.cuh",
-        "          __syncthreads();\n          if (replaces) next.store(tile);",
-        "          if (replaces) next.store(tile);",
+        "          __syncthreads();\n          if (replaces) Product::store(next, tile);",
+        "          if (replaces) Product::store(next, tile);",
         TILES,
         multiprocessors=1,
     ),
@@ -253,7 +267,7 @@ MUTANTS = (
         "index",
         "the first weights for all channels",
         "pointwise.cuh",
-        "        if (m.kept) w += kWeightBlock;\n",
+        "        if (m.kept) w += Product::kWeightsSize;\n",
         "",
         TILES,
         multiprocessors=1,
@@ -268,5 +282,38 @@ MUTANTS = (
         "value, 4);",
         TILES,
         multiprocessors=1,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "a fragment with two words exchanged",
+        "pointwise_product.cuh",
+        "target / 8 % 2 + j / 4 * 2;",
+        "target / 8 % 2 * 2 + j / 4;",
+        STEPS,
+        dtype=torch.bfloat16,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "a pair of the wrong source",
+        "pointwise_product.cuh",
+        "tile + (8 * s + 4) * kPitch",
+        "tile + (8 * s + 3) * kPitch",
+        STEPS,
+        dtype=torch.bfloat16,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "points of a result in the order of the columns",
+        "pointwise_product.cuh",
+        "warp_point() + 4 * member() + 16 * (i % 2)",
+        "warp_point() + 8 * member() + 4 * (i % 2)",
+        STEPS,
+        dtype=torch.bfloat16,
     ),
 )
