@@ -26,9 +26,9 @@ class LSTM(NotScriptable, nn.LSTM):
 
     The operator runs for any number of layers and units, one or both directions, and either order of the dimensions. It
     needs float32, no projection, no dropout between layers in training, a batch of sequences as a dense tensor, and no
-    autocast in bfloat16. In all other cases the module computes as ``torch.nn.LSTM``, for example in an export to ONNX.
-    ``torch.nn.LSTM`` also raises all errors. Under autocast in float16, where ``torch.nn.LSTM`` raises an error on most
-    processors, the operator computes in float32.
+    autocast. In all other cases the module computes as ``torch.nn.LSTM``, for example in an export to ONNX.
+    ``torch.nn.LSTM`` also raises all errors. Under autocast it raises some of its own: in float16 on most processors,
+    and in bfloat16 on those without AVX-512. There the operator computes in float32.
 
     On CUDA the module computes as ``torch.nn.LSTM``, by cuDNN. With the environment variable
     ``LITE_RTSE_LSTM=persistent`` it runs the operator there, too, also in float16 and bfloat16 and under autocast. It
@@ -97,8 +97,7 @@ def _runs(module: nn.LSTM, x: Any, hx: Any) -> bool:
 
 def _reason(module: nn.LSTM, x: Tensor) -> str:
     """Why the operator does not compute this call although its tensors may be right; empty if it does."""
-    # PyTorch casts the LSTM to float16, and oneDNN then has none. The operator computes in float32 under autocast.
-    if _casts(x) and not x.is_cuda and torch.get_autocast_dtype("cpu") != torch.float16:
+    if _casts(x) and not x.is_cuda and _pytorch_has(torch.get_autocast_dtype("cpu")):
         return "the operator lstm has no autocast on the CPU"
     if module.training and module.dropout > 0 and module.num_layers > 1:
         return "the operator lstm has no dropout between layers"
@@ -115,6 +114,15 @@ def _reason(module: nn.LSTM, x: Tensor) -> str:
 def _casts(x: Tensor) -> bool:
     """Whether autocast decides the type that an LSTM computes in."""
     return torch.is_autocast_enabled(x.device.type)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _pytorch_has(dtype: torch.dtype) -> bool:
+    """Whether PyTorch's LSTM computes under autocast in this type on this CPU.
+
+    Autocast casts what is given to oneDNN's LSTM, and PyTorch does not ask whether oneDNN has one in that type.
+    """
+    return dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

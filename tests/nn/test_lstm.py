@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_sequence
 from lite_rtse_ext import fuse, unfuse
 from lite_rtse_ext import nn as fused
 from lite_rtse_ext.nn import lstm as module_file
-from lite_rtse_ext.nn.lstm import CHOICE, LSTM, PERSISTENT, _reason, _runs
+from lite_rtse_ext.nn.lstm import CHOICE, LSTM, PERSISTENT, _pytorch_has, _reason, _runs
 from lite_rtse_ext.nn.recurrent import CUDNN, chosen_on_cuda
 from lite_rtse_ext.ops import lstm
 from lite_rtse_ext.ops._lstm import autocast_type
@@ -163,9 +163,10 @@ def test_inputs_that_the_operator_is_not_for_are_torchs() -> None:
     assert_all_same(flat(ours(one)), flat(plain(one)), NAMES)
     packed = pack_sequence([random(7, 5), random(4, 5, seed=1)])
     assert_all_same([ours(packed)[0].data], [plain(packed)[0].data], ["y"])
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not operator_runs(lambda: ours(one[None]))
-        assert ours(one[None])[0].dtype == plain(one[None])[0].dtype
+    if _pytorch_has(torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not operator_runs(lambda: ours(one[None]))
+            assert ours(one[None])[0].dtype == plain(one[None])[0].dtype
 
 
 WRONG = {
@@ -303,9 +304,23 @@ def test_half_types_are_refused_on_the_cpu() -> None:
         lstm(x, *weights)
 
 
-def test_autocast_is_a_reason() -> None:
+def test_autocast_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     with torch.autocast("cpu", torch.bfloat16):
         assert _reason(LSTM(3, 4), torch.ones(1, 1, 3)) == "the operator lstm has no autocast on the CPU"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_that_pytorch_has_no_lstm_for(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor without AVX-512."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    module, x = LSTM(3, 4), random(1, 2, 3)
+    expected, _ = module(x)
+    with torch.autocast("cpu", dtype):
+        y, _ = module(x)
+    assert torch.equal(y, expected)
+    y.sum().backward()
+    assert module.weight_hh_l0.grad is not None
 
 
 on_no_gpu = pytest.mark.filterwarnings("ignore:PyTorch was compiled without cuDNN:UserWarning")
