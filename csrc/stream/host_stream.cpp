@@ -125,6 +125,19 @@ int64_t HostStream::give(float* out, int64_t most) {
   return given;
 }
 
+// Begins a piece of `count` samples. At 16 kHz the Stream reads `in` and writes to `out` itself.
+HostStream::Piece HostStream::begin(const float* in, int64_t count, float* out) {
+  if (!converts()) return {in, out, nullptr, count};
+  return {scratch_in_.data(), scratch_out_.data(), scratch_gains_.data(), take(in, count)};
+}
+
+// Ends a piece of `taken` samples, for which the Stream gave `given`. Returns the number of samples in `out`.
+int64_t HostStream::end(int64_t given, int64_t taken, float* out) {
+  if (!converts()) return given;
+  enhanced(given);
+  return give(out, timing_ == Timing::live ? taken : dry_[0].size());
+}
+
 void feed(HostStream* const* streams, const float* const* in, const int64_t* count, float* const* out, int64_t* written,
           int64_t n) {
   const FlushSubnormals flush;
@@ -135,44 +148,30 @@ void feed(HostStream* const* streams, const float* const* in, const int64_t* cou
     for (;;) {
       // One piece of each stream that has samples left. Complete frames then share the reading of weights.
       Stream* inner[kMostStreams];
-      HostStream* outer[kMostStreams];
       const float* from[kMostStreams];
       float *to[kMostStreams], *gains[kMostStreams];
-      int64_t sizes[kMostStreams], got[kMostStreams], whose[kMostStreams], pieces[kMostStreams], busy = 0;
+      int64_t sizes[kMostStreams], given[kMostStreams], whose[kMostStreams], pieces[kMostStreams], busy = 0;
       for (int64_t i = 0; i < some; ++i) {
-        HostStream& s = *streams[first + i];
-        const int64_t piece = std::min(s.piece_, count[first + i] - taken[i]);
-        if (piece <= 0) continue;
-        const float* samples = in[first + i] + taken[i] * s.channels();
-        taken[i] += piece;
+        const int64_t k = first + i, size = std::min(streams[k]->piece_, count[k] - taken[i]);
+        if (size <= 0) continue;
+        HostStream& s = *streams[k];
+        const HostStream::Piece piece =
+            s.begin(in[k] + taken[i] * s.channels(), size, out[k] + written[k] * s.channels());
+        taken[i] += size;
         inner[busy] = &s.stream_;
-        outer[busy] = &s;
-        whose[busy] = first + i;
-        pieces[busy] = piece;
-        if (s.converts()) {
-          sizes[busy] = s.take(samples, piece);
-          from[busy] = s.scratch_in_.data();
-          to[busy] = s.scratch_out_.data();
-          gains[busy] = s.scratch_gains_.data();
-        } else {
-          sizes[busy] = piece;
-          from[busy] = samples;
-          to[busy] = out[first + i] + written[first + i] * s.channels();
-          gains[busy] = nullptr;
-        }
-        ++busy;
+        from[busy] = piece.in;
+        to[busy] = piece.out;
+        gains[busy] = piece.gains;
+        sizes[busy] = piece.count;
+        whose[busy] = k;
+        pieces[busy++] = size;
       }
       if (busy == 0) break;
-      feed(inner, from, sizes, to, gains, got, busy);
+      feed(inner, from, sizes, to, gains, given, busy);
       for (int64_t i = 0; i < busy; ++i) {
-        HostStream& s = *outer[i];
-        int64_t& done = written[whose[i]];
-        if (!s.converts()) {
-          done += got[i];
-          continue;
-        }
-        s.enhanced(got[i]);
-        done += s.give(out[whose[i]] + done * s.channels(), s.timing_ == Timing::live ? pieces[i] : s.dry_[0].size());
+        const int64_t k = whose[i];
+        HostStream& s = *streams[k];
+        written[k] += s.end(given[i], pieces[i], out[k] + written[k] * s.channels());
       }
     }
   }

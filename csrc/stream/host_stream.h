@@ -53,7 +53,16 @@ class HostStream {
  private:
   friend void feed(HostStream* const*, const float* const*, const int64_t*, float* const*, int64_t*, int64_t);
 
+  // A piece of the signal for the Stream, and where its results go.
+  struct Piece {
+    const float* in;
+    float *out, *gains;
+    int64_t count;
+  };
+
   bool converts() const { return rate_hz_ != kSampleRateHz; }
+  Piece begin(const float* in, int64_t count, float* out);
+  int64_t end(int64_t given, int64_t taken, float* out);
   int64_t take(const float* in, int64_t count);
   int64_t convert(int64_t most);
   void enhanced(int64_t count);
