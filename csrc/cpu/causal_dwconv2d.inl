@@ -103,63 +103,14 @@ class CausalDwconv2dBackwardJob final : public Job {
 
   void run(int64_t task) override {
     const Segment s = segments_[task / int64_t(blocks_.size())];
-    const int64_t b = s.utterance, i = task % int64_t(blocks_.size());
-    const LaneBlock block = blocks_[i];
-    const Feature<T> x(f_.x, f_.dtype, f_.channels, f_.frames, f_.bins),
-        dy(a_.dy, f_.dtype, f_.channels, f_.frames, f_.bins), dx(a_.dx, f_.dtype, f_.channels, f_.frames, f_.bins);
-    const int64_t lag = f_.history(), pad = kernel_.columns / 2, row_size = (f_.bins + 2 * pad + 1) * kLanes<T>;
-
-    Ring<T> xs, gs;
-    T *zeros = nullptr, *out = nullptr, *narrow = nullptr;
-    const auto layout = [&](Arena arena) {
-      xs = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
-      gs = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
-      zeros = arena.take<T>(row_size);
-      out = arena.take<T>(kChunk * f_.bins * kLanes<T>);
-      narrow = arena.take<T>(x.scratch(kLanes<T>));
-      return arena.used();
-    };
-    layout(Arena(thread_scratch(layout(Arena()))));
-    std::fill_n(zeros, row_size, T(0));
-    xs.clear_padding();
-    gs.clear_padding();
-
-    T* dw = gradients_.data() + task * gradient_size();
-    T* db = dw + kernel_.taps() * kLanes<T>;
-    const T* rows[kLanes<T>] = {};
-    const T *front[kChunk] = {}, *front_strand[kChunk];
-    T *result[kChunk], *strand[kChunk];
-    for (int64_t r = 0; r < kChunk; ++r) result[r] = out + r * f_.bins * kLanes<T>;
-    std::vector<const T*> in(kChunk + lag), taps(kChunk + lag);
-    const int64_t end = std::min(f_.frames, s.last + lag);
+    const int64_t i = task % int64_t(blocks_.size()), lag = f_.history(), end = std::min(f_.frames, s.last + lag);
+    Scratch rows = scratch();
     for (int64_t t = std::max<int64_t>(0, s.first - lag); t < s.last + lag; t += kChunk) {
-      const Range read = Range{t, t + kChunk}.clip(0, end), own = read.clip(s.first, s.last);
-      for (int64_t r = read.first; r < read.last; ++r) {
-        if (a_.wants_parameters()) {
-          x.read(b, r, block.first, block.count, rows, narrow);
-          to_lanes(rows, block.count, f_.bins, xs.row(r));
-        }
-        dy.read(b, r, block.first, block.count, rows, narrow);
-        to_lanes(rows, block.count, f_.bins, gs.row(r));
-      }
-      for (int64_t r = 0; r < own.size(); ++r) front[r] = gs.row(own.first + r);
-      padded_rows(xs, own.first - lag, own.size() + lag, zeros, in.data());
-      for (int64_t k = 0; a_.wants_parameters() && k < std::min(f_.dilation, own.size()); ++k) {
-        const int64_t n = every(f_.dilation, k, front, own.size(), front_strand);
-        every(f_.dilation, k, in.data(), own.size() + lag, taps.data());
-        kernel_.weight_gradient(front_strand, taps.data(), n, f_.bins, dw, db);
-      }
-
-      if (!a_.dx) continue;
-      const Range behind = Range{t, t + kChunk}.shift(-lag).clip(s.first, s.last);
-      padded_rows(gs, behind.first, behind.size() + lag, zeros, in.data());
-      for (int64_t k = 0; k < std::min(f_.dilation, behind.size()); ++k) {
-        const int64_t n = every(f_.dilation, k, result, behind.size(), strand);
-        every(f_.dilation, k, in.data(), behind.size() + lag, taps.data());
-        kernel_.convolve(strand, taps.data(), n, f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>, zeros);
-      }
-      for (int64_t r = 0; r < behind.size(); ++r)
-        write_lanes(dx, b, behind.first + r, block.first, block.count, result[r], narrow);
+      const Range chunk{t, t + kChunk}, known = chunk.clip(0, end);
+      if (a_.wants_parameters()) read(f_.x, s.utterance, blocks_[i], known, rows.x, rows);
+      read(a_.dy, s.utterance, blocks_[i], known, rows.dy, rows);
+      if (a_.wants_parameters()) weight_gradient(known.clip(s.first, s.last), task, rows);
+      if (a_.dx) input_gradient(s.utterance, i, chunk.shift(-lag).clip(s.first, s.last), rows);
     }
   }
 
@@ -179,6 +130,70 @@ class CausalDwconv2dBackwardJob final : public Job {
   }
 
  private:
+  struct Scratch {
+    Ring<T> x, dy;
+    T *zeros, *out, *narrow;           // a row; the rows of a chunk; for Feature
+    std::vector<const T*> in, strand;  // rows with their context, all and those of one strand
+  };
+
+  Scratch scratch() const {
+    const int64_t lag = f_.history(), pad = kernel_.columns / 2, row_size = (f_.bins + 2 * pad + 1) * kLanes<T>;
+    Scratch s;
+    const auto layout = [&](Arena arena) {
+      s.x = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
+      s.dy = Ring<T>(arena, kChunk + lag, f_.frames, f_.bins, pad);
+      s.zeros = arena.take<T>(row_size);
+      s.out = arena.take<T>(kChunk * f_.bins * kLanes<T>);
+      s.narrow = arena.take<T>(feature(f_.x).scratch(kLanes<T>));
+      return arena.used();
+    };
+    layout(Arena(thread_scratch(layout(Arena()))));
+    std::fill_n(s.zeros, row_size, T(0));
+    s.x.clear_padding();
+    s.dy.clear_padding();
+    s.in.resize(kChunk + lag);
+    s.strand.resize(kChunk + lag);
+    return s;
+  }
+
+  void read(const void* from, int64_t b, LaneBlock block, Range frames, const Ring<T>& to, const Scratch& s) const {
+    const Feature<T> feature = this->feature(from);
+    const T* rows[kLanes<T>] = {};
+    for (int64_t r = frames.first; r < frames.last; ++r) {
+      feature.read(b, r, block.first, block.count, rows, s.narrow);
+      to_lanes(rows, block.count, f_.bins, to.row(r));
+    }
+  }
+
+  void weight_gradient(Range frames, int64_t task, Scratch& s) {
+    T *const dw = gradients_.data() + task * gradient_size(), *const db = dw + kernel_.taps() * kLanes<T>;
+    const T *dy[kChunk] = {}, *strand[kChunk];
+    for (int64_t r = 0; r < frames.size(); ++r) dy[r] = s.dy.row(frames.first + r);
+    const int64_t lag = f_.history();
+    padded_rows(s.x, frames.first - lag, frames.size() + lag, s.zeros, s.in.data());
+    for (int64_t k = 0; k < std::min(f_.dilation, frames.size()); ++k) {
+      const int64_t n = every(f_.dilation, k, dy, frames.size(), strand);
+      every(f_.dilation, k, s.in.data(), frames.size() + lag, s.strand.data());
+      kernel_.weight_gradient(strand, s.strand.data(), n, f_.bins, dw, db);
+    }
+  }
+
+  void input_gradient(int64_t b, int64_t i, Range frames, Scratch& s) const {
+    T *dx[kChunk], *strand[kChunk];
+    for (int64_t r = 0; r < kChunk; ++r) dx[r] = s.out + r * f_.bins * kLanes<T>;
+    const int64_t lag = f_.history();
+    padded_rows(s.dy, frames.first, frames.size() + lag, s.zeros, s.in.data());
+    for (int64_t k = 0; k < std::min(f_.dilation, frames.size()); ++k) {
+      const int64_t n = every(f_.dilation, k, dx, frames.size(), strand);
+      every(f_.dilation, k, s.in.data(), frames.size() + lag, s.strand.data());
+      kernel_.convolve(strand, s.strand.data(), n, f_.bins, flipped_.data() + i * kernel_.taps() * kLanes<T>, s.zeros);
+    }
+    const Feature<T> to = feature(a_.dx);
+    for (int64_t r = 0; r < frames.size(); ++r)
+      write_lanes(to, b, frames.first + r, blocks_[i].first, blocks_[i].count, dx[r], s.narrow);
+  }
+
+  Feature<T> feature(const void* data) const { return Feature<T>(data, f_.dtype, f_.channels, f_.frames, f_.bins); }
   int64_t gradient_size() const { return (kernel_.taps() + 1) * kLanes<T>; }
 
   const CausalDwconv2dBackwardArgs a_;
