@@ -94,10 +94,15 @@ def parse_json(text: str) -> Any:
 def _check(value: Any, depth: int = 0) -> None:
     if depth > _MOST_DEPTH:
         raise ValueError(f"expected at most {_MOST_DEPTH} nested values")
-    for text in value if isinstance(value, dict) else [value] if isinstance(value, str) else ():
-        text.encode()  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check(inner, depth + 1)
+    if isinstance(value, str):
+        value.encode()  # raises UnicodeEncodeError, a ValueError, for half of a surrogate pair
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            name.encode()
+            _check(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check(inner, depth + 1)
 
 
 def _whole(text: str) -> float:
