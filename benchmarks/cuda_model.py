@@ -141,7 +141,6 @@ _MODULES: Mapping[str, Any] = {
     "conv_block 1 to 32": lambda: reference.ConvBlock(1, 32),
     "conv_block 32 to 32": lambda: reference.ConvBlock(32, 32),
     "multi_order_conv": reference.MultiOrderConv,
-    "multi_order_conv in bfloat16": lambda: reference.MultiOrderConv().bfloat16(),
     "mask_residual": reference.MaskResidual,
     "norm_prelu 16": lambda: nn.Sequential(nn.BatchNorm2d(16), nn.PReLU(16)),
 }
@@ -150,7 +149,7 @@ _MODULES: Mapping[str, Any] = {
 def eager_operations(case: str, calls: Any, what: str) -> list[Operation]:
     """Return the operations of the reference's eager graph. The backward pass has the gradients of all inputs."""
     with torch.device("meta"):
-        module: nn.Module = _MODULES[case]()
+        module: nn.Module = _MODULES[case.removesuffix(f" {network.HALF}")]().to(calls.forward[0].dtype)
     signals = [tensor for tensor in calls.forward if isinstance(tensor, torch.Tensor)]
     if calls.operator != "mask_residual":
         signals = signals[:1]  # the others are parameters, which the module has itself

@@ -1,18 +1,23 @@
-"""The model of the whole network: inference and a training step, fused and eager.
+"""The model of the whole network: inference and a training step, fused and eager, also under bfloat16 autocast.
 
 The fused network is the sum of its operators' kernels, of its two LSTMs, and of PyTorch's operations for all else. The
 eager network is PyTorch's graph with cuDNN's LSTMs. A training step is the forward and the backward pass. Time between
 kernels is only counted in the launches of cuDNN.
+
+Under autocast PyTorch's operations and casts are those of autocast on the CPU, which runs without a GPU. Convolutions,
+linear layers and LSTMs have the type of autocast on both devices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.cuda_floor import (
     LAUNCH_S,
@@ -29,12 +34,17 @@ from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
 from lite_rtse_ext import LiteRTSE, reference
 
+HALF = torch.bfloat16
 LSTM, HALF_LSTM = "lstm 257", "lstm 257 in bfloat16"
-CONVOLUTIONS = ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv", "mask_residual")
-PARTS = (*CONVOLUTIONS, LSTM, LSTM)
-"""The cases of the network's operators. Each name occurs as often as the operator runs in one pass."""
+CONVOLUTIONS = ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv")
+PARTS = {
+    torch.float32: (*CONVOLUTIONS, "mask_residual", LSTM, LSTM),
+    HALF: (*(f"{case} in bfloat16" for case in CONVOLUTIONS), "mask_residual", HALF_LSTM, HALF_LSTM),
+}
+"""By type, the cases of the network's operators. Each name occurs as often as the operator runs in one pass. Under
+autocast ``mask_residual`` stays in float32."""
 PASSES = ("forward", "backward")
-OPERATORS = {case.split(" ")[0] for case in CONVOLUTIONS}
+OPERATORS = {case.split(" ")[0] for case in (*CONVOLUTIONS, "mask_residual")}
 OF_OPERATORS = {f"{name}{suffix}" for name in OPERATORS for suffix in ("", "_backward")}
 
 
@@ -52,7 +62,10 @@ class _Unknown(torch.autograd.Function):
 
 
 def _unknown(lstm: nn.LSTM, x: Tensor) -> Tensor:
-    y: Tensor = _Unknown.apply(x, *lstm.parameters())  # type: ignore[no-untyped-call]
+    given = [x, *lstm.parameters()]
+    if torch.is_autocast_enabled("cpu"):
+        given = [tensor.to(HALF) for tensor in given]
+    y: Tensor = _Unknown.apply(*given)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -67,12 +80,22 @@ class _Eager(reference.LiteRTSE):
 
 
 @cache
-def pytorch(fused: bool, what: str, batch: int, frames: int) -> list[Operation]:
-    """Return PyTorch's operations in a pass of the network, without those of the LSTMs."""
-    with torch.device("meta"):
+def pytorch(fused: bool, what: str, batch: int, frames: int, dtype: torch.dtype = torch.float32) -> list[Operation]:
+    """Return PyTorch's operations in a pass of the network, without those of the LSTMs.
+
+    Args:
+        fused: whether the convolutions are this package's operators.
+        what: "forward" or "backward".
+        batch: utterances.
+        frames: frames of each.
+        dtype: float32, or bfloat16 for autocast.
+    """
+    autocast = torch.autocast("cpu", HALF) if dtype == HALF else nullcontext()
+    with FakeTensorMode():
         network = _Fused() if fused else _Eager()
         spectrogram = torch.empty(batch, network.bins, frames, 2)
-    found = traffic(network, [spectrogram], what == "backward")
+        with autocast:
+            found = traffic(network, [spectrogram], what == "backward")
     return [operation for operation in found if operation.name not in OF_OPERATORS]
 
 
@@ -82,11 +105,15 @@ def rows(models: Sequence[Model], parts: Sequence[str], what: str, fused: bool) 
     return [row for case in parts for row in (by_case[case].kernels if fused else by_case[case].eager)]
 
 
-def network_rows(models: Sequence[Model], device: DeviceFigures, what: str, fused: bool) -> list[Row]:
-    """Return the rows of the whole network in one pass."""
+def network_rows(
+    models: Sequence[Model], device: DeviceFigures, what: str, fused: bool, dtype: torch.dtype = torch.float32
+) -> list[Row]:
+    """Return the rows of the whole network in one pass, in float32 or under bfloat16 autocast."""
     batch, frames = models[0].batch, models[0].frames
-    rest = eager_rows(pytorch(fused, what, batch, frames), device)
-    return [*rows(models, PARTS if fused else (LSTM, LSTM), what, fused), *rest]
+    peak = device.half_peak if dtype == HALF else None
+    rest = eager_rows(pytorch(fused, what, batch, frames, dtype), device, peak)
+    parts = PARTS[dtype] if fused else [case for case in PARTS[dtype] if case in (LSTM, HALF_LSTM)]
+    return [*rows(models, parts, what, fused), *rest]
 
 
 def _line(title: str, fused: Sequence[Row], eager: Sequence[Row]) -> list[str]:
@@ -114,12 +141,17 @@ def table(models: Sequence[Model], device: DeviceFigures) -> str:
         if case in cases:
             sides = ([row for what in PASSES for row in rows(models, [case], what, fused)] for fused in (True, False))
             lines.append(_line(f"{title}, forward + backward", *sides))
-    if cases >= set(PARTS):
-        for title, passes in (("network, inference", PASSES[:1]), ("network, training step", PASSES)):
-            sides = (
-                [row for what in passes for row in network_rows(models, device, what, fused)] for fused in (True, False)
+    for title, passes, dtype in (
+        ("network, inference", PASSES[:1], torch.float32),
+        ("network, training step", PASSES, torch.float32),
+        ("network, training step under bfloat16 autocast", PASSES, HALF),
+    ):
+        if cases >= set(PARTS[dtype]):
+            fused, eager = (
+                [row for what in passes for row in network_rows(models, device, what, is_fused, dtype)]
+                for is_fused in (True, False)
             )
-            lines.append(_line(title, *sides))
+            lines.append(_line(title, fused, eager))
     if len(lines) == 1:
         return ""
     size = f"{models[0].batch} × {models[0].frames} frames"

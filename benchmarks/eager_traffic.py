@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-NO_TRAFFIC = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
-"""Operations that reserve memory without reading or writing it."""
+NO_TRAFFIC = ("device", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+"""Operations that neither read nor write memory. Fake tensors ask for their device by one."""
 WRITE_ONLY = ("zero_", "fill_", "zeros_like", "ones_like", "full_like", "new_zeros", "new_full")
 """Operations that read no tensor: a tensor argument only gives the size of the result, or is overwritten."""
 

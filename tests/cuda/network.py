@@ -89,15 +89,24 @@ CASES: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
 }
 """By name, what gives the calls for so many utterances, frames and a dtype."""
 
+
+def _in_bfloat16(calls: Callable[[int, int, torch.dtype], Calls]) -> Callable[[int, int, torch.dtype], Calls]:
+    return lambda batch, frames, _: calls(batch, frames, torch.bfloat16)
+
+
+HALF = "in bfloat16"
 LAYERS: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
     "lstm 257": _lstm,
-    "lstm 257 in bfloat16": lambda batch, frames, _: _lstm(batch, frames, torch.bfloat16),
+    f"lstm 257 {HALF}": _in_bfloat16(_lstm),
     "gru 8": _gru(8, 1, 33),
     "gru 64 in both directions": _gru(64, 2, 33),
     "norm_prelu 16": _norm_prelu,
-    "multi_order_conv in bfloat16": lambda batch, frames, _: CASES["multi_order_conv"](batch, frames, torch.bfloat16),
+    **{
+        f"{case} {HALF}": _in_bfloat16(CASES[case])
+        for case in ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv")
+    },
 }
-"""The same of layers: the network's LSTM, layers of other networks, and the Multi-Order block in a half type."""
+"""The same of layers: the network's LSTM, layers of other networks, and what bfloat16 autocast runs in its type."""
 
 OPERATORS: Mapping[str, str] = {name: name.split(" ")[0] for name in (*CASES, *LAYERS)}
 """The operator of each case."""

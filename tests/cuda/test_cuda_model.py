@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import cuda_floor, cuda_layers, cuda_model, cuda_step, flops
+from benchmarks import cuda_floor, cuda_layers, cuda_model, flops
 from benchmarks.cuda_floor import DEVICES, DeviceFigures, Model, Row
 from benchmarks.cuda_operations import multiply_adds
 from benchmarks.eager_traffic import Operation, traffic
@@ -292,51 +292,6 @@ def test_matrix_products_are_counted() -> None:
     (forward,) = traffic(layer, [x], backward=False)
     assert forward.flops == 2 * 5 * 3 * 2
     assert sum(operation.flops for operation in traffic(layer, [x], backward=True)) == 2 * forward.flops
-
-
-def a_model(case: str, what: str, fused: float, eager: float) -> Model:
-    return Model(case, what, "H100", 1, 4, [of(fused)], [of(eager)])
-
-
-def of(seconds: float) -> Row:
-    return Row("k", 1, 0, 0, 0, None, None, seconds, "memory")
-
-
-def test_the_network_is_the_sum_of_its_parts() -> None:
-    models = [a_model(case, what, 1, 10) for case in set(cuda_step.PARTS) for what in cuda_model.PASSES]
-    for what in cuda_model.PASSES:
-        rest = cuda_floor.seconds(cuda_floor.eager_rows(cuda_step.pytorch(True, what, 1, 4), H100))
-        fused = cuda_floor.seconds(cuda_step.network_rows(models, H100, what, fused=True))
-        assert fused == pytest.approx(6 + rest)  # two of them the LSTM's
-        eager = cuda_floor.seconds(cuda_step.network_rows(models, H100, what, fused=False))
-        graph = cuda_floor.seconds(cuda_floor.eager_rows(cuda_step.pytorch(False, what, 1, 4), H100))
-        assert eager == pytest.approx(20 + graph)
-
-
-def test_what_pytorch_computes_in_the_network() -> None:
-    """The fused network's linear layers are the eager network's, and its convolutions are the operators'."""
-    for what, times in (("forward", 1), ("backward", 2)):
-        fused, eager = (cuda_step.pytorch(is_fused, what, 1, 4) for is_fused in (True, False))
-        assert not {operation.name for operation in fused} & cuda_step.OF_OPERATORS
-        linear = 2 * 4 * times * 257 * 257 * (3 + 4)  # fc2 has three times the inputs of the other four
-        assert sum(operation.flops for operation in fused) == linear
-        products = [operation for operation in eager if "convolution" not in operation.name]
-        assert sum(operation.flops for operation in products) == linear
-
-
-def test_the_table_of_the_network() -> None:
-    some = [a_model("lstm 257", what, 1, 10) for what in cuda_model.PASSES]
-    lines = cuda_step.table(some, H100).splitlines()
-    assert lines[0] == "a model, nothing measured: H100, 1 × 4 frames, float32 where no other type is named"
-    assert lines[2].split()[-8:] == ["2", "0.00", "2000.00", "2", "0.00", "20000.00", "10.0", "10.0"]
-    assert len(lines) == 3
-    launched = Row("cuDNN", 1000, 0, 0, 0, None, None, 1000 * cuda_floor.LAUNCH_S, cuda_floor.LAUNCHES)
-    some = [Model("lstm 257", what, "H100", 1, 4, [of(1e-3)], [launched]) for what in cuda_model.PASSES]
-    assert cuda_step.table(some, H100).split()[-2:] == ["2.5", "4.0"]
-    whole = [a_model(case, what, 1, 10) for case in set(cuda_step.PARTS) for what in cuda_model.PASSES]
-    titles = [line.split("  ")[0] for line in cuda_step.table(whole, H100).splitlines()[2:]]
-    assert titles[-2:] == ["network, inference", "network, training step"]
-    assert cuda_step.table([a_model("mask_residual", what, 1, 10) for what in cuda_model.PASSES], H100) == ""
 
 
 @pytest.mark.parametrize(("device", "clock"), [(A100, 1.41e9), (H100, 1.98e9), (RTX_4090, 2.52e9)])
