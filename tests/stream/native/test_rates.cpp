@@ -271,9 +271,9 @@ void test_bad_samples(const std::shared_ptr<const Network>& network, int64_t rat
 
 }  // namespace
 
-void test_rates() {
+void test_rates(bool few) {
   const auto network = make(Weights({4, 2, true}));
-  for (int64_t rate : kRates) {
+  for (int64_t rate : few ? std::vector<int64_t>{8000, 44101, 48000} : std::vector<int64_t>(kRates, std::end(kRates))) {
     for (bool there : {true, false}) test_resampler(rate, there);
     test_nothing_is_lost(network, rate);
     test_bands(rate);

@@ -1,4 +1,5 @@
 // Tests of streams at other rates than 16 kHz, and with several channels.
 #pragma once
 
-void test_rates();
+// few: at three sample rates in place of ten, where a processor is emulated.
+void test_rates(bool few);

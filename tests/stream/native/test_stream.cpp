@@ -1,7 +1,8 @@
 // The streaming engine without Python: against plain loops, for sanitizers, and for what it must not do while it works.
 //
-//   test_stream [HOURS]
+//   test_stream [threads | rates | HOURS]
 //
+// threads: only what more than one thread takes part in. rates: all, but at three sample rates in place of ten.
 // HOURS: instead of the tests, so many of sound through one stream, without an allocation or a system call.
 //
 // Prints what failed and how many; the exit status is 1 if any did, and 77 where this processor lacks the instruction
@@ -211,25 +212,21 @@ void test_states_that_do_not_fit(const std::shared_ptr<const Network>& network) 
 
 void test_missing_and_wrong_weights() {
   const Weights weights({4, 2, true, {0.3f, true}});
+  const auto refused = [&](const auto& arrays, const std::string& name) {
+    try {
+      parameters(arrays, weights.config.options);
+    } catch (const std::invalid_argument& error) {
+      return std::string(error.what()).find(name) != std::string::npos;
+    }
+    return false;
+  };
   for (const auto& entry : weights.arrays()) {
     auto arrays = weights.arrays();
     arrays.erase(entry.first);
-    bool refused = false;
-    try {
-      parameters(arrays, weights.config.options);
-    } catch (const std::invalid_argument& error) {
-      refused = std::string(error.what()).find(entry.first) != std::string::npos;
-    }
-    expect(refused, entry.first + " missing is refused by name");
+    expect(refused(arrays, entry.first), entry.first + " missing is refused by name");
     arrays = weights.arrays();
     arrays[entry.first].shape.push_back(1);
-    refused = false;
-    try {
-      parameters(arrays, weights.config.options);
-    } catch (const std::invalid_argument& error) {
-      refused = std::string(error.what()).find(entry.first) != std::string::npos;
-    }
-    expect(refused, entry.first + " of another shape is refused by name");
+    expect(refused(arrays, entry.first), entry.first + " of another shape is refused by name");
   }
 }
 
@@ -353,33 +350,19 @@ void test_subnormals_are_flushed(const std::shared_ptr<const Network>& network) 
   expect(subnormal == 0, std::to_string(subnormal) + " subnormal numbers in the state");
 }
 
-}  // namespace
-
-int main(int count, char** arguments) {
-  try {
-    engine();
-  } catch (const std::runtime_error& error) {
-    std::printf("%s\n", error.what());
-    return 77;
-  }
-#if defined(LITE_RTSE_SECCOMP)
-  if (count > 1) return test_hours(std::atof(arguments[1]));
-#else
-  static_cast<void>(count), static_cast<void>(arguments);
-#endif
+void test_all(bool few_rates) {
   test_transform();
-  test_against_plain_loops({64, 5, true}, 9);
-  test_against_plain_loops({20, 2, false}, 9);
   test_against_plain_loops({8, 3, true}, 30);
-  test_against_plain_loops({8, 3, true, {0.3f, true}}, 9);
-  test_against_plain_loops({8, 3, true, {0.5f, false}}, 9);
-  test_against_plain_loops({8, 3, true, {1.0f, true}}, 9);
+  for (const Config& c : {Config{64, 5, true},
+                          {20, 2, false},
+                          {8, 3, true, {0.3f, true}},
+                          {8, 3, true, {0.5f, false}},
+                          {8, 3, true, {1.0f, true}}})
+    test_against_plain_loops(c, 9);
   test_missing_and_wrong_weights();
   const auto network = make(Weights({8, 3, true})), usual = make(Weights({64, 5, true}));
   test_cuts_batches_and_states(network);
   test_high_pass(network);
-  test_threads(network);
-  test_settings_from_another_thread(network);
   test_faults(network);
   test_states_that_do_not_fit(network);
   test_no_allocation_no_system_call(network);
@@ -389,7 +372,28 @@ int main(int count, char** arguments) {
 #endif
   test_subnormals_are_flushed(network);
   test_min_gain();
-  test_rates();
+  test_rates(few_rates);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  try {
+    engine();
+  } catch (const std::runtime_error& error) {
+    std::printf("%s\n", error.what());
+    return 77;
+  }
+  const std::string mode = count > 1 ? arguments[1] : "";
+#if defined(LITE_RTSE_SECCOMP)
+  if (std::atof(mode.c_str()) > 0) return test_hours(std::atof(mode.c_str()));
+#endif
+  if (!mode.empty() && mode != "threads" && mode != "rates")
+    return std::printf("expected threads, rates, or hours in a build that has them, got %s\n", mode.c_str()), 2;
+  const auto network = make(Weights({8, 3, true}));
+  test_threads(network);
+  test_settings_from_another_thread(network);
+  if (mode != "threads") test_all(mode == "rates");
   std::printf("%s: %d cases, %d failures\n", engine().isa, cases, failures);
   return failures ? 1 : 0;
 }
