@@ -22,6 +22,11 @@ CUDA_ARCHITECTURES ?= 8.0 9.0+PTX
 CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py network.py) \
     $(if $(wildcard /dev/nvidiactl),tests/ops,tests/ops/test_accuracy.py)
 
+# Hours of sound for `make endurance`: the engine; the pipe at 16 and at 44.1 kHz.
+ENDURANCE ?= --hours 2 --pipe-hours 1 0.25
+# `make test-all` takes less of what only repeats. The nightly workflow takes all.
+SHORTER := ENDURANCE="--hours 0.5 --pipe-hours 0.25 0.1" CUDA_ARCHITECTURES=9.0
+
 # For `make gpu`: a Python whose torch has CUDA.
 GPU_PYTHON ?= python3
 
@@ -77,8 +82,8 @@ PARTS := lint docs test native emulator endurance cuda install-check clang sass-
 # Sound in real time needs the processors for itself.
 ALONE := pipewire web-check
 
-test-all: ## all tests there are; the output of a part appears when it ends
-	$(MAKE) -j$(JOBS) --output-sync=target $(PARTS)
+test-all: ## all that must hold before a release; the output of a part appears when it ends
+	$(MAKE) -j$(JOBS) --output-sync=target $(PARTS) $(SHORTER)
 	$(MAKE) $(ALONE)
 
 agents: build $(AGENTS_VENV)/.installed ## Pipecat's and LiveKit's own classes and the call server, without torch
@@ -112,7 +117,7 @@ budgets: ## instructions that each kernel takes, against the recorded ones
 
 endurance: build ## hours of sound through engine and pipe: flat memory, no drift, no system call; all slow tests
 	$(PYTEST) --slow -m slow -q
-	$(BIN)/python -m tests.stream.endurance --hours 2 --pipe-hours 1 0.25
+	$(BIN)/python -m tests.stream.endurance $(ENDURANCE)
 	$(MAKE) -C tests/stream/native hours HOURS=0.5 OUT=build/endurance
 
 fuzz: build ## libFuzzer on the engine and the C functions, Atheris on weight files and feed
@@ -158,7 +163,7 @@ web-figures: build web ## time of a frame in Chromium beside RNNoise, a minute o
 	$(NPM_INSTALL) build/npm $(RNNOISE)
 	$(BIN)/python -m benchmarks.web
 
-clang: build ## kernels and package built by Clang
+clang: build ## the package built by Clang
 	$(if $(CLANG),.ci/clang,@echo "clang++ is not installed: the builds by Clang are left out")
 
 figures: build ## complexity, a first cut of the speed, the model of the CUDA kernels

@@ -41,7 +41,7 @@ PARTS = (
     Part(("lstm", "lstm_gradients"), 86, "63 or isa or thread", 150),
     Part(("lstm_half_types",), 90, "none", 30),
     Part(("gru", "norm_prelu"), 86, "isa or thread or many_sequences", 50),
-    Part(("frozen",), 86, "every_subset_of and (multi_order or 64 or 16) or derivatives", 24),
+    Part(("frozen",), 86, "every_subset_of and (multi_order or 64 or 16) or derivatives or opcheck", 18),
     Part(("accuracy",), 86, "not (long_sums or half_rounding or half_types)", 60),
 )
 
