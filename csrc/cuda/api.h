@@ -22,6 +22,7 @@ struct Device {
   int registers_per_sm;
   int threads_per_sm;
   int blocks_per_sm;
+  int without_clusters = 0;  // 1: its code was compiled for devices before compute capability 9.0
 };
 
 // For the arguments of each operator, and for those of its backward pass:

@@ -31,6 +31,7 @@ cuda::Device query(int index) {
   d.registers_per_sm = get(cudaDevAttrMaxRegistersPerMultiprocessor);
   d.threads_per_sm = get(cudaDevAttrMaxThreadsPerMultiProcessor);
   d.blocks_per_sm = get(cudaDevAttrMaxBlocksPerMultiprocessor);
+  d.without_clusters = cuda_code_architecture() < 90;
   return d;
 }
 

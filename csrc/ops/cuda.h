@@ -16,7 +16,7 @@ namespace lite_rtse::ops {
 // The compute capabilities that this build's kernels were compiled for: "8.0, 9.0".
 std::string cuda_architectures_text();
 
-// The limits of the device of this index.
+// The limits of the current device, whose index this is.
 cuda::Device device_limits(int index);
 
 // Makes the device of `x` the current device during the lifetime of this object.

@@ -214,6 +214,7 @@ LITE_RTSE_EXPORT bool lite_rtse_gru_fits([[maybe_unused]] int32_t dtype, [[maybe
                                          [[maybe_unused]] int64_t directions, [[maybe_unused]] int32_t device) {
 #ifdef LITE_RTSE_CUDA
   return lite_rtse::ops::guarded(false, [=] {
+    const torch::stable::accelerator::DeviceGuard guard(device);
     return lite_rtse::cuda::gru_fits(lite_rtse::DType(dtype), units, directions, lite_rtse::ops::device_limits(device));
   });
 #else

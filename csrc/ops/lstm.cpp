@@ -251,6 +251,7 @@ LITE_RTSE_EXPORT bool lite_rtse_lstm_fits([[maybe_unused]] int32_t dtype, [[mayb
                                           [[maybe_unused]] int32_t device) {
 #ifdef LITE_RTSE_CUDA
   return lite_rtse::ops::guarded(false, [=] {
+    const torch::stable::accelerator::DeviceGuard guard(device);
     return lite_rtse::cuda::lstm_fits(lite_rtse::DType(dtype), units, lite_rtse::ops::device_limits(device));
   });
 #else

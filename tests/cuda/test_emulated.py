@@ -56,9 +56,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return emulated.package(tmp_path_factory.mktemp("emulated"))
 
 
-def in_package(package: Path, sm: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+def in_package(package: Path, sm: int, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Python with the package's operators, on one of the devices of csrc/cuda/common/plan.h."""
     environment = os.environ | {"LITE_RTSE_EMULATED_SM": str(sm), "PYTHONPATH": str(package), "PYTEST_ADDOPTS": ""}
+    environment |= variables
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True)
 
@@ -91,6 +92,26 @@ def test_the_kernels_are_the_cuda_kernels(package: Path) -> None:
     assert "emulated CUDA ['8.6']" in done.stdout
     assert "[[[[2.0, 3.0, 2.0], [4.0, 6.0, 4.0]]]]" in done.stdout
     assert in_package(package, 1, "-c", CALL).returncode != 0  # no such device
+
+
+OLDER_CODE = """
+import torch
+from lite_rtse_ext import ops
+torch.manual_seed(0)
+x, weight_ih, weight_hh = torch.randn(2, 3, 5), torch.randn(512, 5) / 4, torch.randn(512, 128) / 16
+y, _ = ops.lstm(x, weight_ih, weight_hh)
+layer = torch.nn.LSTM(5, 128, bias=False, batch_first=True)
+layer.load_state_dict({"weight_ih_l0": weight_ih, "weight_hh_l0": weight_hh})
+torch.testing.assert_close(y, layer(x)[0], rtol=0, atol=1e-6)
+print("right")
+"""
+
+
+@pytest.mark.parametrize("code", [80, 90])
+def test_blocks_of_code_for_older_devices_are_no_clusters(package: Path, code: int) -> None:
+    """A build for 8.0 with PTX runs on a GPU of compute capability 9.0, but it contains no clusters."""
+    done = in_package(package, 90, "-c", OLDER_CODE, LITE_RTSE_EMULATED_CODE=str(code))
+    assert done.stdout == "right\n", done.stdout + done.stderr
 
 
 TOO_LARGE = """

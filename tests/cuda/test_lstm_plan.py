@@ -120,3 +120,16 @@ def test_clusters_may_wait_for_room() -> None:
     few.multiprocessors = 5  # 52 units do not fit in a block
     with pytest.raises(harness.EmulationError, match="error 9"):
         launches(16, 257, few, backward=False)
+
+
+@pytest.mark.parametrize("device", ["sm_90", "sm_100", "sm_120"])
+def test_code_for_older_devices_has_no_clusters(device: str) -> None:
+    """Such code runs as PTX. Its functions for clusters only end the program."""
+    older = harness.Device.from_buffer_copy(harness.devices()[device])
+    assert older.without_clusters == 0
+    older.without_clusters = 1
+    for units, batch in ((128, 4), (257, 16)):
+        for backward in (False, True):
+            (launch,) = launches(batch, units, older, backward)
+            assert launch.cluster == 1
+            assert 1 < launch.grid[0] <= older.multiprocessors

@@ -165,7 +165,7 @@ std::string launch(Request& request, std::vector<GuardedBuffer>& buffers) {
 std::string run(Request& request) {
   configure({.shared_opt_in = size_t(request.device.shared_per_block),
              .multiprocessors = unsigned(request.device.multiprocessors),
-             .cluster_blocks = request.device.sm >= 90 ? 8u : 1u},
+             .cluster_blocks = request.device.sm >= 90 && !request.device.without_clusters ? 8u : 1u},
             {.seed = request.seed, .stream = stream(), .execute = request.execute != 0});
   std::vector<GuardedBuffer> buffers;
   for (int64_t i = 0; i < request.buffers_count; ++i)
@@ -193,7 +193,7 @@ std::string run_file(const std::string& path) {
   request.backward = int32_t(word()), request.dtype = int32_t(word());
   auto& d = request.device;
   for (int* limit : {&d.sm, &d.multiprocessors, &d.shared_per_block, &d.shared_per_sm, &d.registers_per_sm,
-                     &d.threads_per_sm, &d.blocks_per_sm})
+                     &d.threads_per_sm, &d.blocks_per_sm, &d.without_clusters})
     *limit = int(word());
   request.seed = uint64_t(word()), request.shift = int32_t(word()), request.execute = 1;
   std::vector<int64_t> sizes(static_cast<size_t>(word()));

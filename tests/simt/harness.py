@@ -77,6 +77,7 @@ class Device(ctypes.Structure):
             "registers_per_sm",
             "threads_per_sm",
             "blocks_per_sm",
+            "without_clusters",
         )
     )
 

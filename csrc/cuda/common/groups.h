@@ -11,10 +11,10 @@
 // - By a counter in global memory, 1 to 2 µs. A block takes about as many units as it has warps. It takes more only if
 //   more groups can then run at the same time. Blocks wait for blocks that the device might not run yet, so no launch
 //   has more blocks than multiprocessors, and it is a cooperative one.
-// - By the barrier of a cluster, from compute capability 9.0 on, a fraction of that. A group is a cluster. Its blocks
-//   write to one another's shared memory. The device begins a cluster only when all its blocks fit on it, and no block
-//   waits for one of another cluster. So there is no deadlock, however many groups there are. If a device cannot hold
-//   one cluster at all, the launch fails with an error.
+// - By the barrier of a cluster, a fraction of that. Devices have clusters from compute capability 9.0 on, in code that
+//   was compiled for it. A group is a cluster. Its blocks write to one another's shared memory. The device begins a
+//   cluster only when all its blocks fit on it, and no block waits for one of another cluster. So there is no deadlock,
+//   however many groups there are. If a device cannot hold one cluster at all, the launch fails with an error.
 //
 // A cluster has at most 8 blocks, which every such device allows. 16 blocks need an attribute of the kernel and 16
 // multiprocessors that are neighbors. Whether a device has these only the driver can tell, which no plan asks.
@@ -86,7 +86,8 @@ struct GroupsPlan {
 
   static constexpr int threads_of(int64_t units) { return int(kWarp * std::min<int64_t>(units, kMostWarps)); }
   static bool may_cluster(int64_t count, const Device& d) {
-    return d.sm >= 90 && count > 1 && count <= std::min<int64_t>(kMostClusterBlocks, d.multiprocessors);
+    return d.sm >= 90 && !d.without_clusters && count > 1 &&
+           count <= std::min<int64_t>(kMostClusterBlocks, d.multiprocessors);
   }
   // The weights; the gates' gradients of all units, of a cluster twice; for each of the block's units the parts of a
   // sum and the state.

@@ -28,8 +28,8 @@ __device__ __forceinline__ void arrive_and_wait(Arrivals* arrived, Arrivals want
   __syncthreads();
 }
 
-// Devices before compute capability 9.0 have no clusters, and no plan for them has any. What is compiled for them is
-// never run.
+// Devices before compute capability 9.0 have no clusters. A later device can run code that was compiled for them, as
+// PTX. No plan for either has any cluster, so these functions are never called.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 __device__ __forceinline__ void cluster_barrier() { __trap(); }
 template <class T>

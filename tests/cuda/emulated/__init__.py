@@ -35,7 +35,10 @@ def _objects() -> list[Path]:
     operator = [*plain, "-DLITE_RTSE_CUDA", "-include", str(HERE / "on_cpu.hpp")]
     wanted = [(source, ["-O2"]) for source in (*kernels, *build.EMULATOR)]
     wanted += [(source, operator) for source in sorted((ROOT / "csrc" / "ops").glob("*.cpp"))]
-    wanted += [(source, ["-O1", "-D__CUDA_ARCH_LIST__=860"]) for source in (ROOT / "csrc" / "ops").glob("*.cu")]
+    wanted += [
+        (source, ["-O1", f"-I{HERE / 'include'}", "-D__CUDA_ARCH_LIST__=860"])
+        for source in (ROOT / "csrc" / "ops").glob("*.cu")
+    ]
     wanted += [(HERE / "runtime.cpp", [*plain, f"-DSIMT_DYNAMIC_SHARED(X)={names}"])]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda item: build.compile_object(*item), wanted))

@@ -36,6 +36,12 @@ const cuda::Device& device() {
   std::abort();
 }
 
+// The compute capability, times 10, that its code was compiled for: its own, unless LITE_RTSE_EMULATED_CODE is another.
+int code() {
+  const char* const older = std::getenv("LITE_RTSE_EMULATED_CODE");
+  return older ? std::atoi(older) : device().sm;
+}
+
 // The current stream; a launch on any other is an error.
 cudaStream_t stream() {
   static char somewhere;
@@ -65,6 +71,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   }
   return cudaSuccess;
 }
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)()) {
+  attributes->ptxVersion = lite_rtse::code();
+  return cudaSuccess;
+}
 const char* cudaGetErrorName(cudaError_t) { return "emulated"; }
 
 extern "C" {
@@ -74,7 +84,7 @@ AOTITorchError aoti_torch_create_device_guard(int32_t, DeviceGuardHandle* guard)
   lite_rtse::launching().lock();
   simt::configure({.shared_opt_in = size_t(device().shared_per_block),
                    .multiprocessors = unsigned(device().multiprocessors),
-                   .cluster_blocks = device().sm >= 90 ? 8u : 1u},
+                   .cluster_blocks = lite_rtse::code() >= 90 ? 8u : 1u},
                   {.seed = launches++, .stream = lite_rtse::stream()});
   *guard = reinterpret_cast<DeviceGuardHandle>(&launches);
   return 0;

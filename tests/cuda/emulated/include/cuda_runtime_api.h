@@ -17,5 +17,10 @@ enum cudaDeviceAttr {
 inline constexpr cudaError_t cudaErrorNoKernelImageForDevice = cudaError_t(209);
 inline constexpr cudaError_t cudaErrorUnsupportedPtxVersion = cudaError_t(222);
 
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*kernel)());
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int device);
 const char* cudaGetErrorName(cudaError_t);
