@@ -206,16 +206,23 @@ def _is_leaf_dim(value: Any) -> bool:
     return value is None or isinstance(value, int)
 
 
+def _samples(value: Tensor, dim: int) -> Sequence[Tensor]:
+    return value.unbind(dim) or (value.sum(dim),)
+
+
 def _loop(operator: Rule, size: int, dims: Any, args: Any) -> Any:
-    """One call for each sample, with stacked results. One call of the kernel cannot take batched parameters."""
+    """One call for each sample, with stacked results. One call of the kernel cannot take batched parameters.
+
+    Without samples, a call for zeros gives the sizes of the results.
+    """
     flat, spec = pytree.tree_flatten(args)
     flat_dims = pytree.tree_leaves(dims, is_leaf=_is_leaf_dim)
-    samples = [v if d is None else v.unbind(d) for v, d in zip(flat, flat_dims, strict=True)]
+    samples = [v if d is None else _samples(v, d) for v, d in zip(flat, flat_dims, strict=True)]
     results = []
-    for i in range(size):
+    for i in range(max(size, 1)):
         values = [v if d is None else v[i] for v, d in zip(samples, flat_dims, strict=True)]
         results.append(operator(*pytree.tree_unflatten(values, spec)))
-    out = pytree.tree_map(lambda *each: torch.stack(each), *results)
+    out = pytree.tree_map(lambda *each: torch.stack(each)[:size], *results)
     return out, pytree.tree_map(lambda _: 0, results[0])
 
 
@@ -230,7 +237,7 @@ def vmap(name: str, batched: int | None = None) -> None:
     def rule(info: Any, dims: tuple[Any, ...], *args: Any) -> Any:
         size = info.batch_size
         mapped_parameter = any(d is not None for d in pytree.tree_leaves(dims[batched:], is_leaf=_is_leaf_dim))
-        if batched == 0 or (mapped_parameter and batched is not None):
+        if size == 0 or batched == 0 or (mapped_parameter and batched is not None):
             return _loop(operator, size, dims, args)
         count = len(args) if batched is None else batched
         folded = [fold(v, d, size) for v, d in zip(args[:count], dims[:count], strict=True)]

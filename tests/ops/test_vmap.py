@@ -50,6 +50,22 @@ def test_over_each_argument_alone(operator: Operator, device: torch.device) -> N
         check_vmap(operator, samples, {name: 0})
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_over_no_signals(operator: Operator, dim: int, device: torch.device) -> None:
+    """The result has the sizes of a sample's, and gradients of parameters are zeros."""
+    tensors = operator.inputs(operator.tiny, device=device)
+    dims = tuple(dim if name in operator.signals else None for name in tensors)
+    given = [
+        t.unsqueeze(dim).narrow(dim, 0, 0) if d is not None else t for t, d in zip(tensors.values(), dims, strict=True)
+    ]
+    leaves = [t.requires_grad_() for t in given]
+    found = vmap(operator.flat(tensors), in_dims=dims)(*leaves)
+    assert found.shape == (0, *operator(tensors).shape)
+    gradients = torch.autograd.grad(found.sum(), leaves)
+    assert [g.shape for g in gradients] == [t.shape for t in leaves]
+    assert not any(g.count_nonzero() for g in gradients)
+
+
 @pytest.mark.parametrize("dim", [0, -1])
 def test_over_weights_and_signals(operator: Operator, dim: int, device: torch.device) -> None:
     """A model ensemble: every sample has its own weights."""
