@@ -29,6 +29,11 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) 
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def _literal(text: str) -> str:
+    """Return a text that matplotlib shows as it is. It reads text between two dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
 def _save(figure: Any, path: str | os.PathLike[str]) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
@@ -44,7 +49,7 @@ def plot_gains(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
             present = {key: each[name].improvement for key, each in summaries.items() if name in each}
             means = [mean.value for mean in present.values()]
             errors = [(mean.high - mean.low) / 2 if mean.count > 1 else 0.0 for mean in present.values()]
-            labels = [f"{key:g}" if isinstance(key, float) else str(key) for key in present]
+            labels = [f"{key:g}" if isinstance(key, float) else _literal(str(key)) for key in present]
             axes.bar(labels, means, yerr=errors, capsize=4, color="tab:blue")
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set(xlabel=title, ylabel=f"gain: {UNITS[name]}")
@@ -65,7 +70,8 @@ def plot_recordings(results: Sequence[Result], path: str | os.PathLike[str]) -> 
                 if (r.label or "unknown") == label and name in r.noisy and name in r.enhanced
             ]
             if points:
-                axes.scatter(*zip(*points, strict=True), s=14, label=label)
+                shown = _literal(f" {label}" if label.startswith("_") else label)  # a legend omits "_rain"
+                axes.scatter(*zip(*points, strict=True), s=14, label=shown)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8)
         axes.set(xlabel=f"noisy: {UNITS[name]}", ylabel="enhanced")
     rows[0][0].legend(fontsize="small")
@@ -82,7 +88,7 @@ def plot_spectrograms(waveforms: dict[str, Tensor], path: str | os.PathLike[str]
             np.asarray(level_db), origin="lower", aspect="auto", extent=extent, vmin=_FLOOR_DB, vmax=_CEILING_DB,
             cmap="magma",
         )  # fmt: skip
-        axes.set(title=title, ylabel="frequency in kHz")
+        axes.set(title=_literal(title), ylabel="frequency in kHz")
     rows[-1, 0].set_xlabel("time in seconds")
     figure.colorbar(image, ax=list(rows[:, 0]), label="level in dB")
     _save(figure, path)
