@@ -108,10 +108,10 @@ def table(results: Sequence[Result]) -> str:
 
     A last line counts the recordings that are missing in the means.
     """
-    groups = {"all": summarize(results)}
-    groups |= {f"{key:g} dB": each for key, each in by(results, lambda r: r.snr_db).items()}
-    groups |= {str(key): each for key, each in by(results, lambda r: r.label).items()}
-    width = max(map(len, groups)) + 2
+    groups = [("all", summarize(results))]  # a kind of noise may have the name "all", too
+    groups += [(f"{key:g} dB", each) for key, each in by(results, lambda r: r.snr_db).items()]
+    groups += [(str(key), each) for key, each in by(results, lambda r: r.label).items()]
+    width = max(len(title) for title, _ in groups) + 2
     names = figures_of(results)
     blocks = [[name for name in names if name in block] for block in _BLOCKS]
     texts = ["\n".join(_block(groups, block, width)) for block in blocks if block]
@@ -122,10 +122,10 @@ _BLOCKS = (("si_snr", "pesq", "stoi"), ("dnsmos_sig", "dnsmos_bak"), ("dnsmos_ov
 """Metrics that share a block of the table, so that a line is not wider than a terminal."""
 
 
-def _block(groups: dict[str, dict[str, Summary]], names: Sequence[str], width: int) -> Iterator[str]:
+def _block(groups: Sequence[tuple[str, dict[str, Summary]]], names: Sequence[str], width: int) -> Iterator[str]:
     yield " " * width + "".join(f"{UNITS[name]:^34}" for name in names)
     yield " " * width + f"{'noisy':>8}{'enhanced':>10}{'gain':>16}" * len(names)
-    for title, summaries in groups.items():
+    for title, summaries in groups:
         yield f"{title:<{width}}" + "".join(_cell(summaries.get(name), DIGITS[name]) for name in names)
 
 

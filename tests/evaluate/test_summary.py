@@ -71,6 +71,13 @@ def test_tables_hold_every_recording(tmp_path: Path) -> None:
     assert text[7:] == ["", "4 recordings; not in the means: 1 with errors, where a figure is missing"]
 
 
+@pytest.mark.parametrize("label", ["all", "0 dB"])
+def test_a_kind_of_noise_with_the_title_of_another_line_has_its_own(label: str) -> None:
+    lines = table([result("a", 1.0), result("b", 3.0, label)]).splitlines()[2:]
+    assert ["+2.00" in line for line in lines] == [True, True, False, False]  # the mean of both, at 0 dB alike
+    assert sum(line.startswith(label) and "+3.00" in line for line in lines) == 1
+
+
 def test_silent_recordings_are_counted_apart() -> None:
     mute = Result(
         "mute", "rain", 0.0, 2.0, {"si_snr": 1.0}, {}, errors=("the enhanced recording is silent",), silent=True
