@@ -49,7 +49,7 @@ class TrainingExamples(Dataset[Example]):
     If the manifest has training pairs, the examples are stretches of these. Otherwise they are mixtures of its speech
     and noise. The index is ``(epoch, place)``, as :class:`ExampleSampler` yields it. Only the drawn stretches are read,
     so a recording of hours needs no more memory than a short one. If a stretch is silent, another one is drawn. A
-    warning names a recording that is silent throughout. The mean of each stretch of noise is removed.
+    warning names a recording that is silent throughout. The mean of each stretch of speech and noise is removed.
 
     Args:
         manifest: the data.
@@ -150,19 +150,18 @@ class TrainingExamples(Dataset[Example]):
         return self._cache.read(self.manifest.path(clip.path), clip.frames, start, count)
 
     def _stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
-        """Read as much as an example needs at this speed, from a random place, or all of a short recording."""
+        """Read as much as an example needs at this speed, from a random place, or all of a short recording.
+
+        The mean is removed. A constant offset is no sound, but would count in the power, and step at every pause.
+        """
         wanted = round(self.options.samples * factor) + 1
         start = int(random.integers(max(1, clip.frames - wanted + 1)))
         samples = self._read(clip, start, min(wanted, clip.frames))
         if _is_silent(samples) and not self._has_sound(clip):
             self._warn(f"{self.manifest.path(clip.path)}: is silent throughout")
         changed = mixing.change_speed(samples, factor)
-        return changed if len(changed) else samples  # resampling may leave nothing of one or two samples
-
-    def _noise_stretch(self, clip: Clip, factor: float, random: np.random.Generator) -> _Samples:
-        """A stretch without its mean, since a constant offset is not noise but would count in the power."""
-        samples = self._stretch(clip, factor, random)
-        return np.asarray(samples - samples.mean(), np.float32)
+        changed = changed if len(changed) else samples  # resampling may leave nothing of one or two samples
+        return np.asarray(changed - changed.mean(), np.float32)
 
     def _has_sound(self, clip: Clip) -> bool:
         if clip.path not in self._with_sound:
@@ -293,7 +292,7 @@ class TrainingExamples(Dataset[Example]):
         parts, have = [], 0
         while have < length:
             clip = clips[random.integers(len(clips))]
-            parts.append(self._noise_stretch(clip, factor, random))
+            parts.append(self._stretch(clip, factor, random))
             if clip.frames < SAMPLE_RATE_HZ:  # a single event, such as a keystroke
                 parts.append(np.zeros(int(random.uniform(0, 0.3) * SAMPLE_RATE_HZ), np.float32))
             have += sum(map(len, parts[-2:])) if clip.frames < SAMPLE_RATE_HZ else len(parts[-1])
@@ -304,7 +303,7 @@ class TrainingExamples(Dataset[Example]):
         total = np.zeros(options.samples, np.float32)
         for _ in range(int(random.integers(options.babble_voices[0], options.babble_voices[1] + 1))):
             clip = self._speech[random.integers(len(self._speech))]
-            voice = self._noise_stretch(clip, random.uniform(0.8, 1.25), random)
+            voice = self._stretch(clip, random.uniform(0.8, 1.25), random)
             voice = mixing.cut(voice, options.samples, random)
             total += voice / np.float32(max(mixing.rms(voice), 1e-6)) * np.float32(10 ** random.uniform(-0.5, 0))
         if random.random() < options.babble_reverb_prob:

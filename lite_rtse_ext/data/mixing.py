@@ -179,7 +179,8 @@ def rms(samples: _Samples) -> float:
 def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
     """Scale noise so that the powers of speech and noise over all samples have the ratio ``snr_db``.
 
-    The noise is returned unchanged if the speech or the noise is silent.
+    A constant offset does not count in the powers, since a high-pass removes it before the network. The noise is
+    returned unchanged if the speech or the noise is silent.
 
     Args:
         speech: float32, ``(samples,)``.
@@ -189,7 +190,7 @@ def mix_at(speech: _Samples, noise: _Samples, snr_db: float) -> _Samples:
     Returns:
         The scaled noise, float32, ``(samples,)``.
     """
-    power, noise_power = rms(speech), rms(noise)
+    power, noise_power = (rms(samples - samples.mean(dtype=np.float64)) for samples in (speech, noise))
     if power < TINY or noise_power < TINY:
         return noise
     scaled: _Samples = noise * np.float32(power / noise_power * 10 ** (-snr_db / 20))

@@ -138,6 +138,15 @@ def test_an_offset_of_noise_does_not_count_as_noise(tmp_path: Path) -> None:
         assert noise.std() == pytest.approx(rms(clean.numpy()), rel=0.02)
 
 
+def test_an_offset_of_speech_changes_neither_level_nor_snr(tmp_path: Path) -> None:
+    loud = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(50_000)
+    manifest = only(with_clips(make_corpus(tmp_path), speech_offset=loud), "speech", "offset")
+    data = TrainingExamples(manifest, MixingOptions(seconds=0.5, snr_db=(3.0, 3.0), speech_dbfs=(-30.0, -30.0)), seed=1)
+    for noisy, clean in (data[0, place] for place in range(5)):
+        assert 20 * np.log10(float(clean.std())) == pytest.approx(-30.0, abs=0.1)
+        assert 20 * np.log10(float(clean.std() / (noisy - clean).std())) == pytest.approx(3.0, abs=0.1)
+
+
 @pytest.mark.parametrize("kind", ["speech", "noise", "room"])
 @pytest.mark.parametrize("short", [0, 40])
 def test_only_what_is_needed_of_a_long_recording_is_read(tmp_path: Path, kind: str, short: int) -> None:

@@ -27,6 +27,13 @@ def test_mixtures_have_the_snr_asked_for(snr_db: float) -> None:
     assert scaled.dtype == np.float32
 
 
+def test_an_offset_changes_no_snr() -> None:
+    speech, some = noise(seed=1), noise(seed=2)
+    shifted = mixing.mix_at(speech + np.float32(0.5), some + np.float32(2.0), 5.0)
+    scaled = mixing.mix_at(speech, some, 5.0)
+    np.testing.assert_allclose(shifted - shifted.mean(), scaled - scaled.mean(), rtol=0, atol=1e-5)
+
+
 def test_silence_mixes_without_a_fault() -> None:
     silence, some = np.zeros(100, np.float32), noise(0.01)[:100]
     np.testing.assert_array_equal(mixing.mix_at(silence, some, 5.0), some)
