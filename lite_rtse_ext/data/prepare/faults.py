@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 
-__all__ = ["SILENCE_DBFS", "pair_fault", "silence"]
+__all__ = ["SILENCE_DBFS", "delay", "pair_fault", "silence"]
 
 _Samples = NDArray[np.float32]
 
@@ -76,13 +76,31 @@ def _power_db(samples: NDArray[np.floating]) -> float:
     return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + _TINY))
 
 
+def delay(noisy: _Samples, clean: _Samples) -> int:
+    """Return by how many samples a noisy recording is later than its clean one, within 0.1 s. Early ones are negative.
+
+    It is the delay of the largest correlation, whatever the sign.
+
+    Args:
+        noisy: float32, ``(samples,)``, at 16 kHz.
+        clean: the same, of the same length.
+    """
+    noisy, clean = (samples - samples.mean(dtype=np.float64) for samples in (noisy, clean))
+    return int(np.argmax(np.abs(_correlation(noisy, clean)))) - _MOST_DELAY
+
+
 def _likeness_db(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """Return the largest squared correlation over delays of up to 0.1 s, in dB. It is 0 dB for equal signals."""
-    size = 1 << (len(one) + _MOST_DELAY).bit_length()
-    product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
-    largest = np.abs(np.concatenate([product[: _MOST_DELAY + 1], product[-_MOST_DELAY:]])).max()
+    largest = np.abs(_correlation(one, other)).max()
     norm = np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64))
     return float(20 * np.log10(largest / norm + _TINY))
+
+
+def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the correlation of two signals, where the first is early by 0.1 s, and so on to late by 0.1 s."""
+    size = 1 << (len(one) + _MOST_DELAY).bit_length()
+    product = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size)), size)
+    return np.concatenate([product[-_MOST_DELAY:], product[: _MOST_DELAY + 1]])
 
 
 def _pauses_db(samples: NDArray[np.floating]) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from lite_rtse_ext.audio.io import AudioError
 from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
-from lite_rtse_ext.data.prepare.faults import pair_fault, silence
+from lite_rtse_ext.data.prepare.faults import delay, pair_fault, silence
 from tests.data.prepare.recordings import noise, put, voice
 
 SECOND = np.ones(16_000, np.float32)
@@ -78,3 +78,10 @@ def test_noisy_recordings_are_told_from_clean_ones(snr_db: float, level: float) 
 def test_rooms_and_delays_are_no_faults() -> None:
     delayed = np.concatenate([np.zeros(300, np.float32), CLEAN[:-300]])
     assert pair_fault(delayed + 0.1 * NOISE, CLEAN) is None
+
+
+@pytest.mark.parametrize("snr_db", [-10, 0, 20])
+@pytest.mark.parametrize("late", [-1600, -300, -1, 0, 1, 8, 300, 1600])
+def test_delays_are_found(late: int, snr_db: float) -> None:
+    noisy = np.roll(CLEAN, late) + NOISE * np.float32(np.std(CLEAN) / np.std(NOISE) * 10 ** (-snr_db / 20))
+    assert delay(noisy, CLEAN) == delay(0.1 - noisy, CLEAN) == late

@@ -133,6 +133,19 @@ def test_pairs_with_faults_are_named_and_left_out(root: Path, kind: str) -> None
         prepare(root, refuse=True)
 
 
+def test_noisy_recordings_that_are_late_are_named(root: Path) -> None:
+    assert "late" not in prepare(root)[1]
+    for number in (3, 4):
+        path = root / "noisy" / f"s{number % 5}" / f"{number}.flac"
+        samples = sf.read(path)[0]
+        put(path, np.roll(samples, 160 if number == 3 else -80))
+    manifest, said = prepare(root)
+    assert len(manifest.pairs) == 15
+    assert "2 of 15 noisy recordings are late (+) or early (-)" in said
+    assert "3.flac by +10.0 ms" in said
+    assert "4.flac by -5.0 ms" in said
+
+
 def test_long_pairs_are_cut_at_pauses(tmp_path: Path) -> None:
     put_pair(tmp_path, "talk", 65.0)
     for number in range(3):

@@ -17,9 +17,10 @@ from lite_rtse_ext.data.prepare.batch import is_current
 from lite_rtse_ext.data.prepare.command import REFUSE, TARGET, TEST_SHARE, VALID_SHARE, summarize
 from lite_rtse_ext.data.prepare.convert import FULL_SCALE_PEAK, decode, write_flac
 from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES, utterances
-from lite_rtse_ext.data.prepare.faults import pair_fault, silence
+from lite_rtse_ext.data.prepare.faults import delay, pair_fault, silence
 from lite_rtse_ext.data.prepare.find import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, speakers_of
+from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.file_names import file_name, plain, target_path
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
@@ -27,6 +28,8 @@ __all__ = ["pairs", "prepare_pairs"]
 
 _SIDES = ("noisy", "clean")
 _MOST_NAMED = 5
+_APART = SAMPLE_RATE_HZ // 2000
+"""Delay of a noisy recording in samples from which on it is reported."""
 
 Report = Callable[[str], None]
 _Samples = NDArray[np.float32]
@@ -46,12 +49,14 @@ class _Job:
 class _Part:
     """A stretch of both recordings.
 
-    Its fields are the path below the folder of each side, the length in samples, and whether one side is silent.
+    Its fields are the path below the folder of each side, the length in samples, and whether one side is silent. The
+    last one is the delay of the whole noisy recording in samples.
     """
 
     path: PurePath
     frames: int
     silent: bool
+    delay: int
 
 
 def prepare_pairs(
@@ -66,7 +71,8 @@ def prepare_pairs(
     """Convert two folders whose files have the same names except for their suffixes, and write ``manifest.json``.
 
     A pair is left out if its recordings differ in length or sample rate. It is also left out if they are swapped,
-    equal, unrelated or silent. The folders identify the speakers, and each speaker is in one split, as in
+    equal, unrelated or silent. Noisy recordings that are late or early are used and named. The folders identify the
+    speakers, and each speaker is in one split, as in
     :func:`~lite_rtse_ext.data.prepare.sources.folders.prepare_folders`. Pairs of 20 s and more are cut at the pauses of
     the clean recording.
 
@@ -159,6 +165,14 @@ def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePat
         if silent:
             report(f"left out: {silent} of {len(result)} parts of {job.noisy}, where one side is silent")
         found[job.name] = [part for part in result if not part.silent]
+    late = {job.noisy: part.delay for job in jobs for part in found.get(job.name, ()) if abs(part.delay) >= _APART}
+    apart = [f"{path} by {1000 * frames / SAMPLE_RATE_HZ:+.1f} ms" for path, frames in late.items()]
+    if apart:
+        more = f" and {len(apart) - _MOST_NAMED} more" if len(apart) > _MOST_NAMED else ""
+        report(
+            f"{len(apart)} of {len(found)} noisy recordings are late (+) or early (-), and a network learns little "
+            f"from them: {', '.join(apart[:_MOST_NAMED])}{more}"
+        )
     return found
 
 
@@ -187,8 +201,9 @@ def _convert_one(job: _Job) -> list[_Part] | str:
     if peak > FULL_SCALE_PEAK:  # both are scaled by the same factor
         noisy, clean = (samples * np.float32(FULL_SCALE_PEAK / peak) for samples in (noisy, clean))
     bounds = utterances(clean) if len(clean) >= CUT_FRAMES else [(0, len(clean))]
+    late = delay(noisy, clean)
     return [
-        _write(job, f".{number:04}" if len(bounds) > 1 else "", noisy[first:last], clean[first:last])
+        _write(job, f".{number:04}" if len(bounds) > 1 else "", noisy[first:last], clean[first:last], late)
         for number, (first, last) in enumerate(bounds)
     ]
 
@@ -197,7 +212,7 @@ def _rate(path: Path) -> int | None:
     return None if path.suffix.lower() == ".g722" else read_format(path).sample_rate
 
 
-def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples) -> _Part:
+def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples, late: int) -> _Part:
     path = target_path(job.name, f"{mark}.flac")
     silent = any(silence(samples) is not None for samples in (noisy, clean))
     for side, source, samples in zip(_SIDES, (job.noisy, job.clean), (noisy, clean), strict=True):
@@ -205,7 +220,7 @@ def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples) -> _Part:
         if not silent and not is_current(source, to, len(samples)):
             to.parent.mkdir(parents=True, exist_ok=True)
             write_flac(to, samples)
-    return _Part(path, len(noisy), silent)
+    return _Part(path, len(noisy), silent, late)
 
 
 def _divide(
