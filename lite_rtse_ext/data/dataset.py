@@ -46,10 +46,12 @@ class Example(NamedTuple):
 class TrainingExamples(Dataset[Example]):
     """Examples of equal length, drawn on the fly.
 
-    If the manifest has training pairs, the examples are stretches of these. Otherwise they are mixtures of its speech
-    and noise. The index is ``(epoch, place)``, as :class:`ExampleSampler` yields it. Only the drawn stretches are read,
-    so a recording of hours needs no more memory than a short one. If a stretch is silent, another one is drawn. A
-    warning names a recording that is silent throughout. The mean of each stretch of speech and noise is removed.
+    If the manifest has training pairs, the examples are stretches of these, as they are. Of the options only
+    ``seconds`` holds then, and a warning tells if there are training clips as well, since they are not used. Otherwise
+    the examples are mixtures of speech and noise. The index is ``(epoch, place)``, as :class:`ExampleSampler` yields
+    it. Only the drawn stretches are read, so a recording of hours needs no more memory than a short one. If a stretch
+    of speech or noise is silent, another one is drawn. A warning names a recording that is silent throughout. The mean
+    of each stretch of speech and noise is removed.
 
     Args:
         manifest: the data.
@@ -86,6 +88,10 @@ class TrainingExamples(Dataset[Example]):
         for clip in manifest.select("noise", "train"):
             self._noises.setdefault(clip.label, []).append(clip)
         self._labels = sorted(self._noises)
+        unused = sum(clip.split == "train" for clip in manifest.clips) if self._pairs else 0
+        if unused:
+            what = f"{manifest.root}: {unused} training clips are not used, as there are training pairs"
+            warnings.warn(what, stacklevel=2)
         if not self._pairs and not (self._speech and self._noises):
             raise ManifestError(f"{manifest.root}: nothing to train on: neither pairs nor both speech and noise")
         unknown = sorted(set(options.noise_weights) - set(self._labels))

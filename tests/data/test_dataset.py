@@ -326,6 +326,14 @@ def test_a_manifest_without_noise_can_not_be_trained_on(manifest_path: Path) -> 
         TrainingExamples(Manifest(manifest.root, "speech", speech), MixingOptions(), seed=0)
 
 
+def test_clips_beside_pairs_are_not_used_without_a_word(manifest_path: Path) -> None:
+    manifest = Manifest.load(manifest_path)
+    clips = [clip for clip in manifest.clips if clip.split == "train"]
+    pair = Pair("a", "train", "noisy.flac", "clean.flac", 10, "me")
+    with pytest.warns(UserWarning, match=f"{len(clips)} training clips are not used, as there are training pairs"):
+        assert len(TrainingExamples(dataclasses.replace(manifest, pairs=(pair,)), MixingOptions(), seed=0)) == 1
+
+
 def test_fixed_mixtures_are_what_the_manifest_says(manifest_path: Path) -> None:
     manifest = Manifest.load(manifest_path)
     data = FixedExamples(manifest, "test")
