@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from typing_extensions import Self
 from yaml.constructor import ConstructorError
 
 from lite_rtse_ext.data.mixing import MixingOptions
@@ -161,6 +162,11 @@ class OptimizerRecipe:
     clip_norm: NonNegative = 1.0
 
 
+_BEST = dict.fromkeys(("valid/si_snr", "valid/si_snr_improvement"), "max")
+_BEST |= dict.fromkeys(("valid/loss", "valid/complex", "valid/magnitude"), "min")
+"""Which value of a validation metric is the best."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class RunRecipe:
     """Settings of the training loop.
@@ -175,7 +181,8 @@ class RunRecipe:
             validated and written as the best weights. 0 disables averaging.
         save_every: optimizer steps between two checkpoints.
         monitor: name of the validation metric that selects the best weights.
-        monitor_mode: whether the smallest or the largest value of this metric is the best.
+        monitor_mode: whether the smallest or the largest value of this metric is the best. It is max for
+            valid/si_snr and valid/si_snr_improvement, and min for valid/loss, valid/complex and valid/magnitude.
         patience: number of validations without improvement after which the run ends. 0 disables early stopping.
         precision: 32-true, bf16-mixed or 16-mixed.
         compile: whether to run the network through torch.compile.
@@ -189,6 +196,9 @@ class RunRecipe:
         cuda_graph: whether one GPU computes losses and gradients of a batch as a CUDA graph. If a network or a setting
             does not allow that, the run says so once and works without.
         examples: number of validation examples shown in TensorBoard.
+
+    Raises:
+        ValueError: an option is outside its limits, or ``monitor_mode`` would select the worst weights.
     """
 
     seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 0
@@ -210,6 +220,13 @@ class RunRecipe:
     deterministic: Flag = False
     cuda_graph: Flag = True
     examples: Whole = 3
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        best = _BEST.get(self.monitor, self.monitor_mode)
+        if self.monitor_mode != best:
+            raise ValueError(f"monitor_mode: expected {best} for {self.monitor}, got {self.monitor_mode}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -50,6 +50,8 @@ def test_settings_override_the_file() -> None:
         ("run.steps=", r"run\.steps: expected a valid integer, got None"),
         ("run.steps=0", r"run\.steps: expected greater than or equal to 1, got 0"),
         ("run.average=1", r"run\.average: expected less than 1, got 1"),
+        ("run.monitor=valid/loss", r"debian: run: monitor_mode: expected min for valid/loss, got max$"),
+        ("run.monitor_mode=min", r"run: monitor_mode: expected max for valid/si_snr_improvement, got min$"),
         ("run.precision=8", r"run\.precision: expected '32-true', 'bf16-mixed' or '16-mixed', got 8"),
         ("data.mixing=3", r"data\.mixing: expected"),
         ("data.mixing.snr_db=3", r"data\.mixing\.snr_db: expected a valid tuple, got 3"),
