@@ -66,7 +66,7 @@ class MixingOptions:
         noises: relative probabilities that 1, 2, 3 … noises are summed.
         balance_noises: probability that a kind of noise is drawn by ``noise_weights`` alone, so that short kinds are as
             frequent as long ones. Otherwise the probability of a kind is also proportional to its total length.
-        babble: probability that a noise is babble, a sum of several other training utterances.
+        babble: probability that a noise is babble, a sum of several random training utterances.
         babble_voices: number of utterances in babble.
         babble_reverb_prob: probability that babble is reverberant; see :func:`diffuse_response`.
         synthetic: probability that a noise is synthetic; see :func:`~lite_rtse_ext.data.textures.synthetic_noise`.
