@@ -105,7 +105,8 @@ class AveragedWeights(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        # Buffers are not averaged: they are fixed scales, and counters that the module itself updates.
+        # Buffers are not averaged: they are fixed scales, and counters and statistics of batch norms, which the module
+        # itself updates.
         super().__init__(decay=decay, use_buffers=False)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
