@@ -49,7 +49,7 @@ class Pair:
     def joined(self) -> tuple[Any, Any]:
         """The layers while they are joined, otherwise None and None."""
         layers = self.layers()
-        are = all(getattr(layer, "_pair", None) is self and not has_hooks(layer) for layer in layers)
+        are = all(_own_pair(layer) is self and not has_hooks(layer) for layer in layers)
         return layers if are else (None, None)
 
 
@@ -105,11 +105,16 @@ class PReLU(NotScriptable, nn.PReLU):
         return ops.norm_prelu(input, None, None, self.weight, zeros, ones, 0.0)[0]
 
 
+def _own_pair(layer: nn.Module | None) -> Pair | None:
+    """The pair of this very layer. A wrapper of checkpoints or of FSDP passes on attributes of the layer in it."""
+    return None if layer is None else vars(layer).get("_pair")
+
+
 def separate(layer: nn.Module) -> None:
     """Undo :meth:`Pair.join` of a layer and its partner. Other layers are in no pair."""
     pair = vars(layer).pop("_pair", None)
     for each in pair.layers() if pair else ():
-        if getattr(each, "_pair", None) is pair:
+        if _own_pair(each) is pair:
             vars(each).pop("_pair")
 
 

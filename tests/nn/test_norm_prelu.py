@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from lite_rtse_ext import fuse, ops, unfuse
 from lite_rtse_ext import nn as fused
@@ -275,6 +276,18 @@ def test_a_layer_that_was_replaced_is_computed(change: Any, again: bool) -> None
     if again:
         fuse(model)
     agree(model, plain, random(3, 2, 7, 9))
+
+
+@pytest.mark.parametrize("name", ["bn", "act"])
+def test_a_wrapped_layer_is_computed(name: str) -> None:
+    torch.manual_seed(0)
+    plain = Block()
+    model = copy.deepcopy(plain)
+    fuse(model)
+    setattr(model, name, checkpoint_wrapper(getattr(model, name)))
+    agree(model, plain, random(3, 2, 7, 9))
+    unfuse(model)
+    assert {type(layer) for layer in plain.modules()} <= {type(layer) for layer in model.modules()}
 
 
 def test_the_report_names_the_norm_that_computes_a_prelu() -> None:
