@@ -52,6 +52,11 @@ class Pair:
         are = all(_own_pair(layer) is self and not has_hooks(layer) for layer in layers)
         return layers if are else (None, None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pair | None:
+        """The pair of the copies, or None if a layer is copied without the module whose forward calls both."""
+        parent = memo.get(id(self.parent))
+        return None if parent is None else Pair(parent, self.norm_path, self.act_path)
+
 
 def _child(module: nn.Module | None, name: str) -> Any:
     return getattr(module, name, None)

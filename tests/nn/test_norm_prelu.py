@@ -279,6 +279,16 @@ def test_a_layer_that_was_replaced_is_computed(change: Any, again: bool) -> None
 
 
 @pytest.mark.parametrize("name", ["bn", "act"])
+def test_a_layer_copied_alone_computes_for_itself(name: str) -> None:
+    plain = Block()
+    model = copy.deepcopy(plain)
+    fuse(model)
+    whole, alone = copy.deepcopy(model), copy.deepcopy(getattr(model, name))
+    assert calls(whole, random(3, 2, 7, 9)) == 1
+    agree(alone, getattr(plain, name), random(3, 5, 5, 6))
+
+
+@pytest.mark.parametrize("name", ["bn", "act"])
 def test_a_wrapped_layer_is_computed(name: str) -> None:
     torch.manual_seed(0)
     plain = Block()
