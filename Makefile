@@ -24,8 +24,9 @@ CUDA_TESTS ?= $(addprefix tests/cuda/test_,build.py execution.py devices.py netw
 
 # Hours of sound for `make endurance`: the engine; the pipe at 16 and at 44.1 kHz.
 ENDURANCE ?= --hours 2 --pipe-hours 1 0.25
+FUZZ_SECONDS ?= 20
 # `make test-all` takes less of what only repeats. The nightly workflow takes all.
-SHORTER := ENDURANCE="--hours 0.5 --pipe-hours 0.25 0.1" CUDA_ARCHITECTURES=9.0
+SHORTER := ENDURANCE="--hours 0.5 --pipe-hours 0.25 0.1" FUZZ_SECONDS=10 CUDA_ARCHITECTURES=9.0
 
 # For `make gpu`: a Python whose torch has CUDA.
 GPU_PYTHON ?= python3
@@ -122,8 +123,8 @@ endurance: build ## hours of sound through engine and pipe: flat memory, no drif
 
 fuzz: build ## libFuzzer on the engine and the C functions, Atheris on weight files and feed
 	$(BIN)/pip install $(PIP_FLAGS) atheris || echo "atheris has no wheel and no Clang here: its fuzzers are left out"
-	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=20
-	$(MAKE) -C tests/capi fuzz FUZZ_SECONDS=20
+	$(MAKE) -C tests/stream/fuzz fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+	$(MAKE) -C tests/capi fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 
 capi: build ## the C library: every function and error, sanitizers, damaged weights, Streamer's output, installation, LADSPA
 	$(MAKE) -C tests/capi test
