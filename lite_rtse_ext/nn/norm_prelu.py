@@ -133,7 +133,7 @@ def _normalized(norm: Norm, x: Tensor, slope: Tensor | None) -> Tensor:
     if not norm.training and norm.running_mean is not None:
         return ops.norm_prelu(x, norm.weight, norm.bias, slope, norm.running_mean, norm.running_var, norm.eps)[0]
     y, statistics = ops.norm_prelu(x, norm.weight, norm.bias, slope, eps=norm.eps)
-    if norm.training and norm.running_mean is not None:
+    if norm.training and norm.track_running_stats and norm.running_mean is not None:
         _update(norm, statistics, x.numel() // x.shape[1])
     return y
 
@@ -142,9 +142,12 @@ def _normalized(norm: Norm, x: Tensor, slope: Tensor | None) -> Tensor:
 def _update(norm: Norm, statistics: Tensor, count: int) -> None:
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    share: Any = 1.0 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    share: Any = norm.momentum
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        share = 1.0 / norm.num_batches_tracked if share is None else share
+    if share is None:
+        return
     mean, var = statistics.to(norm.running_mean.dtype)
     norm.running_mean.lerp_(mean, share)
     norm.running_var.lerp_(var * (count / (count - 1)), share)

@@ -70,6 +70,19 @@ def test_batch_norm_is_torchs(kind: str, size: tuple[int, ...], options: dict[st
     agree(ours, plain, 2 * random(*size) + 1)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"track_running_stats": False}, {"num_batches_tracked": None}, {"num_batches_tracked": None, "momentum": None}],
+    ids=str,
+)
+def test_batch_norm_is_torchs_after_its_attributes_were_changed(changes: dict[str, Any]) -> None:
+    ours, plain = fused.BatchNorm2d(5), nn.BatchNorm2d(5)
+    for norm in (ours, plain):
+        for name, value in changes.items():
+            setattr(norm, name, value)
+    agree(ours, plain, 2 * random(3, 5, 6, 7) + 1)
+
+
 @pytest.mark.parametrize("slopes", [1, 5])
 @pytest.mark.parametrize("size", [(3, 5, 6, 7), (3, 5)], ids=str)
 def test_prelu_is_torchs(size: tuple[int, ...], slopes: int) -> None:
