@@ -1,9 +1,10 @@
-"""The settings of a node, in Node.js without a browser: what is no setting is an error, and changes nothing."""
+"""The node in Node.js without a browser: what is no setting is an error, and so is a page without AudioWorklets."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,30 @@ NODE = """
     console.log(JSON.stringify([said, kept]));
 """
 
+INSECURE = """
+    const { createEnhancer } = await import("INDEX");
+    let said = "nothing";
+    try { await createEnhancer({}); } catch (error) { said = String(error); }
+    console.log(JSON.stringify(said));
+"""
+
+
+def answer(script: str) -> Any:
+    """What a script prints that imports the package's module INDEX."""
+    index = (PACKAGE / "src" / "index.js").as_uri()
+    command = ["node", "--input-type=module", "--eval", script.replace("INDEX", index)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
 
 @pytest.mark.parametrize("value", ["undefined", "null", "'6'", "[]", "NaN", "-1", "6n"])
 @pytest.mark.parametrize("name", ["attenuationLimit", "extraReduction", "bypass"])
 def test_what_is_no_setting_is_refused(name: str, value: str) -> None:
-    index = (PACKAGE / "src" / "index.js").as_uri()
-    script = NODE.replace("INDEX", index).replace("NAME", name).replace("VALUE", value)
-    command = ["node", "--input-type=module", "--eval", script]
-    said, kept = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    said, kept = answer(NODE.replace("NAME", name).replace("VALUE", value))
     expected = "true or false" if name == "bypass" else "a number of dB from 0 to Infinity"
     assert f"{name}: expected {expected}, got " in said
     assert kept
+
+
+def test_a_page_without_worklets_learns_of_it() -> None:
+    """The class ``AudioWorkletNode`` is missing, too: by the standard, only secure pages have it."""
+    assert "expected a page from https or localhost, got one without AudioWorklets" in answer(INSECURE)

@@ -11,8 +11,11 @@ const WEIGHTS = new URL("../dist/lite-rtse.int16.safetensors", import.meta.url);
 
 /** @typedef {import("./index.d.ts").EnhancerOptions} EnhancerOptions */
 
+// Neither Node.js nor a page that is not secure has the class AudioWorkletNode. Both can import this module all the same.
+const Base = /** @type {typeof AudioWorkletNode} */ (globalThis.AudioWorkletNode ?? Object);
+
 /** The node. `createEnhancer` makes it. */
-export class EnhancerNode extends AudioWorkletNode {
+export class EnhancerNode extends Base {
   #attenuationLimit;
   #extraReduction;
   #bypass;
