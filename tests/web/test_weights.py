@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,13 +28,27 @@ def library() -> Library:
     return Library()
 
 
+def convert(path: Path) -> None:
+    subprocess.run([sys.executable, PACKAGE / "int16_weights.py", FLOATS, path], check=True)
+
+
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arrays, dict[str, str]]:
     """The arrays and the metadata of the file of integers."""
     path = tmp_path_factory.mktemp("weights") / "integers"
-    subprocess.run([sys.executable, PACKAGE / "int16_weights.py", FLOATS, path], check=True)
+    convert(path)
     with safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def test_a_web_server_may_read_the_file(tmp_path: Path) -> None:
+    """It has the mode of other new files."""
+    before = os.umask(0o022)
+    try:
+        convert(tmp_path / "integers")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "integers").stat().st_mode & 0o777 == 0o644
 
 
 def enhance(library: Library, file: bytes, samples: Samples) -> Samples:
