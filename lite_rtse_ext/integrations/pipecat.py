@@ -85,7 +85,9 @@ class LiteRTSEFilter(BaseAudioFilter):
         """Change the filter as the frame says. Control frames of other types are ignored.
 
         Raises:
-            TypeError, ValueError: a setting is unknown, or its value is not allowed. The filter is unchanged then.
+            TypeError, ValueError: a setting is unknown, or its value is not allowed. The filter is unchanged then. An
+                input transport turns this into an error frame. An output transport of Pipecat 1.14.0 plays nothing
+                more.
         """
         if isinstance(frame, FilterEnableFrame):
             self._enabled = switch(frame.enable, "enable")
