@@ -114,6 +114,31 @@ def test_extra_reduction_during_a_call(page: Page, noisy: Samples) -> None:
     assert difference(output[late:], native(noisy)[late:]) > 1e-2
 
 
+def test_a_closed_node_computes_no_more(page: Page) -> None:
+    """A source that remains connected keeps the node alive."""
+    script = """async () => {
+        const context = new OfflineAudioContext(1, 16000, 16000);
+        const node = await lab.liteRtse.createEnhancer(context);
+        const source = new ConstantSourceNode(context);
+        source.connect(node).connect(context.destination);
+        source.start();
+        const found = [];
+        const at = async (second, act) => {
+            await context.suspend(second);
+            act();
+            found.push(await node.statistics());
+            void context.resume();
+        };
+        const ends = Promise.all([at(0.25, () => node.close()), at(0.75, () => {})]);
+        await context.startRendering();
+        await ends;
+        return found;
+    }"""
+    at_its_end, later = page.evaluate(script)
+    assert at_its_end["quanta"] > 0
+    assert later == at_its_end
+
+
 CREATE = "await lab.liteRtse.createEnhancer(new OfflineAudioContext(1, 128, 16000), {options})"
 WEIGHTS = "await (await fetch('/dist/lite-rtse.int16.safetensors')).arrayBuffer()"
 # The metadata's entry gets another name.

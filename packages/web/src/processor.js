@@ -8,7 +8,7 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
   #silence = new Float32Array(128);
   #quanta = 0;
   #late = 0;
-  #open = true;
+  #faults = { samples: 0, frames: 0 };
 
   /** @param {AudioWorkletNodeOptions} options */
   constructor({ processorOptions: { wasm, weights, settings } }) {
@@ -21,21 +21,22 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
     } catch (error) {
       // Nobody gets this node. Its processor would run as long as its context.
       this.#engine = null;
-      this.#open = false;
       this.port.postMessage({ error: error instanceof Error ? error.message : String(error) });
     }
   }
 
   /** @param {Float32Array[][]} inputs @param {Float32Array[][]} outputs */
   process(inputs, outputs) {
+    // The browser goes on to call a closed node's processor while a source is connected to the node.
+    if (this.#engine === null) return false;
     const output = outputs[0][0];
     const input = inputs[0].length > 0 ? inputs[0][0] : this.#silenceOf(output.length);
     const begin = Date.now();
-    if (this.#engine !== null) this.#engine.process(input, output);
+    this.#engine.process(input, output);
     // The clock has steps of a millisecond.
     if (Date.now() - begin > 1 + (1000 * output.length) / sampleRate) this.#late += 1;
     this.#quanta += 1;
-    return this.#open;
+    return true;
   }
 
   /** @param {number} length */
@@ -51,17 +52,16 @@ class LiteRtseProcessor extends AudioWorkletProcessor {
    * }} message
    */
   #receive({ attenuationLimit, extraReduction, bypass, reset, close, statistics }) {
-    if (this.#engine === null) return;
-    if (attenuationLimit !== undefined) this.#engine.setAttenuationLimit(attenuationLimit);
-    if (extraReduction !== undefined) this.#engine.setExtraReduction(extraReduction);
-    if (bypass !== undefined) this.#engine.setBypass(bypass);
-    if (reset) this.#engine.reset();
-    if (close) this.#open = false;
+    if (this.#engine !== null) {
+      if (attenuationLimit !== undefined) this.#engine.setAttenuationLimit(attenuationLimit);
+      if (extraReduction !== undefined) this.#engine.setExtraReduction(extraReduction);
+      if (bypass !== undefined) this.#engine.setBypass(bypass);
+      if (reset) this.#engine.reset();
+      this.#faults = this.#engine.faults;
+    }
+    if (close) this.#engine = null;
     if (statistics !== undefined)
-      this.port.postMessage({
-        statistics,
-        value: { quanta: this.#quanta, late: this.#late, faults: this.#engine.faults },
-      });
+      this.port.postMessage({ statistics, value: { quanta: this.#quanta, late: this.#late, faults: this.#faults } });
   }
 }
 
