@@ -59,6 +59,40 @@ def test_microphone(demo: Page) -> None:
     expect(demo.locator("#status")).to_have_text("Stopped.")
 
 
+# Keeps the streams of the microphone that the page opens.
+OPENED = """() => {
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.opened = [];
+    navigator.mediaDevices.getUserMedia = async (given) => {
+        const stream = await open(given);
+        window.opened.push(stream);
+        return stream;
+    };
+}"""
+
+
+def wait_for_silence(page: Page, count: int) -> None:
+    """Wait until the page has opened the microphone so many times, and has closed it each time."""
+    ended = "opened.every((stream) => stream.getTracks().every((track) => track.readyState === 'ended'))"
+    page.wait_for_function(f"opened.length === {count} && {ended}", timeout=5000)
+
+
+def test_a_second_start_ends_the_first(demo: Page) -> None:
+    demo.evaluate(OPENED)
+    demo.get_by_role("button", name="Microphone").dblclick()
+    expect(demo.locator("#status")).to_have_text(re.compile("The microphone is on"), timeout=20000)
+    demo.get_by_role("button", name="Stop").click()
+    wait_for_silence(demo, 2)
+
+
+def test_an_error_closes_the_microphone(demo: Page) -> None:
+    demo.evaluate(OPENED)
+    demo.route("**/lite_rtse.wasm", lambda route: route.fulfill(body="no module"))
+    demo.get_by_role("button", name="Microphone").click()
+    expect(demo.locator("#status")).to_have_text(re.compile("wasm: expected the file lite_rtse.wasm"), timeout=20000)
+    wait_for_silence(demo, 1)
+
+
 def test_file(demo: Page, recording: Path) -> None:
     demo.locator("#file").set_input_files(recording)
     status = demo.locator("#status")

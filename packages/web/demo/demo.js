@@ -11,6 +11,7 @@ const say = (text) => (element("status").textContent = text);
 
 /** What runs now. @type {{ stop: () => void, enhancer: import("../src/index.js").EnhancerNode, gain: GainNode } | null} */
 let run = null;
+let starts = 0;
 
 function limit() {
   const db = Number(element("limit").value);
@@ -29,14 +30,24 @@ function stop() {
  */
 async function start(open, text) {
   stop();
+  const number = ++starts;
   say("Loading …");
   const context = new AudioContext();
+  /** @type {(() => void) | undefined} */
+  let end;
+  const close = () => {
+    end?.();
+    void context.close();
+  };
   try {
-    const { source, begin, end } = await open(context);
+    const opened = await open(context);
+    const { source, begin } = opened;
+    end = opened.end;
     const enhancer = await createEnhancer(context, {
       attenuationLimit: limit(),
       bypass: element("bypass").checked,
     });
+    if (number !== starts) return close(); // another start came meanwhile
     const gain = new GainNode(context, { gain: element("listen").checked ? 1 : 0 });
     source.connect(enhancer).connect(gain).connect(context.destination);
     const pictures = [new Spectrogram(element("before"), source), new Spectrogram(element("after"), enhancer)];
@@ -48,9 +59,8 @@ async function start(open, text) {
       enhancer,
       gain,
       stop() {
-        end?.();
         enhancer.close();
-        void context.close();
+        close();
       },
     };
     await context.resume();
@@ -59,8 +69,8 @@ async function start(open, text) {
     element("stop").disabled = false;
     say(`${text} The output is ${Math.round(1000 * enhancer.delay)} ms late.`);
   } catch (error) {
-    void context.close();
-    say(error instanceof Error ? error.message : String(error));
+    close();
+    if (number === starts) say(error instanceof Error ? error.message : String(error));
   }
 }
 
