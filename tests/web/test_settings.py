@@ -28,6 +28,15 @@ INSECURE = """
     console.log(JSON.stringify(said));
 """
 
+UNREACHABLE = """
+    const { createEnhancer } = await import("INDEX");
+    const context = { audioWorklet: { addModule: async () => {} } };
+    const places = { wasm: "http://127.0.0.1:9/none.wasm", weights: new Uint8Array() };
+    let said = "nothing";
+    try { await createEnhancer(context, places); } catch (error) { said = String(error); }
+    console.log(JSON.stringify(said));
+"""
+
 
 def answer(script: str) -> Any:
     """What a script prints that imports the package's module INDEX."""
@@ -48,3 +57,8 @@ def test_what_is_no_setting_is_refused(name: str, value: str) -> None:
 def test_a_page_without_worklets_learns_of_it() -> None:
     """The class ``AudioWorkletNode`` is missing, too: by the standard, only secure pages have it."""
     assert "expected a page from https or localhost, got one without AudioWorklets" in answer(INSECURE)
+
+
+def test_a_file_that_cannot_be_fetched_is_named() -> None:
+    """The words of browsers, such as "Failed to fetch", name none."""
+    assert "wasm: expected a file at http://127.0.0.1:9/none.wasm, got none: " in answer(UNREACHABLE)

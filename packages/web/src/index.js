@@ -157,7 +157,9 @@ async function bytesOf(source, name) {
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (ArrayBuffer.isView(source))
     return new Uint8Array(/** @type {ArrayBuffer} */ (source.buffer), source.byteOffset, source.byteLength);
-  const response = await fetch(source);
+  const response = await fetch(source).catch((error) => {
+    throw new Error(`${name}: expected a file at ${source}, got none: ${error.message}`);
+  });
   if (!response.ok) throw new Error(`${name}: expected a file at ${source}, got status ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
