@@ -53,11 +53,18 @@ class Limits:
         calls: number of calls at a time.
         message_bytes: size of a message.
         idle_s: seconds without a message, or with an answer that the client does not read.
+
+    Raises:
+        ValueError: ``idle_s`` is not above 0.
     """
 
     calls: int = 32
     message_bytes: int = 64 << 10
     idle_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.idle_s > 0:  # nor is NaN, with which no call would ever be idle
+            raise ValueError(f"idle_s: expected seconds above 0, got {self.idle_s:g}")
 
 
 class _Refusal(Exception):

@@ -355,7 +355,12 @@ def test_a_signal_ends_the_program(number: signal.Signals, arguments: list[str])
 def test_the_program_says_in_a_line_what_is_wrong() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for arguments, words in ((["--port", port], "address already in use"), (["--weights", "none"], "none")):
+        faults = (
+            (["--port", port], "address already in use"),
+            (["--weights", "none"], "none"),
+            (["--idle-s", "nan"], "idle_s: expected seconds above 0, got nan"),
+        )
+        for arguments, words in faults:
             done = subprocess.run([*MODULE, *arguments], capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 1
             assert done.stderr.startswith("error: ")
