@@ -30,10 +30,10 @@ INSECURE = """
 
 UNREACHABLE = """
     const { createEnhancer } = await import("INDEX");
-    const context = { audioWorklet: { addModule: async () => {} } };
-    const places = { wasm: "http://127.0.0.1:9/none.wasm", weights: new Uint8Array() };
+    const addModule = async () => { if (MODULE) throw new Error("Unable to load a worklet's module."); };
+    const places = { wasm: MODULE ? new Uint8Array() : "http://127.0.0.1:9/none.wasm", weights: new Uint8Array() };
     let said = "nothing";
-    try { await createEnhancer(context, places); } catch (error) { said = String(error); }
+    try { await createEnhancer({ audioWorklet: { addModule } }, places); } catch (error) { said = String(error); }
     console.log(JSON.stringify(said));
 """
 
@@ -59,6 +59,13 @@ def test_a_page_without_worklets_learns_of_it() -> None:
     assert "expected a page from https or localhost, got one without AudioWorklets" in answer(INSECURE)
 
 
-def test_a_file_that_cannot_be_fetched_is_named() -> None:
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("false", "wasm: expected a file at http://127.0.0.1:9/none.wasm, got none: "),
+        ("true", "/src/processor.js, got none that can be loaded: Unable to load a worklet's module."),
+    ],
+)
+def test_a_file_that_cannot_be_fetched_is_named(module: str, words: str) -> None:
     """The words of browsers, such as "Failed to fetch", name none."""
-    assert "wasm: expected a file at http://127.0.0.1:9/none.wasm, got none: " in answer(UNREACHABLE)
+    assert words in answer(UNREACHABLE.replace("MODULE", module))

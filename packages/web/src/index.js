@@ -11,7 +11,7 @@ const WEIGHTS = new URL("../dist/lite-rtse.int16.safetensors", import.meta.url);
 
 /** @typedef {import("./index.d.ts").EnhancerOptions} EnhancerOptions */
 
-// Neither Node.js nor a page that is not secure has the class AudioWorkletNode. Both can import this module all the same.
+// Neither Node.js nor a page that is not secure has the class AudioWorkletNode. Both can import this module.
 const Base = /** @type {typeof AudioWorkletNode} */ (globalThis.AudioWorkletNode ?? Object);
 
 /** The node. `createEnhancer` makes it. */
@@ -135,7 +135,9 @@ export async function createEnhancer(context, options = {}) {
   const [code, numbers] = await Promise.all([
     bytesOf(wasm, "wasm"),
     bytesOf(weights, "weights"),
-    context.audioWorklet.addModule(PROCESSOR),
+    context.audioWorklet.addModule(PROCESSOR).catch((error) => {
+      throw new Error(`processor.js: expected a module at ${PROCESSOR}, got none that can be loaded: ${error.message}`);
+    }),
   ]);
   checkWasm(code);
   const node = new EnhancerNode(context, code, numbers, { attenuationLimit, extraReduction, bypass });
