@@ -48,7 +48,7 @@ _TYPES = {
     "OGG": "VORBIS OPUS",
     "MP3": "MPEG_LAYER_III",
     "AIFF": "PCM_16 PCM_24 PCM_32 FLOAT DOUBLE",
-    "CAF": "PCM_S8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW ALAC_16 ALAC_20 ALAC_24 ALAC_32",
+    "CAF": "PCM_S8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW ALAC_16",
     "AU": "PCM_S8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE ULAW ALAW",
     "AVR": "PCM_S8 PCM_16 PCM_U8",
     "HTK": "PCM_16",
@@ -68,7 +68,8 @@ WRITTEN = {container: tuple(types.split()) for container, types in _TYPES.items(
 """Sample types that can be written, by container.
 
 libsndfile's own list has more. It can't write some of those. Others make a file longer: they code whole blocks of
-samples, or they pad an odd number of bytes and count the padding.
+samples, or they pad an odd number of bytes and count the padding. ALAC of more than 16 bits is damaged where it can't
+be compressed, as in loud noise.
 """
 
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}

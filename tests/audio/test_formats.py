@@ -89,6 +89,16 @@ def test_what_is_said_to_be_written_is(tmp_path: Path, container: str, subtype: 
         assert len(read(path)[0]) == frames
 
 
+@pytest.mark.parametrize(("container", "subtype"), [(each, name) for each, names in WRITTEN.items() for name in names])
+def test_loud_noise_is_written_as_it_is(tmp_path: Path, container: str, subtype: str) -> None:
+    if container in {"OGG", "MP3", "XI"}:
+        pytest.skip("the coding changes noise")
+    noise = np.random.default_rng(0).choice([-0.9, 0.9], (5000, 1 if container in {"HTK", "SVX", "WVE"} else 2))
+    path = tmp_path / "out"
+    write(path, noise.astype(np.float32), AudioFormat(8000, noise.shape[1], container, subtype))
+    np.testing.assert_allclose(read(path)[0], noise, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("container", "subtype", "suffix", "expected"),
     [
@@ -101,6 +111,8 @@ def test_what_is_said_to_be_written_is(tmp_path: Path, container: str, subtype: 
         ("MP3", "MPEG_LAYER_III", ".wav", "PCM_16"),
         ("MP3", "MPEG_LAYER_II", ".mp3", "MPEG_LAYER_III"),
         ("CAF", "ALAC_24", ".flac", "PCM_24"),
+        ("CAF", "ALAC_20", ".caf", "PCM_24"),
+        ("CAF", "ALAC_32", ".caf", "PCM_24"),
         ("W64", "DOUBLE", ".flac", "PCM_24"),
         ("MAT5", "DOUBLE", ".pvf", None),
     ],
