@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF"})
+_MOST_VORBIS_HZ = 200_000
+"""The encoder has no setting for higher rates. libsndfile does not ask it in time."""
 _PIECE_BYTES = 1 << 16
 _LIBSNDFILES = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
 _PYAVS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
@@ -189,6 +191,8 @@ def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[
         what = f"{path}: can't write {audio_format.sample_rate} Hz, {audio_format.channels} channel(s) as {kind}"
         if not sf.check_format(audio_format.container, audio_format.subtype, audio_format.endian):
             raise AudioError(f"{what} (libsndfile has no such format, endian {audio_format.endian})")
+        if audio_format.subtype == "VORBIS" and audio_format.sample_rate > _MOST_VORBIS_HZ:
+            raise AudioError(f"{what} (expected at most {_MOST_VORBIS_HZ} Hz)")
         try:
             with _create(temporary, audio_format) as file:
                 yield file

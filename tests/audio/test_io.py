@@ -185,6 +185,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_what_a_format_can_not_hold_is_refused(tmp_path: Path) -> None:
     for name, audio_format, words in [
         ("a.opus", AudioFormat(44_100, 1, "OGG", "OPUS"), "44100 Hz, 1 channel"),
+        ("a.ogg", AudioFormat(200_001, 1, "OGG", "VORBIS"), "200001 Hz, 1 channel.* at most 200000 Hz"),
         ("a.mp3", AudioFormat(44_100, 3, "MP3", "MPEG_LAYER_III"), "3 channel"),
         ("a.flac", AudioFormat(44_100, 9, "FLAC", "PCM_16"), "9 channel"),
     ]:
