@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -153,6 +154,8 @@ def fake_sounddevice(recording: Samples, played: list[Samples]) -> SimpleNamespa
             pass
 
     def query_devices(device: object = None, kind: str | None = None) -> Any:
+        if device == 99:
+            raise PortAudioError("Error querying device 99")
         return "0 a microphone" if kind is None else {f"max_{kind}_channels": 8}
 
     return SimpleNamespace(PortAudioError=PortAudioError, Stream=Stream, query_devices=query_devices)
@@ -174,7 +177,7 @@ def live(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-@pytest.mark.parametrize("option", ["--extra-reduction", "--attenuation-limit"])
+@pytest.mark.parametrize("option", ["--extra-reduction", "--attenuation-limit", "--seconds"])
 @pytest.mark.parametrize("wrong", ["nan", "-1"])
 def test_the_command_names_the_option_that_is_wrong(live: Any, option: str, wrong: str) -> None:
     result = live(option, wrong)
@@ -202,10 +205,18 @@ def test_the_command_lists_devices(live: Any) -> None:
     assert live("--devices").stdout == "0 a microphone\n"
 
 
-def test_what_the_device_refuses_is_one_line(live: Any) -> None:
-    result = live("--input", "broken")
+@pytest.mark.parametrize(("device", "words"), [("broken", "Invalid sample rate"), ("99", "Error querying device 99")])
+def test_what_the_device_refuses_is_one_line(live: Any, device: str, words: str) -> None:
+    result = live("--input", device)
     assert result.exit_code == 1
-    assert result.stderr == "Error: the sound device refused: Invalid sample rate\n"
+    assert result.stderr == f"Error: the sound device refused: {words}\n"
+
+
+def test_the_longest_time_is_no_error(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("threading.Event.wait", lambda event, seconds: waits.append(seconds))
+    assert live("--seconds", "inf").exit_code == 0
+    assert waits == [threading.TIMEOUT_MAX]
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 def _device(text: str | None) -> int | str | None:
     """sounddevice tells devices by number or by a part of their name."""
     return int(text) if text is not None and text.isdecimal() else text
+
+
+@contextmanager
+def _refusals(sounddevice: Any) -> Iterator[None]:
+    """Turns the library's own error, which is none of Python's kinds, into one that ends as a line."""
+    try:
+        yield
+    except sounddevice.PortAudioError as error:
+        raise RuntimeError(f"the sound device refused: {error}") from error
 
 
 @click.command()
@@ -40,7 +51,7 @@ def _device(text: str | None) -> int | str | None:
 @extra_reduction_option
 @click.option("--no-high-pass", is_flag=True, help="Leave a constant offset of the input to the network.")
 @link_option
-@click.option("--seconds", type=float, help="Stop after so long; by default at Ctrl-C.")
+@click.option("--seconds", type=NumberRange(min=0), help="Stop after so long; by default at Ctrl-C.")
 @click.option("--devices", is_flag=True, help="List the devices and stop.")
 def live(
     checkpoint: Path | None,
@@ -75,10 +86,11 @@ def live(
     from lite_rtse_ext.stream import Streamer
     from lite_rtse_ext.stream.live import LiveCallback
 
-    channels = tuple(
-        min(2, sounddevice.query_devices(_device(name), kind)[f"max_{kind}_channels"])
-        for name, kind in ((source, "input"), (target, "output"))
-    )
+    with _refusals(sounddevice):
+        channels = tuple(
+            min(2, sounddevice.query_devices(_device(name), kind)[f"max_{kind}_channels"])
+            for name, kind in ((source, "input"), (target, "output"))
+        )
     streamer = Streamer(
         network(checkpoint, extra_reduction),
         sample_rate=rate,
@@ -92,22 +104,23 @@ def live(
     stopped = threading.Event()
     callback = LiveCallback(streamer, time.perf_counter, stopped.set)
     try:
-        with sounddevice.Stream(
-            samplerate=rate,
-            blocksize=block or round(0.016 * rate),
-            device=(_device(source), _device(target)),
-            channels=channels,
-            dtype="float32",
-            latency="low",
-            callback=callback,
-        ) as stream:
+        with (
+            _refusals(sounddevice),
+            sounddevice.Stream(
+                samplerate=rate,
+                blocksize=block or round(0.016 * rate),
+                device=(_device(source), _device(target)),
+                channels=channels,
+                dtype="float32",
+                latency="low",
+                callback=callback,
+            ) as stream,
+        ):
             latency_ms = 1e3 * (sum(stream.latency) + streamer.latency_samples / rate)
             click.echo(f"running, about {latency_ms:.0f} ms behind; Ctrl-C ends it", err=True)
-            stopped.wait(seconds)
+            stopped.wait(seconds if seconds is None else min(seconds, threading.TIMEOUT_MAX))
     except KeyboardInterrupt:
         click.echo("", err=True)
-    except sounddevice.PortAudioError as error:
-        raise RuntimeError(f"the sound device refused: {error}") from error
     if callback.error is not None:
         raise callback.error
     click.echo(summary(callback.counts, streamer.faults.samples + streamer.faults.frames))
