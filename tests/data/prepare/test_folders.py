@@ -97,6 +97,14 @@ def test_faults_are_named(sources: Path) -> None:
         prepare(sources, refuse=True)
 
 
+@pytest.mark.parametrize("out", [".", "speech", "noise"])
+def test_folders_that_would_be_filled_are_refused(sources: Path, out: str) -> None:
+    before = sorted(sources.rglob("*"))
+    with pytest.raises(ManifestError, match=r"expected a folder that is not filled, got one that --out .* would fill"):
+        prepare_folders(sources / out, speech=sources / "speech", noise=sources / "noise", report=lambda line: None)
+    assert sorted(sources.rglob("*")) == before
+
+
 SHARED = {
     "the same": ({"speech": "a", "noise": "a"}, "--speech and --noise: .*, got the same folder, .*a$"),
     "by a link": ({"speech": "link", "noise": "a"}, "--speech and --noise: .*, got the same folder, .*link$"),

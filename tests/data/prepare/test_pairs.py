@@ -166,6 +166,13 @@ def test_names_of_nested_pairs_stay_apart(tmp_path: Path) -> None:
     assert len({pair.name for pair in manifest.pairs}) == 3
 
 
+def test_recordings_that_would_be_replaced_are_refused(root: Path) -> None:
+    before = {path: path.read_bytes() for path in root.rglob("*.*")}
+    with pytest.raises(ManifestError, match=r"noisy: expected a folder that is not filled, got one"):
+        prepare_pairs(root, noisy=root / "noisy", clean=root / "clean")
+    assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
+
+
 def test_too_few_pairs_are_trained_on(tmp_path: Path) -> None:
     put_pair(tmp_path, "a")
     manifest, said = prepare(tmp_path)

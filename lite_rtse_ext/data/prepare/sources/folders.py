@@ -86,7 +86,7 @@ def prepare_folders(
     Raises:
         OSError: a folder can't be read or written.
         ManifestError: a folder holds no audio, or too little for any fixed mixtures. Or two of the folders are the
-            same, or one is inside another.
+            same, or one is inside another. Or a folder is one that would be filled.
         AudioError: a file is damaged or silent, and ``options.refuse`` is set.
     """
     options = options or FolderOptions()
@@ -94,7 +94,7 @@ def prepare_folders(
     _require_separate(folders)
     recordings: list[Recording] = []
     for kind, folder in folders.items():
-        files = find_audio(folder, target, report)
+        files = find_audio(folder, target, KINDS, report)
         if kind != "room":
             require_sound(kind, folder, files)
         recordings += _recordings(kind, folder, files, options.license, report)

@@ -89,7 +89,8 @@ def prepare_pairs(
 
     Raises:
         OSError: a folder can't be read or written.
-        ManifestError: the folders have no names in common, or every pair has a fault.
+        ManifestError: the folders have no names in common, or every pair has a fault. Or a folder is one that would be
+            filled.
         AudioError: a pair has a fault, and ``refuse`` is set.
     """
     shares = shares or Shares()
@@ -137,7 +138,7 @@ def _jobs(noisy: Path, clean: Path, target: Path, refuse: bool, report: Report) 
 def _by_name(folder: Path, target: Path, report: Report) -> dict[PurePath, PurePath]:
     """Find the files of a folder, by their path without a suffix. Further files of the same path are reported."""
     found: dict[PurePath, list[PurePath]] = defaultdict(list)
-    for path in find_audio(folder, target, report):
+    for path in find_audio(folder, target, _SIDES, report):
         relative = path.relative_to(folder)
         found[relative.with_suffix("")].append(relative)
     for paths in found.values():
