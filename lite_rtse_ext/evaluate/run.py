@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def evaluate(
         One result for every recording, in the order of the source. Faulty recordings are included, with their errors.
 
     Raises:
-        OSError, ValueError: the model or the source is faulty.
+        OSError, ValueError: the model or the source is faulty, or an enhanced recording would replace a recording.
     """
     entries = make_source().entries
     rate = load_model(model_path).signal.sample_rate  # a faulty model raises here, once
@@ -68,6 +69,7 @@ def evaluate(
     stamps = [stamp(map(Path, entry.files)) for entry in entries]
     paths = unique_paths([entry.name for entry in entries], ".wav", CONTAINERS)
     targets = [None if audio is None else audio / path for path in paths]
+    _refuse_replacing(entries, filter(None, targets))
     results: dict[int, Result] = {}
     for index, (entry, target) in enumerate(zip(entries, targets, strict=True)):
         kept = journal.result(entry.name, stamps[index]) if journal is not None else None
@@ -83,6 +85,13 @@ def evaluate(
         if progress:
             progress(len(results), len(entries))
     return [results[index] for index in range(len(entries))]
+
+
+def _refuse_replacing(entries: Iterable[Entry], targets: Iterable[Path]) -> None:
+    inputs = {os.path.realpath(path) for entry in entries for path in entry.files}
+    for target in targets:
+        if os.path.realpath(target) in inputs:
+            raise ValueError(f"{target}: is a recording itself, which is never replaced; give another --out")
 
 
 def _refused(entry: Entry, reason: str, seconds: float = 0.0) -> Result:

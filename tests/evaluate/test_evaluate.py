@@ -193,6 +193,18 @@ def test_recordings_need_no_clean_side(model_path: Path, tmp_path: Path) -> None
     assert not (out / "gains.png").exists()  # neither SNR nor noise is known
 
 
+def test_no_recording_is_replaced(model_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("speechmos", reason="speechmos, which has DNSMOS's networks, is not installed")
+    path = tmp_path / "calls" / "audio" / "a.wav"
+    path.parent.mkdir(parents=True)
+    sf.write(path, clip_samples("it-dir-instr")[:16_000], 16_000)
+    before = path.read_bytes()
+    outcome = run(model_path, "--recordings", path.parent, "--out", tmp_path / "calls", "--audio", "--jobs", 1)
+    assert (outcome.exit_code, path.read_bytes()) == (1, before)
+    assert list(tmp_path.rglob("*.*")) == [path]
+    assert outcome.stderr == f"Error: {path}: is a recording itself, which is never replaced; give another --out\n"
+
+
 def test_what_an_interrupted_run_has_judged_is_taken_over(corpus: Path, model_path: Path, tmp_path: Path) -> None:
     """Figures that no network has: nothing is judged anew."""
     make_source = partial(ManifestSource, corpus, "test")
