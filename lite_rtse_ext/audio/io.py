@@ -8,6 +8,7 @@ gets its real name only when it is complete. A file with the real name is theref
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -58,6 +59,7 @@ _WITH_TAGS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "C
 _MOST_VORBIS_HZ = 200_000
 """The encoder has no setting for higher rates. libsndfile does not ask it in time."""
 _PIECE_BYTES = 1 << 16
+_SYSTEM_ERROR = 2  # libsndfile's number
 _LIBSNDFILES = (b"RIFF", b"RF64", b"RIFX", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"NIST_1A")
 _PYAVS = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"FLV", b"wvpk", b"TTA1", b"MAC ", b"\x0bw", b"\0\0\1\xba")
 _BEGINNINGS = _LIBSNDFILES + _PYAVS
@@ -182,7 +184,8 @@ def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[
         The file. Its ``write`` takes blocks ``(frames, channels)``, float32, full scale 1.
 
     Raises:
-        OSError: the folder does not exist or can't be written to, or ``path`` is neither free nor a regular file.
+        OSError: the folder does not exist or can't be written to, ``path`` is neither free nor a regular file, or the
+            disk is full.
         AudioError: the format does not support this sample rate, number of channels or sample type.
     """
     path = Path(path)
@@ -197,6 +200,9 @@ def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[
             with _create(temporary, audio_format) as file:
                 yield file
         except sf.LibsndfileError as error:
+            _check_room(temporary, path)
+            if error.code == _SYSTEM_ERROR:  # of a disk that has room again
+                raise OSError(errno.EIO, "can't be written (the system refused it)", os.fspath(path)) from error
             raise AudioError(f"{what} ({error.error_string})") from error
         if audio_format.container == "WAVEX" and audio_format.channel_mask is not None:
             set_channel_mask(temporary, audio_format.channel_mask)
@@ -248,6 +254,17 @@ def _reader(path: Path, file: io.BufferedReader, name: str, stack: ExitStack) ->
 def _sounds(head: bytes) -> bool:
     """Return whether data with this beginning may be audio."""
     return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+
+
+def _check_room(temporary: Path, path: Path) -> None:
+    """Raise the system's error if a file can't grow, as on a full disk. libsndfile does not say which error it met."""
+    try:
+        with temporary.open("ab", buffering=0) as file:
+            while file.write(bytes(_PIECE_BYTES)) < _PIECE_BYTES:
+                pass  # the next write raises the error
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"can't be written ({error.strerror})", os.fspath(path)) from error
 
 
 def _create(path: Path, audio_format: AudioFormat) -> sf.SoundFile:

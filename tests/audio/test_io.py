@@ -3,7 +3,9 @@ at all."""
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -191,6 +193,21 @@ def test_what_a_format_can_not_hold_is_refused(tmp_path: Path) -> None:
     ]:
         with pytest.raises(AudioError, match=f"{name}: can't write .*{words}"):
             write(tmp_path / name, sound(100, audio_format.channels), audio_format)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG"])
+def test_a_full_disk_is_the_systems_error(tmp_path: Path, container: str) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (50_000, 1)).astype(np.float32)
+    audio_format = AudioFormat(16_000, 1, container, sf.default_subtype(container))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(OSError, match="can't be written") as caught:
+            write(tmp_path / "a", noise, audio_format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "a"))
     assert not list(tmp_path.iterdir())
 
 

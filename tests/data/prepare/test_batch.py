@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -34,3 +35,14 @@ def test_a_recording_that_ends_the_decoder_is_named_and_the_others_are_converted
     assert "SIGSEGV" in lines[0]
     with pytest.raises(AudioError, match=r"bad\.wav"):
         convert_all(jobs, refuse=True, report=lines.append)
+
+
+def test_a_full_disk_is_no_fault_of_the_recording(tmp_path: Path) -> None:
+    job = Conversion(put(tmp_path / "a.wav", noise(1.0)), tmp_path / "a.flac")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(OSError, match="can't be written"):
+            batch._attempt(job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
