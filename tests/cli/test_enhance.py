@@ -306,6 +306,17 @@ def test_pytorch_checkpoints_are_read_too(tmp_path: Path, run: Run, enhance: Run
     assert (tmp_path / "pt.wav").read_bytes() == (tmp_path / "safetensors.wav").read_bytes()
 
 
+@pytest.mark.parametrize(("source", "target"), [("", "out.wav"), ("in.wav", "")])
+def test_an_empty_name_is_not_the_current_folder(
+    tmp_path: Path, enhance: Run, monkeypatch: pytest.MonkeyPatch, source: str, target: str
+) -> None:
+    sound(tmp_path / "in.wav")
+    monkeypatch.chdir(tmp_path)
+    result = enhance(source, target)
+    assert (result.exit_code, names(tmp_path)) == (2, ["in.wav"])
+    assert "expected a name, got an empty one" in result.stderr
+
+
 def test_force_and_skip_existing_exclude_each_other(tmp_path: Path, enhance: Run) -> None:
     source = sound(tmp_path / "in.wav")
     assert_one_line(enhance(source, tmp_path / "out.wav", "--force", "--skip-existing"), "exclude each other")

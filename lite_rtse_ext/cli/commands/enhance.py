@@ -12,7 +12,7 @@ import click
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
-from lite_rtse_ext.cli.options import NumberRange, link_option
+from lite_rtse_ext.cli.options import NumberRange, PathName, link_option
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, extra_reduction_option, has_engine, network
@@ -21,8 +21,8 @@ from lite_rtse_ext.utils.extras import require_torch
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=PathName())
+@click.argument("target", metavar="OUT", type=PathName())
 @checkpoint_option
 @click.option("--force", is_flag=True, help="Replace outputs that exist already. Inputs are never replaced.")
 @click.option("--skip-existing", is_flag=True, help="Leave outputs that exist already, e.g. to resume a run.")
