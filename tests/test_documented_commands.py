@@ -63,6 +63,18 @@ def test_a_command_line_is_one_that_runs(line: str) -> None:
     assert faults(LINES[line]) == []
 
 
+def test_documented_networks_are_those_that_a_recipe_trains() -> None:
+    pytest.importorskip("torch", reason="there is no PyTorch here")
+    from lite_rtse_ext.train.network import build_network
+    from lite_rtse_ext.train.recipe import load_recipe
+
+    found = [words for words in LINES.values() if words[0] == "train" and any("model" in each for each in words)]
+    assert len(found) >= 2
+    for _, recipe, *words in found:
+        settings = [each.replace("yours.Network", "tests.train.networks.Mask") for each in words if "model" in each]
+        build_network(load_recipe(recipe, settings).model, None)  # type: ignore[arg-type]
+
+
 def test_faults_are_found() -> None:
     assert command_lines("    lite-rtse enhance a b --nothing | sox -t x\n`lite-rtse unheard-of`") == [
         ["enhance", "a", "b", "--nothing"],
