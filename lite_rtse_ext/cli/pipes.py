@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -77,10 +78,22 @@ def run_pipe(
             incoming = stack.enter_context(source.open("rb"))
             if incoming.isatty():
                 raise JobError(f"{source}: is a terminal; pipe sound into it")
+        if not is_pipe(target):
+            _refuse_the_input(incoming, target)
         outgoing = _standard("output", sys.stdout, "pipe it into a program") if is_pipe(target) else target
         options = {"raw": raw, "overwrite": overwrite, "name": str(source), **options}
         done = stream_pipe(network(), incoming, outgoing, **options)
     click.echo(f"{done.audio_seconds:.1f} s of audio in {done.elapsed_seconds:.1f} s", err=True)
+
+
+def _refuse_the_input(incoming: Any, target: Path) -> None:
+    """Refuses an output that is the file which the shell has opened as standard input."""
+    try:
+        same = os.path.samestat(os.fstat(incoming.fileno()), target.stat())
+    except OSError:  # there is no such output yet, or the input is no file
+        return
+    if same:
+        raise JobError(f"{target}: is the input itself, which is never overwritten")
 
 
 def _standard(name: str, stream: TextIO | None, advice: str) -> Any:

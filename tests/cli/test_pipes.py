@@ -210,6 +210,16 @@ def test_closed_pipes_are_one_line(closed: str, words: str) -> None:
     assert (done.returncode, done.stderr) == (1, f"Error: -: {words}\n")
 
 
+def test_an_input_that_the_shell_opened_is_not_replaced(tmp_path: Path) -> None:
+    path = noisy(tmp_path / "a.wav")
+    before = path.read_bytes()
+    command = [sys.executable, "-m", "lite_rtse_ext.cli", "enhance", "-", str(path), "--force"]
+    with path.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+    assert (done.returncode, path.read_bytes()) == (1, before)
+    assert done.stderr == f"Error: {path}: is the input itself, which is never overwritten\n"
+
+
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # as if it were not installed
