@@ -158,7 +158,8 @@ def test_a_tensor_on_another_device_is_named(operator: Operator, elsewhere: str)
 
 # --- the library ------------------------------------------------------------------------------------------------------
 
-# All that an operator may ask of the CUDA runtime. None of it waits for the device, allocates, or copies.
+# All that an operator may ask of the CUDA runtime. None of it waits for the device, allocates, or copies. The
+# attributes of a function are asked for once a device.
 LAUNCHING = {
     "__cudaGetKernel",
     "__cudaLaunchKernel",
@@ -170,6 +171,7 @@ LAUNCHING = {
     "__cudaRegisterVar",
     "__cudaUnregisterFatBinary",
     "cudaDeviceGetAttribute",
+    "cudaFuncGetAttributes",
     "cudaFuncSetAttribute",
     "cudaGetErrorName",
     "cudaGetErrorString",
