@@ -10,9 +10,10 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lite_rtse_ext.utils.listing import listed
+
 __all__ = ["Recordings", "find_recordings"]
 
-_MOST_NAMES = 5  # of files that are left out, per remark
 _LONGEST_SUFFIX = 10  # with its dot; longer ones are parts of names, as in "Dr. Doe on birds"
 _HIDDEN = "left out, hidden"
 _MIME_TYPES = mimetypes.MimeTypes()  # Python's own list, the same on every system
@@ -52,8 +53,7 @@ class Recordings:
 
     def _names(self, paths: list[Path]) -> str:
         names = [str(path.relative_to(self.folder)) for path in sorted(paths)]
-        more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
-        return ", ".join(names[:_MOST_NAMES] + more)
+        return listed(names)
 
 
 def find_recordings(folder: Path, suffixes: Container[str], outputs: Path | None = None) -> Recordings:

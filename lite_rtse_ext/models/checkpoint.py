@@ -32,9 +32,10 @@ from lite_rtse_ext.models.metadata import (
     with_sorted_metadata,
 )
 from lite_rtse_ext.models.min_gain import KEY, has_min_gain, read_min_gain
-from lite_rtse_ext.models.names import bare, listed, unwrapped
+from lite_rtse_ext.models.names import bare, unwrapped
 from lite_rtse_ext.models.registry import find_model, model_names
 from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.listing import listed
 
 __all__ = [
     "CheckpointError",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-__all__ = ["bare", "listed", "network_parameters", "unwrapped"]
+from lite_rtse_ext.utils.listing import listed
+
+__all__ = ["bare", "network_parameters", "unwrapped"]
 
 Value = TypeVar("Value")
 
@@ -14,7 +16,6 @@ Value = TypeVar("Value")
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _COUNTER = "n_averaged"  # AveragedModel stores it beside the parameters
 _TELLING = "fc1.weight"
-_MOST_NAMED = 4
 
 
 def bare(name: str) -> str:
@@ -73,10 +74,3 @@ def network_parameters(state: Mapping[str, Value]) -> dict[str, Value]:
     if _TELLING not in found:
         raise ValueError(f"no parameters of Lite-RTSE: {_TELLING} is missing; found: {listed(state) or 'nothing'}")
     return found
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first few names as text, and the number of the others."""
-    names = list(names)
-    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{', '.join(names[:_MOST_NAMED])}{rest}"

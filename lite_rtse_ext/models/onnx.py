@@ -30,8 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from lite_rtse_ext.interface import SpectrogramModel, evaluation_mode, placement
-from lite_rtse_ext.models.names import listed
 from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.listing import listed
 
 __all__ = ["OneFrame", "check_onnx", "export_onnx"]
 

@@ -58,7 +58,7 @@ def test_each_kind_is_a_line_however_many_there_are(tmp_path: Path) -> None:
     fill(tmp_path, *(f"{number}.m4a" for number in range(8)), "b.txt", "a.csv", ".x", "call.amr", "a.wav")
     assert find_recordings(tmp_path, SUFFIXES).remarks() == [
         "1 left out, as .amr is not read: call.amr",
-        "8 left out, as .m4a is not read: 0.m4a, 1.m4a, 2.m4a, 3.m4a, 4.m4a, 3 more",
+        "8 left out, as .m4a is not read: 0.m4a, 1.m4a, 2.m4a, 3.m4a, 4.m4a and 3 more",
         "1 left out, hidden: .x",
         "2 left out, no sound: a.csv, b.txt",
     ]

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lite_rtse_ext import LiteRTSE, Streamer
 from lite_rtse_ext.models.checkpoint import CheckpointError, load_into
-from lite_rtse_ext.models.names import listed, network_parameters, unwrapped
+from lite_rtse_ext.models.names import network_parameters, unwrapped
 from lite_rtse_ext.stream import Network
 
 from ..compare import assert_same
@@ -191,7 +191,6 @@ def test_names_alone() -> None:
     assert unwrapped({"a.module.b": 1, "a.n_averaged": 2}, ("b",)) == {"b": 1}
     assert unwrapped({"n_averaged": 1}, ("n_averaged",)) == {"n_averaged": 1}
     assert network_parameters({"fc1.weight": 1, "x.fc1.weight": 2}) == {"fc1.weight": 1, "x.fc1.weight": 2}
-    assert listed("abcdef") == "a, b, c, d and 2 more"
 
 
 def test_a_quantized_model_is_no_network_for_the_engine() -> None:

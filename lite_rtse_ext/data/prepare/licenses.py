@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from lite_rtse_ext.data.manifest import ManifestError
+from lite_rtse_ext.utils.listing import listed
 
 __all__ = ["with_licenses"]
 
@@ -35,15 +36,14 @@ def with_licenses(
     counts = Counter(map(license, entries))
     allowed = {each for each in counts if any(_is_like(each, pattern) for pattern in patterns)}
     others = [f"{each} ({count})" for each, count in counts.most_common() if each not in allowed]
-    named = ", ".join(others[:_MOST_NAMED])
-    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    named = listed(others, _MOST_NAMED)
     if not allowed:
-        raise ManifestError(f"only_license: expected patterns of {named or 'some license'}{more}, got {list(patterns)}")
+        raise ManifestError(f"only_license: expected patterns of {named or 'some license'}, got {list(patterns)}")
     for pattern in patterns:
         count = sum(counts[each] for each in allowed if _is_like(each, pattern))
         report(f"kept: {count} files with a license like {pattern}")
     if others:
-        report(f"left out: files with the licenses {named}{more}")
+        report(f"left out: files with the licenses {named}")
     return [each for each in entries if license(each) in allowed]
 
 

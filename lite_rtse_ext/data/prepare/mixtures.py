@@ -12,6 +12,7 @@ from lite_rtse_ext.data.audiofile import AudioCache
 from lite_rtse_ext.data.manifest import Clip, ManifestError, Mixture
 from lite_rtse_ext.data.prepare.faults import silence
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.listing import listed
 
 __all__ = ["LEAST_SECONDS", "make_mixtures", "mixtures_of"]
 
@@ -21,7 +22,6 @@ LEAST_SECONDS = 0.5
 
 _MOST_DRAWS = 20
 _MOST_TRIES = 3
-_MOST_NAMED = 5
 
 Audible = Callable[[Clip, int, int], bool]
 
@@ -91,8 +91,7 @@ def make_mixtures(
         if made == count:
             break
     if silent:
-        some = ", ".join(sorted(silent)[:_MOST_NAMED])
-        report(f"{split} mixtures: {len(silent)} left out, since one side would be silent: {some}")
+        report(f"{split} mixtures: {len(silent)} left out, since one side would be silent: {listed(sorted(silent))}")
     if not made:
         raise ManifestError(f"no {split} mixtures can be made: speech or noise is silent wherever they meet")
 
@@ -185,8 +184,7 @@ def _kinds(split: str, noise: Sequence[Clip], report: Callable[[str], None]) -> 
         kinds[clip.label].append(clip)
     short = [label for label in kinds if all(clip.frames < seconds * SAMPLE_RATE_HZ for clip in kinds[label])]
     if short and len(short) < len(kinds):
-        more = f" and {len(short) - _MOST_NAMED} more" if len(short) > _MOST_NAMED else ""
-        report(f"{split} mixtures: without noise shorter than {seconds:g} s: {', '.join(short[:_MOST_NAMED])}{more}")
+        report(f"{split} mixtures: without noise shorter than {seconds:g} s: {listed(short)}")
     return {label: clips for label, clips in kinds.items() if label not in short}
 
 

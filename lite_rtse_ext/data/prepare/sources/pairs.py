@@ -22,12 +22,12 @@ from lite_rtse_ext.data.prepare.find import find_audio
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, speakers_of
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.file_names import file_name, plain, target_path
+from lite_rtse_ext.utils.listing import listed
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["pairs", "prepare_pairs"]
 
 _SIDES = ("noisy", "clean")
-_MOST_NAMED = 5
 _APART = SAMPLE_RATE_HZ // 2000
 """Delay of a noisy recording in samples from which on it is reported."""
 
@@ -127,8 +127,7 @@ def _jobs(noisy: Path, clean: Path, target: Path, refuse: bool, report: Report) 
     for folder, own, other in ((noisy, sides[0], sides[1]), (clean, sides[1], sides[0])):
         alone = sorted(str(own[name]) for name in own.keys() - other.keys())
         if alone:
-            more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
-            _fault(f"{folder}: without a partner: {', '.join(alone[:_MOST_NAMED])}{more}", refuse, report)
+            _fault(f"{folder}: without a partner: {listed(alone)}", refuse, report)
     both = sorted(sides[0].keys() & sides[1].keys())
     if not both:
         raise ManifestError(f"{noisy} and {clean}: expected files of the same names, suffixes aside, got none")
@@ -169,10 +168,9 @@ def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePat
     late = {job.noisy: part.delay for job in jobs for part in found.get(job.name, ()) if abs(part.delay) >= _APART}
     apart = [f"{path} by {1000 * frames / SAMPLE_RATE_HZ:+.1f} ms" for path, frames in late.items()]
     if apart:
-        more = f" and {len(apart) - _MOST_NAMED} more" if len(apart) > _MOST_NAMED else ""
         report(
             f"{len(apart)} of {len(found)} noisy recordings are late (+) or early (-), and a network learns little "
-            f"from them: {', '.join(apart[:_MOST_NAMED])}{more}"
+            f"from them: {listed(apart)}"
         )
     return found
 

@@ -19,6 +19,7 @@ import click
 from lite_rtse_ext.data.manifest import Manifest, ManifestError, Pair
 from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
 from lite_rtse_ext.data.prepare.command import REFUSE, TARGET, summarize
+from lite_rtse_ext.utils.listing import listed
 
 __all__ = ["TEST_UTTERANCES", "TRAIN_UTTERANCES", "VALID_UTTERANCES", "prepare_vctk_demand", "vctk_demand"]
 
@@ -32,7 +33,6 @@ _SETS = {
     "train": ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav", "log_trainset_28spk.txt", TRAIN_UTTERANCES),
     "test": ("clean_testset_wav", "noisy_testset_wav", "log_testset.txt", TEST_UTTERANCES),
 }
-_MOST_NAMED = 5
 
 
 def prepare_vctk_demand(
@@ -115,8 +115,7 @@ def _paired_names(clean: Path, noisy: Path, refuse: bool, report: Callable[[str]
     for folder, own, others in ((clean, in_clean, in_noisy), (noisy, in_noisy, in_clean)):
         alone = sorted(own - others)
         if alone:
-            more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
-            _fault(f"{folder}: without a partner: {', '.join(alone[:_MOST_NAMED])}{more}", refuse, report)
+            _fault(f"{folder}: without a partner: {listed(alone)}", refuse, report)
     both = sorted(in_clean & in_noisy)
     if not both:
         raise ManifestError(f"{clean}: no .wav files that {noisy.name} has too")
