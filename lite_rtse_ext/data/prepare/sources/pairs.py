@@ -49,13 +49,19 @@ class _Job:
 class _Part:
     """A stretch of both recordings.
 
-    Its fields are the path below the folder of each side, the length in samples, and whether one side is silent. The
-    last one is the delay of the whole noisy recording in samples.
+    Its fields are the path below the folder of each side, the length in samples, and whether one side is silent.
     """
 
     path: PurePath
     frames: int
     silent: bool
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """The parts of two recordings, and the delay of the noisy one in samples."""
+
+    parts: list[_Part]
     delay: int
 
 
@@ -154,19 +160,19 @@ def _fault(message: str, refuse: bool, report: Report) -> None:
 
 def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePath, list[_Part]]:
     """Convert the pairs, and return the parts of each pair that has no fault."""
-    found = {}
+    found, apart = {}, []
     for job, result in zip(jobs, run_in_order(_attempt, jobs), strict=True):
         if isinstance(result, Lost):
             result = result.reason
         if isinstance(result, str):
             _fault(f"{job.noisy}: {result}", refuse, report)
             continue
-        silent = sum(part.silent for part in result)
+        found[job.name] = [part for part in result.parts if not part.silent]
+        silent = len(result.parts) - len(found[job.name])
         if silent:
-            report(f"left out: {silent} of {len(result)} parts of {job.noisy}, where one side is silent")
-        found[job.name] = [part for part in result if not part.silent]
-    late = {job.noisy: part.delay for job in jobs for part in found.get(job.name, ()) if abs(part.delay) >= _APART}
-    apart = [f"{path} by {1000 * frames / SAMPLE_RATE_HZ:+.1f} ms" for path, frames in late.items()]
+            report(f"left out: {silent} of {len(result.parts)} parts of {job.noisy}, where one side is silent")
+        if found[job.name] and abs(result.delay) >= _APART:
+            apart.append(f"{job.noisy} by {1000 * result.delay / SAMPLE_RATE_HZ:+.1f} ms")
     if apart:
         report(
             f"{len(apart)} of {len(found)} noisy recordings are late (+) or early (-), and a network learns little "
@@ -175,7 +181,7 @@ def _convert(jobs: Sequence[_Job], refuse: bool, report: Report) -> dict[PurePat
     return found
 
 
-def _attempt(job: _Job) -> list[_Part] | str:
+def _attempt(job: _Job) -> _Converted | str:
     try:
         return _convert_one(job)
     except AudioError as error:
@@ -186,7 +192,7 @@ def _attempt(job: _Job) -> list[_Part] | str:
         return f"{error.filename}: {error.strerror}"
 
 
-def _convert_one(job: _Job) -> list[_Part] | str:
+def _convert_one(job: _Job) -> _Converted | str:
     rates = [_rate(path) for path in (job.noisy, job.clean)]
     if rates[0] != rates[1]:
         return f"has {rates[0]} Hz, its clean one {rates[1]} Hz"
@@ -200,18 +206,18 @@ def _convert_one(job: _Job) -> list[_Part] | str:
     if peak > FULL_SCALE_PEAK:  # both are scaled by the same factor
         noisy, clean = (samples * np.float32(FULL_SCALE_PEAK / peak) for samples in (noisy, clean))
     bounds = utterances(clean) if len(clean) >= CUT_FRAMES else [(0, len(clean))]
-    late = delay(noisy, clean)
-    return [
-        _write(job, f".{number:04}" if len(bounds) > 1 else "", noisy[first:last], clean[first:last], late)
+    parts = [
+        _write(job, f".{number:04}" if len(bounds) > 1 else "", noisy[first:last], clean[first:last])
         for number, (first, last) in enumerate(bounds)
     ]
+    return _Converted(parts, delay(noisy, clean))
 
 
 def _rate(path: Path) -> int | None:
     return None if path.suffix.lower() == ".g722" else read_format(path).sample_rate
 
 
-def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples, late: int) -> _Part:
+def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples) -> _Part:
     path = target_path(job.name, f"{mark}.flac")
     silent = any(silence(samples) is not None for samples in (noisy, clean))
     for side, source, samples in zip(_SIDES, (job.noisy, job.clean), (noisy, clean), strict=True):
@@ -219,7 +225,7 @@ def _write(job: _Job, mark: str, noisy: _Samples, clean: _Samples, late: int) ->
         if not silent and not is_current(source, to, len(samples)):
             to.parent.mkdir(parents=True, exist_ok=True)
             write_flac(to, samples)
-    return _Part(path, len(noisy), silent, late)
+    return _Part(path, len(noisy), silent)
 
 
 def _divide(
