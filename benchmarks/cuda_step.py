@@ -28,18 +28,21 @@ from benchmarks.cuda_floor import (
     Row,
     eager_rows,
     moved,
+    of_tests,
     seconds,
 )
 from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
 from lite_rtse_ext import LiteRTSE, reference
 
+network_cases = of_tests("cuda.network")
+
 HALF = torch.bfloat16
-LSTM, HALF_LSTM = "lstm 257", "lstm 257 in bfloat16"
-CONVOLUTIONS = ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv")
+LSTM, CONVOLUTIONS = network_cases.LSTM, network_cases.CONVOLUTIONS
+HALF_LSTM, *HALF_CONVOLUTIONS = (f"{case} {network_cases.HALF}" for case in (LSTM, *CONVOLUTIONS))
 PARTS = {
     torch.float32: (*CONVOLUTIONS, "mask_residual", LSTM, LSTM),
-    HALF: (*(f"{case} in bfloat16" for case in CONVOLUTIONS), "mask_residual", HALF_LSTM, HALF_LSTM),
+    HALF: (*HALF_CONVOLUTIONS, "mask_residual", HALF_LSTM, HALF_LSTM),
 }
 """By type, the cases of the network's operators. Each name occurs as often as the operator runs in one pass. Under
 autocast ``mask_residual`` stays in float32."""

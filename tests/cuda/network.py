@@ -94,17 +94,19 @@ def _in_bfloat16(calls: Callable[[int, int, torch.dtype], Calls]) -> Callable[[i
     return lambda batch, frames, _: calls(batch, frames, torch.bfloat16)
 
 
+LSTM = "lstm 257"
+CONVOLUTIONS = ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv")
+"""Names of Lite-RTSE's LSTM and of its convolutions."""
 HALF = "in bfloat16"
+"""What follows the name of a case in that type."""
+
 LAYERS: Mapping[str, Callable[[int, int, torch.dtype], Calls]] = {
-    "lstm 257": _lstm,
-    f"lstm 257 {HALF}": _in_bfloat16(_lstm),
+    LSTM: _lstm,
+    f"{LSTM} {HALF}": _in_bfloat16(_lstm),
     "gru 8": _gru(8, 1, 33),
     "gru 64 in both directions": _gru(64, 2, 33),
     "norm_prelu 16": _norm_prelu,
-    **{
-        f"{case} {HALF}": _in_bfloat16(CASES[case])
-        for case in ("conv_block 1 to 32", "conv_block 32 to 32", "multi_order_conv")
-    },
+    **{f"{case} {HALF}": _in_bfloat16(CASES[case]) for case in CONVOLUTIONS},
 }
 """The same of layers: the network's LSTM, layers of other networks, and what bfloat16 autocast runs in its type."""
 
