@@ -88,13 +88,22 @@ class PcmStream:
     """
 
     def __init__(self, network: Network, sample_rate: Real, channels: Real = 1) -> None:
-        self.channels = channel_count(channels)
+        self._channels = channel_count(channels)
         self._streamers = [
             Streamer(network, sample_rate=sample_rate, compensate_delay=False, on_fault="mute")
-            for _ in range(self.channels)
+            for _ in range(self._channels)
         ]
-        self.sample_rate = self._streamers[0].sample_rate
         self._left = b""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self._channels
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz."""
+        return self._streamers[0].sample_rate
 
     @property
     def latency_samples(self) -> int:

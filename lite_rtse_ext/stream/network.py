@@ -91,13 +91,23 @@ class Network:
     ) -> None:
         exponent = real_number(compression, "compression", "a number above 0 and at most 1")
         branch = switch(mask_branch, "mask_branch")
-        self.min_gain: MinGain | None = None if min_gain is None else checked(min_gain)
+        self._min_gain: MinGain | None = None if min_gain is None else checked(min_gain)
         weights = network_parameters(weights)
         _check_size(np.size(value) for value in weights.values())
         self._weights = {name: _as_float32(name, value) for name, value in weights.items()}
-        self._network = _stream.Network(self._weights, precision, exponent, branch, self.min_gain)
-        self.precision: Precision = precision
-        self._options: dict[str, Any] = {"compression": exponent, "mask_branch": branch, KEY: self.min_gain}
+        self._network = _stream.Network(self._weights, precision, exponent, branch, self._min_gain)
+        self._precision: Precision = precision
+        self._options: dict[str, Any] = {"compression": exponent, "mask_branch": branch, KEY: self._min_gain}
+
+    @property
+    def precision(self) -> Precision:
+        """Storage type of the weights of LSTM and linear layers."""
+        return self._precision
+
+    @property
+    def min_gain(self) -> MinGain | None:
+        """Minimum gain that is part of the weights, or None if it is not known."""
+        return self._min_gain
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str] | None = None, precision: Precision = "float32") -> Self:

@@ -94,20 +94,18 @@ class Streamer:
         on_fault: Literal["raise", "mute"] = "raise",
     ) -> None:
         check_network(network)
-        if on_fault not in ("raise", "mute"):
-            raise ValueError(f"on_fault: expected 'raise' or 'mute', got {on_fault!r}")
-        self.network = network
-        self.sample_rate = sample_rate_hz(sample_rate)
-        self.channels = channel_count(channels)
-        self.compensate_delay = switch(compensate_delay, "compensate_delay")
-        self.high_pass = switch(high_pass, "high_pass")
+        self._network = network
+        self._sample_rate = sample_rate_hz(sample_rate)
+        self._channels = channel_count(channels)
+        self._compensate_delay = switch(compensate_delay, "compensate_delay")
+        self._high_pass = switch(high_pass, "high_pass")
         self.on_fault = on_fault
         self._stream = _stream.Stream(
             network._network,
-            live=not self.compensate_delay,
-            high_pass=self.high_pass,
-            rate_hz=self.sample_rate,
-            channels=self.channels,
+            live=not self._compensate_delay,
+            high_pass=self._high_pass,
+            rate_hz=self._sample_rate,
+            channels=self._channels,
         )
         self._overflows = 0
         self._settings = Lock()
@@ -190,7 +188,32 @@ class Streamer:
         """
         self._stream.reset()
 
-    # --- settings -------------------------------------------------------------------------------------------------
+    # --- fixed by the constructor ---------------------------------------------------------------------------------
+
+    @property
+    def network(self) -> Network:
+        """The weights."""
+        return self._network
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the signal in Hz."""
+        return self._sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that get one common gain."""
+        return self._channels
+
+    @property
+    def compensate_delay(self) -> bool:
+        """Whether sample n of the output is the enhanced sample n of the input."""
+        return self._compensate_delay
+
+    @property
+    def high_pass(self) -> bool:
+        """Whether the network's input first passes a high-pass at 2 Hz."""
+        return self._high_pass
 
     @property
     def latency_samples(self) -> int:
@@ -200,6 +223,8 @@ class Streamer:
         until its enhanced sample is returned.
         """
         return self._stream.latency
+
+    # --- settings -------------------------------------------------------------------------------------------------
 
     @property
     def wet(self) -> float:
@@ -240,6 +265,17 @@ class Streamer:
         with self._settings:
             self._extra_reduction_db = checked
             self._stream.set_min_gain(share)
+
+    @property
+    def on_fault(self) -> Literal["raise", "mute"]:
+        """Whether bad samples and overflows raise an exception, or are replaced by silence and counted."""
+        return self._on_fault
+
+    @on_fault.setter
+    def on_fault(self, action: Literal["raise", "mute"]) -> None:
+        if action not in ("raise", "mute"):
+            raise ValueError(f"on_fault: expected 'raise' or 'mute', got {action!r}")
+        self._on_fault: Literal["raise", "mute"] = action
 
     def _mix(self) -> None:
         self._stream.set_wet(enhanced_share(self._wet, self._attenuation_limit_db))

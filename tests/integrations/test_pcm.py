@@ -104,3 +104,10 @@ def test_channels_must_be_a_number_from_one_to_64(channels: object, error: type[
 
 def test_a_number_of_channels_may_be_of_any_numeric_type() -> None:
     assert PcmStream(packaged_network(), 16_000, np.int64(2)).channels == 2
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "channels"])
+def test_what_the_constructor_fixes_can_not_be_assigned(name: str) -> None:
+    stream = PcmStream(packaged_network(), 16_000)
+    with pytest.raises(AttributeError):
+        setattr(stream, name, getattr(stream, name))

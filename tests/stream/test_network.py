@@ -85,6 +85,13 @@ def test_the_weights_are_copied() -> None:
     np.testing.assert_array_equal(run(Streamer(other), [signal]), run(streamer, [signal]))
 
 
+@pytest.mark.parametrize("name", ["precision", "min_gain"])
+def test_what_is_part_of_the_weights_can_not_be_assigned(name: str) -> None:
+    net = Network(weights())
+    with pytest.raises(AttributeError):
+        setattr(net, name, getattr(net, name))
+
+
 def test_a_network_lives_as_long_as_its_streamers() -> None:
     net = Network(weights())
     gone = weakref.ref(net)

@@ -120,6 +120,28 @@ def test_a_refused_setting_is_not_kept(name: str, value: Any) -> None:
     np.testing.assert_array_equal(run(streamer, [signal]), expected)
 
 
+def test_on_fault_may_change_between_blocks() -> None:
+    streamer, bad = Streamer(network("small")), np.full(10, np.nan, np.float32)
+    streamer.on_fault = "mute"
+    streamer.feed(bad)
+    with pytest.raises(ValueError, match=r"^on_fault: expected 'raise' or 'mute', got 'rais'$"):
+        streamer.on_fault = "rais"  # type: ignore[assignment]
+    assert (streamer.on_fault, streamer.faults.samples) == ("mute", 10)
+    streamer.on_fault = "raise"
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        streamer.feed(bad)
+
+
+@pytest.mark.parametrize(
+    "name", ["network", "sample_rate", "channels", "compensate_delay", "high_pass", "latency_samples", "faults"]
+)
+def test_what_the_constructor_fixes_can_not_be_assigned(name: str) -> None:
+    streamer = Streamer(network("small"))
+    before = getattr(streamer, name)
+    with pytest.raises(AttributeError):
+        setattr(streamer, name, before)
+
+
 # --- one bad sample is one bad sample ---------------------------------------------------------------------------------
 
 
