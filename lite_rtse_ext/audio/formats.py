@@ -68,9 +68,11 @@ WRITTEN = {container: tuple(types.split()) for container, types in _TYPES.items(
 """Sample types that can be written, by container.
 
 libsndfile's own list has more. It can't write some of those. Others make a file longer: they code whole blocks of
-samples, or they pad an odd number of bytes and count the padding. ALAC of more than 16 bits is damaged where it can't
-be compressed, as in loud noise.
+samples, or they pad an odd number of bytes and count the padding. :data:`DAMAGED` are missing, too.
 """
+
+DAMAGED = ("ALAC_20", "ALAC_24", "ALAC_32")
+"""Sample types that libsndfile damages where they can't be compressed, as in loud noise."""
 
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
@@ -79,7 +81,7 @@ SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
 RATES = range(1000, 1_000_001)
 """Sample rates in Hz that a file or pipe may have."""
 
-_FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32", "DWVW_24")
+_FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "DWVW_24", *DAMAGED)
 _NAMED_BY_SUFFIX = ("OGG", "MP3")  # the suffix of one of these also selects its coding
 _MOST_BYTES = {"WAV": 2**32 - 2**20, "WAVEX": 2**32 - 2**20, "AIFF": 2**32 - 2**20, "AU": 2**32 - 2**20}
 """Limits of containers whose headers count bytes in 32 bits. A MiB is reserved for the other chunks."""

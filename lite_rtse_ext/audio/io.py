@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lite_rtse_ext.audio.formats import (
     CONTAINERS,
+    DAMAGED,
     READ_SUFFIXES,
     AudioError,
     AudioFormat,
@@ -194,6 +195,9 @@ def writer(path: str | os.PathLike[str], audio_format: AudioFormat) -> Iterator[
         what = f"{path}: can't write {audio_format.sample_rate} Hz, {audio_format.channels} channel(s) as {kind}"
         if not sf.check_format(audio_format.container, audio_format.subtype, audio_format.endian):
             raise AudioError(f"{what} (libsndfile has no such format, endian {audio_format.endian})")
+        if audio_format.subtype in DAMAGED:
+            why = f"{audio_format.subtype} is not written in {audio_format.container}: libsndfile damages loud noise"
+            raise AudioError(f"{what} ({why})")
         if audio_format.subtype == "VORBIS" and audio_format.sample_rate > _MOST_VORBIS_HZ:
             raise AudioError(f"{what} (expected at most {_MOST_VORBIS_HZ} Hz)")
         try:

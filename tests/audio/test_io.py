@@ -190,6 +190,9 @@ def test_what_a_format_can_not_hold_is_refused(tmp_path: Path) -> None:
         ("a.ogg", AudioFormat(200_001, 1, "OGG", "VORBIS"), "200001 Hz, 1 channel.* at most 200000 Hz"),
         ("a.mp3", AudioFormat(44_100, 3, "MP3", "MPEG_LAYER_III"), "3 channel"),
         ("a.flac", AudioFormat(44_100, 9, "FLAC", "PCM_16"), "9 channel"),
+        ("a.caf", AudioFormat(44_100, 1, "CAF", "ALAC_20"), "ALAC_20 is not written in CAF: libsndfile damages"),
+        ("b.caf", AudioFormat(44_100, 1, "CAF", "ALAC_24"), "ALAC_24 is not written in CAF: libsndfile damages"),
+        ("c.caf", AudioFormat(44_100, 1, "CAF", "ALAC_32"), "ALAC_32 is not written in CAF: libsndfile damages"),
     ]:
         with pytest.raises(AudioError, match=f"{name}: can't write .*{words}"):
             write(tmp_path / name, sound(100, audio_format.channels), audio_format)
