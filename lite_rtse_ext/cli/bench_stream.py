@@ -13,6 +13,7 @@ import click
 
 from lite_rtse_ext.utils.atomic_file import replacing
 from lite_rtse_ext.utils.extras import require_torch
+from lite_rtse_ext.utils.path_name import PathName
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
@@ -40,7 +41,7 @@ def json_file(path: Path | None) -> Iterator[Callable[[Any], object]]:
 @click.option("--full", is_flag=True, help="The variant with a full 3×3 in its Conv-Blocks.")
 @click.option("--paced", is_flag=True, help="A frame every 16 ms, as in a call, instead of at once.")
 @click.option("--rate", type=click.IntRange(1000, 1_000_000), help="Sample rate; a 16 kHz stream is timed by turns.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results to this file.")
+@click.option("--json", "json_path", type=PathName(), help="Also write the results to this file.")
 def stream(
     frames: int, calls: int, precision: str, full: bool, paced: bool, rate: int | None, json_path: Path | None
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,18 +19,6 @@ class NumberRange(click.FloatRange):
         if math.isnan(number):
             self.fail(f"expected a number, got {value}", param, ctx)
         return number
-
-
-class PathName(click.Path):
-    """A path. ``click.Path`` takes an empty name, such as an unset variable of the shell, for the current folder."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("expected a name, got an empty one", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 def link_option(command: Command) -> Command:

@@ -15,6 +15,7 @@ from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.utils.atomic_file import kind_of
 from lite_rtse_ext.utils.extras import require_torch
+from lite_rtse_ext.utils.path_name import PathName
 
 if TYPE_CHECKING:
     from lite_rtse_ext.stream import Network
@@ -26,7 +27,7 @@ def checkpoint_option(command: Command) -> Command:
     """``--checkpoint``, the same for every command."""
     return click.option(
         "--checkpoint",
-        type=click.Path(path_type=Path),
+        type=PathName(),
         envvar="LITE_RTSE_CHECKPOINT",
         show_envvar=True,
         help="Trained parameters, safetensors or PyTorch; by default those that come with the package.",

@@ -21,6 +21,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,6 +35,7 @@ from lite_rtse_ext.integrations.pcm import SAMPLE_BYTES, Settings, packaged_netw
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.stream.network import Network
 from lite_rtse_ext.stream.streamer import Streamer
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["RATES_HZ", "CallServer", "Limits", "serving"]
 
@@ -271,9 +273,7 @@ async def _run(network: Network, host: str, port: int, limits: Limits, ready: Ca
 @click.command(help="Enhance calls over WebSocket. SIGINT and SIGTERM end it.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 is any free one.")
-@click.option(
-    "--weights", type=click.Path(dir_okay=False), help="A safetensors file, instead of the package's weights."
-)
+@click.option("--weights", type=PathName(dir_okay=False), help="A safetensors file, instead of the package's weights.")
 @click.option("--calls", default=Limits.calls, show_default=True, type=click.IntRange(1), help="Most calls at a time.")
 @click.option(
     "--message-bytes", default=Limits.message_bytes, show_default=True, type=click.IntRange(2), help="Largest message."
@@ -285,7 +285,7 @@ async def _run(network: Network, host: str, port: int, limits: Limits, ready: Ca
     type=click.FloatRange(0, min_open=True),
     help="Seconds without a message that end a call.",
 )
-def main(host: str, port: int, weights: str | None, calls: int, message_bytes: int, idle_s: float) -> None:
+def main(host: str, port: int, weights: Path | None, calls: int, message_bytes: int, idle_s: float) -> None:
     def ready(server: CallServer) -> None:
         address = f"[{host}]" if ":" in host else host  # of IPv6
         click.echo(f"listening on ws://{address}:{server.port}/")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lite_rtse_ext.cli.bench_stream import json_file, stream
+from lite_rtse_ext.utils.path_name import PathName
 
 
 @click.group(invoke_without_command=True, options_metavar="[OPTIONS]", subcommand_metavar="[stream]")
@@ -14,7 +15,7 @@ from lite_rtse_ext.cli.bench_stream import json_file, stream
 @click.option("--frames", type=click.IntRange(min=1), default=250, show_default=True, help="Frames of 16 ms each.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Times each side is timed.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results to this file.")
+@click.option("--json", "json_path", type=PathName(), help="Also write the results to this file.")
 @click.pass_context
 def bench(context: click.Context, batch: int, frames: int, threads: int, rounds: int, json_path: Path | None) -> None:
     """Time the fused operators and the network against plain PyTorch, float32 on the CPU; or, `bench stream`, the

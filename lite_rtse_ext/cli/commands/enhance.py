@@ -12,12 +12,13 @@ import click
 from lite_rtse_ext.cli.errors import describe, printable
 from lite_rtse_ext.cli.jobs import JobError, Plan, permit, plan
 from lite_rtse_ext.cli.notes import told
-from lite_rtse_ext.cli.options import NumberRange, PathName, link_option
+from lite_rtse_ext.cli.options import NumberRange, link_option
 from lite_rtse_ext.cli.pipes import RAW_TYPES, is_pipe, is_stream, raw_format, run_pipe
 from lite_rtse_ext.cli.run import Enhance, run_jobs
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen, extra_reduction_option, has_engine, network
 from lite_rtse_ext.utils.atomic_file import replaceable
 from lite_rtse_ext.utils.extras import require_torch
+from lite_rtse_ext.utils.path_name import PathName
 
 
 @click.command()

@@ -15,17 +15,18 @@ from lite_rtse_ext.cli.errors import printable
 from lite_rtse_ext.cli.weights import chosen
 from lite_rtse_ext.utils.extras import require
 from lite_rtse_ext.utils.new_folder import new_folder
+from lite_rtse_ext.utils.path_name import PathName
 
 if TYPE_CHECKING:
     from lite_rtse_ext.evaluate.result import Result
 
 
 @click.command()
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--data", "manifest", type=click.Path(path_type=Path), help="Manifest of `prepare`.")
+@click.argument("model", required=False, type=PathName())
+@click.option("--data", "manifest", type=PathName(), help="Manifest of `prepare`.")
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
-@click.option("--recordings", type=click.Path(path_type=Path), help="Instead: a folder of recordings, or one of them.")
-@click.option("--out", "folder", type=click.Path(path_type=Path), help="Folder for tables and plots.")
+@click.option("--recordings", type=PathName(), help="Instead: a folder of recordings, or one of them.")
+@click.option("--out", "folder", type=PathName(), help="Folder for tables and plots.")
 @click.option("--audio", is_flag=True, help="Also write the enhanced recordings there.")
 @click.option("--dnsmos/--no-dnsmos", default=True, show_default=True, help="Whether to ask DNSMOS, too.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; by default one for each usable core.")

@@ -10,12 +10,13 @@ import click
 from lite_rtse_ext.cli.weights import checkpoint_option, chosen
 from lite_rtse_ext.utils.atomic_file import replaceable
 from lite_rtse_ext.utils.extras import require
+from lite_rtse_ext.utils.path_name import PathName
 
 LIMIT = 1e-4  # two float32 implementations, on a network whose phase may turn on a small number
 
 
 @click.command()
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=PathName())
 @checkpoint_option
 @click.option("--force", is_flag=True, help="Replace OUT if it exists already.")
 def export(target: Path, checkpoint: Path | None, force: bool) -> None:

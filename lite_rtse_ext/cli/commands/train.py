@@ -9,6 +9,7 @@ import click
 
 from lite_rtse_ext.train.named_recipes import recipe_names
 from lite_rtse_ext.utils.extras import require
+from lite_rtse_ext.utils.path_name import PathName
 
 _HELP = f"""Train a network by RECIPE: a YAML file, or one of those that come with the package
 ({", ".join(recipe_names())}).
@@ -31,8 +32,8 @@ lite-rtse train --resume --out run
 
 @click.command(help=_HELP)
 @click.argument("arguments", nargs=-1, metavar="[RECIPE] [SETTINGS]...")
-@click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--data", "manifest", type=click.Path(path_type=Path), help="Manifest; the same as data.manifest=PATH.")
+@click.option("--out", "folder", type=PathName(), required=True, help="Folder of the run.")
+@click.option("--data", "manifest", type=PathName(), help="Manifest; the same as data.manifest=PATH.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder; it has its recipe.")
 def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resume: bool) -> None:
     recipe, settings = _recipe_and_settings(arguments, resume)
@@ -48,6 +49,8 @@ def train(arguments: tuple[str, ...], folder: Path, manifest: Path | None, resum
 
 
 def _recipe_and_settings(arguments: tuple[str, ...], resume: bool) -> tuple[str | None, tuple[str, ...]]:
+    if "" in arguments:
+        raise click.BadParameter("expected a name, got an empty one", param_hint="'[RECIPE] [SETTINGS]...'")
     if not resume:
         if not arguments:
             raise click.UsageError("give a recipe for a new run, or --resume for the one in the folder")

@@ -8,14 +8,13 @@ import click
 
 from lite_rtse_ext.data.manifest import KINDS, SPLITS, Manifest
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
+from lite_rtse_ext.utils.path_name import PathName
 
-TARGET = click.option(
-    "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder to fill; made if need be."
-)
+TARGET = click.option("--out", "target", type=PathName(), required=True, help="Folder to fill; made if need be.")
 ADDED_TO = click.option(
     "--out",
     "target",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     required=True,
     help="Folder to add to, or to fill; made if need be.",
 )

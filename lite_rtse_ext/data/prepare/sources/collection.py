@@ -29,6 +29,7 @@ from lite_rtse_ext.data.prepare.mixtures import mixtures_of
 from lite_rtse_ext.data.prepare.splits import UNKNOWN, Shares, Splits, assign, divide_speech
 from lite_rtse_ext.data.rules import file as file_rule
 from lite_rtse_ext.data.rules import shown
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["TABLE", "CollectionOptions", "collection", "prepare_collection"]
 
@@ -243,7 +244,7 @@ def _even_voices(clips: Sequence[Clip], mixtures: int) -> list[Clip]:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PathName())
 @TARGET
 @click.option(
     "--leave-out", multiple=True, metavar="PATTERN", help="Label, speaker or language not to take, such as 'rain*'."

@@ -30,6 +30,7 @@ from lite_rtse_ext.data.prepare.mixtures import make_mixtures
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.atomic_file import replacing
 from lite_rtse_ext.utils.new_folder import new_folder
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["debian", "prepare_debian"]
 
@@ -170,9 +171,7 @@ def _recorded(target: Path, name: str, report: Callable[[str], None] = lambda li
 
 @click.command()
 @TARGET
-@click.option(
-    "--debs", type=click.Path(path_type=Path), help="Folder of .deb files to use; nothing is fetched or verified then."
-)
+@click.option("--debs", type=PathName(), help="Folder of .deb files to use; nothing is fetched or verified then.")
 @click.option("--suite", default="trixie", show_default=True, help="Debian release for what the system's own lacks.")
 @click.option("--more", is_flag=True, help="Train on fifty more voices and more noise, too: another 1.3 GB.")
 @ONLY_LICENSE

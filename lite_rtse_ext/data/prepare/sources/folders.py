@@ -16,6 +16,7 @@ from lite_rtse_ext.data.prepare.cutting import CUT_FRAMES
 from lite_rtse_ext.data.prepare.find import find_audio
 from lite_rtse_ext.data.prepare.mixtures import mixtures_of
 from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_noise, divide_speech, speakers_of
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["FolderOptions", "folders", "prepare_folders"]
 
@@ -152,9 +153,9 @@ def _divide(kind: str, converted: list[Converted], options: FolderOptions, repor
 
 
 @click.command()
-@click.option("--speech", type=click.Path(path_type=Path), required=True, help="Folder of clean speech.")
-@click.option("--noise", type=click.Path(path_type=Path), required=True, help="Folder of noise without speech.")
-@click.option("--rooms", type=click.Path(path_type=Path), help="Folder of room impulse responses.")
+@click.option("--speech", type=PathName(), required=True, help="Folder of clean speech.")
+@click.option("--noise", type=PathName(), required=True, help="Folder of noise without speech.")
+@click.option("--rooms", type=PathName(), help="Folder of room impulse responses.")
 @TARGET
 @VALID_SHARE
 @TEST_SHARE

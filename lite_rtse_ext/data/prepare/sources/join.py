@@ -14,6 +14,7 @@ from lite_rtse_ext.data.manifest import Clip, Manifest, ManifestError, Mixture, 
 from lite_rtse_ext.data.prepare.command import ONLY_LICENSE, summarize
 from lite_rtse_ext.data.prepare.licenses import with_licenses
 from lite_rtse_ext.utils.file_names import MOST_BYTES, file_name
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["join", "join_manifests"]
 
@@ -131,12 +132,12 @@ def _moved_pair(pair: Pair, folder: str, names: _Names) -> Pair:
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Manifest to write.")
+@click.argument("sources", nargs=-1, required=True, type=PathName())
+@click.option("--out", "target", type=PathName(), required=True, help="Manifest to write.")
 @click.option(
     "--judge-by",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Source whose validation and test files are used; by default all.",
 )
 @ONLY_LICENSE

@@ -23,6 +23,7 @@ from lite_rtse_ext.data.prepare.splits import Shares, Splits, divide_speech, spe
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.file_names import file_name, plain, target_path
 from lite_rtse_ext.utils.listing import listed
+from lite_rtse_ext.utils.path_name import PathName
 from lite_rtse_ext.utils.workers import Lost, run_in_order
 
 __all__ = ["pairs", "prepare_pairs"]
@@ -255,8 +256,8 @@ def _names(paths: Sequence[PurePath]) -> dict[PurePath, str]:
 
 
 @click.command()
-@click.option("--noisy", type=click.Path(path_type=Path), required=True, help="Folder of noisy recordings.")
-@click.option("--clean", type=click.Path(path_type=Path), required=True, help="Folder of the same speech, clean.")
+@click.option("--noisy", type=PathName(), required=True, help="Folder of noisy recordings.")
+@click.option("--clean", type=PathName(), required=True, help="Folder of the same speech, clean.")
 @TARGET
 @VALID_SHARE
 @TEST_SHARE

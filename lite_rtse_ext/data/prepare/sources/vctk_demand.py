@@ -20,6 +20,7 @@ from lite_rtse_ext.data.manifest import Manifest, ManifestError, Pair
 from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
 from lite_rtse_ext.data.prepare.command import REFUSE, TARGET, summarize
 from lite_rtse_ext.utils.listing import listed
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["TEST_UTTERANCES", "TRAIN_UTTERANCES", "VALID_UTTERANCES", "prepare_vctk_demand", "vctk_demand"]
 
@@ -153,7 +154,7 @@ def _read_log(path: Path, report: Callable[[str], None]) -> dict[str, tuple[str,
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=PathName())
 @TARGET
 @REFUSE
 def vctk_demand(root: Path, target: Path, refuse_damaged: bool) -> None:

@@ -22,6 +22,7 @@ from lite_rtse_ext.data.prepare.convert import complete_frames, write_flac
 from lite_rtse_ext.data.prepare.made import MOST_COUNT, MOST_SEED, manifest_before, require_limits, save_made
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.new_folder import new_folder
+from lite_rtse_ext.utils.path_name import PathName
 
 __all__ = ["FOLDER", "Kokoro", "Synthesizer", "Voice", "draw_voice", "prepare_voices", "read_text", "voices"]
 
@@ -278,8 +279,8 @@ def _texts(_context: click.Context, _parameter: click.Parameter, values: Sequenc
 
 @click.command()
 @ADDED_TO
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="The network, kokoro-v1.0.onnx.")
-@click.option("--styles", type=click.Path(path_type=Path), required=True, help="Its voices, voices-v1.0.bin.")
+@click.option("--model", type=PathName(), required=True, help="The network, kokoro-v1.0.onnx.")
+@click.option("--styles", type=PathName(), required=True, help="Its voices, voices-v1.0.bin.")
 @click.option(
     "--text",
     "texts",
