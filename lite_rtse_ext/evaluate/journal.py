@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lite_rtse_ext.evaluate.result import Result
+from lite_rtse_ext.utils.atomic_file import writing
 
 __all__ = ["Journal", "files_of_model", "stamp"]
 
@@ -63,12 +64,13 @@ class Journal:
         """Append a result to the file, unless it has errors. ``of`` is the :func:`stamp` of the recording's files."""
         if result.errors:
             return
-        if not self._kept:
-            self._path.write_text(json.dumps(self._about), encoding="utf-8")
-        self._kept[result.name] = of, result
-        with self._path.open("a", encoding="utf-8") as file:
-            # The line end comes first: the last line may be incomplete, and must not take this one with it.
-            file.write("\n" + json.dumps({"stamp": of, "result": asdict(result)}))
+        with writing(self._path):
+            if not self._kept:
+                self._path.write_text(json.dumps(self._about), encoding="utf-8")
+            self._kept[result.name] = of, result
+            with self._path.open("a", encoding="utf-8") as file:
+                # The line end comes first: the last line may be incomplete, and must not take this one with it.
+                file.write("\n" + json.dumps({"stamp": of, "result": asdict(result)}))
 
     def remove(self) -> None:
         """Delete the file, once the run is complete."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-__all__ = ["has_name", "kind_of", "replaceable", "replacing"]
+__all__ = ["has_name", "kind_of", "replaceable", "replacing", "writing"]
 
 FilePath = str | os.PathLike[str]
 
@@ -24,6 +24,8 @@ _KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that only a write meets. Python does not say which file it wrote."""
 
 
 def kind_of(path: FilePath) -> str:
@@ -43,7 +45,7 @@ def replaceable(path: FilePath) -> os.stat_result | None:
             ``path``.
     """
     try:
-        with _about(path):
+        with writing(path):
             status = os.stat(path)
     except FileNotFoundError:
         return None
@@ -70,16 +72,17 @@ def replacing(path: FilePath) -> Iterator[Path]:
         The path of the temporary file.
 
     Raises:
-        OSError: the folder does not exist or can't be written to, or ``path`` is neither free nor a regular file.
-            The error names ``path``, not the temporary file.
+        OSError: the folder does not exist or can't be written to, ``path`` is neither free nor a regular file, or the
+            disk is full. The error names ``path``, not the temporary file.
     """
     before = replaceable(path)
     target = Path(os.path.realpath(path))
-    with _about(path):
+    with writing(path):
         temporary, descriptor = _reserve(target, 0o600 if before else 0o666)  # umask applies to the latter
     try:
-        yield temporary
-        with _about(path):
+        with _naming_full_disk(path):
+            yield temporary
+        with writing(path):
             if before:
                 _pass_on(before, temporary)
             os.fsync(descriptor)
@@ -156,8 +159,31 @@ def _kind(status: os.stat_result) -> str:
 
 
 @contextmanager
-def _about(path: FilePath) -> Iterator[None]:
+def writing(path: FilePath) -> Iterator[None]:
+    """Make an OSError of the ``with`` block say that ``path`` can't be written.
+
+    Raises:
+        OSError: as the block, with the name of ``path``.
+    """
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, f"can't be written ({error.strerror or error})", os.fspath(path)) from error
+        raise _unwritten(path, error) from error
+
+
+@contextmanager
+def _naming_full_disk(path: FilePath) -> Iterator[None]:
+    """Make the error of a full disk name ``path``. Some libraries raise an error of their own in its place."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None or cause.errno not in _NO_ROOM or cause.filename is not None:
+            raise
+        raise _unwritten(path, cause) from error
+
+
+def _unwritten(path: FilePath, error: OSError) -> OSError:
+    return OSError(error.errno, f"can't be written ({error.strerror or error})", os.fspath(path))

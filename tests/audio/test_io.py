@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import soundfile as sf
 
 from lite_rtse_ext.audio import AudioError, AudioFormat, read, read_blocks, read_format, write
 from lite_rtse_ext.audio.io import BLOCK_FRAMES, CONTAINERS, writer
+from tests.utils.full_disk import full_disk
 
 # suffix, container, subtype, rate, largest error of a half-scale noise; None for lossy coding, which only keeps it
 # roughly
@@ -203,13 +203,8 @@ def test_what_a_format_can_not_hold_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_the_systems_error(tmp_path: Path, container: str) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, (50_000, 1)).astype(np.float32)
     audio_format = AudioFormat(16_000, 1, container, sf.default_subtype(container))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-    try:
-        with pytest.raises(OSError, match="can't be written") as caught:
-            write(tmp_path / "a", noise, audio_format)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(OSError, match="can't be written") as caught, full_disk(5000):
+        write(tmp_path / "a", noise, audio_format)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "a"))
     assert not list(tmp_path.iterdir())
 

@@ -9,6 +9,8 @@ import pytest
 from lite_rtse_ext.evaluate.journal import Journal, stamp
 from lite_rtse_ext.evaluate.result import Result
 
+from ..utils.full_disk import full_disk
+
 ABOUT = {"model": "m", "files": [["m", 1, 2]]}
 DONE = Result("a", "rain", 5.0, 2.0, {"si_snr": 1.0}, {"si_snr": 2.5})
 
@@ -77,3 +79,9 @@ def test_a_journal_that_ends_with_a_line_end_is_continued(tmp_path: Path, record
     (tmp_path / "j").write_bytes((tmp_path / "j").read_bytes() + b"\n")  # as former versions wrote it
     Journal(tmp_path / "j", ABOUT).add(Result("b", None, None, 1.0), of)
     assert Journal(tmp_path / "j", ABOUT).count == 2
+
+
+def test_a_full_disk_is_told_of_the_file(tmp_path: Path, recording: Path) -> None:
+    with pytest.raises(OSError, match="can't be written") as full, full_disk(most_bytes=10):
+        Journal(tmp_path / "j", ABOUT).add(DONE, stamp([recording]))
+    assert full.value.filename == str(tmp_path / "j")

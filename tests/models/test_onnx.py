@@ -20,6 +20,7 @@ from lite_rtse_ext.models import create_model
 from lite_rtse_ext.models.onnx import OneFrame, check_onnx, export_onnx
 from tests.compare import assert_agrees, assert_same
 from tests.stream.conftest import CONFIGS, model
+from tests.utils.full_disk import full_disk
 
 needs_onnx = pytest.mark.skipif(
     not all(map(__import__("importlib.util").util.find_spec, ("onnx", "onnxscript", "onnxruntime"))),
@@ -162,6 +163,9 @@ def test_the_command(tmp_path: Path) -> None:
     again = CliRunner().invoke(main, command)
     assert (again.exit_code, again.stderr) == (1, f"Error: {target}: exists already; --force replaces it\n")
     assert target.read_bytes() == before
+    with full_disk(most_bytes=100_000):
+        full = CliRunner().invoke(main, [*command, "--force"])
+    assert (full.exit_code, full.stderr) == (1, f"Error: {target}: can't be written (File too large)\n")
     assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
 
 

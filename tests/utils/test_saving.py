@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lite_rtse_ext import LiteRTSE
 from lite_rtse_ext.audio import AudioFormat, write
 from lite_rtse_ext.data.manifest import Clip, Manifest
+from lite_rtse_ext.train.callbacks import AtomicCheckpoints
 
+from .full_disk import full_disk
 from .special import SPECIAL
 
 
@@ -29,7 +33,11 @@ def _manifest(path: Path) -> None:
     Manifest(path.parent, "mine", (Clip("speech", "train", "a.flac", 16_000, "me", "none", "here"),)).save(path)
 
 
-SAVERS = {"checkpoint": _checkpoint, "sound": _sound, "manifest": _manifest}
+def _training(path: Path) -> None:
+    AtomicCheckpoints().save_checkpoint({"weight": torch.zeros(1000)}, path)
+
+
+SAVERS = {"checkpoint": _checkpoint, "sound": _sound, "manifest": _manifest, "training": _training}
 
 
 @pytest.fixture(params=SAVERS)
@@ -57,3 +65,11 @@ def test_names_of_every_length_and_their_modes(tmp_path: Path, save: Callable[[P
     save(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_full_disk_is_told_of_the_file(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    path = tmp_path / "target"
+    with pytest.raises(OSError, match="can't be written") as full, full_disk(most_bytes=10):
+        save(path)
+    assert (full.value.errno, full.value.filename) == (errno.EFBIG, str(path))
+    assert os.listdir(tmp_path) == []

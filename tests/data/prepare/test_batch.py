@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lite_rtse_ext.data.prepare import batch
 from lite_rtse_ext.data.prepare.batch import Conversion, convert_all
 from lite_rtse_ext.utils.workers import run_in_order
 from tests.data.prepare.recordings import noise, put
+from tests.utils.full_disk import full_disk
 
 
 def convert_or_end(job: Conversion) -> int | AudioError | OSError:
@@ -39,10 +39,5 @@ def test_a_recording_that_ends_the_decoder_is_named_and_the_others_are_converted
 
 def test_a_full_disk_is_no_fault_of_the_recording(tmp_path: Path) -> None:
     job = Conversion(put(tmp_path / "a.wav", noise(1.0)), tmp_path / "a.flac")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-    try:
-        with pytest.raises(OSError, match="can't be written"):
-            batch._attempt(job)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(OSError, match="can't be written"), full_disk(5000):
+        batch._attempt(job)
