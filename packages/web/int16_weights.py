@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from lite_rtse_ext.models.metadata import with_sorted_metadata
+
 Array = NDArray[np.float32]
 LARGEST = 32767
 
@@ -41,7 +43,9 @@ def main(source: str, target: str) -> None:
         wholes, scale = integers([arrays[name] for name in names])
         for name, whole in zip(names, wholes, strict=True):
             arrays[name], arrays[f"{name}.scale"] = whole, scale
-    Path(target).write_bytes(save(arrays, metadata))  # `save_file` would let only the user read it
+    data = save(arrays, metadata)
+    # `save_file` would let only the user read it.
+    Path(target).write_bytes(with_sorted_metadata(data) if metadata else data)
 
 
 if __name__ == "__main__":

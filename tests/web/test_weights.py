@@ -28,8 +28,8 @@ def library() -> Library:
     return Library()
 
 
-def convert(path: Path) -> None:
-    subprocess.run([sys.executable, PACKAGE / "int16_weights.py", FLOATS, path], check=True)
+def convert(path: Path, source: Path = FLOATS) -> None:
+    subprocess.run([sys.executable, PACKAGE / "int16_weights.py", source, path], check=True)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,22 @@ def test_a_web_server_may_read_the_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "integers").stat().st_mode & 0o777 == 0o644
+
+
+def test_two_builds_give_the_same_bytes(tmp_path: Path) -> None:
+    """safetensors itself writes metadata in a random order."""
+    source = tmp_path / "floats"
+    source.write_bytes(save({"fc1.weight": np.ones((2, 2), np.float32)}, {letter: letter for letter in "ecadb"}))
+    for name in ("one", "other"):
+        convert(tmp_path / name, source)
+    assert list(read_metadata(tmp_path / "one")) == list("abcde")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_a_file_without_metadata_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "floats").write_bytes(save({"fc1.weight": np.ones((2, 2), np.float32)}))
+    convert(tmp_path / "integers", tmp_path / "floats")
+    assert read_metadata(tmp_path / "integers") == {}
 
 
 def enhance(library: Library, file: bytes, samples: Samples) -> Samples:
