@@ -35,7 +35,7 @@ from lite_rtse_ext.audio.pipe import PipeReader, Rewindable, Source
 from lite_rtse_ext.audio.reader import BLOCK_FRAMES, Reader, split
 from lite_rtse_ext.audio.sndfile import open_sndfile
 from lite_rtse_ext.audio.wav import header_of, set_channel_mask
-from lite_rtse_ext.utils.atomic_file import replacing
+from lite_rtse_ext.utils.atomic_file import naming_full_disk, replacing
 
 __all__ = [
     "BLOCK_FRAMES",
@@ -119,7 +119,7 @@ def open_pipe(source: Source, raw: AudioFormat | None, name: str, stack: ExitSta
         if raw is not None or not _sounds(kept.rewind()):
             raise
         path = Path(stack.enter_context(TemporaryDirectory()), "sound")
-        with path.open("wb") as copy:
+        with naming_full_disk(path), path.open("wb") as copy:
             while piece := kept.read1(_PIECE_BYTES):
                 copy.write(piece)
         return _reader(path, stack.enter_context(path.open("rb")), name, stack)

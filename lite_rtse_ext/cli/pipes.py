@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from lite_rtse_ext.cli.jobs import JobError
+from lite_rtse_ext.utils.atomic_file import naming_full_disk
 
 if TYPE_CHECKING:
     from lite_rtse_ext.audio import AudioFormat
@@ -82,7 +83,8 @@ def run_pipe(
             _refuse_the_input(incoming, target)
         outgoing = _standard("output", sys.stdout, "pipe it into a program") if is_pipe(target) else target
         options = {"raw": raw, "overwrite": overwrite, "name": str(source), **options}
-        done = stream_pipe(network(), incoming, outgoing, **options)
+        with naming_full_disk(target):
+            done = stream_pipe(network(), incoming, outgoing, **options)
     click.echo(f"{done.audio_seconds:.1f} s of audio in {done.elapsed_seconds:.1f} s", err=True)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-__all__ = ["has_name", "kind_of", "replaceable", "replacing", "writing"]
+__all__ = ["has_name", "kind_of", "naming_full_disk", "replaceable", "replacing", "writing"]
 
 FilePath = str | os.PathLike[str]
 
@@ -80,7 +80,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
     with writing(path):
         temporary, descriptor = _reserve(target, 0o600 if before else 0o666)  # umask applies to the latter
     try:
-        with _naming_full_disk(path):
+        with naming_full_disk(path):
             yield temporary
         with writing(path):
             if before:
@@ -172,8 +172,12 @@ def writing(path: FilePath) -> Iterator[None]:
 
 
 @contextmanager
-def _naming_full_disk(path: FilePath) -> Iterator[None]:
-    """Make the error of a full disk name ``path``. Some libraries raise an error of their own in its place."""
+def naming_full_disk(path: FilePath) -> Iterator[None]:
+    """Make the error of a full disk name ``path``. Some libraries raise an error of their own in its place.
+
+    Raises:
+        OSError: as the block, with the name of ``path``. An error that has a name keeps it.
+    """
     try:
         yield
     except Exception as error:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 from lite_rtse_ext.audio import read, read_format
 from lite_rtse_ext.cli import main
 
+from ..utils.full_disk import full_disk
 from .conftest import Run, assert_one_line, sound
 
 COMMAND = [sys.executable, "-m", "lite_rtse_ext.cli", "enhance"]
@@ -160,6 +162,23 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, checkpoint: Path) 
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_behind_standard_output_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, noisy(tmp_path / "in.wav"), "-", "--checkpoint", checkpoint]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, "Error: -: can't be written (No space left on device)\n")
+
+
+def test_a_full_disk_for_the_copy_of_a_pipe_is_one_line(tmp_path: Path, pipe: Run) -> None:
+    """A FLAC is copied before it is read."""
+    data = noisy(tmp_path / "in.flac").read_bytes()
+    with full_disk(most_bytes=len(data) // 2):
+        result = pipe(data, "-", tmp_path / "out.wav")
+    assert_one_line(result, "sound: can't be written (File too large)", tempfile.gettempdir())
+    assert not (tmp_path / "out.wav").exists()
 
 
 def test_damaged_input_is_one_line(tmp_path: Path, pipe: Run) -> None:
