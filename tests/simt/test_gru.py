@@ -289,7 +289,7 @@ MUTANTS = {
         "forward",
         CLUSTERS[1],
         KERNELS,
-        "*of_cluster_block(handed, lane % 8) = h;",
+        "*of_cluster_block(handed, rank) = h;",
         "*of_cluster_block(handed, 0) = h;",
     ),
     "one set of vectors of a cluster": (
@@ -303,8 +303,8 @@ MUTANTS = {
         "forward",
         CLUSTERS[1],
         KERNELS,
-        "lane % 8 < g.blocks && step + 1 < a.frames",
-        "lane % 8 < g.blocks",
+        "rank < g.blocks && step + 1 < a.frames",
+        "rank < g.blocks",
     ),
     "stale parts": (
         "",

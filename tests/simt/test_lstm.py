@@ -300,6 +300,7 @@ MUTANTS = {
         "      if constexpr (!Meets::kDirect) {",
         "quick",
     ),
+    "one set of rows twice": ("", COMMON, "rows + set * set_stride + q", "rows + q", "quick"),
     "stale parts": (
         "",
         COMMON,
@@ -327,7 +328,7 @@ def test_mutants_are_caught(name: str, tmp_path: Path) -> None:
         check_schedules(size, only, folder=cuda, flavour=flavour)
 
 
-NEIGHBORS = "        for (int q = 0; q < Rows; ++q) v[s * kQ + q] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);"
+NEIGHBORS = "v[(s * kQ + q) * kSets + set] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);"
 # The file; a text in it; what replaces that; how it is built.
 HALF_MUTANTS = {
     "pairs overlap": (COMMON, "k += kWarp * N", "k += kWarp", "quick"),

@@ -96,7 +96,7 @@ CLUSTER_MUTANTS = {
     "another block's vectors": (
         "forward",
         KERNELS,
-        "*of_cluster_block(to + s * g.pitch + unit, lane % 8) =",
+        "*of_cluster_block(to + s * g.pitch + unit, rank) =",
         "*of_cluster_block(to + s * g.pitch + unit, 0) =",
         "quick",
     ),
@@ -124,8 +124,8 @@ CLUSTER_MUTANTS = {
     "writes in the last frame": (
         "forward",
         KERNELS,
-        "lane % 8 < g.blocks && step + 1 < a.frames",
-        "lane % 8 < g.blocks",
+        "rank < g.blocks && step + 1 < a.frames",
+        "rank < g.blocks",
         "quick",
     ),
     "no meeting": (

@@ -19,6 +19,7 @@ struct Groups {
 };
 
 inline constexpr int kS = GroupsPlan::kSequences, kQ = GroupsPlan::kQuad;
+inline constexpr int kSets = kWarp / (kS * kQ);  // of rows that a warp multiplies at a time
 
 // How the blocks of a group hand over h, or its gradients, from one frame to the next.
 //
@@ -87,35 +88,41 @@ __device__ __forceinline__ void add_halves(C (&v)[2 * Half], C (&sum)[Half], int
 template <class W, class X>
 inline constexpr int kNeighbors = sizeof(W) == 2 && sizeof(X) == 2 ? 2 : 1;
 
-// The products of up to four rows with the vectors of all sequences, each over `length` numbers. A lane returns the
-// product of row lane / 2 % 4 with vector lane / 8, which is zero for a row that is not there. The sum's order is the
-// same for each.
+// The products of one or two sets of up to four rows with the vectors of all sequences, each over `length` numbers. A
+// lane returns the product of row lane / 2 % 4 of set lane % 2 with vector lane / 8, which is zero for a row that is
+// not there. Two sets read each vector once for both. The sum's order is the same for each.
 template <int Rows, class W, class X>
-__device__ __forceinline__ Compute<X> row_products(const W* rows, int row_stride, const X* vectors, int vector_stride,
-                                                   int length) {
-  static_assert(kS * kQ == kWarp / 2 && Rows <= kQ);
+__device__ __forceinline__ Compute<X> row_products(const W* rows, int row_stride, int set_stride, int sets,
+                                                   const X* vectors, int vector_stride, int length) {
+  static_assert(kS * kQ * kSets == kWarp && Rows <= kQ);
   using C = Compute<X>;
   constexpr int N = kNeighbors<W, X>;
-  C v[kS * kQ] = {}, eight[8], four[4], two[2], one[1];
+  C v[kWarp] = {}, sixteen[16], eight[8], four[4], two[2], one[1];
   for (int k = int(threadIdx.x) % kWarp * N; k < length; k += kWarp * N) {
-    Pack<W, N> w[Rows];
     Pack<X, N> x[kS];
-#pragma unroll
-    for (int q = 0; q < Rows; ++q) w[q] = load_pack<N>(rows + q * row_stride + k);
 #pragma unroll
     for (int s = 0; s < kS; ++s) x[s] = load_pack<N>(vectors + s * vector_stride + k);
 #pragma unroll
-    for (int i = 0; i < N; ++i)
+    for (int set = 0; set < kSets; ++set) {
+      if (set >= sets) break;
+      Pack<W, N> w[Rows];
 #pragma unroll
-      for (int s = 0; s < kS; ++s)
+      for (int q = 0; q < Rows; ++q) w[q] = load_pack<N>(rows + set * set_stride + q * row_stride + k);
 #pragma unroll
-        for (int q = 0; q < Rows; ++q) v[s * kQ + q] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);
+      for (int i = 0; i < N; ++i)
+#pragma unroll
+        for (int s = 0; s < kS; ++s)
+#pragma unroll
+          for (int q = 0; q < Rows; ++q)
+            v[(s * kQ + q) * kSets + set] += to_compute(w[q].at[i]) * to_compute(x[s].at[i]);
+    }
   }
-  add_halves<8>(v, eight, 16);
-  add_halves<4>(eight, four, 8);
-  add_halves<2>(four, two, 4);
-  add_halves<1>(two, one, 2);
-  return one[0] + __shfl_xor_sync(0xffffffffu, one[0], 1);
+  add_halves<16>(v, sixteen, 16);
+  add_halves<8>(sixteen, eight, 8);
+  add_halves<4>(eight, four, 4);
+  add_halves<2>(four, two, 2);
+  add_halves<1>(two, one, 1);
+  return one[0];
 }
 
 template <class X>
@@ -162,15 +169,17 @@ __device__ __forceinline__ void load_columns_of(W* to, const W* weight_hh, int64
 }
 
 // W_hhᵀ times the gates' gradients in `vectors`, of the block's units, in parts by gate: parts[(unit · kS + sequence) ·
-// Gates + gate]. A warp takes four units and one gate.
+// Gates + gate]. A warp takes eight units, or the last four, and one gate.
 template <int Gates, class W, class X>
 __device__ __forceinline__ void back_products(const Groups& g, const W* weights, const X* vectors, Compute<X>* parts) {
+  constexpr int kUnits = kSets * kQ;
   const int lane = int(threadIdx.x) % kWarp;
-  for (int i = int(threadIdx.x) / kWarp; i < g.units / kQ * Gates; i += int(blockDim.x) / kWarp) {
-    const int quad = i / Gates, gate = i % Gates;
-    const Compute<X> sum = row_products<kQ>(weights + (gate * g.units + quad * kQ) * g.pitch, g.pitch,
+  for (int i = int(threadIdx.x) / kWarp; i < (g.units + kQ) / kUnits * Gates; i += int(blockDim.x) / kWarp) {
+    const int first = i / Gates * kUnits, gate = i % Gates, sets = min(kSets, (g.units - first) / kQ);
+    const Compute<X> sum = row_products<kQ>(weights + (gate * g.units + first) * g.pitch, g.pitch, kQ * g.pitch, sets,
                                             vectors + gate * g.pitch, Gates * g.pitch, g.length);
-    if (lane % 2 == 0) parts[((quad * kQ + lane / 2 % kQ) * kS + lane / 8) * Gates + gate] = sum;
+    const int unit = first + lane % kSets * kQ + lane / kSets % kQ;
+    if (unit < g.units) parts[(unit * kS + lane / 8) * Gates + gate] = sum;
   }
   __syncthreads();
 }

@@ -18,37 +18,38 @@ struct GruBlock : GroupPlace<Meets> {
         carry(parts + kS * kGruGates * g.units), weights(reinterpret_cast<T*>(carry + kS * g.units)) {}
 };
 
-// One frame of the block's units: a warp takes a unit in all sequences. h goes from the vectors `from` to the vectors
-// `to`, of which the next sequence is `to_stride` further. In a cluster a lane writes to one block.
+// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the vectors
+// `to`, of which the next sequence is `to_stride` further. In a cluster four lanes write to all blocks.
 template <class T, class Meets, class C>
 __device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups& g, const GruBlock<T, Meets>& b,
                                           int64_t sequence0, int64_t step, const C* from, C* to, int64_t to_stride) {
-  const int lane = int(threadIdx.x) % kWarp, place = lane / 2 % kQ, s = lane / 8, base = lane / 8 * 8;
+  const int lane = int(threadIdx.x) % kWarp, side = lane % kSets, place = lane / kSets % kQ, s = lane / 8;
+  const int base = lane / 8 * 8 + side;
   const int gate = place < kGruGates ? place : kNew;
   const int64_t sequence = sequence0 + s, frame = a.row(sequence, step);
-  const bool there = sequence < a.batch;
-  for (int j = int(threadIdx.x) / kWarp; j < g.units; j += int(blockDim.x) / kWarp) {
-    const int unit = b.first + j;
-    if (unit >= a.units) break;  // the whole warp
+  for (int j = int(threadIdx.x) / kWarp * kSets; j < g.units; j += int(blockDim.x) / kWarp * kSets) {
+    const int unit = b.first + j + side;
+    if (unit - side >= a.units) break;  // the whole warp
+    const bool there = sequence < a.batch && unit < a.units;
     const int64_t row = gate * a.units + unit;
-    C fixed = a.bias(a.bias_ih, row), sum = a.bias(a.bias_hh, row);
+    C fixed = there ? a.bias(a.bias_ih, row) : C(0), sum = there ? a.bias(a.bias_hh, row) : C(0);
     if (there) fixed += a.input[frame * kGruGates * a.units + row];
-    sum += row_products<kGruGates>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.length);
+    sum += row_products<kGruGates>(b.weights + j * g.pitch, g.units * g.pitch, g.pitch, kSets, from, g.pitch, g.length);
     const C active = sigmoid_of(fixed + sum);
     const C r = __shfl_sync(0xffffffffu, active, base), z = __shfl_sync(0xffffffffu, active, base + 2);
     const C state = __shfl_sync(0xffffffffu, sum, base + 4), by_input = __shfl_sync(0xffffffffu, fixed, base + 4);
     const C n = tanh_of(by_input + r * state), h = n + z * (from[s * g.pitch + unit] - n);
     if (!there) continue;
-    if (a.kept && lane % 2 == 0) {
+    if (a.kept) {
       const C kept = place == kReset ? r : place == kUpdate ? z : place == kNew ? n : state;
       a.kept[(frame * RecurrentArgs::kKeptValues + place) * a.units + unit] = kept;
     }
-    if (lane % 8 == 0) a.y[frame * a.outputs + unit] = from_compute<T>(h);
+    if (place == 0) a.y[frame * a.outputs + unit] = from_compute<T>(h);
     C* const handed = to + s * to_stride + unit;
     if constexpr (!Meets::kDirect) {
-      if (lane % 8 == 1) *handed = h;
-    } else if (lane % 8 < g.blocks && step + 1 < a.frames) {
-      *of_cluster_block(handed, lane % 8) = h;
+      if (place == 1) *handed = h;
+    } else {
+      for (int rank = place; rank < g.blocks && step + 1 < a.frames; rank += kQ) *of_cluster_block(handed, rank) = h;
     }
   }
 }

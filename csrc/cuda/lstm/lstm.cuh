@@ -57,37 +57,38 @@ struct LstmBlock : GroupPlace<Meets> {
         parts(reinterpret_cast<C*>(vectors + Meets::kTurns * kS * kG * g.pitch)), c(parts + kS * kG * g.units) {}
 };
 
-// One frame of the block's units: a warp takes a unit in all sequences. h goes from the vectors `from` to the vectors
-// `to` of each block, a lane to one block, or else to y alone.
+// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the vectors
+// `to` of each block, four lanes to all blocks, or else to y alone.
 template <class T, class Meets>
 __device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& g, const LstmBlock<T, Meets>& b,
                                            int64_t sequence0, int64_t step, const T* from, T* to) {
-  static_assert(GroupsPlan::kMostClusterBlocks <= kWarp / kS);
   using C = Compute<T>;
-  const int lane = int(threadIdx.x) % kWarp, gate = lane / 2 % kG, s = lane / 8, base = lane / 8 * 8;
+  const int lane = int(threadIdx.x) % kWarp, side = lane % kSets, gate = lane / kSets % kG, s = lane / 8;
+  const int base = lane / 8 * 8 + side;
   const int64_t sequence = sequence0 + s, frame = a.row(sequence, step);
-  for (int j = int(threadIdx.x) / kWarp; j < g.units; j += int(blockDim.x) / kWarp) {
-    const int unit = b.first + j;
-    if (unit >= a.units) break;  // the whole warp
-    const bool there = sequence < a.batch;
+  for (int j = int(threadIdx.x) / kWarp * kSets; j < g.units; j += int(blockDim.x) / kWarp * kSets) {
+    const int unit = b.first + j + side;
+    if (unit - side >= a.units) break;  // the whole warp
+    const bool there = sequence < a.batch && unit < a.units;
     const int64_t row = gate * a.units + unit;
     C z = there ? C(to_compute(a.input[frame * kG * a.units + row])) : C(0);
-    if (a.bias_ih) z += to_compute(a.bias_ih[row]);
-    if (a.bias_hh) z += to_compute(a.bias_hh[row]);
-    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, from, g.pitch, g.length);
+    if (a.bias_ih && there) z += to_compute(a.bias_ih[row]);
+    if (a.bias_hh && there) z += to_compute(a.bias_hh[row]);
+    z += row_products<kG>(b.weights + j * g.pitch, g.units * g.pitch, g.pitch, kSets, from, g.pitch, g.length);
     const C active = gate == 2 ? tanh_of(z) : sigmoid_of(z);
     const C in = __shfl_sync(0xffffffffu, active, base), forget = __shfl_sync(0xffffffffu, active, base + 2);
     const C cell = __shfl_sync(0xffffffffu, active, base + 4), out = __shfl_sync(0xffffffffu, active, base + 6);
-    const C c = forget * b.c[j * kS + s] + in * cell, h = out * tanh_of(c);
+    C* const kept = b.c + (j + side) * kS + s;
+    const C c = forget * *kept + in * cell, h = out * tanh_of(c);
     __syncwarp();  // all lanes have read c
-    if (lane % 8 == 0) b.c[j * kS + s] = c;
+    if (gate == 0) *kept = c;
     if (!there) continue;
     if constexpr (Meets::kDirect)
-      if (lane % 8 < g.blocks && step + 1 < a.frames)
-        *of_cluster_block(to + s * g.pitch + unit, lane % 8) = from_compute<T>(h);
-    if (a.gates && lane % 2 == 0) a.gates[frame * kG * a.units + row] = from_compute<T>(active);
-    if (lane % 8 == 0) a.y[frame * a.units + unit] = from_compute<T>(h);
-    if (lane % 8 != 1) continue;
+      for (int rank = gate; rank < g.blocks && step + 1 < a.frames; rank += kG)
+        *of_cluster_block(to + s * g.pitch + unit, rank) = from_compute<T>(h);
+    if (a.gates) a.gates[frame * kG * a.units + row] = from_compute<T>(active);
+    if (gate == 0) a.y[frame * a.units + unit] = from_compute<T>(h);
+    if (gate != 1) continue;
     if (a.cells) a.cells[frame * a.units + unit] = from_compute<T>(c);
     if (step + 1 < a.frames) continue;
     a.h[sequence * a.units + unit] = from_compute<T>(h), a.c[sequence * a.units + unit] = from_compute<T>(c);
