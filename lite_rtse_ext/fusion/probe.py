@@ -155,7 +155,8 @@ def _alone(conv: nn.Conv2d, x: Tensor) -> Tensor:
     if not (isinstance(x, Tensor) and x.dim() == 4 and x.shape[2] > _history(conv) and x.shape[3] > 2 * bins):
         return nn.Conv2d.forward(conv, x)
     y = _causal(conv, x)
-    return y[:, :, _history(conv) :, bins : y.shape[3] - bins]
+    y = y[:, :, _history(conv) :, bins : y.shape[3] - bins]
+    return y.contiguous()  # the code that follows may call view, as on the result of PyTorch's
 
 
 def _history(conv: nn.Conv2d) -> int:

@@ -80,7 +80,8 @@ def _causal(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     dilation, padding = conv.dilation[0], int(conv.padding[0])
     after = (conv.kernel_size[0] - 1) * dilation - padding
     x = functional.pad(x, (0, 0, 0, after)) if after else x
-    return ops.causal_dwconv2d(x, conv.weight.flip(2, 3), conv.bias, dilation)[:, :, padding:]
+    y = ops.causal_dwconv2d(x, conv.weight.flip(2, 3), conv.bias, dilation)
+    return y[:, :, padding:].contiguous()  # the code that follows may call view, as on the result of PyTorch's
 
 
 def _by_onednn(x: Tensor) -> bool:

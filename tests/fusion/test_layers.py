@@ -56,6 +56,7 @@ def test_a_depthwise_convolution_is_found(conv: nn.Module, frames: int, bins: in
         with Recorder() as recorder:
             y = each(x)
         assert bool(recorder.calls) == (each is model)
+        assert y.is_contiguous()  # as PyTorch's, so that a network may call view
         weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         results.append([y, *torch.autograd.grad((y * weight).sum(), list(each.parameters()))])
     assert_all_agree(*results, 1e-11, [str(i) for i in range(len(results[0]))])

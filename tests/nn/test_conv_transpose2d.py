@@ -47,7 +47,9 @@ def test_inference_is_an_ordinary_convolution(kernel: tuple[int, int]) -> None:
             expected = plain(random(2, 4, 5, 7))
         except RuntimeError:  # no output, or too much output padding
             continue
-        assert_agrees(ours(random(2, 4, 5, 7)), expected, 1e-13)
+        y = ours(random(2, 4, 5, 7))
+        assert_agrees(y, expected, 1e-13)
+        assert y.is_contiguous()
         seen.add(becomes_convolution(ours))
     assert True in seen
 
@@ -66,6 +68,7 @@ def test_a_depthwise_one_runs_the_operator_in_training(dilation: int, padding: i
         with Recorder() as recorder:
             y = module(x)
         assert bool(recorder.calls) == (module is ours)
+        assert y.is_contiguous()
         results.append([y, *torch.autograd.grad((y * random(*y.shape, seed=1)).sum(), [x, *module.parameters()])])
     assert_all_agree(*results, 1e-12, ["y", "x", "weight", "bias"])
 
@@ -80,6 +83,7 @@ def test_stride_2_has_the_same_gradients(kernel: tuple[int, int], padding: tuple
         x = random(2, 4, 5, 7).requires_grad_()
         y = module(x)
         assert (type(y.grad_fn) is type(plain(x).grad_fn)) == (module is plain)
+        assert y.is_contiguous()
         results.append([y, *torch.autograd.grad(y, [x, *module.parameters()], random(*y.shape, seed=1))])
     assert_all_agree(*results, 1e-12, ["y", "x", "weight", *["bias"] * bias])
 
