@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = ["norm_prelu_pairs"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _WITHOUT_FORWARD = (nn.ModuleList, nn.ModuleDict)
+_CONTAINERS = (deque, dict, list, set)
 
 
 def norm_prelu_pairs(model: nn.Module) -> Iterator[Pair]:
@@ -62,9 +63,32 @@ def _twin(module: nn.Module, training: bool) -> nn.Module:
     """A module with the same layers. What its forward stores in it, does not come into the other."""
     twin: nn.Module = object.__new__(type(module))
     for name, value in vars(module).items():
-        vars(twin)[name] = copy.copy(value) if isinstance(value, (dict, list, set)) else value
+        vars(twin)[name] = _copied(value)
     twin.training = training
     return twin
+
+
+def _copied(value: Any) -> Any:
+    """The value with copies of the containers in it, and with the same of all else."""
+    if isinstance(value, dict):
+        names = copy.copy(value)
+        names.update((name, _copied(each)) for name, each in value.items())
+        return names
+    if isinstance(value, (list, deque)):
+        row = copy.copy(value)
+        row.clear()
+        row.extend(map(_copied, value))
+        return row
+    return copy.copy(value) if isinstance(value, set) else value
+
+
+def _stored(value: Any) -> Iterator[fx.Node]:
+    """The results that a traced forward has stored in a container."""
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, fx.Proxy):
+            yield each.node
+        elif isinstance(each, (*_CONTAINERS, tuple)):
+            yield from _stored(each)
 
 
 class _Tracer(fx.Tracer):
@@ -77,14 +101,18 @@ def _in_graph(
 ) -> set[tuple[str, str]]:
     """The pairs of paths in the graph of one mode, for arguments of these fixed values."""
     try:
-        graph = _Tracer().trace(_twin(module, training), fixed or None)
+        twin = _twin(module, training)
+        graph = _Tracer().trace(twin, fixed or None)
+        stored = set(_stored(vars(twin)))
     except Exception:  # other code may raise anything; its layers stay apart
         return set()
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     found = set()
     for norm in graph.nodes:
         act = next(iter(norm.users), None)
-        if act is None or len(norm.users) > 1 or act.op != "call_module" or act.args != (norm,) or act.kwargs:
+        if act is None or len(norm.users) > 1 or norm in stored:
+            continue
+        if act.op != "call_module" or act.args != (norm,) or act.kwargs:
             continue
         layers = near.get(str(norm.target)), near.get(str(act.target))
         once = calls[norm.target] == calls[act.target] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -254,6 +255,38 @@ def test_what_a_forward_keeps_is_as_before_fuse() -> None:
     fuse(model)
     assert model.bn._pair.layers() == (model.bn, model.act)
     assert (model.last, model.all, dict(model.named_buffers(recurse=False))) == (None, [], {})
+
+
+class RemembersNorm(Block):
+    """Its forward keeps the result of the batch norm, from which other code may read it."""
+
+    def __init__(self, keep: Any) -> None:
+        super().__init__()
+        self.keep, self.last = keep, None
+        self.all: dict[str, Any] = {"list": [], "deque": deque(maxlen=3)}
+
+    def forward(self, x: Tensor, cut: Any = None) -> Tensor:
+        y = self.bn(self.conv(x))
+        self.keep(self, y)
+        return self.act(y)
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        (lambda module, y: setattr(module, "last", y), lambda module: module.last),
+        (lambda module, y: module.all["list"].append((y,)), lambda module: module.all["list"][-1][0]),
+        (lambda module, y: module.all["deque"].append(y), lambda module: module.all["deque"][-1]),
+    ],
+    ids=["attribute", "list", "deque"],
+)
+def test_a_norm_whose_result_a_forward_keeps_computes_for_itself(keep: Any, kept: Any) -> None:
+    plain, x = RemembersNorm(keep), random(3, 2, 7, 9)
+    model = copy.deepcopy(plain)
+    fuse(model)
+    assert (len(model.all["list"]), len(model.all["deque"])) == (0, 0)
+    with torch.no_grad():
+        assert_all_agree([model(x), kept(model)], [plain(x), kept(plain)], 1e-5, ["y", "kept"])
 
 
 def _replace(name: str, make: Any) -> Any:
