@@ -48,9 +48,9 @@ def takes(operator: str, convs: list[nn.Conv2d], x: object) -> bool:
     Complex convolutions of some authors also take a pair of parts, or input without a batch. Faulty input gets the
     author's error.
     """
-    if operator not in _COMPLEX:
-        return True
-    return isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] == 2 * convs[0].in_channels
+    if operator not in _COMPLEX or not isinstance(x, Tensor):
+        return isinstance(x, Tensor)  # it is none while torch.fx traces the block
+    return x.dim() == 4 and x.shape[1] == 2 * convs[0].in_channels
 
 
 class Probe:

@@ -31,7 +31,7 @@ from lite_rtse_ext.fusion.pairs import norm_prelu_pairs
 from lite_rtse_ext.fusion.probe import Probe, convolutions, run_operator, takes
 from lite_rtse_ext.nn.norm_prelu import Pair, separate
 from lite_rtse_ext.ops import _native
-from lite_rtse_ext.reference.operands import run_weight_hooks
+from lite_rtse_ext.reference.operands import are_plain, run_weight_hooks
 from lite_rtse_ext.utils.hooks import has_hooks
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
@@ -119,8 +119,8 @@ def fuse(model: nn.Module) -> FuseReport:
     so it cannot find a reconstruction that is written inside a ``forward``. Call
     :func:`lite_rtse_ext.ops.mask_residual` there.
 
-    Hooks that are added later to a convolution inside a fused block do not run. The hooks of pruning and of the older
-    weight and spectral norm are the exception.
+    A block runs its original forward while one of its convolutions is replaced, as by an adapter, or has hooks. The
+    hooks of pruning and of the older weight and spectral norm do not hinder the operator.
 
     Under ``torch.jit.trace`` and ``torch.onnx.export`` a fused block runs its original forward. The graph then does not
     need this package. Call :func:`unfuse` before ``torch.jit.script``.
@@ -184,12 +184,24 @@ class _Fused(NotScriptable, nn.Module):
     def forward(self, *args: Any, **named: Any) -> Tensor:
         inputs = (*args, *named.values())
         is_right = len(inputs) == 1 and all(name == self._fused_input for name in named)
-        convs = convolutions(self, self._fused_convs)
         # Without the one argument Python raises the error.
-        if is_for_elsewhere() or not is_right or not takes(self._fused_operator, convs, *inputs):
+        convs = self._plain_convolutions() if is_right and not is_for_elsewhere() else None
+        if convs is None or not takes(self._fused_operator, convs, *inputs):
             return cast("Tensor", super().forward(*args, **named))
-        run_weight_hooks(conv for path, conv in zip(self._fused_convs, convs, strict=True) if path)
+        run_weight_hooks(self._inner(convs))
         return run_operator(self._fused_operator, self._fused_convs, convs, *inputs)
+
+    def _plain_convolutions(self) -> list[nn.Conv2d] | None:
+        """The convolutions. None if one was replaced, or has a hook, since the block has to call it then."""
+        try:
+            convs = convolutions(self, self._fused_convs)
+        except AttributeError:  # a module that held one was replaced
+            return None
+        return convs if are_plain(self._inner(convs)) else None
+
+    def _inner(self, convs: list[nn.Conv2d]) -> list[nn.Conv2d]:
+        """Those that are not the block itself."""
+        return [conv for path, conv in zip(self._fused_convs, convs, strict=True) if path]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class is created at run time, so pickle cannot find it by name. Pickle can find the original class.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -107,6 +108,83 @@ def test_hooks_that_compute_weights_run_inside_blocks(how: str, path: str) -> No
         trained.append(dict(model.named_parameters()))
     for actual in trained[1:]:
         assert_all_agree([actual[name] for name in trained[0]], list(trained[0].values()), 1e-9, list(trained[0]))
+
+
+class Adapter(nn.Module):
+    """As adapters of low rank: it passes on the weight of the layer in it, and computes more."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer, self.more = layer, nn.Conv2d(layer.in_channels, layer.out_channels, 1)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.layer.weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.layer.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + self.more(x)
+
+
+class Rounded(nn.Conv2d):
+    """As the layers of training for quantization: a convolution of another class with the same parameters."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(torch.round(4 * x) / 4)
+
+
+def rounded(conv: nn.Conv2d) -> nn.Module:
+    layer = Rounded(conv.in_channels, conv.out_channels, conv.kernel_size, groups=conv.groups)
+    layer.load_state_dict(conv.state_dict())
+    return layer
+
+
+def doubled(conv: nn.Conv2d) -> nn.Module:
+    conv.register_forward_hook(lambda module, inputs, y: 2 * y)
+    return conv
+
+
+def halved(conv: nn.Conv2d) -> nn.Module:
+    conv.forward = lambda x: nn.Conv2d.forward(conv, x) / 2  # type: ignore[method-assign]
+    return conv
+
+
+class Wrapper(nn.Module):
+    """Someone else's module around another one."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 3 * self.inner(x)
+
+
+CHANGES = [*product((Adapter, rounded, doubled, halved, Wrapper), ("conv.0", "skip")), (Wrapper, "conv")]
+
+
+@pytest.mark.parametrize(("change", "path"), CHANGES)
+def test_a_block_calls_what_was_put_in_the_place_of_a_convolution(change: Callable[..., nn.Module], path: str) -> None:
+    plain, x = MultiScale(2, 4), random(1, 2, 4, 5).float()
+    fused = copy.deepcopy(plain)
+    fuse(fused)
+    for block in (plain, fused):
+        torch.manual_seed(0)
+        block.set_submodule(path, change(block.get_submodule(path)))
+    assert_agrees(fused(x), plain(x), 1e-5)
+    assert unfuse(fused) == [""]
+
+
+def test_torch_fx_traces_the_layers_of_a_block() -> None:
+    model, x = nn.Sequential(MultiScale(2, 4), PaddedDepthwise(4, 3)), random(1, 2, 4, 5).float()
+    expected = model(x)
+    fuse(model)
+    traced = torch.fx.symbolic_trace(model)
+    assert {"0.conv.0", "0.skip", "1.kernel"} <= {str(node.target) for node in traced.graph.nodes}
+    assert_agrees(traced(x), expected, 1e-5)
 
 
 @pytest.mark.parametrize("inside", [False, True])
