@@ -20,6 +20,7 @@ from lite_rtse_ext.models.names import network_parameters
 from lite_rtse_ext.models.pretrained import pretrained_path
 from lite_rtse_ext.nn.linear import run_linear
 from lite_rtse_ext.nn.lstm import run_lstm
+from lite_rtse_ext.reference.operands import are_plain
 from lite_rtse_ext.signal import SAMPLE_RATE_HZ
 from lite_rtse_ext.utils.arguments import Real, sample_rate_hz
 from lite_rtse_ext.utils.hooks import has_hooks
@@ -88,6 +89,8 @@ class LiteRTSE(NotScriptable, reference.LiteRTSE):
         if levels.device.type != "cpu" or is_recorded() or torch.is_grad_enabled():
             return False
         if not isinstance(last.weight, Tensor) or last.bias is None or last.weight.any():  # quantized: no tensor
+            return False
+        if not are_plain([last]):
             return False
         # A hook or a replaced forward changes what the module computes.
         return not any(has_hooks(module) or "forward" in vars(module) for module in self.msmo_conv.modules())

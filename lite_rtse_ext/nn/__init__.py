@@ -4,9 +4,9 @@ Constructors, initialization and state-dict keys are those of :mod:`lite_rtse_ex
 ``Linear``, ``Conv1d``, ``ConvTranspose2d``, ``BatchNorm1d``, ``BatchNorm2d`` and ``PReLU`` they are those of
 ``torch.nn``.
 
-The convolutions are ordinary child modules that hold the parameters. The operator reads the parameters. The forwards of
-the children do not run, nor do hooks on them. The exceptions are the hooks with which pruning and the older weight and
-spectral norm compute a weight.
+The convolutions are ordinary child modules that hold the parameters. The operator reads the parameters, and does not
+call the children. A block calls them in plain PyTorch while one of them is replaced, as by an adapter, or has hooks.
+The hooks with which pruning and the older weight and spectral norm compute a weight do not hinder the operator.
 
 The operators raise the errors. The message names an argument with a wrong shape, dtype or device.
 

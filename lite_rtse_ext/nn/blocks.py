@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lite_rtse_ext import ops, reference
+from lite_rtse_ext.reference.operands import are_plain
 from lite_rtse_ext.utils.tracing import NotScriptable, is_for_elsewhere
 
 __all__ = ["CausalDepthwiseConv2d", "ConvBlock", "MaskResidual", "MultiOrderConv"]
@@ -32,7 +33,7 @@ class ConvBlock(NotScriptable, reference.ConvBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.depthwise or is_for_elsewhere():
+        if not self.depthwise or is_for_elsewhere() or not are_plain(self.convolutions()):
             return super().forward(x)
         return ops.conv_block(x, *self.operands())
 
@@ -44,7 +45,7 @@ class MultiOrderConv(NotScriptable, reference.MultiOrderConv):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if is_for_elsewhere():
+        if is_for_elsewhere() or not are_plain(self.convolutions()):
             return super().forward(x)
         return ops.multi_order_conv(x, *self.operands())
 

@@ -5,7 +5,8 @@ Parameter names are those of the public unofficial implementation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -171,12 +172,16 @@ class ConvBlock(nn.Module):
         )
         self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
+    def convolutions(self) -> list[nn.Module]:
+        """The convolutions in the order of :func:`conv_block`."""
+        return [self.conv[0], self.conv[2], self.conv[3], self.skip]
+
     def operands(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and biases in the order of :func:`conv_block`."""
-        return operands([self.conv[0], self.conv[2], self.conv[3], self.skip])
+        """Weights and biases in the same order."""
+        return operands(self.convolutions())
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv_block(x, *self.operands())
+        return self.conv(x) * self.skip(x)  # type: ignore[no-any-return]
 
 
 def gate_channels(channels: int, order: int) -> list[int]:
@@ -211,17 +216,26 @@ def multi_order_conv(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tens
         Features (B, Cout, T, F).
     """
     stages = len(weights) // 2 - 1
-    depthwise = list(zip(weights[1 : 1 + stages], biases[1 : 1 + stages], strict=True))
-    pointwise = list(zip(weights[1 + stages : -1], biases[1 + stages : -1], strict=True))
-    h = functional.conv2d(x, weights[0], biases[0])
-    d_channels = depthwise[0][0].shape[0]
-    d, p = h[:, :d_channels], h[:, d_channels:]
-    for (w_depthwise, b_depthwise), (w_pointwise, b_pointwise) in zip(depthwise, pointwise, strict=True):
-        u = causal_dwconv2d(d, w_depthwise, b_depthwise)
+    convs = [partial(functional.conv2d, weight=w, bias=b) for w, b in zip(weights, biases, strict=True)]
+    inner = zip(weights[1 : 1 + stages], biases[1 : 1 + stages], strict=True)
+    depthwise = [partial(causal_dwconv2d, weight=w, bias=b) for w, b in inner]
+    return _cascade(x, convs[0], depthwise, convs[1 + stages : -1], convs[-1])
+
+
+_Layer = Callable[[Tensor], Tensor]
+
+
+def _cascade(
+    x: Tensor, enter: _Layer, depthwise: Sequence[_Layer], pointwise: Sequence[_Layer], leave: _Layer
+) -> Tensor:
+    h = enter(x)
+    gates = h.shape[1] >> (len(depthwise) + 1)
+    d, p = h[:, :-gates], h[:, -gates:]
+    for filter_, mix in zip(depthwise, pointwise, strict=True):
+        u = filter_(d)
         gates = p.shape[1]
-        d, gate = u[:, :-gates], u[:, -gates:]
-        p = functional.conv2d(p * gate, w_pointwise, b_pointwise)
-    return functional.conv2d(d * p, weights[-1], biases[-1])
+        d, p = u[:, :-gates], mix(p * u[:, -gates:])
+    return leave(d * p)
 
 
 class MultiOrderConv(nn.Module):
@@ -265,10 +279,14 @@ class MultiOrderConv(nn.Module):
         )
         self.pwconvs = nn.ModuleList(nn.Conv2d(gate, 2 * gate, 1) for gate in gates)
 
-    def operands(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and biases in the order of :func:`multi_order_conv`."""
+    def convolutions(self) -> list[nn.Module]:
+        """The convolutions in the order of :func:`multi_order_conv`."""
         depthwise = [stage[1] for stage in self.dwconvs]  # type: ignore[index]
-        return operands([self.pwconv1, *depthwise, *self.pwconvs, self.pwconvN])
+        return [self.pwconv1, *depthwise, *self.pwconvs, self.pwconvN]
+
+    def operands(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights and biases in the same order."""
+        return operands(self.convolutions())
 
     def forward(self, x: Tensor) -> Tensor:
-        return multi_order_conv(x, *self.operands())
+        return _cascade(x, self.pwconv1, list(self.dwconvs), list(self.pwconvs), self.pwconvN)

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 from lite_rtse_ext import LiteRTSE, fuse, reference, unfuse
 
 from ..compare import assert_agrees, assert_all_agree, assert_same
+from .changes import CHANGES, Wrapper
 from .foreign import MultiScale, PaddedDepthwise
 from .test_swap import PUBLIC, random
 
@@ -110,63 +111,7 @@ def test_hooks_that_compute_weights_run_inside_blocks(how: str, path: str) -> No
         assert_all_agree([actual[name] for name in trained[0]], list(trained[0].values()), 1e-9, list(trained[0]))
 
 
-class Adapter(nn.Module):
-    """As adapters of low rank: it passes on the weight of the layer in it, and computes more."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self.layer, self.more = layer, nn.Conv2d(layer.in_channels, layer.out_channels, 1)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.layer.weight
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        return self.layer.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x) + self.more(x)
-
-
-class Rounded(nn.Conv2d):
-    """As the layers of training for quantization: a convolution of another class with the same parameters."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(torch.round(4 * x) / 4)
-
-
-def rounded(conv: nn.Conv2d) -> nn.Module:
-    layer = Rounded(conv.in_channels, conv.out_channels, conv.kernel_size, groups=conv.groups)
-    layer.load_state_dict(conv.state_dict())
-    return layer
-
-
-def doubled(conv: nn.Conv2d) -> nn.Module:
-    conv.register_forward_hook(lambda module, inputs, y: 2 * y)
-    return conv
-
-
-def halved(conv: nn.Conv2d) -> nn.Module:
-    conv.forward = lambda x: nn.Conv2d.forward(conv, x) / 2  # type: ignore[method-assign]
-    return conv
-
-
-class Wrapper(nn.Module):
-    """Someone else's module around another one."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 3 * self.inner(x)
-
-
-CHANGES = [*product((Adapter, rounded, doubled, halved, Wrapper), ("conv.0", "skip")), (Wrapper, "conv")]
-
-
-@pytest.mark.parametrize(("change", "path"), CHANGES)
+@pytest.mark.parametrize(("change", "path"), [*product(CHANGES, ("conv.0", "skip")), (Wrapper, "conv")])
 def test_a_block_calls_what_was_put_in_the_place_of_a_convolution(change: Callable[..., nn.Module], path: str) -> None:
     plain, x = MultiScale(2, 4), random(1, 2, 4, 5).float()
     fused = copy.deepcopy(plain)

@@ -19,6 +19,7 @@ from lite_rtse_ext.models.checkpoint import CheckpointError, load_model
 from lite_rtse_ext.reference import compressed
 from lite_rtse_ext.stream import Network, Streamer
 from tests.compare import assert_agrees
+from tests.fusion.changes import Adapter
 from tests.stream.conftest import noise, run
 
 SMALL: dict[str, Any] = {"channels": 8, "order": 3}
@@ -216,6 +217,9 @@ def test_a_branch_whose_last_layer_is_zero_is_not_computed(
         computed = net(x)
         assert calls
         handle.remove()
+        net.msmo_conv[2].pwconvN = Adapter(last)
+        assert (net(x) - skipped).abs().max() > 1e-3
+        net.msmo_conv[2].pwconvN = last
     assert torch.equal(skipped, computed)
     assert torch.equal(skipped, expected)
     signal = noise(3000)

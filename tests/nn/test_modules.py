@@ -6,6 +6,7 @@ import copy
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from lite_rtse_ext import nn as fused
 from lite_rtse_ext import reference
 
 from ..compare import assert_agrees, assert_all_agree, assert_no_worse, assert_same
+from ..fusion.changes import CHANGES
 
 
 @dataclass(frozen=True)
@@ -181,3 +183,21 @@ def test_mask_residual_is_finite_on_silence() -> None:
 def test_description_says_what_it_is() -> None:
     assert repr(fused.CausalDepthwiseConv2d(4, 3)) == "CausalDepthwiseConv2d(4, kernel_size=(3, 3))"
     assert "bias=False" in repr(fused.CausalDepthwiseConv2d(4, (5, 3), bias=False))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("block", "path"),
+    [*product(["conv_block"], ["conv.2", "skip"]), *product(["multi_order"], ["pwconv1", "dwconvs.1.1", "pwconvs.0"])],
+)
+def test_what_was_put_in_the_place_of_a_convolution_is_called(
+    block: str, path: str, change: Callable[..., nn.Module]
+) -> None:
+    modules, (x,) = CASES[block].modules(), CASES[block].inputs()
+    before = modules[0](x)
+    for module in modules:
+        torch.manual_seed(2)
+        module.set_submodule(path, change(module.get_submodule(path)).double())
+    ours, plain = (module(x) for module in modules)
+    assert_agrees(ours, plain, 1e-12)
+    assert (ours - before).abs().max() > 1e-6
