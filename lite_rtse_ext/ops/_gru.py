@@ -263,3 +263,4 @@ if _native.available():
     _register.autocast("gru", _register.full_precision)
     _register.vmap("gru", batched=0)
     _register.vmap("gru_backward", batched=0)
+    _register.batched_gradients("gru_backward", _plain_backward)

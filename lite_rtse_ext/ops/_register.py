@@ -251,6 +251,15 @@ def vmap(name: str, batched: int | None = None) -> None:
     torch.library.register_vmap(f"lite_rtse::{name}", rule, lib=_library)
 
 
+def batched_gradients(name: str, plain: Rule) -> None:
+    """Register the rule of a backward operator on lists for ``torch.autograd.grad(..., is_grads_batched=True)``.
+
+    `torch.autograd.functional.jacobian(vectorize=True)` is one of its users. It has a dispatch key of its own, apart
+    from that of torch.vmap. PyTorch falls back to a loop, but not for operators that take or return lists.
+    """
+    _library.impl(name, plain, "Batched")  # type: ignore[no-untyped-call]
+
+
 def lower_precision(device: str) -> torch.dtype:
     """The dtype of autocast, as for PyTorch's convolutions."""
     return torch.get_autocast_dtype(device)
@@ -335,3 +344,4 @@ def block(name: str, fake: Rule, reference: Rule, of_x: Sequence[int]) -> None:
     autocast(name, lower_precision)
     vmap(name, batched=1)
     vmap(f"{name}_backward", batched=0)
+    batched_gradients(f"{name}_backward", plain_backward)

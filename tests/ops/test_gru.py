@@ -215,6 +215,15 @@ def test_vmap_over_a_state_and_weights() -> None:
         assert_all_same(found, expected, ("y", "h"))
 
 
+def test_several_gradients_at_once() -> None:
+    leaves = {name: t.double().requires_grad_() for name, t in arguments(2, frames=3).items()}
+    y, _ = run(leaves)
+    several = torch.stack([y.detach(), torch.ones_like(y)])
+    found = torch.autograd.grad(y, [*leaves.values()], several, retain_graph=True, is_grads_batched=True)
+    each = [torch.autograd.grad(y, [*leaves.values()], dy, retain_graph=True) for dy in several]
+    assert_all_agree(found, [torch.stack(column) for column in zip(*each, strict=True)], 1e-12, [*leaves])
+
+
 def test_autocast_runs_it_in_float32() -> None:
     named = arguments()
     half = named | {name: named[name].bfloat16() for name in ("x", "weights[0]", "state")}

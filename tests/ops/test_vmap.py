@@ -99,5 +99,8 @@ def test_batched_gradients(operator: Operator, device: torch.device) -> None:
     y = operator(tensors)
     several = torch.stack([cotangent(y), -cotangent(y), torch.ones_like(y)])
     found = vmap(lambda dy: torch.autograd.grad(y, leaves, dy, retain_graph=True))(several)
+    by_autograd = torch.autograd.grad(y, leaves, several, retain_graph=True, is_grads_batched=True)
     singly = [torch.autograd.grad(y, leaves, each, retain_graph=True) for each in several]
-    assert_all_agree(found, [torch.stack(g) for g in zip(*singly, strict=True)], TOLERANCE, list(tensors))
+    expected = [torch.stack(g) for g in zip(*singly, strict=True)]
+    for gradients in (found, by_autograd):
+        assert_all_agree(gradients, expected, TOLERANCE, list(tensors))
