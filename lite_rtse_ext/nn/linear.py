@@ -59,7 +59,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _by_convolution(x, weight, bias)
+        return _by_convolution(x, weight, bias).data  # no view: PyTorch refuses to change one of a Function in place
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:

@@ -89,7 +89,8 @@ class _Transposed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, more: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding, ctx.more, ctx.has_bias = padding, more, bias is not None
-        return _by_phases(x, weight, bias, padding, more)
+        # Without data it may be a view, and PyTorch refuses to change a view of a Function in place.
+        return _by_phases(x, weight, bias, padding, more).data
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:

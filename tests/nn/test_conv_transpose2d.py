@@ -98,6 +98,7 @@ def test_stride_2_keeps_channels_last(kernel: tuple[int, int], padding: tuple[in
         assert y.is_contiguous(memory_format=torch.channels_last)
         assert not y.is_contiguous()
         assert_agrees(y, expected, 1e-12)
+        assert_agrees(y.mul_(2), 2 * expected, 1e-12)
 
 
 def test_stride_2_can_be_differentiated_twice() -> None:

@@ -86,6 +86,15 @@ def test_only_the_wanted_gradients_are_computed() -> None:
     assert ours.weight.grad is None
 
 
+def test_the_result_may_be_changed_in_place() -> None:
+    results = []
+    for module in both(*SIZES):
+        x = rows().requires_grad_()
+        y = nn.functional.relu(module(x), inplace=True)
+        results.append([y, *torch.autograd.grad(y.square().mean(), [x, *module.parameters()])])
+    assert_all_agree(*results, 1e-6, ["y", "x", "weight", "bias"])
+
+
 def test_second_derivatives_agree() -> None:
     results = []
     for module in both(*SIZES):
