@@ -68,8 +68,19 @@ def _runs(conv: nn.ConvTranspose2d, x: Any) -> bool:
         return False
     tensors = (x, conv.weight) if conv.bias is None else (x, conv.weight, conv.bias)
     same = all(t.device == x.device and t.dtype == x.dtype and t.layout == torch.strided for t in tensors)
-    supported = x.device.type in ("cpu", "cuda") and x.dtype in DTYPES
+    supported = x.device.type in ("cpu", "cuda") and x.dtype in DTYPES and (is_recorded() or _has_output(conv, x))
     return same and supported and not torch.is_autocast_enabled(x.device.type) and ops.available()
+
+
+def _has_output(conv: nn.ConvTranspose2d, x: Tensor) -> bool:
+    """Whether the result has a value. If it has none, PyTorch raises the error."""
+    sizes = zip(
+        x.shape[2:], conv.kernel_size, conv.stride, _padding(conv), conv.dilation, conv.output_padding, strict=True
+    )
+    return all(
+        size > 0 and (size - 1) * stride + (taps - 1) * dilation + more >= 2 * padding
+        for size, taps, stride, padding, dilation, more in sizes
+    )
 
 
 def _needs_gradient(conv: nn.ConvTranspose2d, x: Tensor) -> bool:

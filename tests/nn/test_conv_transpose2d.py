@@ -123,6 +123,15 @@ def test_training_otherwise_is_torchs(options: dict[str, Any]) -> None:
     assert_same(ours(x), plain(x))
 
 
+@pytest.mark.parametrize("size", [(2, 4, 1, 5), (2, 4, 0, 5), (2, 4, 5, 0)], ids=str)
+@pytest.mark.parametrize("options", [{"groups": 4}, {"stride": (1, 2)}, {}], ids=str)
+def test_no_result_is_torchs_error(options: dict[str, Any], size: tuple[int, ...]) -> None:
+    for module in both(4, 4, 3, padding=(2, 1), **options):
+        for context in (torch.enable_grad(), torch.no_grad()):
+            with context, pytest.raises(RuntimeError, match=r"[Oo]utput size is too small|Only zero batch"):
+                module(random(*size))
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
     "options", [{"stride": (1, 2), "groups": 2}, {"stride": 2}, {"stride": (2, 1), "dilation": 2}], ids=str
