@@ -142,6 +142,7 @@ def floor(
     meetings: float = 0.0,
     peak: float | None = None,
     meeting_s: float = MEETING_S,
+    half_flops: float = 0.0,
 ) -> tuple[float, str]:
     """Return the minimum time in seconds, and the resource that bounds it.
 
@@ -154,11 +155,12 @@ def floor(
         meetings: exchanges between blocks, one after another. No block computes meanwhile.
         peak: operations per second. None means the device's in float32.
         meeting_s: time of one exchange in seconds.
+        half_flops: operations on tensor cores, which run beside the others.
     """
     share = 1.0 if blocks is None else min(1.0, blocks / device.multiprocessors)
     times = {
         "memory": moved / device.bandwidth,
-        "arithmetic": flops / ((peak or device.peak) * share),
+        "arithmetic": max(flops / (peak or device.peak), half_flops / device.half_peak) / share,
         "shared memory": passes / (device.shared_passes * share),
     }
     bound = max(times, key=lambda name: times[name])

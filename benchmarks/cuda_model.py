@@ -58,7 +58,7 @@ from benchmarks.cuda_floor import (
     seconds,
 )
 from benchmarks.cuda_layers import RECURRENT, cudnn, dtype, peak, products
-from benchmarks.cuda_operations import multiply_adds, points
+from benchmarks.cuda_operations import ON_TENSOR_CORES, multiply_adds, points
 from benchmarks.cuda_step import table as step_table
 from benchmarks.eager_traffic import Operation, traffic
 from benchmarks.show import grid
@@ -80,8 +80,7 @@ def family(kernel: str) -> str:
 def on_tensor_cores(kernel: str) -> bool:
     """Return whether a kernel multiplies on tensor cores: 1x1 convolutions of two factors in one half type do."""
     arguments = [word.strip() for word in kernel.partition("<")[2].rstrip(">").split(",")]
-    factors = {*arguments[:2]}
-    return family(kernel) == "pointwise" and len(factors) == 1 and factors <= {*gates.HALF_TYPES}
+    return bool(family(kernel) == "pointwise" and gates.on_tensor_cores("pointwise", arguments))
 
 
 def registers(operator: str, arch: int) -> dict[str, int]:
@@ -124,14 +123,17 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
         written = sum(launch.written_bytes for launch in group)
         # Kernels of one name that differ in their types share its operations by their launches.
         of_name = sum(family(launch.kernel) == family(kernel) for launch in launches)
-        flops = 2.0 * wanted[family(kernel)] * points(calls.operator, arguments) * len(group) / of_name
+        of_one = 2.0 * points(calls.operator, arguments) * len(group) / of_name
+        assert family(kernel) in wanted, f"{kernel} has no count of operations"
+        flops, half_flops = (of_one * wanted.get(family(kernel) + of, 0) for of in ("", ON_TENSOR_CORES))
+        if on_tensor_cores(kernel):
+            flops, half_flops = 0.0, flops
         passes = sum(launch.total("passes", shared=True) for launch in group)
         blocks = max(launch.blocks for launch in group)
         meetings = sum(launch.arrivals / launch.blocks for launch in group)
         meeting_s = CLUSTER_MEETING_S if group[0].cluster > 1 else MEETING_S
-        most = device.half_peak if on_tensor_cores(kernel) else None
-        least, bound = floor(device, read + written, flops, passes, blocks, meetings, most, meeting_s)
-        occupancy = _occupancy(group[0], device, in_use)
+        least, bound = floor(device, read + written, flops, passes, blocks, meetings, None, meeting_s, half_flops)
+        occupancy, flops = _occupancy(group[0], device, in_use), flops + half_flops
         rows.append(Row(family(kernel), len(group), read, written, flops, passes, occupancy, least, bound, meetings))
     return rows
 

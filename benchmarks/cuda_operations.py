@@ -2,19 +2,25 @@
 
 A point is a bin of a frame. In a recurrent layer it is a frame of a sequence.
 
-Recomputation of the forward pass, which saves nothing, is counted. Not counted are padding, the bins and frames where
-segments and tiles overlap, and single products.
+Recomputation of the forward pass, which saves nothing, is counted. So are products with zeros on tensor cores. Not
+counted are other padding, the bins and frames where segments and tiles overlap, and single products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 from torch import Tensor
 
 Counts = dict[str, int]
+
+FRAGMENT = 16 * 8 * 16
+"""Multiply-adds of one product of fragments on tensor cores."""
+
+ON_TENSOR_CORES = ", on tensor cores"
+"""Behind the name of a kernel: the part of its multiply-adds that tensor cores do."""
 
 
 def _depthwise(arguments: Sequence[Any], backward: bool) -> Counts:
@@ -43,20 +49,34 @@ def _multi_order_conv(arguments: Sequence[Any], backward: bool) -> Counts:
     time, the stages of every channel except its last stage.
     """
     weights, _ = (a for a in arguments if isinstance(a, list))
+    bins = next(a for a in arguments if isinstance(a, Tensor)).shape[-1]
     stages = len(weights) // 2 - 1
     w_in, out = weights[0].numel(), weights[-1].numel()
-    depthwise = sum(weight.numel() for weight in weights[1 : 1 + stages])
+    depthwise = weights[1 : 1 + stages]
     gates = sum(weight.numel() for weight in weights[1 + stages : -1])
-    last = weights[1].numel()  # one stage of every channel
     if not backward:
-        return {"pointwise": w_in, "cascade_forward": depthwise, "gates_forward": gates + out}
+        return {"pointwise": w_in, "gates_forward": gates + out} | _stages("cascade_forward", depthwise, bins)
+    sums = sum(weight.numel() for weight in depthwise)  # of the weight gradients
+    # One stage of every channel has as many weights as the first stage.
+    convolutions = [*depthwise, *depthwise[1:]]
     return {
         "pointwise": 2 * w_in,
         "pointwise_gradient": w_in,
-        "cascade_forward": depthwise,
-        "cascade_gradient": 3 * depthwise - last,
+        **_stages("cascade_forward", depthwise, bins),
+        **_stages("cascade_gradient", convolutions, bins, sums),
         "gates_backward": 3 * gates + 2 * out,
     }
+
+
+def _stages(kernel: str, weights: Sequence[Tensor], bins: int, others: int = 0) -> Counts:
+    """Count depthwise stages, and other multiply-adds of the kernel.
+
+    Half types with 7 × 7 taps run on tensor cores: five products for a row of taps, in each tile of at most 288 bins.
+    """
+    if any(weight.element_size() != 2 or weight.shape[2:] != (7, 7) for weight in weights):
+        return {kernel: others + sum(weight.numel() for weight in weights)}
+    rows = sum(7 * weight.shape[0] for weight in weights)
+    return {kernel: others, kernel + ON_TENSOR_CORES: round(rows * 5 * ceil(bins / 288) * FRAGMENT / bins)}
 
 
 def _reconstruction(arguments: Sequence[Any], backward: bool) -> Counts:

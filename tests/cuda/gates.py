@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -80,13 +80,20 @@ def share(
     return f"{kernel}: {100 * min(shares):.0f} % of what its inner loop issues are {kind}, at least {100 * least:.0f} %"
 
 
-def tensor_cores(kernel: Kernel, wanted: bool) -> str:
-    """Products are on tensor cores alone, of half types and with sums in float32; or none is."""
+def on_tensor_cores(family: str, arguments: Sequence[str]) -> bool:
+    """Whether a kernel with these template arguments multiplies on tensor cores, from compute capability 8.0 on."""
+    if family in ("cascade_forward", "cascade_gradient"):
+        return arguments[2] == "true"
+    return family == "pointwise" and arguments[0] == arguments[1] and arguments[0] in HALF_TYPES
+
+
+def tensor_cores(kernel: Kernel, wanted: bool, alone: bool = True) -> str:
+    """Products are on tensor cores, of half types and with sums in float32; or none is. ``alone``: no others are."""
     found, right = kernel.count("HMMA"), kernel.count(r"HMMA\.16816\.F32(\.BF16)?")
     others = kernel.count("FFMA") + kernel.count("DFMA")
     if not wanted:
         return f"{kernel} has {found} products on tensor cores, but should have none" if found else ""
-    if right and right == found and not others:
+    if right and right == found and not (others and alone):
         return ""
     return f"{kernel} has {right} of {found} products on tensor cores with sums in float32, and {others} multiply-adds"
 

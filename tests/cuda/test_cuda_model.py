@@ -85,6 +85,18 @@ def test_backward_operations() -> None:
         assert backward == 3 * forward + again
 
 
+def test_operations_on_tensor_cores() -> None:
+    """By hand: four stages of 124, 120, 112 and 96 channels, and 35 products of fragments for 257 bins of each."""
+    calls = network.CASES[BLOCK](1, 1, torch.bfloat16)
+    forward = multiply_adds(calls.operator, calls.forward, backward=False)
+    backward = multiply_adds(calls.operator, calls.backward, backward=True)
+    a_row = 35 * 16 * 8 * 16 / network.BINS
+    assert forward["cascade_forward"] == 0
+    assert forward["cascade_forward, on tensor cores"] == round(a_row * (124 + 120 + 112 + 96))
+    assert backward["cascade_gradient"] == 49 * (124 + 120 + 112 + 96)
+    assert backward["cascade_gradient, on tensor cores"] == round(a_row * (124 + 2 * (120 + 112 + 96)))
+
+
 def test_every_kernel_has_its_operations() -> None:
     """At the network's shapes; a kernel that is not in the table is a KeyError."""
     for name, calls in cuda_model.CASES.items():
@@ -134,6 +146,7 @@ class _Negative(nn.Module):
 def test_the_floor_is_the_longest_of_three() -> None:
     assert cuda_floor.floor(H100, 3.35e9, 1.0, 1.0) == (pytest.approx(1e-3), "memory")
     assert cuda_floor.floor(H100, 1.0, 66.9e9, 1.0) == (pytest.approx(1e-3), "arithmetic")
+    assert cuda_floor.floor(H100, 1.0, 66.9e9, 1.0, half_flops=2 * 989e9) == (pytest.approx(2e-3), "arithmetic")
     passes = 132 * 1.98e9
     assert cuda_floor.floor(H100, 1.0, 1.0, passes) == (pytest.approx(1, rel=1e-3), "shared memory")
 

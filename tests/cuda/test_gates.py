@@ -136,6 +136,7 @@ def test_products_on_tensor_cores() -> None:
     for wrong in ("LDS; EXIT", "HMMA.16816.F16; EXIT", "HMMA.1684.F32.TF32; EXIT", "HMMA.16816.F32; FFMA; EXIT"):
         assert "products on tensor cores with sums in float32, and" in gates.tensor_cores(program(wrong), True)
     assert gates.tensor_cores(program("FFMA; DFMA; EXIT"), False) == ""
+    assert gates.tensor_cores(program("HMMA.16816.F32; FFMA; EXIT"), True, alone=False) == ""
 
 
 def launches(what: str) -> Iterator[Launch]:

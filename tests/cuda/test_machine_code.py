@@ -110,11 +110,20 @@ def test_a_tile_is_read_while_another_is_multiplied(arch: int) -> None:
 
 @for_each_architecture
 def test_half_types_are_multiplied_on_tensor_cores(arch: int) -> None:
-    """Where both factors of a 1x1 convolution are stored in one half type. No other type is rounded for them."""
-    found = [kernel for kernel in of_all_files(arch) if kernel.family == "pointwise"]
-    half = [kernel for kernel in found if kernel.template_arguments[:2] in ((t, t) for t in gates.HALF_TYPES)]
-    assert {kernel.template_arguments[0] for kernel in half} == {*gates.HALF_TYPES}
-    gates.demand_nothing(gates.tensor_cores(kernel, kernel in half and arch >= TENSOR_CORES_SINCE) for kernel in found)
+    """1x1 convolutions of two factors in one half type, and depthwise stages of the cascade. No other kernel has any.
+
+    The weight gradients of the cascade are multiply-adds.
+    """
+    found = of_all_files(arch)
+    wanted = [kernel for kernel in found if gates.on_tensor_cores(kernel.family, kernel.template_arguments)]
+    assert {(kernel.family, kernel.template_arguments[0]) for kernel in wanted} == {
+        (family, dtype) for family in ("pointwise", "cascade_forward", "cascade_gradient") for dtype in gates.HALF_TYPES
+    }
+    since = arch >= TENSOR_CORES_SINCE
+    gates.demand_nothing(
+        gates.tensor_cores(kernel, since and kernel in wanted, alone=kernel.family != "cascade_gradient")
+        for kernel in found
+    )
 
 
 def test_every_kernel_is_compiled() -> None:

@@ -125,6 +125,16 @@ def test_rows_between_two_barriers(device: str) -> None:
             assert one.shared_bytes == 4 * (ring_rows[one.kernel] * pitch + sums[one.kernel]), one
 
 
+@pytest.mark.parametrize("device", ["sm_80", "sm_90", "sm_100"])
+def test_rows_of_two_parts(device: str) -> None:
+    """By hand: in half types a row of both cascades has 36 · 8 + 16 bins, each as two numbers of 2 bytes."""
+    row = (36 * 8 + 16) * 4
+    wanted = {"cascade_forward": (20 * row, 4), "cascade_gradient": (96 * row + 4 * 4 * (7 * 7 + 1), 7 + 4)}
+    for one in planned("multi_order_conv", device, torch.bfloat16, *LARGE):
+        if one.kernel in wanted:
+            assert (one.shared_bytes, one.threads // WARP) == wanted[one.kernel], one
+
+
 @for_each_device
 def test_blocks_of_the_pointwise_convolutions_stay_on_the_device(device: str) -> None:
     """By hand: 32 channels of a tile of 128 points, and four blocks of 32 x 32 weights, kept from tile to tile."""

@@ -42,6 +42,10 @@ TILES = Shape(batch=1, frames=47, bins=25, channels=32, in_channels=5, order=3, 
 # Two steps of a product on tensor cores, and a second block of sources. 144 points are two tiles, and only the first is
 # read by wide accesses.
 STEPS = Shape(batch=1, frames=9, bins=16, channels=16, in_channels=43, out_channels=19, order=2, kernel=(3, 3))
+# On tensor cores four lanes have 40 bins. 300 bins are two tiles.
+BANDS = tuple(
+    Shape(batch=1, frames=9, bins=bins, channels=4, in_channels=2, order=3, kernel=(7, 7)) for bins in (41, 257, 300)
+)
 
 
 def device(multiprocessors: int) -> harness.Device:
@@ -57,12 +61,12 @@ def test_agrees_with_the_reference(shape: Shape, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", HALF_TYPES, ids=str)
-@pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0], STEPS], ids=str)
+@pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0], STEPS, *BANDS], ids=str)
 def test_half_types(shape: Shape, dtype: torch.dtype) -> None:
     check_no_worse_than_eager(harness.emulated(MULTI_ORDER_CONV), shape, dtype, CPU)
 
 
-@pytest.mark.parametrize("shape", [STEPS, TILES], ids=str)
+@pytest.mark.parametrize("shape", [STEPS, TILES, USUAL], ids=str)
 def test_half_types_without_tensor_cores(shape: Shape, tmp_path: Path) -> None:
     """As before compute capability 8.0."""
     folder = copy_sources(tmp_path, torch.float16)
@@ -93,16 +97,17 @@ def test_a_block_has_several_tiles(name: str, dtype: torch.dtype) -> None:
     check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=limits), TILES, dtype, CPU)
 
 
-@pytest.mark.parametrize("taps", [3, 5])
-def test_segments_of_time(taps: int) -> None:
+@pytest.mark.parametrize(("taps", "dtype"), [(3, torch.float32), (5, torch.float32), (7, torch.bfloat16)], ids=str)
+def test_segments_of_time(taps: int, dtype: torch.dtype) -> None:
     """Where frames are cut into segments, results and gradients at their borders are those of the whole."""
     shape = Shape(batch=1, frames=70, bins=7, channels=4, in_channels=2, order=3, kernel=(taps, taps))
     limits = device(1000)
-    arguments = MULTI_ORDER_CONV.arguments(MULTI_ORDER_CONV.inputs(shape))
+    arguments = MULTI_ORDER_CONV.arguments(MULTI_ORDER_CONV.inputs(shape, dtype=dtype))
     launches, _ = harness.launches("multi_order_conv", *arguments, device=limits)
     (cascade,) = (launch for launch in launches if "cascade_forward" in launch.kernel)
     assert cascade.grid[0] > 2 * shape.channels  # more than one block for each channel of h
-    check_against_reference(harness.emulated(MULTI_ORDER_CONV, device=limits), shape, torch.float32, CPU)
+    check = check_no_worse_than_eager if dtype in HALF_TYPES else check_against_reference
+    check(harness.emulated(MULTI_ORDER_CONV, device=limits), shape, dtype, CPU)
 
 
 @pytest.mark.parametrize("shape", MULTI_ORDER_CONV.empty, ids=str)
@@ -132,10 +137,11 @@ def all_results(shape: Shape, dtype: torch.dtype, **options: int) -> Iterator[Te
     yield from (y, *found.values())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [UNROLLED[1], LOOPS[0]], ids=str)
-def test_a_nan_weight_shows(shape: Shape) -> None:
+def test_a_nan_weight_shows(shape: Shape, dtype: torch.dtype) -> None:
     """In the first frames too, where a depthwise stage's first taps meet nothing but the zeros before them."""
-    tensors = MULTI_ORDER_CONV.inputs(shape)
+    tensors = MULTI_ORDER_CONV.inputs(shape, dtype=dtype)
     for name, tensor in tensors.items():
         if tensor.ndim == 4 and tensor.shape[-1] > 1 and name != "x":
             tensors[name] = tensor.clone()
@@ -154,8 +160,8 @@ MUTANTS = (
         "mask",
         "bias outside the plane",
         "multi_order_conv_cascade.cuh",
-        "        if (column + c < p.plane_end) out.at[c] = sum[c];",
-        "        out.at[c] = sum[c];",
+        "      if (column + c < end) out.at[c] = sum[c];",
+        "      out.at[c] = sum[c];",
         PLANTED,
     ),
     Mutant(
@@ -167,6 +173,50 @@ MUTANTS = (
         "const int target = stage + 1 < p.depth ? stage + 1 : m.stages;",
         "const int target = stage + 1;",
         PLANTED,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "mask",
+        "a bin outside the plane",
+        "multi_order_conv_band.cuh",
+        "second = left > 1 ? second + bias_ : 0.0f;",
+        "second += bias_;",
+        PLANTED,
+        dtype=torch.bfloat16,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "a band one bin away",
+        "multi_order_conv_band.cuh",
+        "tap(i, k + 8 * half - 1 - n), tap(i, k + 8 * half - n)",
+        "tap(i, k + 8 * half - n), tap(i, k + 8 * half + 1 - n)",
+        PLANTED,
+        dtype=torch.bfloat16,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "forward",
+        "index",
+        "a window's second half twice",
+        "multi_order_conv_band.cuh",
+        "{low[w], low[w + 1], low[w + 1], low[w + 2]}",
+        "{high[w], high[w + 1], high[w + 1], low[w + 2]}",
+        PLANTED,
+        dtype=torch.bfloat16,
+    ),
+    Mutant(
+        MULTI_ORDER_CONV,
+        "backward",
+        "index",
+        "windows of the weight gradient one bin away",
+        "multi_order_conv_band.cuh",
+        "kSkip = first(K) - K / 2;",
+        "kSkip = 0;",
+        PLANTED,
+        dtype=torch.bfloat16,
     ),
     Mutant(
         MULTI_ORDER_CONV,

@@ -88,7 +88,7 @@ class TensorProduct {
         const bool exists = target < targets && source < sources;
         return exists ? weight[target * target_stride + source * source_stride] : T{};
       };
-      to[word(target, step, j)] = pair(at(16 * step + j), at(16 * step + j + 8));
+      to[word(target, step, j)] = fragment_word(at(16 * step + j), at(16 * step + j + 8));
     }
   }
 
@@ -103,7 +103,7 @@ class TensorProduct {
     for (int s = 0; s < kSteps; ++s, tile += 8 * kPitch) {
       Pack<unsigned, 8> pairs;
 #pragma unroll
-      for (int i = 0; i < 8; ++i) pairs.at[i] = pair(next.at[16 * s + i], next.at[16 * s + 8 + i]);
+      for (int i = 0; i < 8; ++i) pairs.at[i] = fragment_word(next.at[16 * s + i], next.at[16 * s + 8 + i]);
       if (next.wide) {
         store_pack<8>(tile, pairs);
       } else {
@@ -124,7 +124,7 @@ class TensorProduct {
       for (int m = 0; m < 2; ++m) {
         const auto w = load_pack<4>(weights + word(16 * m, s, 0));
 #pragma unroll
-        for (int i = 0; i < 4; ++i) multiply_fragments<T>(sum.at[m][i], w.at, {low.at[i], high.at[i]});
+        for (int i = 0; i < 4; ++i) multiply_fragments<T>(sum.at[m][i], w.at, {low.at[i], high.at[i]}, sum.at[m][i]);
       }
     }
   }
@@ -142,13 +142,6 @@ class TensorProduct {
   }
 
  private:
-  static __device__ __forceinline__ unsigned pair(T low, T high) {
-    unsigned short bits[2];
-    memcpy(bits, &low, 2);
-    memcpy(bits + 1, &high, 2);
-    return bits[0] | unsigned(bits[1]) << 16;
-  }
-
   // The place of pair j of a step in a block of weights: 16 targets of a step are together. Each lane's words are
   // neighbors, in the order of a[0] to a[3].
   static __device__ __forceinline__ int word(int target, int step, int j) {

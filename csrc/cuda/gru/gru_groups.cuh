@@ -18,8 +18,8 @@ struct GruBlock : GroupPlace<Meets> {
         carry(parts + kS * kGruGates * g.units), weights(reinterpret_cast<T*>(carry + kS * g.units)) {}
 };
 
-// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the vectors
-// `to`, of which the next sequence is `to_stride` further. In a cluster four lanes write to all blocks.
+// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the
+// vectors `to`, of which the next sequence is `to_stride` further. In a cluster four lanes write to all blocks.
 template <class T, class Meets, class C>
 __device__ __forceinline__ void gru_frame(const GruDirection<T>& a, const Groups& g, const GruBlock<T, Meets>& b,
                                           int64_t sequence0, int64_t step, const C* from, C* to, int64_t to_stride) {

@@ -57,8 +57,8 @@ struct LstmBlock : GroupPlace<Meets> {
         parts(reinterpret_cast<C*>(vectors + Meets::kTurns * kS * kG * g.pitch)), c(parts + kS * kG * g.units) {}
 };
 
-// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the vectors
-// `to` of each block, four lanes to all blocks, or else to y alone.
+// One frame of the block's units: a warp takes two units in all sequences. h goes from the vectors `from` to the
+// vectors `to` of each block, four lanes to all blocks, or else to y alone.
 template <class T, class Meets>
 __device__ __forceinline__ void lstm_frame(const LstmLayer<T>& a, const Groups& g, const LstmBlock<T, Meets>& b,
                                            int64_t sequence0, int64_t step, const T* from, T* to) {

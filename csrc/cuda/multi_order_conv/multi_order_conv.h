@@ -25,6 +25,13 @@ LITE_RTSE_SHARED_CODE constexpr int cascade_depth(int64_t channels, int stages, 
 // Whether the taps of this kernel size are kept in registers. Other sizes use loops. Double precision uses loops too:
 // it serves exact tests of gradients, and its taps would fill most of a thread's registers.
 constexpr bool is_unrolled(DType dtype, int64_t taps) { return dtype != DType::f64 && (taps == 3 || taps == 7); }
+// Stages that run on tensor cores in half types (multi_order_conv_band.cuh): their kernel size, the windows of eight
+// bins that four lanes have, and the elements of each of a row's two parts: the bins of a tile, with zeros around them.
+inline constexpr int kBandTaps = 7, kBandWindows = 5, kBandBins = 36 * 8, kBandPart = kBandBins + 16;
+constexpr bool may_band(DType dtype, int64_t taps, const Device& device) {
+  return element_size(dtype) == 2 && taps == kBandTaps && device.sm >= 80;
+}
+
 // The number of rows of a stage, including the newest, that the next stage reads. With the taps in registers, the sums
 // of the rows to come are there as well. Each row is then read once.
 LITE_RTSE_SHARED_CODE constexpr int rows_read(int taps, bool unrolled) { return unrolled ? 1 : taps; }
@@ -132,11 +139,12 @@ struct CascadePlan {
   Geometry geometry{};
   bool fits = false;
 
-  bool unrolled, in_global = false;  // in_global: the rings are in the workspace
+  // band: stages run on tensor cores, one warp each; in_global: the rings are in the workspace
+  bool unrolled, band, in_global = false;
 
   // A plan for `utterances` utterances, for the forward or the backward pass.
   CascadePlan(const MultiOrderConvArgs& a, int64_t utterances, const Device& device, bool backward)
-      : unrolled(is_unrolled(a.dtype, a.taps)) {
+      : unrolled(is_unrolled(a.dtype, a.taps)), band(may_band(a.dtype, a.taps, device)) {
     const int stages = int(a.stages());
     march = {.utterances = utterances,
              .channels = a.channels,
@@ -145,6 +153,10 @@ struct CascadePlan {
              .taps = int(a.taps),
              .bins = int(a.bins)};
     choose_lanes(a, device, backward);
+    if (!fits && band) {
+      band = false;
+      choose_lanes(a, device, backward);
+    }
     if (!fits) {  // loops, with rings of any size
       unrolled = false, in_global = true;
       choose_lanes(a, device, backward);
@@ -166,6 +178,7 @@ struct CascadePlan {
   void choose_lanes(const MultiOrderConvArgs& a, const Device& device, bool backward) {
     const int columns = columns_of(a.dtype), halo = int(a.taps / 2) * march.stages;
     for (const int lanes : {8, 16, 32}) {
+      if (band && lanes < kWarp) continue;
       const bool whole = lanes * columns >= a.bins;
       const int tile = whole ? int(a.bins) : lanes * columns - 2 * halo;
       if ((tile < 1 && !whole) || !fit(a, device, lanes, backward)) continue;
@@ -187,7 +200,8 @@ struct CascadePlan {
     for (int step_rows = 1; step_rows <= (in_global ? 1 : kMostStepRows); ++step_rows) {
       const int rows = backward ? GradientRings{n, march.taps, unrolled, step_rows}.total()
                                 : CascadeRings{n, march.taps, unrolled, step_rows}.total();
-      const int64_t numbers = int64_t(rows) * pitch + (backward ? n * (a.taps * a.taps + 1) : 0);
+      const int row = band ? kBandPart : pitch;  // two parts of a half type take as much as one of floats
+      const int64_t numbers = int64_t(rows) * row + (backward ? n * (a.taps * a.taps + 1) : 0);
       const int64_t bytes = in_global ? 0 : numbers * compute_size(a.dtype);
       const int held =
           blocks_per_multiprocessor(device, int(threads), bytes, backward ? kGradientRegisters : kCascadeRegisters);
@@ -297,8 +311,7 @@ struct GatesPlan {
 //   dq     C planes, only backward and for more than one output channel
 //
 // Half types use the compute type too. Rounded to half types, each of these arrays would have the error of an
-// intermediate of eager mode. The compute type costs little time: the kernel that reads and writes most of the arrays
-// is bound by its multiply-adds.
+// intermediate of eager mode. All of them together had errors that exceeded eager mode's in some gradients.
 struct MultiOrderPlan {
   static constexpr int64_t kPlaneUnit = 4;  // elements, 16 bytes of a float
   static constexpr int64_t kFill = 4;       // blocks of the cascade for each block that the device holds at a time

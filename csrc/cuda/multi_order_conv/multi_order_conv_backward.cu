@@ -138,8 +138,9 @@ class BackwardLaunch {
                                        p_.cascade.in_global ? w_.rings : nullptr,
                                        partial,
                                        plan_.depthwise_width};
-    return with_unrolled_taps<T>(
-        p_.cascade, [&]<int K>() { return enqueue(geometry, stream_, cascade_gradient<T, K>, arguments); });
+    return with_unrolled_taps<T>(p_.cascade, [&]<int K, bool Band>() {
+      return enqueue(geometry, stream_, cascade_gradient<T, K, Band>, arguments);
+    });
   }
 
   // dx = W_inᵀ dh

@@ -2,11 +2,11 @@
 //
 // A block has one channel of an utterance, a tile of bins and a segment of time. It marches over its frames in steps of
 // one or two rows. Each stage has its own 8, 16 or 32 threads with 9 neighboring columns each. At 257 bins these are 32
-// threads: one warp per stage. Stage s is s steps behind the front: it computes the rows that stage s - 1 wrote in the
-// step before. One barrier per step is therefore enough. Shared memory holds only the rows of two steps of each stage.
-// Every stage's taps stay in registers for the whole march. The first threads together load the rows of h a step and a
-// row ahead, and store the last stage's rows. Each warp accesses neighboring elements, because rows of 257 bins are not
-// aligned to anything wider.
+// threads: one warp per stage. In half types with 7 x 7 taps it is always a warp (multi_order_conv_band.cuh). Stage s
+// is s steps behind the front: it computes the rows that stage s - 1 wrote in the step before. One barrier per step is
+// therefore enough. Shared memory holds only the rows of two steps of each stage. Every stage's taps stay in registers
+// for the whole march. The first threads together load the rows of h a step and a row ahead, and store the last stage's
+// rows. Each warp accesses neighboring elements, because rows of 257 bins are not aligned to anything wider.
 //
 // A segment begins depth · (K - 1) rows early. There, stage s needs rows that the stage before has not computed
 // completely. The output of stage s is complete again K - 1 rows later. The last stage's output is complete from the
@@ -14,7 +14,7 @@
 // columns are never written.
 #pragma once
 
-#include "multi_order_conv_stencil.cuh"
+#include "multi_order_conv_band.cuh"
 
 namespace lite_rtse::cuda {
 
@@ -66,19 +66,21 @@ class RowMover {
     for (int m = 0; m < kMost; ++m)
       if (moves_[m]) value_[m] = row[m * kMovingThreads];
   }
-  __device__ __forceinline__ void put(C* row) const {
+  template <class Stage>
+  __device__ __forceinline__ void put(typename Stage::Number* row) const {
 #pragma unroll
     for (int m = 0; m < kMost; ++m)
-      if (moves_[m]) row[m * kMovingThreads] = value_[m];
+      if (moves_[m]) Stage::put(row + m * kMovingThreads, value_[m]);
   }
   __device__ __forceinline__ void clear() {
 #pragma unroll
     for (int m = 0; m < kMost; ++m) value_[m] = 0;
   }
-  __device__ __forceinline__ void store(C* row, const C* from) const {
+  template <class Stage>
+  __device__ __forceinline__ void store(C* row, const typename Stage::Number* from) const {
 #pragma unroll
     for (int m = 0; m < kMost; ++m)
-      if (moves_[m]) row[m * kMovingThreads] = from[m * kMovingThreads];
+      if (moves_[m]) row[m * kMovingThreads] = Stage::get(from + m * kMovingThreads);
   }
 
  private:
@@ -123,38 +125,76 @@ __device__ __forceinline__ void clear_padding(Compute<T>* u, const Cascade<T>& a
   if (int64_t(threadIdx.x) < a.plane - points) u[points + threadIdx.x] = 0;
 }
 
+// A stage on the CUDA cores. Each of its lanes has some neighboring columns of a row.
 template <class T, int K>
+class CoreStage {
+ public:
+  using Number = Compute<T>;
+
+  static __device__ __forceinline__ int pitch(const CascadeMarch& m) { return m.pitch; }
+  static __device__ __forceinline__ int first(int taps) { return taps / 2; }
+  static __device__ __forceinline__ int column(const CascadeMarch& m) { return threadIdx.x % m.lanes * W; }
+  static __device__ __forceinline__ void put(Number* at, Number value) { *at = value; }
+  static __device__ __forceinline__ Number get(const Number* at) { return *at; }
+
+  static constexpr int kSkip = 0;
+
+  __device__ __forceinline__ void load(const T* __restrict__ weight, int taps, bool reversed, Number bias) {
+    convolution_.load(registers_, weight, taps, reversed, bias);
+  }
+
+  __device__ __forceinline__ void step(const RowCursor<Number>& in, const RowCursor<Number>& out, int pitch, int column,
+                                       int end) {
+    Number sum[W];
+    convolution_.step(registers_, in, pitch, sum);
+#pragma unroll
+    for (int c = 0; c < W; ++c)
+      if (column + c < end) out.at[c] = sum[c];
+  }
+
+ private:
+  static constexpr int W = kColumns<Number>;
+  Convolution<T, K> convolution_;
+  StageRegisters<Number, K> registers_;
+};
+
+// Code for devices without tensor cores has the launches of those that have them.
+template <class T, int K, bool Band>
+using CascadeStage = std::conditional_t<kTensorCores && Band, BandStage<T>, CoreStage<T, K>>;
+
+template <class T, int K, bool Band>
 __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __grid_constant__ Cascade<T> a) {
   using C = Compute<T>;
-  constexpr int W = kColumns<C>;
+  using Stage = CascadeStage<T, K, Band>;
+  using N = typename Stage::Number;
   const CascadeMarch& m = a.march;
-  const int taps = K > 0 ? K : m.taps, half = taps / 2, pitch = m.pitch;
+  const int taps = K > 0 ? K : m.taps, pitch = Stage::pitch(m), first = Stage::first(taps);
   const MarchPlace p = march_place(m);
   const CascadeRings rings{m.stages, taps, K > 0, m.step_rows};
-  C* const shared = ring_memory<K>(a.rings, m);
+  C* const memory = ring_memory<K>(a.rings, m);
+  N* const shared = reinterpret_cast<N*>(memory);
 
-  const int stage = threadIdx.x / m.lanes, column = threadIdx.x % m.lanes * W;
-  Convolution<T, K> convolution;
-  StageRegisters<C, K> registers;
-  RowCursor<C> in, out;
+  const int stage = threadIdx.x / m.lanes, column = Stage::column(m);
+  Stage convolution;
+  RowCursor<N> in, out;
   if (stage < p.depth) {
     const int target = stage + 1 < p.depth ? stage + 1 : m.stages;
-    convolution.load(registers, a.stage.weight[stage] + p.channel * taps * taps, taps, false,
+    convolution.load(a.stage.weight[stage] + p.channel * taps * taps, taps, false,
                      to_compute(a.stage.bias[stage][p.channel]));
-    in = RowCursor<C>(shared, rings.before(stage), rings.rows(stage), pitch, 0, column);
-    out = RowCursor<C>(shared, rings.before(target), rings.rows(target), pitch, 0, column + half);
+    in = RowCursor<N>(shared, rings.before(stage), rings.rows(stage), pitch, 0, column);
+    out = RowCursor<N>(shared, rings.before(target), rings.rows(target), pitch, 0, column + first);
   }
 
   const int rows = p.last - p.start, own = p.first - p.start;  // these and later rows are counted from `start`
-  const int moved = threadIdx.x + half;
+  const int moved = threadIdx.x + first;
   RowMover<C> load(0, p.plane_end), store(p.own_begin, p.own_end);
-  RowCursor<C> loaded(shared, rings.before(0), rings.rows(0), pitch, 0, moved);
-  RowCursor<C> stored(shared, rings.before(m.stages), rings.rows(m.stages), pitch, own, moved);
+  RowCursor<N> loaded(shared, rings.before(0), rings.rows(0), pitch, 0, moved);
+  RowCursor<N> stored(shared, rings.before(m.stages), rings.rows(m.stages), pitch, own, moved);
   const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x;
   const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
   C* u = a.u + p.utterance * a.u_utterance + in_plane + int64_t(p.first) * m.bins;
   if (p.last == m.frames && p.tile == 0) clear_padding(a.u + p.utterance * a.u_utterance + p.channel * a.plane, a);
-  clear_shared(shared, m.shared_size);
+  clear_shared(memory, m.shared_size);
   load.fetch(h);
   // The times at which the stage computes its first row and the row behind its last one, and the first row is stored.
   const int begin = stage * m.step_rows, end = stage < p.depth ? begin + rows : begin;
@@ -163,20 +203,16 @@ __global__ void __launch_bounds__(kCascadeThreads, 1) cascade_forward(const __gr
 
   for (int time = -m.step_rows; time < rows + p.depth * m.step_rows; ++time) {
     if (time + m.step_rows < rows) {
-      load.put(loaded.at);
+      load.template put<Stage>(loaded.at);
       loaded.advance(pitch);
       if (time + m.step_rows + 1 < rows) load.fetch(h += m.bins);
     }
     if (time >= begin && time < end) {
-      C sum[W];
-      convolution.step(registers, in, pitch, sum);
-#pragma unroll
-      for (int c = 0; c < W; ++c)
-        if (column + c < p.plane_end) out.at[c] = sum[c];
+      convolution.step(in, out, pitch, column, p.plane_end);
       in.advance(pitch), out.advance(pitch);
     }
     if (time >= stored_from) {
-      store.store(u, stored.at);
+      store.template store<Stage>(u, stored.at);
       stored.advance(pitch);
       u += m.bins;
     }

@@ -11,8 +11,8 @@
 // Planes in the workspace begin at multiples of 16 bytes. They are padded to such multiples with numbers that are
 // finite if the operands are. A lane writes its results for the padding back to the padding.
 //
-// There are no tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids. The products of
-// half types are too small to matter (2720 multiply-adds per point against the cascade's 22148).
+// There are no tensor cores: TensorFloat-32 rounds to 10 bits, which float32's error bound forbids. In half types the
+// planes and s_k are in float32, too.
 #pragma once
 
 #include "../common/tile.cuh"

@@ -8,6 +8,9 @@
 // rows and a step. The rings of the forward stages keep the rows that the later gradients need. GradientRings
 // (multi_order_conv.h) derives lags and rings.
 //
+// In half types with 7 x 7 taps the convolutions run on tensor cores (multi_order_conv_band.cuh), beside the weight
+// gradients on the CUDA cores.
+//
 // At the end of the utterance, gradients are zero. At the end of a segment, the march continues into the next segment's
 // frames, and weight gradients leave those frames out.
 #pragma once
@@ -68,49 +71,51 @@ __device__ __forceinline__ void end_step() {
 
 // One block's march, from the points of view of the threads that convolve and of those that sum weight gradients. Each
 // kind has its own loop, so that the compiler allocates registers for each kind separately.
-template <class T, int K>
+template <class T, int K, bool Band>
 struct GradientMarch {
   using C = Compute<T>;
-  static constexpr int W = kColumns<C>;
+  using Stage = CascadeStage<T, K, Band>;
+  using N = typename Stage::Number;
   const CascadeGradient<T>& a;
   const MarchPlace& p;
   GradientRings rings;
-  C *shared, *totals;   // totals: those of each stage
+  N* shared;
+  C* totals;            // those of each stage
   int rows, own, left;  // rows up to the segment's end, before its first row, and up to the utterance's end
   int taps, pitch, lane;
 
-  __device__ __forceinline__ int half() const { return taps / 2; }
+  // The column of a row's first bin.
+  __device__ __forceinline__ int first() const { return Stage::first(taps); }
   __device__ __forceinline__ int end() const { return rows + rings.lag(0); }
-  __device__ __forceinline__ RowCursor<C> in_stage(int s, int row, int column) const {
+  __device__ __forceinline__ RowCursor<N> in_stage(int s, int row, int column) const {
     return {shared, rings.before_stage(s), rings.stage_rows(s), pitch, row, column};
   }
-  __device__ __forceinline__ RowCursor<C> in_gradient(int s, int row, int column) const {
+  __device__ __forceinline__ RowCursor<N> in_gradient(int s, int row, int column) const {
     return {shared, rings.before_gradient(s), rings.gradient_rows(s), pitch, row, column};
   }
 
   // A stage's convolution. The first threads also move rows between global and shared memory.
   __device__ __forceinline__ void convolve(GradientRole role) const {
     const CascadeMarch& m = a.march;
-    const int above = role.stage + 1;
-    StageRegisters<C, K> registers;
-    Convolution<T, K> convolution;
-    RowCursor<C> from, to;
+    const int above = role.stage + 1, column = Stage::column(m);
+    Stage convolution;
+    RowCursor<N> from, to;
     if (!role.idle()) {
       const C bias = role.reversed ? C(0) : C(to_compute(a.stage.bias[role.stage][p.channel]));
-      convolution.load(registers, a.stage.weight[role.stage] + p.channel * taps * taps, taps, role.reversed, bias);
-      from = role.reversed ? in_gradient(above, own, lane * W) : in_stage(role.stage, 0, lane * W);
-      to = role.reversed ? in_gradient(role.stage, own - taps + 1, lane * W + half())
-                         : in_stage(above, 0, lane * W + half());
+      convolution.load(a.stage.weight[role.stage] + p.channel * taps * taps, taps, role.reversed, bias);
+      from = role.reversed ? in_gradient(above, own, column) : in_stage(role.stage, 0, column);
+      to = role.reversed ? in_gradient(role.stage, own - taps + 1, column + first())
+                         : in_stage(above, 0, column + first());
     }
 
-    const int moved = threadIdx.x + half();
+    const int moved = threadIdx.x + first();
     RowMover<C> load_h(0, p.plane_end), load_gu = load_h, store(p.own_begin, p.own_end);
-    RowCursor<C> h_row = in_stage(0, 0, moved), dh_row = in_gradient(0, own, moved);
-    RowCursor<C> gu_row = in_gradient(rings.depth, own, moved);
-    const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x, first = int64_t(p.first) * m.bins;
+    RowCursor<N> h_row = in_stage(0, 0, moved), dh_row = in_gradient(0, own, moved);
+    RowCursor<N> gu_row = in_gradient(rings.depth, own, moved);
+    const int64_t in_plane = p.channel * a.plane + p.bin + threadIdx.x, begin = int64_t(p.first) * m.bins;
     const C* h = a.h + p.utterance * a.h_utterance + in_plane + int64_t(p.start) * m.bins;
-    C* dh = a.dh + p.utterance * a.h_utterance + in_plane + first;
-    const C* gu = a.gu + p.utterance * a.u_utterance + in_plane + first;
+    C* dh = a.dh + p.utterance * a.h_utterance + in_plane + begin;
+    const C* gu = a.gu + p.utterance * a.u_utterance + in_plane + begin;
     // The times at which the first row of gu goes into its ring, and the first row that is zero.
     const int gu_first = own + rings.lag(rings.depth) - m.step_rows, gu_last = gu_first - own + left;
     const int stored = own + rings.lag(0);  // the time at which the first row of dh is stored
@@ -120,12 +125,12 @@ struct GradientMarch {
 
     for (int time = -m.step_rows; time < end(); ++time) {
       if (time + m.step_rows < rows) {
-        load_h.put(h_row.at);
+        load_h.template put<Stage>(h_row.at);
         h_row.advance(pitch);
         if (time + m.step_rows + 1 < rows) load_h.fetch(h += m.bins);
       }
       if (time >= gu_first) {
-        load_gu.put(gu_row.at);
+        load_gu.template put<Stage>(gu_row.at);
         gu_row.advance(pitch);
         gu += m.bins;
       }
@@ -135,16 +140,12 @@ struct GradientMarch {
         load_gu.fetch(gu);
 
       if (role.acts(time)) {
-        C sum[W];
-        convolution.step(registers, from, pitch, sum);
-#pragma unroll
-        for (int c = 0; c < W; ++c)
-          if (lane * W + c < p.plane_end) to.at[c] = sum[c];
+        convolution.step(from, to, pitch, column, p.plane_end);
         from.advance(pitch), to.advance(pitch);
       }
 
       if (time >= stored) {
-        store.store(dh, dh_row.at);
+        store.template store<Stage>(dh, dh_row.at);
         dh_row.advance(pitch);
         dh += m.bins;
       }
@@ -153,13 +154,14 @@ struct GradientMarch {
   }
 
   __device__ __forceinline__ void sum(GradientRole role) const {
-    StageRegisters<C, K> registers;
-    WeightGradient<T, K> gradient;
+    using Gradient = WeightGradient<T, K, Stage>;
+    typename Gradient::Registers registers;
+    Gradient gradient;
     C* const own_totals = totals + role.stage * (taps * taps + 1);
-    RowCursor<C> g, x;
+    RowCursor<N> g, x;
     gradient.begin(registers, lane, a.march.lanes, taps, p.own_begin, p.own_end);
     if (!role.idle()) {
-      g = in_gradient(role.stage + 1, own, gradient.column(lane) + half());
+      g = in_gradient(role.stage + 1, own, gradient.column(lane) + first());
       x = in_stage(role.stage, own - taps + 1, gradient.column(lane));
     }
     end_step();
@@ -178,20 +180,23 @@ struct GradientMarch {
   }
 };
 
-template <class T, int K>
+template <class T, int K, bool Band>
 __global__ void __launch_bounds__(kGradientThreads, 1) cascade_gradient(const __grid_constant__ CascadeGradient<T> a) {
   using C = Compute<T>;
+  using Stage = CascadeStage<T, K, Band>;
   const CascadeMarch& m = a.march;
   const int taps = K > 0 ? K : m.taps, sums_size = taps * taps + 1;
   const MarchPlace p = march_place(m);
   const GradientRings rings{p.depth, taps, K > 0, m.step_rows}, deepest{m.stages, taps, K > 0, m.step_rows};
-  C* const shared = ring_memory<K>(a.rings, m);
-  C* const totals = shared + deepest.total() * m.pitch;
+  const int pitch = Stage::pitch(m);
+  C* const memory = ring_memory<K>(a.rings, m);
+  auto* const shared = reinterpret_cast<typename Stage::Number*>(memory);
+  C* const totals = reinterpret_cast<C*>(shared + deepest.total() * pitch);
   const int own = p.first - p.start, rows = p.last - p.start;
-  clear_shared(shared, m.shared_size);
+  clear_shared(memory, m.shared_size);
 
-  const GradientMarch<T, K> march{
-      a, p, rings, shared, totals, rows, own, int(m.frames) - p.start, taps, m.pitch, int(threadIdx.x) % m.lanes};
+  const GradientMarch<T, K, Band> march{
+      a, p, rings, shared, totals, rows, own, int(m.frames) - p.start, taps, pitch, int(threadIdx.x) % m.lanes};
   const GradientRole role(m, rings, own, rows);
   if (role.sums)
     march.sum(role);

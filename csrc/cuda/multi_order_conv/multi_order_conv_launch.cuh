@@ -16,14 +16,16 @@ const T* bias_of(const MultiOrderConvArgs& a, int64_t index) {
   return static_cast<const T*>(a.bias[size_t(index)]);
 }
 
-// Calls f.operator()<K>(). K x K taps are in registers; K = 0 selects the kernels with loops.
+// Calls f.operator()<K, Band>(). K x K taps are in registers, or on tensor cores; K = 0 selects the kernels with loops.
 template <class T, class F>
 cudaError_t with_unrolled_taps(const CascadePlan& plan, F&& f) {
   if constexpr (sizeof(T) < sizeof(double)) {  // the same condition as in is_unrolled
-    if (plan.unrolled && plan.march.taps == 7) return f.template operator()<7>();
-    if (plan.unrolled && plan.march.taps == 3) return f.template operator()<3>();
+    if constexpr (sizeof(T) == 2)
+      if (plan.band) return f.template operator()<kBandTaps, true>();
+    if (plan.unrolled && plan.march.taps == 7) return f.template operator()<7, false>();
+    if (plan.unrolled && plan.march.taps == 3) return f.template operator()<3, false>();
   }
-  return f.template operator()<0>();
+  return f.template operator()<0, false>();
 }
 
 template <class T>
@@ -66,8 +68,8 @@ cudaError_t cascade(const MultiOrderConvArgs& a, const CascadePlan& plan, int64_
   const CascadeMarch march = march_of(plan, utterances, geometry);
   const Cascade<T> arguments{march, depthwise_stages<T>(a),          h, u, 2 * a.channels * plane, u_utterance,
                              plane, plan.in_global ? rings : nullptr};
-  return with_unrolled_taps<T>(plan,
-                               [&]<int K>() { return enqueue(geometry, stream, cascade_forward<T, K>, arguments); });
+  return with_unrolled_taps<T>(
+      plan, [&]<int K, bool Band>() { return enqueue(geometry, stream, cascade_forward<T, K, Band>, arguments); });
 }
 
 // The arguments of the gate chain, except y.

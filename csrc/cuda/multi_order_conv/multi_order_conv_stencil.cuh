@@ -136,12 +136,15 @@ class Convolution<T, 0> {
 // When row t of g arrives, row t - K + 1 of x is multiplied by the K rows of g that it contributes to, which are in
 // registers: dw[i] takes g[t - i]. The sums of the lanes that share a row are added up at intervals, which keeps each
 // sum short.
-template <class T, int K>
+//
+// Stage: how its rows are kept.
+template <class T, int K, class Stage>
 class WeightGradient {
  public:
   using C = Compute<T>;
   using Registers = StageRegisters<C, K>;
   static constexpr int W = kColumns<C>;
+  using Cursor = RowCursor<typename Stage::Number>;
 
   // The start of a thread's part within a row.
   static __device__ __forceinline__ int column(int lane) { return lane * W; }
@@ -159,8 +162,8 @@ class WeightGradient {
 
   // Adds the row at `g` (zeros if `counts` is false) times the row at `x`. The latter is row `row`, which exists from 0
   // on.
-  __device__ __forceinline__ void step(Registers& r, const RowCursor<C>& g, bool counts, const RowCursor<C>& x, int row,
-                                       int, C*) const {
+  __device__ __forceinline__ void step(Registers& r, const Cursor& g, bool counts, const Cursor& x, int row, int,
+                                       C*) const {
 #pragma unroll
     for (int i = K - 1; i > 0; --i)
 #pragma unroll
@@ -168,13 +171,13 @@ class WeightGradient {
     const unsigned own = counts ? own_ : 0;
 #pragma unroll
     for (int c = 0; c < W; ++c) {
-      r.row[0][c] = own >> c & 1 ? g.at[c] : C(0);
+      r.row[0][c] = own >> c & 1 ? Stage::get(g.at + c) : C(0);
       r.tap[K * K] += r.row[0][c];
     }
     if (row < 0) return;
     C xs[W + K - 1];
 #pragma unroll
-    for (int j = 0; j < W + K - 1; ++j) xs[j] = x.at[j];
+    for (int j = 0; j < W + K - 1; ++j) xs[j] = Stage::get(x.at + Stage::kSkip + j);
 #pragma unroll
     for (int i = 0; i < K; ++i)
 #pragma unroll
@@ -220,8 +223,8 @@ class WeightGradient {
 };
 
 // For any kernel size: a thread sums some of the taps over whole rows.
-template <class T>
-class WeightGradient<T, 0> {
+template <class T, class Stage>
+class WeightGradient<T, 0, Stage> {
  public:
   using C = Compute<T>;
   using Registers = StageRegisters<C, 0>;
