@@ -124,8 +124,7 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
         # Kernels of one name that differ in their types share its operations by their launches.
         of_name = sum(family(launch.kernel) == family(kernel) for launch in launches)
         of_one = 2.0 * points(calls.operator, arguments) * len(group) / of_name
-        assert family(kernel) in wanted, f"{kernel} has no count of operations"
-        flops, half_flops = (of_one * wanted.get(family(kernel) + of, 0) for of in ("", ON_TENSOR_CORES))
+        flops, half_flops = of_one * wanted[family(kernel)], of_one * wanted.get(family(kernel) + ON_TENSOR_CORES, 0)
         if on_tensor_cores(kernel):
             flops, half_flops = 0.0, flops
         passes = sum(launch.total("passes", shared=True) for launch in group)

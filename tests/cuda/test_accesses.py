@@ -58,17 +58,15 @@ def test_at_most_2_way_conflicts_in_layers(case: str, dtype: torch.dtype, what: 
 
 @for_each_pass
 def test_products_on_tensor_cores(what: str) -> None:
-    """They read fragments without conflicts. Where rows are aligned they move 16 bytes at a time."""
+    """They move 16 bytes at a time, and read shared memory without conflicts."""
     found = [launch for launch in launches("multi_order_conv", what, torch.float16) if on_tensor_cores(launch.kernel)]
     assert found
     for launch in found:
-        exempt = NARROW.get(launch.kernel.split("::")[-1].split("<")[0], WIDE).accesses
-        for accesses, store in (("loads", False), ("stores", True)):
-            assert accesses in exempt or gates.wide_share(launch, 16, store) >= MOST, launch.kernel
-        loads = [site for site in launch.sites if site.shared and not site.store and site.width > 2]
+        for store in (False, True):
+            assert gates.wide_share(launch, 16, store) >= MOST, launch.kernel
+        loads = [site for site in launch.sites if site.shared and not site.store]
         assert loads
-        assert all(site.conflict == 1 for site in loads), launch.kernel
-        assert exempt or all(site.width == 16 for site in loads), launch.kernel
+        assert all((site.width, site.conflict) == (16, 1) for site in loads), launch.kernel
 
 
 @for_each_pass

@@ -1,5 +1,5 @@
-// Products of half-typed matrices on tensor cores: a warp computes D = A B + C. A has 16 x 16 numbers, the others 16
-// x 8.
+// Products of half-typed matrices on tensor cores: a warp computes D = A B + C. A has 16 x 16 numbers. The others have
+// 16 x 8.
 //
 // Products are exact, and sums are in float32. A lane has these parts of the matrices, with g = lane / 4 and t = lane %
 // 4. Each word of A and B has two neighbors along the sum, the first one in its low half.

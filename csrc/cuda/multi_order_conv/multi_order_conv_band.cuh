@@ -12,8 +12,8 @@
 // float16. A row in shared memory has the high parts of its bins and then the low ones, each behind four zeros. The
 // first two products take one part after the other. The third takes both at a time, in the rows g and g + 8 of A.
 //
-// The second half of a window is the first half of the next one. So a lane reads six words of each part. Its neighbors'
-// words are 20 words apart, and no access has bank conflicts.
+// The second half of a window is the first half of the next one, so a lane reads six words of each part. Those of the
+// next four lanes are 20 words further. So no access has bank conflicts.
 //
 // A number that is not finite makes NaN of the outputs whose window has it, which are up to 11 bins away. With taps in
 // registers they are 3 bins away.
@@ -44,8 +44,29 @@ class BandStage {
   }
   static __device__ __forceinline__ float get(const T* at) { return to_compute(at[0]) + to_compute(at[kBandPart]); }
 
-  // How much further the window of an output begins than in a row of one part.
+  // How much further the window of an output begins than in a row of CoreStage.
   static constexpr int kSkip = first(K) - K / 2;
+  // An odd number of neighboring bins, read as words. A row begins with a word, but the bins need not.
+  template <int N>
+  static __device__ __forceinline__ void read(float (&to)[N], const T* from) {
+    static_assert(N % 2 == 1);  // so that the last word has the last bin in either case
+    const int odd = int(reinterpret_cast<uintptr_t>(from) / sizeof(T) % 2);
+    const unsigned* const words = reinterpret_cast<const unsigned*>(from - odd);
+    unsigned high = words[0], low = words[kWords];
+#pragma unroll
+    for (int j = 0; j < N; j += 2) {
+      const bool more = j + 1 < N;
+      const unsigned next_high = more ? words[j / 2 + 1] : 0, next_low = more ? words[kWords + j / 2 + 1] : 0;
+      T of_high[2], of_low[2];
+      const unsigned pair_of_high = shifted(high, next_high, odd), pair_of_low = shifted(low, next_low, odd);
+      memcpy(of_high, &pair_of_high, 4);
+      memcpy(of_low, &pair_of_low, 4);
+#pragma unroll
+      for (int k = 0; k < 2; ++k)
+        if (j + k < N) to[j + k] = to_compute(of_high[k]) + to_compute(of_low[k]);
+      high = next_high, low = next_low;
+    }
+  }
 
   __device__ __forceinline__ void load(const T* __restrict__ weight, int, bool reversed, float bias) {
     const int n = group_of(threadIdx.x), k = 2 * member_of(threadIdx.x);
@@ -105,6 +126,10 @@ class BandStage {
   }
 
  private:
+  // The word that begins `odd` numbers behind the first one's.
+  static __device__ __forceinline__ unsigned shifted(unsigned first, unsigned second, int odd) {
+    return unsigned((uint64_t(second) << 32 | first) >> 16 * odd);
+  }
   // g and t of mma.cuh
   static __device__ __forceinline__ int group_of(int thread) { return thread % kWarp / 4; }
   static __device__ __forceinline__ int member_of(int thread) { return thread % 4; }

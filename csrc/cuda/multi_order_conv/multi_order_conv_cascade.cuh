@@ -138,6 +138,11 @@ class CoreStage {
   static __device__ __forceinline__ Number get(const Number* at) { return *at; }
 
   static constexpr int kSkip = 0;
+  template <int N>
+  static __device__ __forceinline__ void read(Number (&to)[N], const Number* from) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) to[j] = from[j];
+  }
 
   __device__ __forceinline__ void load(const T* __restrict__ weight, int taps, bool reversed, Number bias) {
     convolution_.load(registers_, weight, taps, reversed, bias);

@@ -169,15 +169,15 @@ class WeightGradient {
 #pragma unroll
       for (int c = 0; c < W; ++c) r.row[i][c] = r.row[i - 1][c];
     const unsigned own = counts ? own_ : 0;
+    Stage::read(r.row[0], g.at);
 #pragma unroll
     for (int c = 0; c < W; ++c) {
-      r.row[0][c] = own >> c & 1 ? Stage::get(g.at + c) : C(0);
+      if (!(own >> c & 1)) r.row[0][c] = 0;
       r.tap[K * K] += r.row[0][c];
     }
     if (row < 0) return;
     C xs[W + K - 1];
-#pragma unroll
-    for (int j = 0; j < W + K - 1; ++j) xs[j] = Stage::get(x.at + Stage::kSkip + j);
+    Stage::read(xs, x.at + Stage::kSkip);
 #pragma unroll
     for (int i = 0; i < K; ++i)
 #pragma unroll
