@@ -77,10 +77,13 @@ def family(kernel: str) -> str:
     return kernel.split("<")[0].split("::")[-1]
 
 
-def on_tensor_cores(kernel: str) -> bool:
-    """Return whether a kernel multiplies on tensor cores: 1x1 convolutions of two factors in one half type do."""
+def on_tensor_cores(kernel: str, families: Sequence[str] = ("pointwise",)) -> bool:
+    """Return whether a kernel is of these families and multiplies on tensor cores.
+
+    1x1 convolutions of two factors in one half type do, and nothing else in their kernels.
+    """
     arguments = [word.strip() for word in kernel.partition("<")[2].rstrip(">").split(",")]
-    return bool(family(kernel) == "pointwise" and gates.on_tensor_cores("pointwise", arguments))
+    return bool(family(kernel) in families and gates.on_tensor_cores(family(kernel), arguments))
 
 
 def registers(operator: str, arch: int) -> dict[str, int]:
@@ -113,7 +116,8 @@ def kernel_rows(calls: Any, what: str, device: DeviceFigures, blocks: int, in_us
     """
     name, arguments = calls.of(what)
     launches = trace.count(name, *arguments, device=device.plan, blocks=blocks)
-    wanted = multiply_adds(calls.operator, arguments, what == "backward")
+    bands = any(on_tensor_cores(launch.kernel, ("cascade_forward", "cascade_gradient")) for launch in launches)
+    wanted = multiply_adds(calls.operator, arguments, what == "backward", bands)
     together: dict[str, list[Any]] = {}
     for launch in launches:
         together.setdefault(launch.kernel, []).append(launch)

@@ -42,14 +42,14 @@ def _conv_block(arguments: Sequence[Any], backward: bool) -> Counts:
     return {"conv_block_gradient_out": w_in + 2 * dw + 3 * out + 3 * skip, "conv_block_gradient_in": dw + 2 * w_in}
 
 
-def _multi_order_conv(arguments: Sequence[Any], backward: bool) -> Counts:
+def _multi_order_conv(arguments: Sequence[Any], backward: bool, bands: bool) -> Counts:
     """Count the 1×1s, the depthwise cascade and the gate chain.
 
     The backward pass recomputes h, u and the gate chain. The kernel of the cascade's gradient recomputes, a second
     time, the stages of every channel except its last stage.
     """
     weights, _ = (a for a in arguments if isinstance(a, list))
-    bins = next(a for a in arguments if isinstance(a, Tensor)).shape[-1]
+    bins = next(a for a in arguments if isinstance(a, Tensor)).shape[-1] if bands else None
     stages = len(weights) // 2 - 1
     w_in, out = weights[0].numel(), weights[-1].numel()
     depthwise = weights[1 : 1 + stages]
@@ -68,12 +68,12 @@ def _multi_order_conv(arguments: Sequence[Any], backward: bool) -> Counts:
     }
 
 
-def _stages(kernel: str, weights: Sequence[Tensor], bins: int, others: int = 0) -> Counts:
+def _stages(kernel: str, weights: Sequence[Tensor], bins: int | None, others: int = 0) -> Counts:
     """Count depthwise stages, and other multiply-adds of the kernel.
 
-    Half types with 7 × 7 taps run on tensor cores: five products for a row of taps, in each tile of at most 288 bins.
+    With a number of bins the stages run on tensor cores: five products for a row of taps, in each tile of at most 288.
     """
-    if any(weight.element_size() != 2 or weight.shape[2:] != (7, 7) for weight in weights):
+    if bins is None:
         return {kernel: others + sum(weight.numel() for weight in weights)}
     rows = sum(7 * weight.shape[0] for weight in weights)
     return {kernel: others, kernel + ON_TENSOR_CORES: round(rows * 5 * ceil(bins / 288) * FRAGMENT / bins)}
@@ -105,7 +105,6 @@ def _normalization(arguments: Sequence[Any], backward: bool) -> Counts:
 _OPERATORS: dict[str, Callable[[Sequence[Any], bool], Counts]] = {
     "causal_dwconv2d": _depthwise,
     "conv_block": _conv_block,
-    "multi_order_conv": _multi_order_conv,
     "mask_residual": _reconstruction,
     "lstm": _lstm,
     "gru": _gru,
@@ -115,14 +114,17 @@ _SUMS = {"reduce_rows": 0}
 """Sums of the rows that other kernels write. They consist of additions alone."""
 
 
-def multiply_adds(operator: str, arguments: Sequence[Any], backward: bool) -> Counts:
+def multiply_adds(operator: str, arguments: Sequence[Any], backward: bool, bands: bool = False) -> Counts:
     """Return the multiply-adds per point of each kernel, over all its launches in one call.
 
     Args:
         operator: name of the operator.
         arguments: the arguments of the operator or of its backward operator.
         backward: whether the call is that of the backward operator.
+        bands: whether the depthwise stages of ``multi_order_conv`` run on tensor cores.
     """
+    if operator == "multi_order_conv":
+        return _multi_order_conv(arguments, backward, bands) | _SUMS
     return _OPERATORS[operator](arguments, backward) | _SUMS
 
 

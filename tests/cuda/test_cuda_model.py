@@ -88,8 +88,8 @@ def test_backward_operations() -> None:
 def test_operations_on_tensor_cores() -> None:
     """By hand: four stages of 124, 120, 112 and 96 channels, and 35 products of fragments for 257 bins of each."""
     calls = network.CASES[BLOCK](1, 1, torch.bfloat16)
-    forward = multiply_adds(calls.operator, calls.forward, backward=False)
-    backward = multiply_adds(calls.operator, calls.backward, backward=True)
+    forward = multiply_adds(calls.operator, calls.forward, backward=False, bands=True)
+    backward = multiply_adds(calls.operator, calls.backward, backward=True, bands=True)
     a_row = 35 * 16 * 8 * 16 / network.BINS
     assert forward["cascade_forward"] == 0
     assert forward["cascade_forward, on tensor cores"] == round(a_row * (124 + 120 + 112 + 96))

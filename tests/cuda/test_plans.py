@@ -135,6 +135,17 @@ def test_rows_of_two_parts(device: str) -> None:
             assert (one.shared_bytes, one.threads // WARP) == wanted[one.kernel], one
 
 
+@pytest.mark.parametrize("device", ["sm_75", "sm_86", "sm_89", "sm_120"])
+def test_half_types_where_tensor_cores_are_slow(device: str) -> None:
+    """The depthwise stages have the plan of float32: on tensor cores they would take longer."""
+    single, half = (
+        list(planned("multi_order_conv", device, dtype, *LARGE)) for dtype in (torch.float32, torch.bfloat16)
+    )
+    cascades = [[one for one in found if one.kernel.startswith("cascade")] for found in (single, half)]
+    for a, b in zip(*cascades, strict=True):
+        assert (a.kernel, a.threads, a.shared_bytes) == (b.kernel, b.threads, b.shared_bytes)
+
+
 @for_each_device
 def test_blocks_of_the_pointwise_convolutions_stay_on_the_device(device: str) -> None:
     """By hand: 32 channels of a tile of 128 points, and four blocks of 32 x 32 weights, kept from tile to tile."""

@@ -60,18 +60,21 @@ def test_agrees_with_the_reference(shape: Shape, dtype: torch.dtype) -> None:
     check_against_reference(harness.emulated(MULTI_ORDER_CONV, seed=shape.bins), shape, dtype, CPU)
 
 
+@pytest.mark.parametrize("name", ["sm_86", "sm_90"])
 @pytest.mark.parametrize("dtype", HALF_TYPES, ids=str)
 @pytest.mark.parametrize("shape", [*UNROLLED, LOOPS[0], STEPS, *BANDS], ids=str)
-def test_half_types(shape: Shape, dtype: torch.dtype) -> None:
-    check_no_worse_than_eager(harness.emulated(MULTI_ORDER_CONV), shape, dtype, CPU)
+def test_half_types(shape: Shape, dtype: torch.dtype, name: str) -> None:
+    """Depthwise stages run on tensor cores on the second device alone."""
+    check_no_worse_than_eager(harness.emulated(MULTI_ORDER_CONV, device=name), shape, dtype, CPU)
 
 
+@pytest.mark.parametrize("name", ["sm_75", "sm_90"])
 @pytest.mark.parametrize("shape", [STEPS, TILES, USUAL], ids=str)
-def test_half_types_without_tensor_cores(shape: Shape, tmp_path: Path) -> None:
-    """As before compute capability 8.0."""
+def test_half_types_without_tensor_cores(shape: Shape, name: str, tmp_path: Path) -> None:
+    """As before compute capability 8.0, and as code for such a device runs on a later one."""
     folder = copy_sources(tmp_path, torch.float16)
     replace_once(folder / "common" / "mma.cuh", "bool kTensorCores = true;", "bool kTensorCores = false;")
-    limits = harness.with_multiprocessors(1, "sm_75")
+    limits = harness.with_multiprocessors(1, name)
     without = harness.emulated(MULTI_ORDER_CONV, folder=folder, device=limits, flavour="quick")
     check_no_worse_than_eager(without, shape, torch.float16, CPU)
 
@@ -101,7 +104,7 @@ def test_a_block_has_several_tiles(name: str, dtype: torch.dtype) -> None:
 def test_segments_of_time(taps: int, dtype: torch.dtype) -> None:
     """Where frames are cut into segments, results and gradients at their borders are those of the whole."""
     shape = Shape(batch=1, frames=70, bins=7, channels=4, in_channels=2, order=3, kernel=(taps, taps))
-    limits = device(1000)
+    limits = harness.with_multiprocessors(1000, "sm_90" if dtype in HALF_TYPES else "sm_86")
     arguments = MULTI_ORDER_CONV.arguments(MULTI_ORDER_CONV.inputs(shape, dtype=dtype))
     launches, _ = harness.launches("multi_order_conv", *arguments, device=limits)
     (cascade,) = (launch for launch in launches if "cascade_forward" in launch.kernel)
@@ -146,7 +149,7 @@ def test_a_nan_weight_shows(shape: Shape, dtype: torch.dtype) -> None:
         if tensor.ndim == 4 and tensor.shape[-1] > 1 and name != "x":
             tensors[name] = tensor.clone()
             tensors[name][0, 0, 0, 0] = torch.nan
-            y = harness.emulated(MULTI_ORDER_CONV)(tensors)
+            y = harness.emulated(MULTI_ORDER_CONV, device="sm_90")(tensors)
             assert torch.equal(y.isnan(), MULTI_ORDER_CONV.reference(tensors).isnan())
             tensors[name] = tensor
 
