@@ -52,8 +52,7 @@ class Recordings:
                 self.note(reason, path)
 
     def _names(self, paths: list[Path]) -> str:
-        names = [str(path.relative_to(self.folder)) for path in sorted(paths)]
-        return listed(names)
+        return listed(str(path.relative_to(self.folder)) for path in sorted(paths))
 
 
 def find_recordings(folder: Path, suffixes: Container[str], outputs: Path | None = None) -> Recordings:

@@ -173,8 +173,8 @@ __device__ __forceinline__ void load_columns_of(W* to, const W* weight_hh, int64
 template <int Gates, class W, class X>
 __device__ __forceinline__ void back_products(const Groups& g, const W* weights, const X* vectors, Compute<X>* parts) {
   constexpr int kUnits = kSets * kQ;
-  const int lane = int(threadIdx.x) % kWarp;
-  for (int i = int(threadIdx.x) / kWarp; i < (g.units + kQ) / kUnits * Gates; i += int(blockDim.x) / kWarp) {
+  const int lane = int(threadIdx.x) % kWarp, tasks = int(ceil_div(g.units, kUnits)) * Gates;
+  for (int i = int(threadIdx.x) / kWarp; i < tasks; i += int(blockDim.x) / kWarp) {
     const int first = i / Gates * kUnits, gate = i % Gates, sets = min(kSets, (g.units - first) / kQ);
     const Compute<X> sum = row_products<kQ>(weights + (gate * g.units + first) * g.pitch, g.pitch, kQ * g.pitch, sets,
                                             vectors + gate * g.pitch, Gates * g.pitch, g.length);

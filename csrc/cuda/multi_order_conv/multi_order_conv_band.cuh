@@ -39,8 +39,8 @@ class BandStage {
   static __device__ __forceinline__ int column(const CascadeMarch&) { return column_of(threadIdx.x); }
   // One bin of a row.
   static __device__ __forceinline__ void put(T* at, float value) {
-    const T high = from_compute<T>(value);
-    at[0] = high, at[kBandPart] = from_compute<T>(value - to_compute(high));
+    const Parts parts = parts_of(value);
+    at[0] = parts.high, at[kBandPart] = parts.low;
   }
   static __device__ __forceinline__ float get(const T* at) { return to_compute(at[0]) + to_compute(at[kBandPart]); }
 
@@ -126,6 +126,15 @@ class BandStage {
   }
 
  private:
+  // A number as the sum of two.
+  struct Parts {
+    T high, low;
+  };
+  static __device__ __forceinline__ Parts parts_of(float value) {
+    const T high = from_compute<T>(value);
+    return {high, from_compute<T>(value - to_compute(high))};
+  }
+
   // The word that begins `odd` numbers behind the first one's.
   static __device__ __forceinline__ unsigned shifted(unsigned first, unsigned second, int odd) {
     return unsigned((uint64_t(second) << 32 | first) >> 16 * odd);
@@ -142,11 +151,9 @@ class BandStage {
     left -= window * 2 * kHalf;
     if (left <= 0) return;  // zeros stay there
     first += bias_, second = left > 1 ? second + bias_ : 0.0f;
-    const T high[2] = {from_compute<T>(first), from_compute<T>(second)};
+    const Parts one = parts_of(first), other = parts_of(second);
     unsigned* const to = reinterpret_cast<unsigned*>(row) + window * kHalf;
-    to[0] = fragment_word(high[0], high[1]);
-    to[kWords] =
-        fragment_word(from_compute<T>(first - to_compute(high[0])), from_compute<T>(second - to_compute(high[1])));
+    to[0] = fragment_word(one.high, other.high), to[kWords] = fragment_word(one.low, other.low);
   }
 
   unsigned band_[K][2];
